@@ -1,0 +1,1 @@
+"""How a task runs in an image: resources, accelerators, engines, the worker in the image."""
