@@ -1,0 +1,52 @@
+"""`apt_packages`: Debian packages, resolved to exact files and installed without network. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .base import Found, Layer, names
+from .errors import LayerError
+from .steps import InstallDebs, Step
+
+# Debian Policy 5.6.1 (names) and 5.6.12 (versions); `name=version` and `name:arch` as apt-get takes them.
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AptPackages(Layer):
+    """Debian packages by name, or `name=version`. Order does not matter; recommended packages are left out.
+
+    >>> AptPackages(packages=("git", "curl")).packages
+    ('curl', 'git')
+    """
+
+    kind: ClassVar[str] = "apt_packages"
+    examples: ClassVar[Sequence[Layer]] = ()
+
+    packages: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        given = names(self.packages, what="package", call="with_apt_packages")
+        for name in given:
+            if not _PACKAGE.fullmatch(name):
+                raise LayerError(
+                    f"`{name}` is not the name of a Debian package",
+                    hint="lower-case names, one an argument: with_apt_packages('git', 'curl=7.88.1-10')",
+                )
+        object.__setattr__(self, "packages", tuple(sorted(set(given))))
+
+    @property
+    def title(self) -> str:
+        return "apt packages " + ", ".join(self.packages)
+
+    def apt_packages(self) -> tuple[str, ...]:
+        return self.packages
+
+    def lower(self, found: Found) -> tuple[Step, ...]:
+        return (InstallDebs(debs=found.debs),)
+
+
+AptPackages.examples = (AptPackages(packages=("git", "curl")),)

@@ -1,0 +1,75 @@
+"""Value -> bytes, one to one: what every digest of this project is taken over. Pure.
+
+Each value is written as a type letter, its length (or count) and its content, so that no two different values share
+their bytes: `("a", "bc")` and `("ab", "c")`, `1` and `"1"`, `None` and `""`, one record and another with the same
+fields all differ. Mappings are sorted by their encoded keys, so insertion order never shows.
+
+A record (a frozen dataclass) is written with its `kind` and its fields; a field made with `decoration()` is left
+out: names, places and labels decide nothing about the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_DECORATION = {"decoration": True}
+
+
+def decoration(default: Any = None) -> Any:
+    """Return a dataclass field that is shown to people and never part of a digest or a comparison."""
+    return dataclasses.field(default=default, compare=False, repr=False, kw_only=True, metadata=_DECORATION)
+
+
+def encode(value: object) -> bytes:
+    """Return the canonical bytes of `value`.
+
+    Takes None, bool, int, str, bytes, tuples and lists, mappings and frozen dataclasses; anything else is a TypeError
+    (floats too: their text is not one to one across languages).
+
+    >>> encode(("a", "bc")) == encode(("ab", "c"))
+    False
+    >>> encode({"b": 1, "a": 2}) == encode({"a": 2, "b": 1})
+    True
+    """
+    match value:
+        case None:
+            return b"n"
+        case bool():
+            return b"t" if value else b"f"
+        case int():
+            return _sized(b"i", str(value).encode())
+        case str():
+            return _sized(b"s", value.encode("utf-8", "surrogatepass"))
+        case bytes():
+            return _sized(b"b", value)
+        case tuple() | list():
+            return _counted(b"l", (encode(item) for item in value))
+        case Mapping():
+            return _counted(
+                b"d", (key + item for key, item in sorted((encode(k), encode(v)) for k, v in value.items()))
+            )
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata != _DECORATION}
+        return b"r" + encode(getattr(value, "kind", type(value).__name__)) + encode(fields)
+    raise TypeError(f"no canonical form for {type(value).__name__}: {value!r}")
+
+
+def digest(domain: str, value: object) -> str:
+    """Return `sha256:...` of `value` in a named domain (two domains never share a digest).
+
+    >>> digest("a", 1) == digest("b", 1)
+    False
+    """
+    return "sha256:" + hashlib.sha256(encode(("flyte-images", domain, 1, value))).hexdigest()
+
+
+def _sized(letter: bytes, content: bytes) -> bytes:
+    return b"%s%d:%s" % (letter, len(content), content)
+
+
+def _counted(letter: bytes, items: Iterable[bytes]) -> bytes:
+    encoded = list(items)
+    return b"%s%d:%s" % (letter, len(encoded), b"".join(encoded))

@@ -1,0 +1,59 @@
+"""`commands`: commands that are run over everything above them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .base import Found, Layer
+from .errors import LayerError
+from .steps import RunCommand, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commands(Layer):
+    """Each command is a shell command (a string, run by `/bin/sh -ec`) or an argv (a tuple or list of strings).
+
+    They run one after the other as root, with network, in the image's work directory and environment.
+
+    >>> [step.argv for step in Commands(commands=("echo hi", ["touch", "/a b"])).lower(Found())]
+    [('/bin/sh', '-ec', 'echo hi'), ('touch', '/a b')]
+    """
+
+    kind: ClassVar[str] = "commands"
+    examples: ClassVar[Sequence[Layer]] = ()
+
+    commands: tuple[str | tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.commands, str) or not isinstance(self.commands, (list, tuple)):
+            raise LayerError(
+                f"with_commands takes a list of commands, not {type(self.commands).__name__}: {self.commands!r}",
+                hint='with_commands(["apt-get --version", ["touch", "/marker"]])',
+            )
+        if not self.commands:
+            raise LayerError("with_commands was given no command", hint="name at least one, or leave the call out")
+        object.__setattr__(self, "commands", tuple(_command(item) for item in self.commands))
+
+    @property
+    def title(self) -> str:
+        first = self.commands[0] if isinstance(self.commands[0], str) else " ".join(self.commands[0])
+        more = f" (+{len(self.commands) - 1} more)" if len(self.commands) > 1 else ""
+        return first.splitlines()[0][:60] + more
+
+    def lower(self, found: Found) -> tuple[Step, ...]:
+        return tuple(
+            RunCommand(argv=("/bin/sh", "-ec", item) if isinstance(item, str) else item) for item in self.commands
+        )
+
+
+def _command(item: object) -> str | tuple[str, ...]:
+    if isinstance(item, str) and item.strip() and "\0" not in item:
+        return item
+    if isinstance(item, (list, tuple)) and item and all(isinstance(x, str) and "\0" not in x for x in item):
+        return tuple(item)
+    raise LayerError(f"{item!r} is not a command", hint="a shell command as a string, or an argv as a list of strings")
+
+
+Commands.examples = (Commands(commands=("useradd --create-home app", ("touch", "/opt/a b"))),)

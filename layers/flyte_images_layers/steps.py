@@ -1,0 +1,84 @@
+"""What a layer lowers to: values that say what has to happen, and nothing of how. Pure.
+
+A step holds everything that decides its result: exact files by hash, content by digest, commands word for word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """One wheel of the resolved set. `size` is in bytes (0 when the index does not say it); `sha256` is hexadecimal."""
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deb:
+    """One Debian package of the resolved set."""
+
+    name: str
+    version: str
+    architecture: str
+    filename: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallWheels:
+    """Put wheels into the virtual environment."""
+
+    kind: ClassVar[str] = "install_wheels"
+    wheels: tuple[Wheel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallDebs:
+    """Install Debian packages over what is below, without network."""
+
+    kind: ClassVar[str] = "install_debs"
+    debs: tuple[Deb, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCommand:
+    """Run one command over everything above it. `argv` is what is executed: no shell unless it names one."""
+
+    kind: ClassVar[str] = "run_command"
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddFiles:
+    """Add a local tree or file. `content` is its digest; `destination` absolute, or relative to the work directory."""
+
+    kind: ClassVar[str] = "add_files"
+    content: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetEnv:
+    """Set environment variables of the image and of the commands below."""
+
+    kind: ClassVar[str] = "set_env"
+    variables: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetWorkdir:
+    """Set the working directory of the image and of the commands below."""
+
+    kind: ClassVar[str] = "set_workdir"
+    path: str
+
+
+Step = InstallWheels | InstallDebs | RunCommand | AddFiles | SetEnv | SetWorkdir

@@ -1,0 +1,41 @@
+"""`workdir`: the working directory of the image. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .base import Found, Layer
+from .errors import LayerError
+from .steps import SetWorkdir, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workdir(Layer):
+    """An absolute path; made if it does not exist.
+
+    >>> Workdir(path="/app/").path
+    '/app'
+    """
+
+    kind: ClassVar[str] = "workdir"
+    examples: ClassVar[Sequence[Layer]] = ()
+
+    path: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not self.path.startswith("/") or "\0" in self.path:
+            raise LayerError(f"`{self.path}` is not an absolute path", hint='with_workdir("/app")')
+        object.__setattr__(self, "path", "/" + posixpath.normpath(self.path).lstrip("/"))
+
+    @property
+    def title(self) -> str:
+        return f"workdir {self.path}"
+
+    def lower(self, found: Found) -> tuple[Step, ...]:
+        return (SetWorkdir(path=self.path),)
+
+
+Workdir.examples = (Workdir(path="/app"),)
