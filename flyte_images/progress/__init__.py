@@ -1,0 +1,152 @@
+"""Shows how builds go on: bars on a terminal, plain lines elsewhere, JSON lines for programs. Everything to one stream.
+
+    with Progress("auto", sys.stderr) as progress:
+        sink = progress.image("ml_env")
+        client.solve(..., on_event=sink)
+        progress.summary("ml_env", reference="ml_env:3f2a", seconds=2.2)
+
+Nothing here can make a build fail: no event, in whatever order, and no stream, however broken, raises.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Literal, Self, TextIO
+
+from ..buildkit.events import Event, Vertex, VertexLog, VertexStatus
+from .lines import Counts, Display, Json, Plain, Quiet
+from .state import BuildState, Line, Moved, Step
+
+__all__ = ["ImageProgress", "Mode", "Progress", "Step", "chosen_mode"]
+
+Mode = Literal["auto", "tty", "plain", "json", "quiet"]
+
+
+def chosen_mode(mode: Mode, stream: TextIO, env: Mapping[str, str]) -> Mode:
+    """What `auto` means here: bars on a terminal that can move its cursor, plain lines elsewhere and in CI.
+
+    >>> import io
+    >>> chosen_mode("auto", io.StringIO(), {})
+    'plain'
+    """
+    if mode != "auto":
+        return mode
+    try:
+        terminal = stream.isatty()
+    except ValueError:  # closed
+        terminal = False
+    return "tty" if terminal and env.get("TERM", "dumb") not in ("dumb", "unknown") and not env.get("CI") else "plain"
+
+
+class Progress:
+    """The display of one command; any number of images build at once on it, from any threads."""
+
+    def __init__(self, mode: Mode, stream: TextIO, *, env: Mapping[str, str] | None = None) -> None:
+        env = os.environ if env is None else env
+        self.mode = chosen_mode(mode, stream, env)
+        self._lock = threading.RLock()
+        self._images: dict[str, ImageProgress] = {}
+        self._builds: dict[str, BuildState] = {}
+        self._owners: dict[str, ImageProgress] = {}
+        self._display = self._make_display(stream, env)
+
+    def _make_display(self, stream: TextIO, env: Mapping[str, str]) -> Display:
+        match self.mode:
+            case "quiet":
+                return Quiet()
+            case "json":
+                return Json(stream)
+            case "tty":
+                from .bars import Bars
+
+                return Bars(stream, env, self._lock, self._builds, self._several)
+            case _:
+                return Plain(stream, self._several)
+
+    def _several(self) -> bool:
+        return len(self._images) > 1
+
+    def image(self, name: str) -> ImageProgress:
+        """The sink for one image's events; the same one when asked again."""
+        with self._lock:
+            if name not in self._images:
+                self._images[name] = ImageProgress(self, name)
+                self._builds[name] = self._images[name].state
+            return self._images[name]
+
+    def note(self, text: str) -> None:
+        """A line of ours among the steps: which base was taken, what is resolved."""
+        with self._lock:
+            self._display.note(text)
+
+    def summary(self, name: str, *, reference: str, seconds: float, size: int | None = None) -> None:
+        """The last line of an image; without any step of its own it says `up to date`."""
+        with self._lock:
+            image = self._images.get(name)
+            if image:
+                image.finish()
+            self._display.summary(name, Counts(image.state if image else None), reference, seconds, size)
+
+    def close(self) -> None:
+        with self._lock:
+            for image in self._images.values():
+                image.finish()
+        self._display.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ImageProgress:
+    """Takes the events of one image's build; call it with each. It also remembers what a failed step said."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.name = name
+        self.state = BuildState()
+        self._progress = progress
+        self._finished = False
+
+    @property
+    def failed(self) -> Step | None:
+        """The step that failed first; its `tail` holds the last lines of its log, `vertices` its digests."""
+        return self.state.failed
+
+    def __call__(self, event: Event) -> None:
+        progress = self._progress
+        with progress._lock:
+            shared = self._shared(event)
+            for change in self.state.apply(event, time.monotonic()):
+                if not (shared and isinstance(change, Line | Moved)):
+                    progress._display.change(self.name, self.state, change)
+
+    def finish(self) -> None:
+        """No more events will come: the engine's stream has ended, or the build was given up."""
+        progress = self._progress
+        with progress._lock:
+            if self._finished:
+                return
+            self._finished = True
+            for change in self.state.finish():
+                progress._display.change(self.name, self.state, change)
+            progress._owners = {digest: owner for digest, owner in progress._owners.items() if owner is not self}
+
+    def _shared(self, event: Event) -> bool:
+        """True for what another image shows already: the log and the bytes of a step that both wait for."""
+        owners = self._progress._owners
+        match event:
+            case Vertex(digest=digest, started=started) if started is not None:
+                owners.setdefault(digest, self)
+                return False
+            case VertexStatus(vertex=digest) | VertexLog(vertex=digest):
+                return owners.get(digest, self) is not self
+            case _:
+                return False

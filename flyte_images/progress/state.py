@@ -1,0 +1,289 @@
+"""Build events -> steps as a person thinks of them. No I/O, no clock: the caller says what time it is.
+
+BuildKit tells about *vertices*, and repeats itself: a source starts to look up what it is, ends, starts again to be
+fetched; a vertex learns late that it was cached; the ancestors of a cached one may never be heard of again. A *step*
+here is what the user wrote: one layer, whose vertices share a group, or a single vertex. Durations are measured by the
+engine's own clock only; the caller's `now` tells for how long a step has been seen running.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..buildkit.events import Event, Vertex, VertexLog, VertexStatus, VertexWarning
+from .text import Lines, clean
+
+Outcome = Literal["done", "cached", "failed", "canceled"]
+
+TAIL = 20
+_LOOKUP = 0.02  # seconds; to look at what the engine holds takes a few milliseconds, to fetch anything takes more
+_PATIENCE = 0.3  # seconds after which a look-up is worth a line: it waits for a network
+_UNNAMED = ("sha256:", "merge (", "diff (", "merge ", "diff ")
+_ENGINE_WORK = ("exporting ", "importing cache", "preparing build cache", "inserting cache", "writing ")
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One layer of the user, or one vertex that belongs to none."""
+
+    key: str
+    name: str
+    vertices: dict[str, None] = field(default_factory=dict)
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
+    running_since: float | None = None
+    announced: bool = False
+    outcome: Outcome | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def hidden(self) -> bool:
+        """True for the engine's inner vertices, which mean nothing to the user as long as they do not fail."""
+        return self.outcome != "failed" and self.name.startswith(_UNNAMED)
+
+    @property
+    def counted(self) -> bool:
+        """False for what the engine always does (exporting), which is neither cached nor built."""
+        return not self.hidden and not self.name.startswith(_ENGINE_WORK)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    step: Step
+    stream: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    step: Step | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    step: Step
+
+
+Change = Started | Ended | Line | Warned | Moved
+
+
+@dataclass(slots=True, eq=False)
+class _Vertex:
+    digest: str
+    step: Step
+    inputs: tuple[str, ...] = ()
+    runs: dict[float, float | None] = field(default_factory=dict)
+    cached: bool = False
+    error: str = ""
+    spoke: bool = False
+    looks_up: bool = False
+    implied: bool = False
+    seen_running: float = 0.0
+    transfers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    lines: dict[int, Lines] = field(default_factory=dict)
+
+    @property
+    def running(self) -> bool:
+        return any(ended is None for ended in self.runs.values())
+
+    @property
+    def worked(self) -> bool:
+        """It has done, or does, what it is for. The first, short runs of a source only look up what it is."""
+        if self.cached or not self.looks_up:
+            return not self.cached and bool(self.runs)
+        later = [ended - began for began, ended in list(self.runs.items())[1:] if ended is not None]
+        return self.spoke or max(later, default=0.0) >= _LOOKUP
+
+    @property
+    def settled(self) -> bool:
+        return not self.running and bool(self.cached or self.error or self.implied or self.worked)
+
+
+class BuildState:
+    """All that is known of one build; `apply` takes an event in and gives back what changed for a reader."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.failed: Step | None = None
+        self._vertices: dict[str, _Vertex] = {}
+        self._running: dict[str, _Vertex] = {}
+
+    def apply(self, event: Event, now: float) -> list[Change]:
+        changes: list[Change] = []
+        match event:
+            case Vertex():
+                changes += self._vertex(event, now)
+            case VertexStatus():
+                changes += self._status(event)
+            case VertexLog():
+                changes += self._log(event)
+            case VertexWarning():
+                vertex = self._vertices.get(event.vertex)
+                changes.append(Warned(vertex.step if vertex else None, clean(event.short.decode("utf-8", "replace"))))
+        changes += self.waited(now)
+        return changes
+
+    def waited(self, now: float) -> list[Change]:
+        """The steps that have run for long enough to be worth a line though no event says more of them."""
+        changes: list[Change] = []
+        for vertex in self._running.values():
+            if now - vertex.seen_running >= _PATIENCE:
+                changes += self._announce(vertex.step)
+        return changes
+
+    def finish(self) -> list[Change]:
+        """The build is over: last words of the steps, and an end for each that was begun."""
+        changes: list[Change] = []
+        for vertex in self._vertices.values():
+            for stream, lines in vertex.lines.items():
+                changes += [self._line(vertex, stream, text) for text in lines.rest()]
+            if vertex.running:
+                vertex.error = vertex.error or "canceled"
+                vertex.runs = {began: began if ended is None else ended for began, ended in vertex.runs.items()}
+            elif vertex.runs or vertex.spoke:
+                vertex.implied = True
+        self._running.clear()
+        for step in self.steps.values():
+            begun = [v for v in self._of(step) if v.settled]
+            if begun and step.outcome is None:
+                changes += self._end(step, begun)
+        return changes
+
+    def transferred(self, step: Step) -> tuple[int, int]:
+        """Bytes done and bytes known of, over all that the step moves."""
+        parts = [part for vertex in self._of(step) for part in vertex.transfers.values() if part[1] > 0]
+        return sum(min(part) for part in parts), sum(part[1] for part in parts)
+
+    def parts(self, step: Step) -> tuple[int, int]:
+        """Settled vertices of a step and all of them."""
+        vertices = list(self._of(step))
+        return sum(v.settled for v in vertices), len(vertices)
+
+    def _of(self, step: Step) -> Iterator[_Vertex]:
+        return (self._vertices[digest] for digest in step.vertices)
+
+    def _vertex(self, event: Vertex, now: float) -> list[Change]:
+        vertex = self._vertices.get(event.digest)
+        if vertex is None:
+            vertex = self._vertices[event.digest] = _Vertex(event.digest, self._step_of(event))
+            vertex.step.vertices[event.digest] = None
+        vertex.inputs = event.inputs or vertex.inputs
+        vertex.looks_up = not vertex.inputs and not event.name.startswith(_ENGINE_WORK)
+        vertex.cached = vertex.cached or event.cached
+        vertex.error = clean(event.error or "")
+        if event.started is not None:
+            if event.started not in vertex.runs:
+                vertex.seen_running = now
+            vertex.runs[event.started] = event.completed
+        changes: list[Change] = []
+        if vertex.running:
+            self._running[vertex.digest] = vertex
+        else:
+            self._running.pop(vertex.digest, None)
+        ready = vertex.settled or vertex.worked
+        for step in {**(self._imply(vertex) if ready else {}), vertex.step: None}:
+            changes += self._check(step, now)
+        return changes + (self._announce(vertex.step) if vertex.running and vertex.worked else [])
+
+    def _step_of(self, event: Vertex) -> Step:
+        key = f"group:{event.group_id}" if event.group_id else event.digest
+        step = self.steps.get(key)
+        if step is None:
+            name = (event.group_name or event.name) if event.group_id else event.name
+            step = self.steps[key] = Step(key, clean(name) or event.digest)
+        return step
+
+    def _imply(self, vertex: _Vertex) -> dict[Step, None]:
+        """What a vertex that works or is settled is made from is settled, said or not; the steps that this concerns."""
+        steps: dict[Step, None] = {}
+        below = list(vertex.inputs)
+        while below:
+            known = self._vertices.get(below.pop())
+            if known is not None and not known.running and not known.settled:
+                known.implied = True
+                steps[known.step] = None
+                below += known.inputs
+        return steps
+
+    def _check(self, step: Step, now: float) -> list[Change]:
+        """End the step if all of it is settled; begin it anew if it had ended and runs again."""
+        vertices = list(self._of(step))
+        if any(v.running for v in vertices):
+            step.running_since = now if step.running_since is None else step.running_since
+            if step.outcome in ("done", "cached"):
+                step.outcome = None
+            return []
+        step.running_since = None
+        failed = any(v.error for v in vertices)
+        if step.outcome is None and (failed or all(v.settled for v in vertices)):
+            return self._end(step, vertices)
+        return []
+
+    def _end(self, step: Step, vertices: list[_Vertex]) -> list[Change]:
+        before = step.seconds
+        step.seconds = _covered([(b, e) for v in vertices for b, e in v.runs.items() if e is not None])
+        step.running_since = None
+        errors = [v.error for v in vertices if v.error]
+        real = [error for error in errors if "cancel" not in error]
+        if errors:
+            step.outcome, step.error = ("failed", real[0]) if real else ("canceled", errors[0])
+        else:
+            step.outcome = "done" if any(v.worked for v in vertices) else "cached"
+        if step.outcome == "failed" and self.failed is None:
+            self.failed = step
+        again = step.announced and before > 0 and not errors and step.seconds - before < 1.0
+        return [] if again else [Ended(step)]
+
+    def _announce(self, step: Step) -> list[Change]:
+        if step.announced or step.outcome is not None:
+            return []
+        step.announced = True
+        return [Started(step)]
+
+    def _status(self, event: VertexStatus) -> list[Change]:
+        vertex = self._vertices.get(event.vertex)
+        if vertex is None:
+            return []
+        vertex.spoke = vertex.spoke or event.total > 0
+        total = max(event.total, event.current) if event.completed is not None else event.total
+        vertex.transfers[event.id] = (total if event.completed is not None else event.current, total)
+        return [*(self._announce(vertex.step) if vertex.running and vertex.worked else []), Moved(vertex.step)]
+
+    def _log(self, event: VertexLog) -> list[Change]:
+        vertex = self._vertices.get(event.vertex)
+        if vertex is None:
+            return []
+        vertex.spoke = True
+        lines = vertex.lines.setdefault(event.stream, Lines())
+        return self._announce(vertex.step) + [self._line(vertex, event.stream, t) for t in lines.feed(event.data)]
+
+    def _line(self, vertex: _Vertex, stream: int, text: str) -> Line:
+        vertex.step.tail.append(text)
+        return Line(vertex.step, stream, text)
+
+
+def _covered(runs: list[tuple[float, float]]) -> float:
+    """Seconds during which at least one of the runs was on.
+
+    >>> _covered([(0.0, 2.0), (1.0, 3.0), (5.0, 6.0)])
+    4.0
+    """
+    total, reached = 0.0, float("-inf")
+    for began, ended in sorted(runs):
+        total += max(0.0, ended - max(began, reached))
+        reached = max(reached, ended)
+    return total
