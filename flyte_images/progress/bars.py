@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO, assert_never
 
-from .lines import Counts, Writer, ended, label, summary_line
+from .lines import Counts, Writer, clipped, ended, label, summary_line
 from .state import BuildState, Change, Ended, Line, Moved, Started, Step, Warned
 from .text import clean, duration, size
 
@@ -93,7 +93,8 @@ class Bars:
         if step.outcome == "failed":
             return "failed", f"{mark} {name}  {ended(step)}"
         right = duration(step.seconds) if step.outcome == "done" else (step.outcome or "").upper()
-        return step.outcome or "", f"{mark} {name:<{max(10, min(48, self._width() - 16))}}  {right}"
+        room = max(10, self._width() - 16)
+        return step.outcome or "", f"{mark} {clipped(name, room):<{min(48, room)}}  {right}"
 
     def _width(self) -> int:
         try:
@@ -132,8 +133,8 @@ class Bars:
                             build.waited(time.monotonic())
                         ready, self._ready = self._ready, []
                         frame = self._frame(console)
-                    if ready:
-                        console.print(*(self._text(style, line) for style, line in ready), sep="\n")
+                    for style, line in ready:  # soft wrap: the terminal breaks the line, so that it can be copied whole
+                        console.print(self._text(style, line), soft_wrap=True)
                     live.update(frame, refresh=True)
                     if last:
                         return
@@ -144,7 +145,7 @@ class Bars:
         from rich.text import Text
 
         names = {"cached": "dim", "canceled": "dim", "failed": "red", "warning": "yellow", "bold": "bold"}
-        return Text(line, style=names.get(style, ""), no_wrap=True, overflow="ignore")
+        return Text(line, style=names.get(style, ""))
 
     def _frame(self, console: Console) -> Table:
         from rich.progress_bar import ProgressBar
@@ -165,9 +166,11 @@ class Bars:
         overall.add_row(bar, f"{settled}/{len(counted)} steps", duration(now - self._began))
 
         room = max(1, console.size.height - 4)
-        steps = Table.grid(padding=(0, 1), expand=True)
+        # Not the whole width: the `^C` that a terminal echoes behind the last line must not break it.
+        steps = Table.grid(padding=(0, 1))
+        steps.width = max(width - 4, 8)
         for grow in (0, 3, 2, 0):
-            steps.add_column(no_wrap=True, overflow="ellipsis", ratio=grow or None)
+            steps.add_column(no_wrap=True, overflow="ellipsis" if self._unicode else "crop", ratio=grow or None)
         for name, step, build in running[:room]:
             elapsed = duration(now - (step.running_since or now))
             steps.add_row(self._spinner(now), name, self._detail(build, step), elapsed)

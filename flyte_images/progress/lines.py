@@ -55,10 +55,16 @@ class Writer:
 
 def label(image: str, step: Step | None, *, several: bool) -> str:
     """The name of a step, behind the name of its image where several are built."""
-    name = step.name if step else ""
-    if len(name) > _LONGEST_NAME:
-        name = name[: _LONGEST_NAME - 3] + "..."
+    name = clipped(step.name, _LONGEST_NAME) if step else ""
     return f"{clean(image)} > {name}" if several else name
+
+
+def clipped(text: str, longest: int) -> str:
+    """
+    >>> clipped("abcdefgh", 6)
+    'abc...'
+    """
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def ended(step: Step) -> str:
