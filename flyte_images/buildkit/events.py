@@ -1,8 +1,8 @@
 """What BuildKit says while it builds, as frozen values. Imports no grpc, so that progress needs none.
 
-The same vertex is told of many times; the last word counts. `started` without `completed` means running, neither means
-known and waiting; it may start again after a cache look-up, and `cached` may come late. Times are the engine's clock, in
-seconds since 1970.
+The same vertex is told of many times; the last word counts. `started` without `completed` means running, neither
+means known and waiting; it may start again after a cache look-up, and `cached` may come late. Times are the engine's
+clock, in seconds since 1970.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from flyte_images.buildkit.pb import control_pb2 as flyte__images_dot_buildkit_dot_pb_dot_control__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flyte_images/buildkit/pb/gateway.proto\x12\x1d\x66lyte_images.buildkit.gateway\x1a&flyte_images/buildkit/pb/control.proto\"\r\n\x0bPingRequest\"\xcb\x01\n\x0cPongResponse\x12@\n\rfrontend_caps\x18\x01 \x03(\x0b\x32).flyte_images.buildkit.gateway.Capability\x12;\n\x08llb_caps\x18\x02 \x03(\x0b\x32).flyte_images.buildkit.gateway.Capability\x12<\n\x07workers\x18\x03 \x03(\x0b\x32+.flyte_images.buildkit.control.WorkerRecord\"\x95\x01\n\nCapability\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x12\n\ndeprecated\x18\x03 \x01(\x08\x12\x17\n\x0f\x64isabled_reason\x18\x04 \x01(\t\x12\x1f\n\x17\x64isabled_reason_message\x18\x05 \x01(\t\x12\x1c\n\x14\x64isabled_alternative\x18\x06 \x01(\t\"\x8b\x01\n\x19ResolveImageConfigRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x39\n\x08platform\x18\x02 \x01(\x0b\x32\'.flyte_images.buildkit.control.Platform\x12\x14\n\x0cresolve_mode\x18\x03 \x01(\t\x12\x10\n\x08log_name\x18\x04 \x01(\t\"I\n\x1aResolveImageConfigResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\x0c\x12\x0b\n\x03ref\x18\x03 \x01(\t\"J\n\rReturnRequest\x12\x39\n\x05\x65rror\x18\x02 \x01(\x0b\x32*.flyte_images.buildkit.gateway.ErrorStatus\"\x10\n\x0eReturnResponse\"i\n\x0b\x45rrorStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12;\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32*.flyte_images.buildkit.gateway.ErrorDetail\".\n\x0b\x45rrorDetail\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&flyte_images/buildkit/pb/gateway.proto\x12\x1d\x66lyte_images.buildkit.gateway\x1a&flyte_images/buildkit/pb/control.proto\"\r\n\x0bPingRequest\"\xcb\x01\n\x0cPongResponse\x12@\n\rfrontend_caps\x18\x01 \x03(\x0b\x32).flyte_images.buildkit.gateway.Capability\x12;\n\x08llb_caps\x18\x02 \x03(\x0b\x32).flyte_images.buildkit.gateway.Capability\x12<\n\x07workers\x18\x03 \x03(\x0b\x32+.flyte_images.buildkit.control.WorkerRecord\"\x95\x01\n\nCapability\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x12\n\ndeprecated\x18\x03 \x01(\x08\x12\x17\n\x0f\x64isabled_reason\x18\x04 \x01(\t\x12\x1f\n\x17\x64isabled_reason_message\x18\x05 \x01(\t\x12\x1c\n\x14\x64isabled_alternative\x18\x06 \x01(\t\"\x8b\x01\n\x19ResolveImageConfigRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x39\n\x08platform\x18\x02 \x01(\x0b\x32\'.flyte_images.buildkit.control.Platform\x12\x14\n\x0cresolve_mode\x18\x03 \x01(\t\x12\x10\n\x08log_name\x18\x04 \x01(\t\"I\n\x1aResolveImageConfigResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\x0c\x12\x0b\n\x03ref\x18\x03 \x01(\t\"i\n\x0b\x45rrorStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12;\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32*.flyte_images.buildkit.gateway.ErrorDetail\".\n\x0b\x45rrorDetail\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,12 +32,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEIMAGECONFIGREQUEST']._serialized_end=626
   _globals['_RESOLVEIMAGECONFIGRESPONSE']._serialized_start=628
   _globals['_RESOLVEIMAGECONFIGRESPONSE']._serialized_end=701
-  _globals['_RETURNREQUEST']._serialized_start=703
-  _globals['_RETURNREQUEST']._serialized_end=777
-  _globals['_RETURNRESPONSE']._serialized_start=779
-  _globals['_RETURNRESPONSE']._serialized_end=795
-  _globals['_ERRORSTATUS']._serialized_start=797
-  _globals['_ERRORSTATUS']._serialized_end=902
-  _globals['_ERRORDETAIL']._serialized_start=904
-  _globals['_ERRORDETAIL']._serialized_end=950
+  _globals['_ERRORSTATUS']._serialized_start=703
+  _globals['_ERRORSTATUS']._serialized_end=808
+  _globals['_ERRORDETAIL']._serialized_start=810
+  _globals['_ERRORDETAIL']._serialized_end=856
 # @@protoc_insertion_point(module_scope)

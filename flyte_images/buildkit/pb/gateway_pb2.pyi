@@ -151,41 +151,6 @@ class ResolveImageConfigResponse(_message.Message):
 Global___ResolveImageConfigResponse: _TypeAlias = ResolveImageConfigResponse  # noqa: Y015
 
 @_typing.final
-class ReturnRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ERROR_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def error(self) -> Global___ErrorStatus: ...
-    def __init__(
-        self,
-        *,
-        error: Global___ErrorStatus | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReturnRequest: _TypeAlias = ReturnRequest  # noqa: Y015
-
-@_typing.final
-class ReturnResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReturnResponse: _TypeAlias = ReturnResponse  # noqa: Y015
-
-@_typing.final
 class ErrorStatus(_message.Message):
     """google.rpc.Status, which BuildKit also puts into the trailer `grpc-status-details-bin`."""
 

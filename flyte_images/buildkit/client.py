@@ -1,0 +1,268 @@
+"""One BuildKit, connected: what it is, what it holds, and solving a graph there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+
+from .address import Address
+from .bridge import Bridge
+from .caches import Cache
+from .capabilities import Capabilities, Worker
+from .dial import dial
+from .discovery import choose
+from .events import Event
+from .exporters import Exporter
+from .failure import engine_error
+from .pb import content_pb2, control_pb2, gateway_pb2
+from .request import solve_request
+from .session import OpenSession, Session
+from .solve import SolveResult, Solving
+from .wire import (
+    CONTENT_READ,
+    DISK_USAGE,
+    INFO,
+    LIST_WORKERS,
+    OPTIONS,
+    PING,
+    PRUNE,
+    RESOLVE_IMAGE,
+    SOLVE,
+    Method,
+    Request,
+    Response,
+)
+
+_ANSWER = 30.0  # seconds for an answer that needs no work
+_WORK = 600.0  # seconds for one that needs some: pruning, measuring, asking a registry
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What the engine calls itself; for people, never for decisions."""
+
+    package: str
+    version: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One entry of the engine's build cache. Times are seconds since 1970."""
+
+    id: str
+    type: str
+    description: str
+    size: int
+    in_use: bool
+    shared: bool
+    created: float
+    last_used: float | None
+    uses: int
+
+
+def connect(address: str | None = None) -> Client:
+    """Connect to the BuildKit at `address` (or of that buildx builder), else to the one that discovery.py chooses.
+
+    Use it as a context manager. Raises EngineError unless a BuildKit answers.
+    """
+    client = Client(choose(address, environ=os.environ).address)
+    try:
+        client.info()
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+class Client:
+    """A connected BuildKit; a context manager. Its methods may be called from several threads at once.
+
+    Every method raises EngineError when the engine does not answer or goes away.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._capabilities: Capabilities | None = None
+        # Dialled by us, whatever the address: grpcio cannot, and says less of why it failed.
+        self._bridge = Bridge(lambda: dial(address))
+        self._channel = grpc.insecure_channel(self._bridge.target, options=OPTIONS)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls that are under way end with an error."""
+        self._channel.close()
+        self._bridge.close()
+
+    def info(self) -> Version:
+        """What the engine calls itself."""
+        found = self._call(INFO, control_pb2.InfoRequest()).buildkit_version
+        return Version(package=found.package, version=found.version, revision=found.revision)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The engine's workers."""
+        return tuple(map(_worker, self._call(LIST_WORKERS, control_pb2.ListWorkersRequest()).record))
+
+    def capabilities(self) -> Capabilities:
+        """What the engine can do. Asked once, then remembered."""
+        if self._capabilities is None:
+            with self._gateway() as metadata:
+                pong = self._call(PING, gateway_pb2.PingRequest(), metadata=metadata)
+            caps = [*pong.llb_caps, *pong.frontend_caps]
+            self._capabilities = Capabilities(
+                features=frozenset(cap.id for cap in caps if cap.enabled),
+                reasons={cap.id: cap.disabled_reason_message for cap in caps if not cap.enabled},
+                workers=tuple(map(_worker, pong.workers)) or self.workers(),
+            )
+        return self._capabilities
+
+    def solve(
+        self,
+        definition: bytes,
+        *,
+        session: Session | None = None,
+        exporters: Sequence[Exporter] = (),
+        cache_imports: Sequence[Cache] = (),
+        cache_exports: Sequence[Cache] = (),
+        frontend_attrs: Mapping[str, str] | None = None,
+        entitlements: Sequence[str] = (),
+        on_event: Callable[[Event], None] | None = None,
+        timeout: float | None = None,
+        internal: bool = False,
+    ) -> SolveResult:
+        """Build a graph (a serialized `pb.Definition`) and send its result to the exporters.
+
+        `on_event` is called in the calling thread. When it raises, or on Ctrl-C, the build is cancelled: the engine
+        kills the running step. Raises BuildError (StepError where a step is to blame) when the build fails.
+        """
+        request = solve_request(
+            definition,
+            exporters=exporters,
+            cache_imports=cache_imports,
+            cache_exports=cache_exports,
+            frontend_attrs=frontend_attrs or {},
+            entitlements=entitlements,
+            internal=internal,
+        )
+        with OpenSession(self._channel, session or Session(), stores=request.stores, targets=request.targets) as opened:
+            request.message.session = opened.id
+            solving = Solving(
+                self._channel,
+                request.message,
+                timeout=timeout,
+                alive=lambda: self._alive(),
+                engine=str(self.address),
+                said=self._bridge.said,
+            )
+            response = solving.run(on_event)
+        request.finish(response.exporter_response)
+        return response
+
+    def resolve_image(
+        self, ref: str, *, platform: str | None = None, session: Session | None = None
+    ) -> tuple[str, bytes]:
+        """The digest and the configuration (JSON) of an image in a registry, which the engine asks."""
+        request = gateway_pb2.ResolveImageConfigRequest(ref=ref, resolve_mode="pull", log_name=f"resolve {ref}")
+        if platform is not None:
+            os, architecture, *variant = platform.split("/")
+            request.platform.os, request.platform.architecture, request.platform.variant = (
+                os,
+                architecture,
+                "".join(variant),
+            )
+        with (
+            OpenSession(self._channel, session or Session(), stores={}, targets={}) as opened,
+            self._gateway(opened.id) as metadata,
+        ):
+            answer = self._call(RESOLVE_IMAGE, request, metadata=metadata, timeout=_WORK)
+        return answer.digest, answer.config
+
+    def read_blob(self, digest: str) -> bytes:
+        """A blob of the engine's content store: a manifest, a configuration, a log."""
+        stream = CONTENT_READ.stream(self._channel, content_pb2.ReadRequest(digest=digest), timeout=_WORK)
+        return self._collect(lambda: b"".join(part.data for part in stream))
+
+    def disk_usage(self, *filters: str) -> tuple[Record, ...]:
+        """The entries of the engine's build cache; filters as containerd has them (`type==exec.cachemount`)."""
+        request = control_pb2.DiskUsageRequest(filter=filters)
+        return tuple(map(_record, self._call(DISK_USAGE, request, timeout=_WORK).record))
+
+    def prune(
+        self, *filters: str, all: bool = False, keep_seconds: float = 0, keep_bytes: int = 0
+    ) -> tuple[Record, ...]:
+        """Remove entries of the build cache that nothing uses, and give back which they were."""
+        request = control_pb2.PruneRequest(
+            filter=filters, all=all, keep_duration=int(keep_seconds * 1e9), reserved_space=keep_bytes
+        )
+        stream = PRUNE.stream(self._channel, request, timeout=_WORK)
+        return self._collect(lambda: tuple(map(_record, stream)))
+
+    def _alive(self) -> None:
+        """Raise EngineError unless the engine answers."""
+        self._call(INFO, control_pb2.InfoRequest(), timeout=_ANSWER)
+
+    def _call(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        *,
+        metadata: tuple[tuple[str, str], ...] = (),
+        timeout: float = _ANSWER,
+    ) -> Response:
+        return self._collect(lambda: method.call(self._channel, request, timeout=timeout, metadata=metadata))
+
+    def _collect(self, call: Callable[[], Result]) -> Result:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            raise engine_error(error, str(self.address), said=self._bridge.said()) from None
+
+    @contextlib.contextmanager
+    def _gateway(self, session: str = "") -> Iterator[tuple[tuple[str, str], ...]]:
+        """An empty solve that stays open, as calls of the gateway need one; gives the metadata that names it.
+
+        It ends by being cancelled. Never by the gateway's Return without a result: that brings Docker Engine 26 down.
+        """
+        ref = secrets.token_hex(13)[:25]
+        metadata = (("buildkit-controlapi-buildid", ref),)
+        request = control_pb2.SolveRequest(ref=ref, session=session, internal=True)
+        solve = SOLVE.future(self._channel, request, timeout=_WORK)
+        try:
+            yield metadata
+        finally:
+            solve.cancel()
+
+
+def _worker(record: control_pb2.WorkerRecord) -> Worker:
+    platforms = ("/".join(filter(None, (it.os, it.architecture, it.variant))) for it in record.platforms)
+    return Worker(id=record.id, labels=dict(record.labels), platforms=tuple(platforms))
+
+
+def _record(record: control_pb2.UsageRecord) -> Record:
+    return Record(
+        id=record.id,
+        type=record.record_type,
+        description=record.description,
+        size=record.size,
+        in_use=record.in_use,
+        shared=record.shared,
+        created=record.created_at.ToNanoseconds() / 1e9,
+        last_used=record.last_used_at.ToNanoseconds() / 1e9 if record.HasField("last_used_at") else None,
+        uses=record.usage_count,
+    )

@@ -1,0 +1,172 @@
+"""An address -> a connected socket that speaks BuildKit's gRPC. Opens sockets and starts programs; knows no grpc."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ..errors import EngineError
+from .address import Address, Command, Docker, Tcp, Tls, Unix
+
+_PATIENCE = 30.0  # seconds for a connection or a reply header; ssh has the same in its options
+_HEADER_LIMIT = 1 << 16
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A connected socket, and the program at its other end if it is one."""
+
+    socket: socket.socket
+    program: subprocess.Popen[bytes] | None = None
+    complaints: IO[bytes] | None = None
+
+    def close(self) -> None:
+        """Close the socket; the program at its other end is ended and waited for."""
+        self.socket.close()
+        if self.program is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.program.wait(0.2)  # its input has just ended: most go by themselves
+            self.program.terminate()
+            try:
+                self.program.wait(2.0)
+            except subprocess.TimeoutExpired:
+                self.program.kill()
+                self.program.wait()
+        if self.complaints is not None:
+            self.complaints.close()
+
+    def said(self) -> str:
+        """The last that the program at the other end wrote to its standard error."""
+        if self.complaints is None or self.complaints.closed:
+            return ""
+        self.complaints.seek(0)
+        return self.complaints.read()[-2000:].decode("utf-8", "replace").strip()
+
+
+def dial(address: Address) -> Connection:
+    """Connect, and go as far as where HTTP/2 begins.
+
+    Raises EngineError, with what to do, when nothing answers there.
+    """
+    match address:
+        case Unix():
+            return Connection(_unix(address))
+        case Tcp():
+            return Connection(_tcp(address))
+        case Command():
+            return _command(address)
+        case Docker():
+            return _upgrade(address)
+
+
+def _unix(address: Unix) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX)
+    found.settimeout(_PATIENCE)
+    try:
+        found.connect(address.path)
+    except OSError as error:
+        found.close()
+        raise EngineError(f"cannot connect to {address}: {error.strerror or error}", hint=_unix_hint(error)) from None
+    found.settimeout(None)
+    return found
+
+
+def _unix_hint(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "you may not open the socket: run as a member of its group (for Docker: `docker`)"
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return "nothing listens there: start the engine, or name another with BUILDKIT_HOST or DOCKER_HOST"
+    return "is it the socket of a running engine?"
+
+
+def _tcp(address: Tcp) -> socket.socket:
+    try:
+        found = socket.create_connection((address.host, address.port), timeout=_PATIENCE)
+    except OSError as error:
+        raise EngineError(
+            f"cannot connect to {address}: {error.strerror or error}",
+            hint="is the host up, and the port the right one?",
+        ) from None
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if address.tls is not None:
+        found = _secure(found, address, address.tls)
+    found.settimeout(None)
+    return found
+
+
+def _secure(plain: socket.socket, address: Tcp, tls: Tls) -> socket.socket:
+    hint = "check the files of the authority, the certificate and the key"
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if not tls.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+        return context.wrap_socket(plain, server_hostname=tls.server_name or address.host)
+    except FileNotFoundError:
+        missing = [name for name in (tls.ca, tls.cert, tls.key) if name is not None and not Path(name).exists()]
+        plain.close()
+        raise EngineError(f"cannot read `{'`, `'.join(missing)}` for the TLS of {address}", hint=hint) from None
+    except OSError as error:
+        plain.close()
+        raise EngineError(f"no TLS with {address}: {error}", hint=hint) from None
+
+
+def _command(address: Command) -> Connection:
+    ours, theirs = socket.socketpair()
+    complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the connection
+    try:
+        program = subprocess.Popen(
+            address.argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=complaints, start_new_session=True
+        )
+    except OSError as error:
+        ours.close()
+        complaints.close()
+        raise EngineError(
+            f"cannot run `{address.argv[0]}` to reach {address}: {error.strerror}",
+            hint=f"install `{address.argv[0]}` or add it to PATH",
+        ) from None
+    finally:
+        theirs.close()
+    return Connection(ours, program, complaints)
+
+
+def _upgrade(address: Docker) -> Connection:
+    """Ask a Docker Engine to let this connection speak to its BuildKit."""
+    connection = dial(address.api)
+    try:
+        connection.socket.settimeout(_PATIENCE)
+        connection.socket.sendall(b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        status = _header(connection.socket).split(b"\r\n", 1)[0].decode("latin-1")
+        connection.socket.settimeout(None)
+    except OSError as error:
+        said = connection.said()
+        connection.close()
+        raise EngineError(
+            f"{address} did not answer: {said or error}", hint="is a Docker Engine running there?"
+        ) from None
+    if " 101 " not in status + " ":
+        connection.close()
+        raise EngineError(
+            f"{address} does not let BuildKit be used: it answered `{status}`",
+            hint="Docker Engine 26 or newer is needed",
+        )
+    return connection
+
+
+def _header(source: socket.socket) -> bytes:
+    """Read up to the blank line and not a byte more: what follows it is HTTP/2 already."""
+    header = b""
+    while not header.endswith(b"\r\n\r\n"):
+        byte = source.recv(1)
+        if not byte or len(header) > _HEADER_LIMIT:
+            raise ConnectionError("the connection was closed")
+        header += byte
+    return header

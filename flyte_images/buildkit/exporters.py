@@ -1,0 +1,150 @@
+"""Where the result of a solve goes, as values, and the attributes that BuildKit knows them by. Pure.
+
+BuildKit takes an attribute that it does not know for metadata of the result, silently; so none here is free text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+Compression = Literal["uncompressed", "gzip", "zstd"]
+"""estargz is left out: it has brought down engines (their stargz code panics)."""
+
+Scope = Literal["manifest", "manifest-descriptor", "index", "index-descriptor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """A key and a value on a manifest or an index."""
+
+    key: str
+    value: str
+    scope: Scope = "manifest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How an image is made from the result: its configuration and the form of its layers.
+
+    `config` and `base_config` are image configurations as JSON. With a base configuration the layers of the base stay
+    as they are. `compression` counts for layers that the engine has not packed yet, unless `force_compression`.
+    """
+
+    config: str | None = None
+    base_config: str | None = None
+    compression: Compression | None = None
+    compression_level: int | None = None
+    force_compression: bool = False
+    epoch: int | None = None
+    annotations: tuple[Annotation, ...] = ()
+
+    def attrs(self) -> dict[str, str]:
+        """The attributes, always with OCI media types: the engines' defaults differ."""
+        attrs = {"oci-mediatypes": "true"}
+        if self.config is not None:
+            attrs["containerimage.config"] = self.config
+        if self.base_config is not None:
+            attrs["containerimage.base.config"] = self.base_config
+        if self.compression is not None:
+            attrs["compression"] = self.compression
+        if self.compression_level is not None:
+            attrs["compression-level"] = str(self.compression_level)
+        if self.force_compression:
+            attrs["force-compression"] = "true"
+        if self.epoch is not None:
+            attrs["source-date-epoch"] = str(self.epoch)
+        return attrs | {f"annotation-{it.scope}.{it.key}": it.value for it in self.annotations}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image in the engine's own store, or pushed, or both. Names are full: `docker.io/library/x:1`.
+
+    Without an image store in the engine (a stand-alone buildkitd with runc) only a push has an effect.
+    """
+
+    type: ClassVar[str] = "image"
+    names: tuple[str, ...]
+    packing: Packing = Packing()
+    push: bool = False
+    push_by_digest: bool = False
+    insecure: bool = False
+    unpack: bool = False
+    store: bool = True
+
+    def attrs(self) -> dict[str, str]:
+        attrs = self.packing.attrs()
+        if self.names:
+            attrs["name"] = ",".join(self.names)
+        for key in ("push", "unpack"):
+            if getattr(self, key):
+                attrs[key] = "true"
+        if self.push_by_digest:
+            attrs["push-by-digest"] = "true"
+        if self.insecure:
+            attrs["registry.insecure"] = "true"
+        if not self.store:
+            attrs["store"] = "false"
+        return attrs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moby:
+    """An image in the Docker Engine, unpacked, whichever store it has. Only Docker's own BuildKit knows it."""
+
+    type: ClassVar[str] = "moby"
+    names: tuple[str, ...]
+    packing: Packing = Packing()
+
+    def attrs(self) -> dict[str, str]:
+        return self.packing.attrs() | ({"name": ",".join(self.names)} if self.names else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """An image as one tarball on this machine: an OCI layout, or what `docker load` takes."""
+
+    dest: Path
+    format: Literal["oci", "docker"] = "oci"
+    names: tuple[str, ...] = ()
+    packing: Packing = Packing()
+
+    @property
+    def type(self) -> str:
+        return self.format
+
+    def attrs(self) -> dict[str, str]:
+        return self.packing.attrs() | ({"name": ",".join(self.names)} if self.names else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """An image as an OCI layout directory on this machine, beside what it already holds. `tag` is its name there."""
+
+    type: ClassVar[str] = "oci"
+    dest: Path
+    tag: str | None = None
+    packing: Packing = Packing()
+
+    def attrs(self) -> dict[str, str]:
+        return self.packing.attrs() | {"tar": "false"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The files of the result: into a directory on this machine, or as one tarball."""
+
+    dest: Path
+    tar: bool = False
+
+    @property
+    def type(self) -> str:
+        return "tar" if self.tar else "local"
+
+    def attrs(self) -> dict[str, str]:
+        return {}
+
+
+Exporter = Image | Moby | Archive | Layout | Files

@@ -1,0 +1,122 @@
+"""What grpc says of a failed call -> one of our errors, with the step, its command and the user's line."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+import grpc
+
+from ..errors import BuildError, EngineError, FlyteImagesError, Location
+from .pb.gateway_pb2 import ErrorStatus
+
+_DETAILS = "grpc-status-details-bin"
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL)
+
+
+class StepError(BuildError):
+    """A step of the graph failed. `vertex` is its digest, `exit_status` what its command returned if it ran."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        vertex: str,
+        exit_status: int | None = None,
+        hint: str | None = None,
+        location: Location | None = None,
+        command: str | None = None,
+        log: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint, location=location, command=command, log=log)
+        self.vertex = vertex
+        self.exit_status = exit_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What BuildKit adds to an error."""
+
+    vertex: str = ""
+    exit_status: int | None = None
+    location: Location | None = None
+
+
+def details_of(error: grpc.RpcError) -> Details:
+    """Read the trailer of a failed call.
+
+    The values are JSON even though the wrapping is protobuf.
+    """
+    found = {}
+    for item in error.trailing_metadata() or ():
+        if item.key == _DETAILS:
+            for detail in ErrorStatus.FromString(item.value).details:
+                if detail.type_url.endswith("+json"):
+                    found[detail.type_url.rsplit(".", 1)[-1].removesuffix("+json")] = json.loads(detail.value)
+    exit_status = found.get("ExitMessage", {}).get("Code")
+    return Details(
+        vertex=found.get("Vertex", {}).get("digest", ""),
+        exit_status=exit_status,
+        location=_location(found.get("Source", {})),
+    )
+
+
+def _location(source: dict[str, object]) -> Location | None:
+    match source:
+        case {"info": {"filename": str(file)}, "ranges": [{"start": {"line": int(line)}}, *_]}:
+            return Location(file, line)
+    return None
+
+
+def engine_error(error: grpc.RpcError, engine: str, *, said: str = "") -> EngineError:
+    """The error of a call that says nothing of a build: `engine` is its address, `said` what its connection told."""
+    code, text = error.code(), said or _text(error)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return EngineError(
+            f"the BuildKit at {engine} does not answer", hint="is it overloaded, or has the connection stalled?"
+        )
+    if code in _LOST:
+        return EngineError(
+            f"the connection to the BuildKit at {engine} is gone: {text}",
+            hint="was it stopped or restarted? When it is back, build again: finished steps are kept",
+        )
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return EngineError(f"what answers at {engine} is no BuildKit, or one too old: {text}")
+    return EngineError(f"the BuildKit at {engine} refused: {text}")
+
+
+def build_error(error: grpc.RpcError, engine: str, *, said: str = "") -> FlyteImagesError:
+    """The error of a failed solve, not yet with what only the graph and its events know: command and log."""
+    details, text = details_of(error), _text(error)
+    if details.vertex:
+        return StepError(
+            step_message(text), vertex=details.vertex, exit_status=details.exit_status, location=details.location
+        )
+    if error.code() in (*_LOST, grpc.StatusCode.UNIMPLEMENTED):
+        return engine_error(error, engine, said=said)
+    if "entitlement" in text or "is not allowed" in text:
+        return EngineError(f"the BuildKit at {engine} does not allow it: {text}", hint="its administrator decides this")
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return BuildError(
+            f"the engine refused: {text}",
+            hint="large contents belong into files of a source layer, or its disk is full",
+        )
+    return BuildError(step_message(text))
+
+
+def step_message(text: str) -> str:
+    """BuildKit's sentence without the wrappings that say nothing.
+
+    >>> step_message('failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 7')
+    'the command failed with exit status 7'
+    >>> step_message("rpc error: code = Unknown desc = no such file")
+    'no such file'
+    """
+    text = re.sub(r"^(failed to solve: |rpc error: code = \w+ desc = )+", "", text)
+    ended = re.search(r'process ".*" did not complete successfully: exit code: (\d+)$', text, re.DOTALL)
+    return f"the command failed with exit status {ended[1]}" if ended else text
+
+
+def _text(error: grpc.RpcError) -> str:
+    return error.details() or str(error)

@@ -1,0 +1,92 @@
+"""Values of a solve -> the request, and what this client has to serve and to finish for it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import EngineError
+from .caches import Cache, InlineCache, LocalCache
+from .exporters import Archive, Exporter, Files, Layout
+from .oci_index import put_manifest, tagged_manifest
+from .pb.control_pb2 import SolveRequest, TypedAttrs
+from .services.filesend import Target, ToDirectory, ToFile
+
+_EXPORT_STORE = "export"  # the id that BuildKit gives to the store of an exporter `oci` with tar=false
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A request, with the directories that its session serves."""
+
+    message: SolveRequest
+    stores: Mapping[str, Path]
+    targets: Mapping[int, Target]
+    layout: Layout | None = None
+    caches: tuple[LocalCache, ...] = field(default=())
+
+    def finish(self, response: Mapping[str, str]) -> None:
+        """Write the indexes of what BuildKit has put into directories here, which it leaves to the client."""
+        if self.layout is not None:
+            descriptor = json.loads(base64.b64decode(response["containerimage.descriptor"]))
+            put_manifest(self.layout.dest, descriptor, tag=self.layout.tag)
+        for cache in self.caches:
+            put_manifest(cache.directory, json.loads(response["cache.manifest"]), tag=cache.tag)
+
+
+def solve_request(
+    definition: bytes,
+    *,
+    exporters: Sequence[Exporter],
+    cache_imports: Sequence[Cache],
+    cache_exports: Sequence[Cache],
+    frontend_attrs: Mapping[str, str],
+    entitlements: Sequence[str],
+    internal: bool,
+) -> Prepared:
+    """Put a solve into BuildKit's terms. Reads no file but the indexes of caches on this machine."""
+    stores: dict[str, Path] = {}
+    targets: dict[int, Target] = {}
+    layout = None
+    message = SolveRequest(
+        ref=secrets.token_hex(13)[:25],
+        definition=definition,
+        frontend_attrs=frontend_attrs,
+        entitlements=entitlements,
+        internal=internal,
+    )
+    for index, exporter in enumerate(exporters):
+        message.exporters.append(TypedAttrs(type=exporter.type, attrs=exporter.attrs()))
+        match exporter:
+            case Archive(dest=dest) | Files(dest=dest, tar=True):
+                targets[index] = ToFile(dest)
+            case Files(dest=dest):
+                targets[index] = ToDirectory(dest)
+            case Layout(dest=dest):
+                if layout is not None:
+                    raise EngineError(
+                        "BuildKit writes one OCI layout directory in a build", hint="build again for another"
+                    )
+                layout, stores[_EXPORT_STORE] = exporter, dest
+    for cache in cache_imports:
+        match cache:
+            case LocalCache():
+                manifest = tagged_manifest(cache.directory, cache.tag)
+                if manifest is not None:  # nothing exported there yet: an empty cache
+                    stores[f"local:{cache.directory}"] = cache.directory
+                    attrs = cache.import_attrs(manifest["digest"])
+                    message.cache.imports.append(TypedAttrs(type=cache.type, attrs=attrs))
+            case InlineCache():
+                raise EngineError("an inline cache is imported as the registry cache of its image")
+            case _:
+                message.cache.imports.append(TypedAttrs(type=cache.type, attrs=cache.import_attrs()))
+    for cache in cache_exports:
+        message.cache.exports.append(TypedAttrs(type=cache.type, attrs=cache.export_attrs()))
+        if isinstance(cache, LocalCache):
+            stores[f"local:{cache.directory}"] = cache.directory
+    local = tuple(cache for cache in cache_exports if isinstance(cache, LocalCache))
+    return Prepared(message=message, stores=stores, targets=targets, layout=layout, caches=local)

@@ -1,0 +1,134 @@
+"""containerd.services.content.v1.Content over directories of blobs: sources, caches and results that travel by digest.
+
+A store is a directory with `blobs/sha256/<hex>`, as an OCI layout has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import grpc
+
+from ..partial import partial
+from ..pb.content_pb2 import (
+    COMMIT,
+    Info,
+    InfoRequest,
+    InfoResponse,
+    ReadRequest,
+    ReadResponse,
+    WriteRequest,
+    WriteResponse,
+)
+from . import Handlers
+
+_SERVICE = "/containerd.services.content.v1.Content"
+_CHUNK = 1 << 20
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+def content(stores: Mapping[str, Path]) -> Handlers:
+    """Serve the blobs of `stores`, by the ids that the engine asks for, and take in blobs that it writes there."""
+
+    def info(request: InfoRequest, context: grpc.ServicerContext) -> InfoResponse:
+        try:
+            found = _blob(stores, request.digest, context).stat()
+        except FileNotFoundError:
+            _missing(request.digest, context)
+        answer = Info(digest=request.digest, size=found.st_size)
+        answer.created_at.FromNanoseconds(found.st_mtime_ns)
+        answer.updated_at.FromNanoseconds(found.st_mtime_ns)
+        return InfoResponse(info=answer)
+
+    def read(request: ReadRequest, context: grpc.ServicerContext) -> Iterator[ReadResponse]:
+        try:
+            file = _blob(stores, request.digest, context).open("rb", buffering=0)
+        except FileNotFoundError:
+            _missing(request.digest, context)
+        with file:
+            offset, size = request.offset, os.fstat(file.fileno()).st_size
+            if offset > size:
+                context.abort(grpc.StatusCode.OUT_OF_RANGE, f"offset {offset} is past the end of {request.digest}")
+            end = min(size, offset + request.size) if request.size else size
+            file.seek(offset)
+            while offset < end:
+                data = file.read(min(_CHUNK, end - offset))
+                if not data:
+                    context.abort(grpc.StatusCode.DATA_LOSS, f"{request.digest} became shorter while it was read")
+                yield ReadResponse(offset=offset, data=data)
+                offset += len(data)
+
+    def write(requests: Iterator[WriteRequest], context: grpc.ServicerContext) -> Iterator[WriteResponse]:
+        yield from _write(_store(stores, context), requests, context)
+
+    return {
+        f"{_SERVICE}/Info": grpc.unary_unary_rpc_method_handler(
+            info, request_deserializer=InfoRequest.FromString, response_serializer=InfoResponse.SerializeToString
+        ),
+        f"{_SERVICE}/Read": grpc.unary_stream_rpc_method_handler(
+            read, request_deserializer=ReadRequest.FromString, response_serializer=ReadResponse.SerializeToString
+        ),
+        f"{_SERVICE}/Write": grpc.stream_stream_rpc_method_handler(
+            write, request_deserializer=WriteRequest.FromString, response_serializer=WriteResponse.SerializeToString
+        ),
+    }
+
+
+def _store(stores: Mapping[str, Path], context: grpc.ServicerContext) -> Path:
+    """The store that a request names; its first name counts."""
+    named = (str(value) for key, value in context.invocation_metadata() if key == "buildkit-attachable-store-id")
+    name = next(named, "")
+    if name not in stores:
+        context.abort(grpc.StatusCode.NOT_FOUND, f"this client has no content store `{name}`")
+    return stores[name]
+
+
+def _blob(stores: Mapping[str, Path], digest: str, context: grpc.ServicerContext) -> Path:
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a sha256 digest: {digest}")
+    return _store(stores, context) / "blobs" / "sha256" / match[1]
+
+
+def _missing(digest: str, context: grpc.ServicerContext) -> NoReturn:
+    context.abort(grpc.StatusCode.NOT_FOUND, f"content {digest}: not found")
+
+
+def _write(store: Path, requests: Iterator[WriteRequest], context: grpc.ServicerContext) -> Iterator[WriteResponse]:
+    """Take in one blob. It appears in the store whole and checked, or not at all."""
+    blobs = store / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    started, hashed = time.time_ns(), hashlib.sha256()
+    offset = total = 0
+    expected = ""
+    with partial(store) as path, path.open("wb") as file:
+        for request in requests:
+            total, expected = request.total or total, request.expected or expected
+            if expected and (blobs / expected.removeprefix("sha256:")).exists():
+                context.abort(grpc.StatusCode.ALREADY_EXISTS, f"content {expected}: already exists")
+            if request.data:
+                if request.offset != offset:
+                    context.abort(grpc.StatusCode.OUT_OF_RANGE, f"expected offset {offset}, not {request.offset}")
+                file.write(request.data)
+                hashed.update(request.data)
+                offset += len(request.data)
+            digest = f"sha256:{hashed.hexdigest()}"
+            if request.action == COMMIT:
+                file.close()
+                if total and offset != total:
+                    context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"expected {total} bytes, have {offset}")
+                if expected and digest != expected:
+                    context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"expected {expected}, have {digest}")
+                path.rename(blobs / hashed.hexdigest())
+            answer = WriteResponse(action=request.action, offset=offset, total=total, digest=digest)
+            answer.started_at.FromNanoseconds(started)
+            answer.updated_at.FromNanoseconds(time.time_ns())
+            yield answer
+            if request.action == COMMIT:
+                return

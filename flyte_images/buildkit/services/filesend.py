@@ -1,0 +1,65 @@
+"""moby.filesync.v1.FileSend: results that come to this machine, as one file (tarballs) or as a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from ..partial import partial
+from ..pb.session_pb2 import BytesMessage
+from . import Handlers
+from .receive import receive_directory
+
+
+@dataclass(frozen=True, slots=True)
+class ToFile:
+    """The result replaces this file, when it is whole."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ToDirectory:
+    """The result is merged into this directory."""
+
+    path: Path
+
+
+Target = ToFile | ToDirectory
+
+
+def filesend(targets: Mapping[int, Target]) -> Handlers:
+    """Take in results for `targets`, by the index of their exporter in the solve request."""
+
+    def copy(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        metadata = dict(context.invocation_metadata())
+        target = targets.get(int(metadata.get("buildkit-attachable-exporter-id", 0)))
+        try:
+            match target:
+                case ToFile(path):
+                    _receive_file(messages, path)
+                case ToDirectory(path):
+                    yield from receive_directory(messages, path)
+                case None:
+                    context.abort(grpc.StatusCode.NOT_FOUND, "this client expects no such result")
+        except OSError as error:
+            context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, f"cannot write `{error.filename}` here: {error.strerror}"
+            )
+
+    # Raw bytes: a file comes as BytesMessage, a directory as Packet, on the same method.
+    return {"/moby.filesync.v1.FileSend/DiffCopy": grpc.stream_stream_rpc_method_handler(copy)}
+
+
+def _receive_file(messages: Iterator[bytes], path: Path) -> None:
+    with partial(path.parent) as temporary:
+        with temporary.open("wb") as file:
+            for message in messages:
+                file.write(BytesMessage.FromString(message).data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)

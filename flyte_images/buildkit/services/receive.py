@@ -1,0 +1,124 @@
+"""fsutil packets -> a directory. The engine is not trusted with where it writes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from ..pb.session_pb2 import Packet, Stat
+
+_GO_DIR, _GO_SYMLINK, _GO_DEVICE, _GO_FIFO = 1 << 31, 1 << 27, 1 << 26, 1 << 25
+_GO_SETUID, _GO_SETGID, _GO_STICKY = 1 << 23, 1 << 22, 1 << 20
+_GO_SOCKET = 1 << 24
+
+
+def receive_directory(messages: Iterator[bytes], root: Path) -> Iterator[bytes]:
+    """Write what the packets say below `root` and give the packets to answer with.
+
+    Files get the caller's owner, and modes and times as they are in the image; devices and sockets are left out.
+    """
+    tree = _Tree(root)
+    index, counted = 0, False
+    for message in messages:
+        packet = Packet.FromString(message)
+        match packet.type:
+            case Packet.STAT if packet.HasField("stat"):
+                if tree.add(index, packet.stat):
+                    yield Packet(type=Packet.REQ, id=index).SerializeToString()
+                index += 1
+            case Packet.STAT:
+                counted = True
+            case Packet.DATA:
+                tree.write(packet.id, packet.data)
+            case Packet.FIN:
+                break
+            case Packet.ERR:
+                raise OSError(None, packet.data.decode("utf-8", "replace"), str(root))
+        if counted and not tree.expected:
+            counted = False
+            tree.finish()
+            yield Packet(type=Packet.FIN).SerializeToString()
+
+
+class _Tree:
+    """A directory that is being written: which files still want their bytes, which times are set at the end."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root
+        self.expected: dict[int, tuple[Path, Stat]] = {}
+        self._open: dict[int, BinaryIO] = {}
+        self._directories: dict[Path, Stat | None] = {root: None}
+
+    def add(self, index: int, entry: Stat) -> bool:
+        """Make the entry; True if it is a file whose bytes are wanted."""
+        path = self._place(entry.path)
+        if entry.mode & _GO_DIR:
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
+                path.mkdir()
+            path.chmod(0o700)
+            self._directories[path] = entry
+            return False
+        if entry.mode & (_GO_DEVICE | _GO_FIFO | _GO_SOCKET):
+            return False
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        if entry.mode & _GO_SYMLINK:
+            path.symlink_to(entry.linkname)
+            with contextlib.suppress(NotImplementedError):
+                os.utime(path, ns=(entry.mod_time, entry.mod_time), follow_symlinks=False)
+            return False
+        if entry.linkname:
+            path.hardlink_to(self._place(entry.linkname))
+            return False
+        path.touch(0o600)
+        self.expected[index] = path, entry
+        return True
+
+    def write(self, index: int, data: bytes) -> None:
+        """Append to a file; no bytes mean that it is whole."""
+        path, entry = self.expected[index]
+        if data:
+            if index not in self._open:
+                self._open[index] = path.open("wb")
+            self._open[index].write(data)
+            return
+        if index in self._open:
+            self._open.pop(index).close()
+        del self.expected[index]
+        path.chmod(_mode(entry.mode))
+        os.utime(path, ns=(entry.mod_time, entry.mod_time))
+
+    def finish(self) -> None:
+        """Set what later writes would have changed: the modes and times of directories, children first."""
+        for path, entry in reversed(self._directories.items()):
+            if entry is not None:
+                path.chmod(_mode(entry.mode))
+                os.utime(path, ns=(entry.mod_time, entry.mod_time))
+
+    def _place(self, name: str) -> Path:
+        """The path of an entry: below the root, and its parent a directory that came before it, never a link."""
+        pure = PurePosixPath(name)
+        path = self.root / pure
+        if pure.is_absolute() or ".." in pure.parts or path.parent not in self._directories:
+            raise OSError(None, "the engine sent a path outside of the result", name)
+        return path
+
+
+def _mode(mode: int) -> int:
+    """Go's os.FileMode as the kernel's bits.
+
+    >>> oct(_mode(1 << 23 | 0o755))
+    '0o4755'
+    """
+    kept = mode & 0o777
+    for go, bit in ((_GO_SETUID, stat.S_ISUID), (_GO_SETGID, stat.S_ISGID), (_GO_STICKY, stat.S_ISVTX)):
+        kept |= bit if mode & go else 0
+    return kept

@@ -1,0 +1,135 @@
+"""What the engine may ask of this process while it builds, and the connection on which it asks.
+
+BuildKit speaks HTTP/2 as the client over the byte stream of Control.Session; a grpcio server of our own answers. That
+server listens on a socket whose directory is removed as soon as the one connection to it is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from .pb.control_pb2 import BytesMessage
+from .registry_login import DockerLogins, Login, docker_config_file
+from .services import Handlers
+from .services.auth import auth
+from .services.content import content
+from .services.filesend import Target, filesend
+from .services.health import health
+from .services.secrets import Secret
+from .services.secrets import secrets as secrets_service
+from .services.ssh import ssh
+from .wire import OPTIONS, SESSION
+
+_CHUNK = 1 << 17
+_WORKERS = 32  # a running call holds one; the health check must never wait behind transfers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What one solve may take from this machine. Nothing is read before the engine asks.
+
+    `stores` are directories with blobs/sha256, by the `oci.store` names of the graph's oci-layout sources; `secrets`
+    are values (or what gets them) by id; `ssh` are agents' sockets by id; `logins` tells the login of a registry.
+    """
+
+    stores: Mapping[str, Path] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    ssh: Mapping[str, Path] = field(default_factory=dict)
+    logins: Callable[[str], Login | None] = field(default_factory=lambda: DockerLogins(docker_config_file()))
+
+
+class OpenSession:
+    """A session that the engine knows by `id`, as a context manager.
+
+    `stores` and `targets` are what a solve's caches and exporters need, by the names and numbers that the engine uses.
+    """
+
+    def __init__(
+        self, channel: grpc.Channel, session: Session, *, stores: Mapping[str, Path], targets: Mapping[int, Target]
+    ) -> None:
+        self.id = secrets.token_hex(13)[:25]
+        self._channel = channel
+        all_stores = {**{f"oci:{name}": path for name, path in session.stores.items()}, **stores}
+        self._handlers: Handlers = {
+            **health(),
+            **auth(session.logins),
+            **secrets_service(session.secrets),
+            **(content(all_stores) if all_stores else {}),
+            **(ssh(session.ssh) if session.ssh else {}),
+            **(filesend(targets) if targets else {}),
+        }
+
+    def __enter__(self) -> OpenSession:
+        self._pool = ThreadPoolExecutor(_WORKERS, "flyte-images-session")
+        self._server = grpc.server(self._pool, handlers=[_Router(self._handlers)], options=OPTIONS)
+        self._socket = self._connect()
+        metadata = (
+            ("x-docker-expose-session-uuid", self.id),
+            ("x-docker-expose-session-sharedkey", ""),
+            *(("x-docker-expose-session-grpc-method", path) for path in self._handlers),
+        )
+        self._call = SESSION.duplex(self._channel, self._outgoing(), metadata=metadata)
+        self._reader = threading.Thread(target=self._incoming, name="flyte-images-session", daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call.cancel()
+        _shut(self._socket)
+        self._reader.join()
+        self._server.stop(0).wait()
+        self._pool.shutdown(wait=True)
+        self._socket.close()
+
+    def _connect(self) -> socket.socket:
+        directory = tempfile.mkdtemp(prefix="flyte-images-session-")  # 0700: nobody else can connect
+        try:
+            path = f"{directory}/s"
+            self._server.add_insecure_port(f"unix:{path}")
+            self._server.start()
+            connected = socket.socket(socket.AF_UNIX)
+            connected.connect(path)
+            return connected
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _outgoing(self) -> Iterator[BytesMessage]:
+        with contextlib.suppress(OSError):
+            while data := self._socket.recv(_CHUNK):
+                yield BytesMessage(data=data)
+
+    def _incoming(self) -> None:
+        with contextlib.suppress(OSError, grpc.RpcError):
+            for message in self._call:
+                self._socket.sendall(message.data)
+        _shut(self._socket)
+
+
+class _Router(grpc.GenericRpcHandler):
+    """Finds the handler of a method by its path."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        return self._handlers.get(handler_call_details.method)
+
+
+def _shut(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)

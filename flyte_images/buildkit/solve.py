@@ -1,0 +1,132 @@
+"""One solve: the request, the events while it runs, and its end, whatever it is."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shlex
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import grpc
+
+from ..errors import BuildError, FlyteImagesError
+from .events import Event, Vertex, VertexLog
+from .failure import StepError, build_error
+from .pb.control_pb2 import SolveRequest, StatusRequest, StatusResponse
+from .status import events_of
+from .wire import SOLVE, STATUS
+
+_TAIL = 40  # lines of a failed step's log
+_QUIET = 20.0  # seconds without a word after which the engine is asked whether it is still there
+_GRACE = 5.0  # seconds for the last events after the end
+_NO_EVENTS = 0.3  # the same where there was no event at all: the engine refused before there was a job to watch
+
+
+@dataclass(frozen=True, slots=True)
+class SolveResult:
+    """What the exporters answered: `containerimage.digest` and the like."""
+
+    exporter_response: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class _End:
+    """Put into the queue when the solve, or its stream of events, is over."""
+
+
+class Solving:
+    """A running solve. `run` gives the events to `on_event` in the calling thread and returns or raises at the end."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        request: SolveRequest,
+        *,
+        timeout: float | None,
+        alive: Callable[[], None],
+        engine: str,
+        said: Callable[[], str],
+    ) -> None:
+        self._channel, self._request, self._timeout = channel, request, timeout
+        self._alive, self._engine, self._said = alive, engine, said
+        self._queue: queue.SimpleQueue[StatusResponse | _End] = queue.SimpleQueue()
+        self._tails: dict[str, deque[bytes]] = {}
+        self._names: dict[str, str] = {}
+
+    def run(self, on_event: Callable[[Event], None] | None) -> SolveResult:
+        call = SOLVE.future(self._channel, self._request, timeout=self._timeout)
+        status = STATUS.stream(self._channel, StatusRequest(ref=self._request.ref), timeout=None)
+        reader = threading.Thread(target=self._read, args=(status,), name="flyte-images-status", daemon=True)
+        reader.start()
+        call.add_done_callback(lambda _: self._queue.put(_SOLVED))
+        try:
+            self._watch(on_event)
+            response = call.result()
+        except grpc.RpcError as error:
+            raise self._explain(error) from None
+        finally:
+            call.cancel()
+            status.cancel()
+            reader.join()
+        return SolveResult(MappingProxyType(dict(response.exporter_response)))
+
+    def _read(self, status: grpc._CallIterator[StatusResponse]) -> None:
+        with contextlib.suppress(grpc.RpcError):  # what ends a build ends Solve too, and that is where it is told
+            for response in status:
+                self._queue.put(response)
+        self._queue.put(_WATCHED)
+
+    def _watch(self, on_event: Callable[[Event], None] | None) -> None:
+        """Deliver events until the solve is over and its events have come, or have been waited for long enough."""
+        solved = watched = False
+        while not (solved and watched):
+            try:
+                item = self._queue.get(timeout=(_GRACE if self._names else _NO_EVENTS) if solved else _QUIET)
+            except queue.Empty:
+                if solved:
+                    return
+                self._alive()
+                continue
+            if isinstance(item, StatusResponse):
+                for event in events_of(item):
+                    self._note(event)
+                    if on_event is not None:
+                        on_event(event)
+            elif item is _SOLVED:
+                solved = True
+            else:
+                watched = True
+
+    def _note(self, event: Event) -> None:
+        """Keep what an error will want to show."""
+        if isinstance(event, Vertex):
+            self._names[event.digest] = event.name
+        elif isinstance(event, VertexLog):
+            self._tails.setdefault(event.vertex, deque(maxlen=4 * _TAIL)).append(event.data)
+
+    def _explain(self, error: grpc.RpcError) -> FlyteImagesError:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and self._timeout:
+            return BuildError(f"the build did not end within {self._timeout:g} s", hint="give it more time")
+        found = build_error(error, self._engine, said=self._said())
+        if not isinstance(found, StepError):
+            return found
+        from . import graph  # only a failure has to know what the steps are
+
+        step = graph.find(self._request.definition, found.vertex)
+        log = b"".join(self._tails.get(found.vertex, ())).decode("utf-8", "replace")
+        name = self._names.get(found.vertex, "") or (step.name if step else "")
+        return StepError(
+            f"{name}: {found}" if name else str(found),
+            vertex=found.vertex,
+            exit_status=found.exit_status,
+            hint=found.hint,
+            location=found.location or (step.location if step else None),
+            command=shlex.join(step.argv) if step and step.argv else None,
+            log="\n".join(log.splitlines()[-_TAIL:]),
+        )
+
+
+_SOLVED, _WATCHED = _End(), _End()
