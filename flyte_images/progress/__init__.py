@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Literal, Self, TextIO
+from typing import TYPE_CHECKING, Literal, Self, TextIO
 
-from ..buildkit.events import Event, Vertex, VertexLog, VertexStatus
 from .lines import Counts, Display, Json, Plain, Quiet
-from .state import BuildState, Line, Moved, Step
 
-__all__ = ["ImageProgress", "Mode", "Progress", "Step", "chosen_mode"]
+if TYPE_CHECKING:  # loaded by the first image that has events; a no-op build has none
+    from .sink import ImageProgress
+    from .state import BuildState
+
+__all__ = ["Mode", "Progress", "chosen_mode"]
 
 Mode = Literal["auto", "tty", "plain", "json", "quiet"]
 
@@ -71,10 +72,12 @@ class Progress:
         return len(self._images) > 1
 
     def image(self, name: str) -> ImageProgress:
-        """The sink for one image's events; the same one when asked again."""
+        """The sink for one image's events, always the same. Ask for it only when there is something to solve."""
+        from .sink import ImageProgress
+
         with self._lock:
             if name not in self._images:
-                self._images[name] = ImageProgress(self, name)
+                self._images[name] = ImageProgress(name, self._lock, self._display, self._owners)
                 self._builds[name] = self._images[name].state
             return self._images[name]
 
@@ -104,49 +107,3 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class ImageProgress:
-    """Takes the events of one image's build; call it with each. It also remembers what a failed step said."""
-
-    def __init__(self, progress: Progress, name: str) -> None:
-        self.name = name
-        self.state = BuildState()
-        self._progress = progress
-        self._finished = False
-
-    @property
-    def failed(self) -> Step | None:
-        """The step that failed first; its `tail` holds the last lines of its log, `vertices` its digests."""
-        return self.state.failed
-
-    def __call__(self, event: Event) -> None:
-        progress = self._progress
-        with progress._lock:
-            shared = self._shared(event)
-            for change in self.state.apply(event, time.monotonic()):
-                if not (shared and isinstance(change, Line | Moved)):
-                    progress._display.change(self.name, self.state, change)
-
-    def finish(self) -> None:
-        """No more events will come: the engine's stream has ended, or the build was given up."""
-        progress = self._progress
-        with progress._lock:
-            if self._finished:
-                return
-            self._finished = True
-            for change in self.state.finish():
-                progress._display.change(self.name, self.state, change)
-            progress._owners = {digest: owner for digest, owner in progress._owners.items() if owner is not self}
-
-    def _shared(self, event: Event) -> bool:
-        """True for what another image shows already: the log and the bytes of a step that both wait for."""
-        owners = self._progress._owners
-        match event:
-            case Vertex(digest=digest, started=started) if started is not None:
-                owners.setdefault(digest, self)
-                return False
-            case VertexStatus(vertex=digest) | VertexLog(vertex=digest):
-                return owners.get(digest, self) is not self
-            case _:
-                return False

@@ -6,16 +6,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TextIO, assert_never
+from typing import TYPE_CHECKING, TextIO
 
 from .lines import Counts, Writer, clipped, ended, label, summary_line
-from .state import BuildState, Change, Ended, Line, Moved, Started, Step, Warned
 from .text import clean, duration, size
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from .state import BuildState, Change, Step
 
 _DELAY = 0.25  # a build that is done by then needs no bars, and loading rich would be a third of its time
 _REFRESH = 0.1
@@ -52,18 +53,14 @@ class Bars:
             self._thread.start()
         if change.step and change.step.hidden:
             return
-        match change:
-            case Ended(step=step):
-                self._ready.append(self._end(label(image, step, several=self._several()), step))
-            case Line():
+        name = label(image, change.step, several=self._several())
+        match change.kind:  # what starts and what moves is seen in the next frame
+            case "ended" if change.step:
+                self._ready.append(self._end(name, change.step))
+            case "line" if change.step:
                 self._last[change.step] = change.text
-            case Warned():
-                name = label(image, change.step, several=self._several())
+            case "warning":
                 self._ready.append(("warning", f"{name}: warning: {change.text}"))
-            case Started() | Moved():
-                pass  # the next frame shows it
-            case _:
-                assert_never(change)
 
     def note(self, text: str) -> None:
         self._ready.append(("", clean(text)))

@@ -8,36 +8,31 @@ engine's own clock only; the caller's `now` tells for how long a step has been s
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..buildkit.events import Event, Vertex, VertexLog, VertexStatus, VertexWarning
 from .text import Lines, clean
 
 Outcome = Literal["done", "cached", "failed", "canceled"]
 
-TAIL = 20
 _LOOKUP = 0.02  # seconds; to look at what the engine holds takes a few milliseconds, to fetch anything takes more
 _PATIENCE = 0.3  # seconds after which a look-up is worth a line: it waits for a network
 _UNNAMED = ("sha256:", "merge (", "diff (", "merge ", "diff ")
 _ENGINE_WORK = ("exporting ", "importing cache", "preparing build cache", "inserting cache", "writing ")
 
 
-@dataclass(slots=True, eq=False)
 class Step:
-    """One layer of the user, or one vertex that belongs to none."""
+    """One layer of the user, or one vertex that belongs to none, as far as the build has come."""
 
-    key: str
-    name: str
-    vertices: dict[str, None] = field(default_factory=dict)
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
-    running_since: float | None = None
-    announced: bool = False
-    outcome: Outcome | None = None
-    seconds: float = 0.0
-    error: str = ""
+    def __init__(self, key: str, name: str) -> None:
+        self.key = key
+        self.name = name
+        self.vertices: list[_Vertex] = []
+        self.running_since: float | None = None
+        self.announced = False
+        self.outcome: Outcome | None = None
+        self.seconds = 0.0
+        self.error = ""
 
     @property
     def hidden(self) -> bool:
@@ -50,51 +45,25 @@ class Step:
         return not self.hidden and not self.name.startswith(_ENGINE_WORK)
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    step: Step
+class Change(NamedTuple):
+    """What a reader may want to hear: `step` started, ended (see its outcome), moved bytes, or said `text`."""
 
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    step: Step
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    step: Step
-    stream: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
+    kind: Literal["started", "ended", "moved", "line", "warning"]
     step: Step | None
-    text: str
+    text: str = ""
+    stream: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    step: Step
-
-
-Change = Started | Ended | Line | Warned | Moved
-
-
-@dataclass(slots=True, eq=False)
 class _Vertex:
-    digest: str
-    step: Step
-    inputs: tuple[str, ...] = ()
-    runs: dict[float, float | None] = field(default_factory=dict)
-    cached: bool = False
-    error: str = ""
-    spoke: bool = False
-    looks_up: bool = False
-    implied: bool = False
-    seen_running: float = 0.0
-    transfers: dict[str, tuple[int, int]] = field(default_factory=dict)
-    lines: dict[int, Lines] = field(default_factory=dict)
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.inputs: tuple[str, ...] = ()
+        self.runs: dict[float, float | None] = {}
+        self.cached = self.spoke = self.looks_up = self.implied = False
+        self.error = ""
+        self.seen_running = 0.0
+        self.transfers: dict[str, tuple[int, int]] = {}
+        self.lines: dict[int, Lines] = {}
 
     @property
     def running(self) -> bool:
@@ -118,7 +87,6 @@ class BuildState:
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
-        self.failed: Step | None = None
         self._vertices: dict[str, _Vertex] = {}
         self._running: dict[str, _Vertex] = {}
 
@@ -133,7 +101,8 @@ class BuildState:
                 changes += self._log(event)
             case VertexWarning():
                 vertex = self._vertices.get(event.vertex)
-                changes.append(Warned(vertex.step if vertex else None, clean(event.short.decode("utf-8", "replace"))))
+                text = clean(event.short.decode("utf-8", "replace"))
+                changes.append(Change("warning", vertex.step if vertex else None, text))
         changes += self.waited(now)
         return changes
 
@@ -149,8 +118,7 @@ class BuildState:
         """The build is over: last words of the steps, and an end for each that was begun."""
         changes: list[Change] = []
         for vertex in self._vertices.values():
-            for stream, lines in vertex.lines.items():
-                changes += [self._line(vertex, stream, text) for text in lines.rest()]
+            changes += self._last_words(vertex)
             if vertex.running:
                 vertex.error = vertex.error or "canceled"
                 vertex.runs = {began: began if ended is None else ended for began, ended in vertex.runs.items()}
@@ -158,29 +126,24 @@ class BuildState:
                 vertex.implied = True
         self._running.clear()
         for step in self.steps.values():
-            begun = [v for v in self._of(step) if v.settled]
-            if begun and step.outcome is None:
-                changes += self._end(step, begun)
+            if step.outcome is None and any(vertex.settled for vertex in step.vertices):
+                changes += self._end(step)
         return changes
 
     def transferred(self, step: Step) -> tuple[int, int]:
         """Bytes done and bytes known of, over all that the step moves."""
-        parts = [part for vertex in self._of(step) for part in vertex.transfers.values() if part[1] > 0]
+        parts = [part for vertex in step.vertices for part in vertex.transfers.values() if part[1] > 0]
         return sum(min(part) for part in parts), sum(part[1] for part in parts)
 
     def parts(self, step: Step) -> tuple[int, int]:
         """Settled vertices of a step and all of them."""
-        vertices = list(self._of(step))
-        return sum(v.settled for v in vertices), len(vertices)
-
-    def _of(self, step: Step) -> Iterator[_Vertex]:
-        return (self._vertices[digest] for digest in step.vertices)
+        return sum(vertex.settled for vertex in step.vertices), len(step.vertices)
 
     def _vertex(self, event: Vertex, now: float) -> list[Change]:
         vertex = self._vertices.get(event.digest)
         if vertex is None:
-            vertex = self._vertices[event.digest] = _Vertex(event.digest, self._step_of(event))
-            vertex.step.vertices[event.digest] = None
+            vertex = self._vertices[event.digest] = _Vertex(self._step_of(event))
+            vertex.step.vertices.append(vertex)
         vertex.inputs = event.inputs or vertex.inputs
         vertex.looks_up = not vertex.inputs and not event.name.startswith(_ENGINE_WORK)
         vertex.cached = vertex.cached or event.cached
@@ -189,11 +152,11 @@ class BuildState:
             if event.started not in vertex.runs:
                 vertex.seen_running = now
             vertex.runs[event.started] = event.completed
-        changes: list[Change] = []
+        changes = [] if vertex.running else self._last_words(vertex)
         if vertex.running:
-            self._running[vertex.digest] = vertex
+            self._running[event.digest] = vertex
         else:
-            self._running.pop(vertex.digest, None)
+            self._running.pop(event.digest, None)
         ready = vertex.settled or vertex.worked
         for step in {**(self._imply(vertex) if ready else {}), vertex.step: None}:
             changes += self._check(step, now)
@@ -221,20 +184,19 @@ class BuildState:
 
     def _check(self, step: Step, now: float) -> list[Change]:
         """End the step if all of it is settled; begin it anew if it had ended and runs again."""
-        vertices = list(self._of(step))
-        if any(v.running for v in vertices):
+        if any(vertex.running for vertex in step.vertices):
             step.running_since = now if step.running_since is None else step.running_since
             if step.outcome in ("done", "cached"):
                 step.outcome = None
             return []
         step.running_since = None
-        failed = any(v.error for v in vertices)
-        if step.outcome is None and (failed or all(v.settled for v in vertices)):
-            return self._end(step, vertices)
+        failed = any(vertex.error for vertex in step.vertices)
+        if step.outcome is None and (failed or all(vertex.settled for vertex in step.vertices)):
+            return self._end(step)
         return []
 
-    def _end(self, step: Step, vertices: list[_Vertex]) -> list[Change]:
-        before = step.seconds
+    def _end(self, step: Step) -> list[Change]:
+        before, vertices = step.seconds, step.vertices
         step.seconds = _covered([(b, e) for v in vertices for b, e in v.runs.items() if e is not None])
         step.running_since = None
         errors = [v.error for v in vertices if v.error]
@@ -243,16 +205,19 @@ class BuildState:
             step.outcome, step.error = ("failed", real[0]) if real else ("canceled", errors[0])
         else:
             step.outcome = "done" if any(v.worked for v in vertices) else "cached"
-        if step.outcome == "failed" and self.failed is None:
-            self.failed = step
         again = step.announced and before > 0 and not errors and step.seconds - before < 1.0
-        return [] if again else [Ended(step)]
+        return [] if again else [Change("ended", step)]
 
     def _announce(self, step: Step) -> list[Change]:
         if step.announced or step.outcome is not None:
             return []
         step.announced = True
-        return [Started(step)]
+        return [Change("started", step)]
+
+    def _last_words(self, vertex: _Vertex) -> list[Change]:
+        """The lines that were begun and not ended."""
+        lines = [(stream, text) for stream, pending in vertex.lines.items() for text in pending.rest()]
+        return [Change("line", vertex.step, text, stream) for stream, text in lines]
 
     def _status(self, event: VertexStatus) -> list[Change]:
         vertex = self._vertices.get(event.vertex)
@@ -261,7 +226,10 @@ class BuildState:
         vertex.spoke = vertex.spoke or event.total > 0
         total = max(event.total, event.current) if event.completed is not None else event.total
         vertex.transfers[event.id] = (total if event.completed is not None else event.current, total)
-        return [*(self._announce(vertex.step) if vertex.running and vertex.worked else []), Moved(vertex.step)]
+        return [
+            *(self._announce(vertex.step) if vertex.running and vertex.worked else []),
+            Change("moved", vertex.step),
+        ]
 
     def _log(self, event: VertexLog) -> list[Change]:
         vertex = self._vertices.get(event.vertex)
@@ -269,11 +237,9 @@ class BuildState:
             return []
         vertex.spoke = True
         lines = vertex.lines.setdefault(event.stream, Lines())
-        return self._announce(vertex.step) + [self._line(vertex, event.stream, t) for t in lines.feed(event.data)]
-
-    def _line(self, vertex: _Vertex, stream: int, text: str) -> Line:
-        vertex.step.tail.append(text)
-        return Line(vertex.step, stream, text)
+        return self._announce(vertex.step) + [
+            Change("line", vertex.step, text, event.stream) for text in lines.feed(event.data)
+        ]
 
 
 def _covered(runs: list[tuple[float, float]]) -> float:

@@ -73,20 +73,17 @@ def test_steps_that_run_start_speak_and_end_by_the_clock_of_the_engine() -> None
     ]
 
 
-def test_failed_step_is_remembered_with_the_end_of_its_log() -> None:
-    stream = io.StringIO()
-    progress = Progress("quiet", stream)
-    sink = progress.image("app")
-    log = b"".join(b"line %d\n" % n for n in range(30)) + b"last words"
-    for event in [*looked_up(), at(RUN, 1.0), VertexLog(vertex="run", stream=1, data=log), at(WHEEL, 1.0)]:
-        sink(event)
-    sink(at(WHEEL, 1.0, 2.0, error="context canceled"))
-    sink(at(RUN, 1.0, 2.0, error="exit code: 1"))
-    sink.finish()
-    assert sink.failed is not None
-    assert (sink.failed.name, sink.failed.error) == ("useradd app", "exit code: 1")
-    assert list(sink.failed.tail) == [*(f"line {n}" for n in range(11, 30)), "last words"]
-    assert stream.getvalue() == ""
+def test_a_failure_cancels_its_neighbours_and_comes_after_its_last_words() -> None:
+    events = [*looked_up(), at(RUN, 1.0), VertexLog(vertex="run", stream=1, data=b"last words"), at(WHEEL, 1.0, 1.5)]
+    events += [at(WHEEL, 1.5), at(WHEEL, 1.5, 2.0, error="context canceled"), at(RUN, 1.0, 2.0, error="exit code: 1")]
+    assert shown(events).splitlines()[2:] == [
+        "useradd app: started",
+        "pip packages: started",
+        "pip packages: canceled",
+        "useradd app | last words",
+        "useradd app: failed after 1.0 s: exit code: 1",
+        "app: 0 built, 1 cached, 2.5 s, 1.5 MB, app:1",
+    ]
 
 
 def test_canceled_is_not_failed_and_what_never_began_is_not_told() -> None:
@@ -175,11 +172,23 @@ from flyte_images.buildkit.events import Vertex
 stream = io.StringIO()
 with Progress("tty", stream, env={"NO_COLOR": "1"}) as progress:
     progress.image("app")(Vertex(digest="a", name="step", inputs=("b",), started=1.0, completed=1.5))
-print("rich" in sys.modules, repr(stream.getvalue()))
+print("rich.live" in sys.modules, repr(stream.getvalue()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("False '+ step ")
     assert "\\x1b" not in done.stdout
+
+
+def test_a_build_without_events_loads_no_more_than_it_needs() -> None:
+    code = """
+import io, sys
+from flyte_images.progress import Progress
+with Progress("auto", io.StringIO()) as progress:
+    progress.summary("app", reference="app:1", seconds=0.1)
+print(sorted({"rich", "json", "flyte_images.progress.state", "flyte_images.buildkit.events"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_broken_stream_does_not_fail_the_build() -> None:
