@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import platform
@@ -32,9 +33,10 @@ and on the client neither a kept resolution nor index metadata. httpx is added r
 All images hold the same packages in /opt/venv, byte-compiled, and a folder of 20 sources; steps that want a network
 have the host's. `flyte` is its builder called directly (its command line would ask a registry first, about a second
 more), without the `# syntax` line of its template (it would be pulled); its Debian base always installs
-build-essential by apt, which `flyte from_base` leaves out. The uv Dockerfile is in tests/bench/contenders.py; its
-column `zstd` replaces `--load` and `--push` by an exporter with zstd, which few people type but which is faster.
-Pushed: bytes of the new blobs in a registry on the loopback interface."""
+build-essential by apt, which `flyte from_base` leaves out. The uv Dockerfile is in tests/bench/contenders.py: one RUN
+installs what requirements.txt names, as everywhere; its column `zstd` replaces `--load` and `--push` by an exporter
+with zstd, which few people type but which is faster. Pushed: bytes of the new blobs in a registry on the loopback
+interface."""
 
 
 def main() -> None:
@@ -46,6 +48,11 @@ def main() -> None:
         )
     directory: Path = options.directory
     directory.mkdir(parents=True, exist_ok=True)
+    lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR)  # held as long as this process lives
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"bench: another one is at work in {directory}")
     uv = str(Path(sys.executable).with_name("uv"))
     print(f"bench: load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores; working in {directory}", file=sys.stderr)
     results = Results()

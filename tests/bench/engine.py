@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -63,6 +64,7 @@ def engine(directory: Path) -> Iterator[Engine]:
     if os.geteuid() != 0:
         raise RuntimeError("the bench starts a Docker Engine of its own, so that it may prune: run it as root")
     root, state = directory / "data", directory / "state"
+    _end_orphans(directory)
     shutil.rmtree(state, ignore_errors=True)
     for path in (root, state, directory / "docker"):
         path.mkdir(parents=True, exist_ok=True)
@@ -131,6 +133,7 @@ def _daemon(argv: tuple[str, ...], log: Path) -> Iterator[subprocess.Popen[bytes
         process = subprocess.Popen(
             argv, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
         )
+    log.with_suffix(".pid").write_text(str(process.pid))
     try:
         yield process
     finally:
@@ -140,6 +143,21 @@ def _daemon(argv: tuple[str, ...], log: Path) -> Iterator[subprocess.Popen[bytes
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _end_orphans(directory: Path) -> None:
+    """Stop what a bench that was killed has left running on this directory; the caller holds its lock."""
+    for name in ("dockerd", "containerd", "registry"):
+        path = directory / f"{name}.pid"
+        pid = int(path.read_text() or 0) if path.exists() else 0
+        try:
+            ours = str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if ours:
+            os.kill(pid, signal.SIGTERM)
+            while Path(f"/proc/{pid}").exists():
+                time.sleep(0.1)
 
 
 def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
