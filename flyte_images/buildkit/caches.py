@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from .exporters import on_loopback
+
 Mode = Literal["min", "max"]
 """min: the steps whose layers are in the result; max: all steps."""
 
@@ -22,7 +24,8 @@ class RegistryCache:
     ignore_error: bool = False
 
     def import_attrs(self) -> dict[str, str]:
-        return {"ref": self.ref} | ({"registry.insecure": "true"} if self.insecure else {})
+        insecure = self.insecure or on_loopback(self.ref)
+        return {"ref": self.ref} | ({"registry.insecure": "true"} if insecure else {})
 
     def export_attrs(self) -> dict[str, str]:
         return self.import_attrs() | _export(self.mode, ignore_error=self.ignore_error)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import EngineError
+from .caches import Cache
+from .exporters import Exporter, Image, Moby
 
 ImageStore = Literal["docker-containerd", "docker-graphdriver", "containerd", "none"]
 
@@ -26,8 +28,8 @@ class Worker:
 class Capabilities:
     """What was asked of one engine. `features` are the names of BuildKit's own capability list that are enabled."""
 
+    engine: str
     features: frozenset[str]
-    reasons: Mapping[str, str]
     workers: tuple[Worker, ...]
 
     @property
@@ -53,10 +55,40 @@ class Capabilities:
         """All platforms of all workers, the engine's own first."""
         return tuple(dict.fromkeys(platform for worker in self.workers for platform in worker.platforms))
 
-    def need(self, feature: str, purpose: str, *, engine: str) -> None:
-        """Raise EngineError unless the engine says that it can do `feature`."""
-        if feature not in self.features:
-            why = self.reasons.get(feature) or "it does not know it"
+    def check_platform(self, platform: str) -> None:
+        """Raise EngineError unless one of the workers can run `platform`, as in `linux/arm64`."""
+        if not any(platform == it or it.startswith(f"{platform}/") for it in self.platforms):
             raise EngineError(
-                f"the BuildKit at {engine} cannot do {purpose}: {why}", hint="choose another engine with --builder"
+                f"the BuildKit at {self.engine} cannot run {platform}, only {', '.join(self.platforms)}",
+                hint="install emulation (binfmt) on its host, or choose another engine with --builder",
             )
+
+    def check_output(self, exporter: Exporter) -> None:
+        """Raise EngineError unless the result can go there. BuildKit itself may report success and keep nothing."""
+        match exporter, self.image_store:
+            case Moby(), "containerd" | "none":
+                raise self._cannot("the exporter moby: only a Docker Engine has it", "use the exporter image")
+            case Image(), "docker-graphdriver":
+                raise self._cannot(
+                    "the exporter image: its Docker Engine does not have the containerd image store",
+                    "use the exporter moby, and `docker push`",
+                )
+            case Image(push=False), "none":
+                raise self._cannot(
+                    "an image of its own: it has no image store", "push it, or write it to an OCI layout or a tarball"
+                )
+
+    def check_cache(self, cache: Cache, *, export: bool) -> None:
+        """Raise EngineError unless it has this kind of cache. Docker lists kinds that it was built without."""
+        kind = f"a cache of type {cache.type}"
+        if cache.type in ("s3", "azblob", "gha") and f"cache.{cache.type}" not in self.features:
+            raise self._cannot(kind, "use a registry cache")
+        if cache.type in ("s3", "azblob") and self.docker:
+            raise self._cannot(f"{kind}: Docker Engine's lacks it", "use a registry cache, or a stand-alone buildkitd")
+        if export and cache.type != "inline" and self.image_store == "docker-graphdriver":
+            raise self._cannot(
+                f"exporting {kind}: its Docker Engine does not have the containerd image store", "use an inline cache"
+            )
+
+    def _cannot(self, what: str, hint: str) -> EngineError:
+        return EngineError(f"the BuildKit at {self.engine} cannot do {what}", hint=hint)

@@ -126,8 +126,8 @@ class Client:
                 pong = self._call(PING, gateway_pb2.PingRequest(), metadata=metadata)
             caps = [*pong.llb_caps, *pong.frontend_caps]
             self._capabilities = Capabilities(
+                engine=str(self.address),
                 features=frozenset(cap.id for cap in caps if cap.enabled),
-                reasons={cap.id: cap.disabled_reason_message for cap in caps if not cap.enabled},
                 workers=tuple(map(_worker, pong.workers)) or self.workers(),
             )
         return self._capabilities
@@ -149,8 +149,10 @@ class Client:
         """Build a graph (a serialized `pb.Definition`) and send its result to the exporters.
 
         `on_event` is called in the calling thread. When it raises, or on Ctrl-C, the build is cancelled: the engine
-        kills the running step. Raises BuildError (StepError where a step is to blame) when the build fails.
+        kills the running step. Raises BuildError (StepError where a step is to blame) when the build fails, EngineError
+        before anything is sent when the engine cannot do what is asked.
         """
+        self._check(exporters, cache_imports, cache_exports)
         request = solve_request(
             definition,
             exporters=exporters,
@@ -212,6 +214,15 @@ class Client:
         )
         stream = PRUNE.stream(self._channel, request, timeout=_WORK)
         return self._collect(lambda: tuple(map(_record, stream)))
+
+    def _check(self, exporters: Sequence[Exporter], imports: Sequence[Cache], exports: Sequence[Cache]) -> None:
+        """Refuse what this engine cannot do. Nothing is asked where there is nothing to check."""
+        for exporter in exporters:
+            self.capabilities().check_output(exporter)
+        for cache in imports:
+            self.capabilities().check_cache(cache, export=False)
+        for cache in exports:
+            self.capabilities().check_cache(cache, export=True)
 
     def _alive(self) -> None:
         """Raise EngineError unless the engine answers."""

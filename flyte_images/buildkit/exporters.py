@@ -62,7 +62,8 @@ class Packing:
 class Image:
     """An image in the engine's own store, or pushed, or both. Names are full: `docker.io/library/x:1`.
 
-    Without an image store in the engine (a stand-alone buildkitd with runc) only a push has an effect.
+    Without an image store in the engine (a stand-alone buildkitd with runc) only a push has an effect. `insecure`: the
+    registry speaks HTTP or has a certificate that nobody knows; one on the loopback interface always may.
     """
 
     type: ClassVar[str] = "image"
@@ -83,7 +84,7 @@ class Image:
                 attrs[key] = "true"
         if self.push_by_digest:
             attrs["push-by-digest"] = "true"
-        if self.insecure:
+        if self.insecure or (self.names and all(map(on_loopback, self.names))):
             attrs["registry.insecure"] = "true"
         if not self.store:
             attrs["store"] = "false"
@@ -145,6 +146,16 @@ class Files:
 
     def attrs(self) -> dict[str, str]:
         return {}
+
+
+def on_loopback(name: str) -> bool:
+    """Is the registry of this image on the loopback interface of the engine's host?
+
+    >>> on_loopback("127.0.0.1:5000/x:1"), on_loopback("docker.io/library/x:1")
+    (True, False)
+    """
+    host = name.partition("/")[0]
+    return host.startswith(("127.", "[::1]")) or host.partition(":")[0] == "localhost"
 
 
 Exporter = Image | Moby | Archive | Layout | Files

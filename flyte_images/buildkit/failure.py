@@ -12,6 +12,25 @@ from ..errors import BuildError, EngineError, FlyteImagesError, Location
 from .pb.gateway_pb2 import ErrorStatus
 
 _DETAILS = "grpc-status-details-bin"
+_HINTS = (
+    (
+        r"no space left on device|disk quota exceeded",
+        "the engine's disk is full: `flyte-images cache prune` makes room",
+    ),
+    (r"toomanyrequests|429 Too Many", "the registry takes no more for now: log in, or try again later"),
+    (
+        r"40[13] (Unauthorized|Forbidden)|unauthorized|denied|insufficient_scope|authorization failed",
+        "`docker login` first",
+    ),
+    (r"5\d\d [A-Z][a-z]+ ?[A-Z]?|unexpected status.*: 5\d\d", "the registry is in trouble: try again later"),
+    (
+        r"no such host|connection refused|i/o timeout|server misbehaving",
+        "is the address right, and reachable by the engine?",
+    ),
+    (r"no SSH key|no ssh agent", "is an agent running, with the key added (`ssh-add`)?"),
+)
+"""What the engine says, and what can be done about it."""
+
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL)
 
 
@@ -91,7 +110,11 @@ def build_error(error: grpc.RpcError, engine: str, *, said: str = "") -> FlyteIm
     details, text = details_of(error), _text(error)
     if details.vertex:
         return StepError(
-            step_message(text), vertex=details.vertex, exit_status=details.exit_status, location=details.location
+            step_message(text),
+            vertex=details.vertex,
+            exit_status=details.exit_status,
+            location=details.location,
+            hint=None if details.exit_status else hint_for(text),
         )
     if error.code() in (*_LOST, grpc.StatusCode.UNIMPLEMENTED):
         return engine_error(error, engine, said=said)
@@ -102,7 +125,16 @@ def build_error(error: grpc.RpcError, engine: str, *, said: str = "") -> FlyteIm
             f"the engine refused: {text}",
             hint="large contents belong into files of a source layer, or its disk is full",
         )
-    return BuildError(step_message(text))
+    return BuildError(step_message(text), hint=hint_for(text))
+
+
+def hint_for(text: str) -> str | None:
+    """What to do about what the engine says, if that is known.
+
+    >>> hint_for("failed to push r.example/x: 401 Unauthorized")
+    '`docker login` first'
+    """
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
 
 
 def step_message(text: str) -> str:

@@ -1,0 +1,62 @@
+"""The engine under test is the one that the client finds (`BUILDKIT_HOST` names another); without one, tests fail."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flyte_images.buildkit.client import Client, connect
+from flyte_images.buildkit.session import Session
+
+from .busybox import busybox_layout
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base image of these tests: where its blobs are, and its manifest."""
+
+    directory: Path
+    digest: str
+
+    @property
+    def session(self) -> Session:
+        return Session(stores={"base": self.directory})
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    directory = tmp_path_factory.mktemp("busybox")
+    return Base(directory, busybox_layout(directory))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with connect() as connected:
+        yield connected
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No thread, descriptor, socket directory or child process outlives what started it."""
+    before = _held()
+    yield
+    after = _held()
+    assert after.threads <= before.threads
+    assert after.directories <= before.directories
+
+
+@dataclass(frozen=True)
+class _Held:
+    threads: frozenset[str]
+    directories: frozenset[str]
+
+
+def _held() -> _Held:
+    names = frozenset(f"{it.name}-{it.ident}" for it in threading.enumerate() if it.name.startswith("flyte-images"))
+    temporary = frozenset(path.name for path in Path(tempfile.gettempdir()).glob("flyte-images*"))
+    return _Held(names, temporary)

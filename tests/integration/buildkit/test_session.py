@@ -1,0 +1,149 @@
+"""What the engine asks of this process: secrets, the ssh agent, logins."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flyte_images.buildkit.client import Client
+from flyte_images.buildkit.events import Event, VertexLog
+from flyte_images.buildkit.exporters import Image
+from flyte_images.buildkit.registry_login import DockerLogins
+from flyte_images.buildkit.session import Session
+from flyte_images.errors import BuildError
+
+from .busybox import image_layout
+from .conftest import Base
+from .graphs import Graph, agent, salt, secret
+from .registry import Registry, serve
+
+pytestmark = pytest.mark.engine
+
+
+def output(events: list[Event]) -> str:
+    return b"".join(it.data for it in events if isinstance(it, VertexLog)).decode()
+
+
+def test_a_secret_is_seen_by_its_step_and_does_not_change_what_is_cached(client: Client, base: Base) -> None:
+    graph = Graph()
+    script = f"wc -c < /run/secrets/token; echo {salt()}"
+    definition = graph.definition(graph.run(graph.layout(base.digest), script, secret("token")))
+    events: list[Event] = []
+    client.solve(definition, session=replace(base.session, secrets={"token": b"four"}), on_event=events.append)
+    assert output(events).split()[0] == "4"
+    again: list[Event] = []
+    client.solve(definition, session=replace(base.session, secrets={"token": lambda: b"other"}), on_event=again.append)
+    assert output(again) == ""
+
+
+def test_a_secret_that_is_not_there_fails_the_step_unless_it_is_optional(client: Client, base: Base) -> None:
+    graph = Graph()
+    needed = graph.run(graph.layout(base.digest), f"true {salt()}", secret("missing"))
+    with pytest.raises(BuildError, match="missing"):
+        client.solve(graph.definition(needed), session=base.session)
+    wanted = graph.run(graph.layout(base.digest), f"test ! -e /run/secrets/m # {salt()}", secret("m", optional=True))
+    client.solve(graph.definition(wanted), session=base.session)
+
+
+def test_a_secret_that_cannot_be_had_fails_the_step_with_the_reason(client: Client, base: Base) -> None:
+    def broken() -> bytes:
+        raise OSError("the vault is sealed")
+
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"true {salt()}", secret("token"))
+    with pytest.raises(BuildError, match="the vault is sealed"):
+        client.solve(graph.definition(head), session=replace(base.session, secrets={"token": broken}))
+
+
+@pytest.fixture
+def ssh_agent(tmp_path: Path) -> Iterator[Path]:
+    """An agent with one key, called `the-key`."""
+    socket, key = tmp_path / "agent", tmp_path / "key"
+    with subprocess.Popen(("ssh-agent", "-D", "-a", socket), stdout=subprocess.DEVNULL) as running:
+        try:
+            subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "the-key", "-f", key), check=True)
+            while not socket.exists():
+                pass
+            subprocess.run(("ssh-add", "-q", key), env={"SSH_AUTH_SOCK": str(socket)}, check=True)
+            yield socket
+        finally:
+            running.terminate()
+
+
+def ssh_add_layout(directory: Path) -> str:
+    """An image with busybox's place taken by ssh-add and its libraries."""
+    program = shutil.which("ssh-add")
+    assert program
+    listed = subprocess.run(("ldd", program), check=True, capture_output=True, text=True).stdout.split()
+    paths = [Path(program), *(Path(word) for word in listed if word.startswith("/"))]
+    return image_layout(directory, {str(path).lstrip("/"): path.read_bytes() for path in paths})
+
+
+def test_a_step_uses_the_agent_and_never_its_keys(client: Client, base: Base, ssh_agent: Path, tmp_path: Path) -> None:
+    graph = Graph()
+    tools = ssh_add_layout(tmp_path)
+    env = ("SSH_AUTH_SOCK=/run/agent", f"SALT={salt()}")
+    head = graph.command(graph.layout(tools, "tools"), ("/usr/bin/ssh-add", "-l"), agent(), env=env)
+    events: list[Event] = []
+    session = Session(stores={"tools": tmp_path}, ssh={"default": ssh_agent})
+    client.solve(graph.definition(head), session=session, on_event=events.append)
+    assert "the-key (ED25519)" in output(events)
+
+
+def test_an_agent_that_is_not_forwarded_is_an_error_that_says_so(client: Client, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"true {salt()}", agent())
+    with pytest.raises(BuildError, match='no SSH key "default" forwarded'):
+        client.solve(graph.definition(head), session=base.session)
+
+
+def docker_config(path: Path, registry: Registry, entry: dict[str, str]) -> DockerLogins:
+    path.write_text(json.dumps({"auths": {registry.address: entry}}))
+    return DockerLogins(path)
+
+
+@pytest.mark.parametrize("auth", ["", "basic", "bearer"])
+def test_a_push_logs_in_as_docker_would(client: Client, base: Base, tmp_path: Path, auth: str) -> None:
+    with serve(Registry(auth=auth)) as registry:
+        coded = base64.b64encode(":".join(registry.login).encode()).decode()
+        logins = docker_config(tmp_path / "config.json", registry, {"auth": coded})
+        graph = Graph()
+        head = graph.file("/greeting", salt().encode())
+        names = (f"{registry.address}/team/app:1", f"{registry.address}/team/app:2")
+        done = client.solve(
+            graph.definition(head), session=Session(logins=logins), exporters=[Image(names=names, push=True)]
+        )
+        digest = done.exporter_response["containerimage.digest"]
+        assert {"team/app:1", "team/app:2", f"team/app:{digest}"} <= registry.manifests.keys()
+        assert client.resolve_image(names[0], session=Session(logins=logins))[0] == digest
+
+
+def test_a_push_with_an_identity_token(client: Client, base: Base, tmp_path: Path) -> None:
+    with serve(Registry(auth="bearer")) as registry:
+        logins = docker_config(tmp_path / "config.json", registry, {"identitytoken": registry.login[1]})
+        graph = Graph()
+        head = graph.file("/greeting", salt().encode())
+        image = Image(names=(f"{registry.address}/team/app:1",), push=True)
+        client.solve(graph.definition(head), session=Session(logins=logins), exporters=[image])
+        assert "team/app:1" in registry.manifests
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_push_says_so_and_works_when_it_is_allowed(client: Client, base: Base, status: int) -> None:
+    with serve(Registry(fault=lambda method, path: status if method != "HEAD" else None)) as registry:
+        graph = Graph()
+        definition = graph.definition(graph.file("/greeting", salt().encode()))
+        image = Image(names=(f"{registry.address}/team/app:1",), push=True)
+        with pytest.raises(BuildError, match=rf"{registry.address}.*") as caught:
+            client.solve(definition, exporters=[image])
+        assert caught.value.hint
+        registry.fault = lambda method, path: None
+        client.solve(definition, exporters=[image])
+        assert "team/app:1" in registry.manifests

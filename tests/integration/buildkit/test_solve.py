@@ -1,0 +1,78 @@
+"""A graph is built, told of, cancelled, and its failures are explained."""
+
+from __future__ import annotations
+
+import pytest
+
+from flyte_images.buildkit.client import Client
+from flyte_images.buildkit.events import Event, Vertex, VertexLog
+from flyte_images.buildkit.failure import StepError
+from flyte_images.errors import BuildError, Location
+
+from .conftest import Base
+from .graphs import Graph, salt
+
+pytestmark = pytest.mark.engine
+
+
+def test_a_step_over_a_base_that_travels_by_content_runs_once(client: Client, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"echo hello {salt()}", name="say hello")
+    first: list[Event] = []
+    client.solve(graph.definition(head), session=base.session, on_event=first.append)
+    assert b"hello" in b"".join(it.data for it in first if isinstance(it, VertexLog) and it.vertex == head)
+    again: list[Event] = []
+    client.solve(graph.definition(head), session=base.session, on_event=again.append)
+    last = {it.digest: it for it in again if isinstance(it, Vertex)}
+    assert last[head].cached
+    assert last[head].name == "say hello"
+
+
+def test_the_engine_keeps_what_it_got_and_asks_no_more(client: Client, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"echo {salt()} > /made")
+    client.solve(graph.definition(head), session=base.session)
+    assert client.solve(graph.definition(head)) is not None  # no store is offered this time
+
+
+def test_a_failing_command_names_itself_its_log_and_the_line(client: Client, base: Base) -> None:
+    graph = Graph()
+    script = f"echo first; echo second >&2; exit 7 # {salt()}"
+    head = graph.run(graph.layout(base.digest), script, name="break it")
+    graph.locations[head] = ("/home/me/image.py", 12)
+    with pytest.raises(StepError) as caught:
+        client.solve(graph.definition(head), session=base.session)
+    error = caught.value
+    assert str(error) == "break it: the command failed with exit status 7"
+    assert error.vertex == head
+    assert error.exit_status == 7
+    assert error.location == Location("/home/me/image.py", 12)
+    assert error.command is not None
+    assert error.command.startswith("/bin/sh -ec ")
+    assert sorted(error.log.splitlines()) == ["first", "second"]  # two streams: their order is not kept
+
+
+def test_an_exception_of_the_listener_cancels_the_build_and_comes_back(client: Client, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"echo go; sleep 600 # {salt()}")
+
+    def listener(event: Event) -> None:
+        if isinstance(event, VertexLog):
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        client.solve(graph.definition(head), session=base.session, on_event=listener)
+
+
+def test_a_deadline_is_an_error_of_its_own(client: Client, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"sleep 600 # {salt()}")
+    with pytest.raises(BuildError, match="did not end within 1 s"):
+        client.solve(graph.definition(head), session=base.session, timeout=1)
+
+
+def test_a_missing_base_is_an_error_that_names_it(client: Client) -> None:
+    graph = Graph()
+    head = graph.layout("sha256:" + "0" * 64)
+    with pytest.raises(BuildError, match="000000"):
+        client.solve(graph.definition(head))
