@@ -134,7 +134,7 @@ def copy(
     With `contents` a folder's contents come to lie in `dst`, there or not; without, `dst/<name>` if `dst` is there and
     `dst` itself if not. `mode` is a number or as chmod has it ("u=rwX,go=rX"; newer engines). `include`, `exclude` and
     `required` are patterns below `src`. `replace_existing` replaces a file by a folder and the like. `unpack` takes
-    an archive apart.
+    an archive apart. With a `wildcard`, as in the shell, `dst` ends with a slash.
     """
     if source.vertex is None:
         raise SpecError(f"`{src}` is copied from a state that is empty")
