@@ -17,7 +17,7 @@ from .state import Platform
 from .state import digest as digest_of
 
 _SHOWN = 200  # bytes of a file's content
-_TELLING_ZEROS = frozenset({"input", "secondaryInput", "output", "timestamp", "mode"})
+_TELLING_ZEROS = frozenset({"input", "secondaryInput", "output", "timestamp", "mode", "network"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,7 @@ def _fields(message: Message, name: Callable[[int], str] | None = None) -> dict[
         elif isinstance(value, int) and name and field.name in ("input", "secondaryInput"):
             fields[field.name] = name(value)
         elif isinstance(value, int) and field.enum_type is not None:
-            if value:
+            if value or field.name in _TELLING_ZEROS:
                 fields[field.name] = field.enum_type.values_by_number[value].name
         elif isinstance(value, int) and field.name == "mode" and value > 0:
             fields[field.name] = f"0{value:o}"
