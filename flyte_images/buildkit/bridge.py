@@ -52,7 +52,11 @@ class Bridge:
                 self.error = error
                 inner.close()
                 continue
-            self._splices = [splice for splice in self._splices if splice.alive] + [Splice(inner, outer)]
+            for ended in [splice for splice in self._splices if not splice.alive]:
+                self._splices.remove(ended)
+                ended.close()
+            self.error = None
+            self._splices.append(Splice(inner, outer))
 
     def said(self) -> str:
         """Why the connection is gone, as far as the other end said it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,17 +13,18 @@ from typing import TypeVar
 
 import grpc
 
+from ..errors import BuildError, EngineError
 from .address import Address
 from .bridge import Bridge
 from .caches import Cache
 from .capabilities import Capabilities, Worker
-from .dial import dial
+from .dial import PATIENCE, dial
 from .discovery import choose
 from .events import Event
 from .exporters import Exporter
-from .failure import engine_error
+from .failure import engine_error, interrupted
 from .pb import content_pb2, control_pb2, gateway_pb2
-from .request import solve_request
+from .request import Prepared, solve_request
 from .session import OpenSession, Session
 from .solve import SolveResult, Solving
 from .wire import (
@@ -40,7 +42,7 @@ from .wire import (
     Response,
 )
 
-_ANSWER = 30.0  # seconds for an answer that needs no work
+_PAUSES = (0.1, 0.5, 2.0)  # seconds between attempts at a build that something else than itself has ended
 _WORK = 600.0  # seconds for one that needs some: pruning, measuring, asking a registry
 
 Result = TypeVar("Result")
@@ -70,12 +72,14 @@ class Record:
     uses: int
 
 
-def connect(address: str | None = None) -> Client:
+def connect(address: str | None = None, *, patience: float = PATIENCE) -> Client:
     """Connect to the BuildKit at `address` (or of that buildx builder), else to the one that discovery.py chooses.
 
-    Use it as a context manager. Raises EngineError unless a BuildKit answers.
+    `patience` is the seconds after which an engine that says nothing is taken for gone; a build may be silent for as
+    long as it likes while the engine itself answers. Use it as a context manager. Raises EngineError unless a BuildKit
+    answers.
     """
-    client = Client(choose(address, environ=os.environ).address)
+    client = Client(choose(address, environ=os.environ).address, patience=patience)
     try:
         client.info()
     except BaseException:
@@ -90,11 +94,12 @@ class Client:
     Every method raises EngineError when the engine does not answer or goes away.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, patience: float = PATIENCE) -> None:
         self.address = address
+        self._patience = patience
         self._capabilities: Capabilities | None = None
         # Dialled by us, whatever the address: grpcio cannot, and says less of why it failed.
-        self._bridge = Bridge(lambda: dial(address))
+        self._bridge = Bridge(lambda: dial(address, patience=patience))
         self._channel = grpc.insecure_channel(self._bridge.target, options=OPTIONS)
 
     def __enter__(self) -> Client:
@@ -149,7 +154,10 @@ class Client:
         """Build a graph (a serialized `pb.Definition`) and send its result to the exporters.
 
         `on_event` is called in the calling thread. When it raises, or on Ctrl-C, the build is cancelled: the engine
-        kills the running step. Raises BuildError (StepError where a step is to blame) when the build fails, EngineError
+        kills the running step. A build that loses its connection, or whose step dies with another client's, is tried
+        again, at most three times: what was finished is kept by the engine. `timeout` is for each attempt.
+
+        Raises BuildError (StepError where a step is to blame) when the build fails, EngineError
         before anything is sent when the engine cannot do what is asked.
         """
         self._check(exporters, cache_imports, cache_exports)
@@ -162,13 +170,27 @@ class Client:
             entitlements=entitlements,
             internal=internal,
         )
-        with OpenSession(self._channel, session or Session(), stores=request.stores, targets=request.targets) as opened:
+        for pause in _PAUSES:
+            try:
+                return self._solve(request, session or Session(), on_event, timeout)
+            except (BuildError, EngineError) as error:
+                if not interrupted(error):
+                    raise
+            time.sleep(pause)
+        return self._solve(request, session or Session(), on_event, timeout)
+
+    def _solve(
+        self, request: Prepared, session: Session, on_event: Callable[[Event], None] | None, timeout: float | None
+    ) -> SolveResult:
+        with OpenSession(self._channel, session, stores=request.stores, targets=request.targets) as opened:
+            request.message.ref = opened.id
             request.message.session = opened.id
             solving = Solving(
                 self._channel,
                 request.message,
                 timeout=timeout,
-                alive=lambda: self._alive(),
+                alive=self._alive,
+                patience=self._patience,
                 engine=str(self.address),
                 said=self._bridge.said,
             )
@@ -226,7 +248,7 @@ class Client:
 
     def _alive(self) -> None:
         """Raise EngineError unless the engine answers."""
-        self._call(INFO, control_pb2.InfoRequest(), timeout=_ANSWER)
+        self._call(INFO, control_pb2.InfoRequest())
 
     def _call(
         self,
@@ -234,8 +256,9 @@ class Client:
         request: Request,
         *,
         metadata: tuple[tuple[str, str], ...] = (),
-        timeout: float = _ANSWER,
+        timeout: float | None = None,
     ) -> Response:
+        timeout = timeout or self._patience
         return self._collect(lambda: method.call(self._channel, request, timeout=timeout, metadata=metadata))
 
     def _collect(self, call: Callable[[], Result]) -> Result:

@@ -14,7 +14,9 @@ from typing import IO
 from ..errors import EngineError
 from .address import Address, Command, Docker, Tcp, Tls, Unix
 
-_PATIENCE = 30.0  # seconds for a connection or a reply header; ssh has the same in its options
+PATIENCE = 30.0
+"""Seconds for a connection, or for an answer that needs no work. `ssh` is given the same."""
+
 _HEADER_LIMIT = 1 << 16
 
 
@@ -49,25 +51,25 @@ class Connection:
         return self.complaints.read()[-2000:].decode("utf-8", "replace").strip()
 
 
-def dial(address: Address) -> Connection:
+def dial(address: Address, *, patience: float = PATIENCE) -> Connection:
     """Connect, and go as far as where HTTP/2 begins.
 
     Raises EngineError, with what to do, when nothing answers there.
     """
     match address:
         case Unix():
-            return Connection(_unix(address))
+            return Connection(_unix(address, patience))
         case Tcp():
-            return Connection(_tcp(address))
+            return Connection(_tcp(address, patience))
         case Command():
             return _command(address)
         case Docker():
-            return _upgrade(address)
+            return _upgrade(address, patience)
 
 
-def _unix(address: Unix) -> socket.socket:
+def _unix(address: Unix, patience: float) -> socket.socket:
     found = socket.socket(socket.AF_UNIX)
-    found.settimeout(_PATIENCE)
+    found.settimeout(patience)
     try:
         found.connect(address.path)
     except OSError as error:
@@ -85,9 +87,9 @@ def _unix_hint(error: OSError) -> str:
     return "is it the socket of a running engine?"
 
 
-def _tcp(address: Tcp) -> socket.socket:
+def _tcp(address: Tcp, patience: float) -> socket.socket:
     try:
-        found = socket.create_connection((address.host, address.port), timeout=_PATIENCE)
+        found = socket.create_connection((address.host, address.port), timeout=patience)
     except OSError as error:
         raise EngineError(
             f"cannot connect to {address}: {error.strerror or error}",
@@ -138,11 +140,11 @@ def _command(address: Command) -> Connection:
     return Connection(ours, program, complaints)
 
 
-def _upgrade(address: Docker) -> Connection:
+def _upgrade(address: Docker, patience: float) -> Connection:
     """Ask a Docker Engine to let this connection speak to its BuildKit."""
-    connection = dial(address.api)
+    connection = dial(address.api, patience=patience)
     try:
-        connection.socket.settimeout(_PATIENCE)
+        connection.socket.settimeout(patience)
         connection.socket.sendall(b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         status = _header(connection.socket).split(b"\r\n", 1)[0].decode("latin-1")
         connection.socket.settimeout(None)

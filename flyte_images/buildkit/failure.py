@@ -31,6 +31,8 @@ _HINTS = (
 )
 """What the engine says, and what can be done about it."""
 
+_INTERRUPTED = r"context canceled|code = (Canceled|Unavailable)|no active session"
+
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL)
 
 
@@ -51,6 +53,10 @@ class StepError(BuildError):
         super().__init__(message, hint=hint, location=location, command=command, log=log)
         self.vertex = vertex
         self.exit_status = exit_status
+
+
+class ConnectionLostError(EngineError):
+    """The engine went away during a call. Whether it is gone for good, only another call can tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +102,7 @@ def engine_error(error: grpc.RpcError, engine: str, *, said: str = "") -> Engine
             f"the BuildKit at {engine} does not answer", hint="is it overloaded, or has the connection stalled?"
         )
     if code in _LOST:
-        return EngineError(
+        return ConnectionLostError(
             f"the connection to the BuildKit at {engine} is gone: {text}",
             hint="was it stopped or restarted? When it is back, build again: finished steps are kept",
         )
@@ -126,6 +132,17 @@ def build_error(error: grpc.RpcError, engine: str, *, said: str = "") -> FlyteIm
             hint="large contents belong into files of a source layer, or its disk is full",
         )
     return BuildError(step_message(text), hint=hint_for(text))
+
+
+def interrupted(error: FlyteImagesError) -> bool:
+    """Did something else than the build itself end it, so that the same build may well work now?
+
+    That is the connection; and another client: BuildKit runs equal steps of several builds once, with the session of
+    any of them, so when that client is killed, or loses its connection, the others see their step cancelled.
+    """
+    if isinstance(error, StepError) and error.exit_status is not None:
+        return False
+    return isinstance(error, ConnectionLostError) or bool(re.search(_INTERRUPTED, str(error)))
 
 
 def hint_for(text: str) -> str | None:

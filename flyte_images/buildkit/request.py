@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +52,6 @@ def solve_request(
     targets: dict[int, Target] = {}
     layout = None
     message = SolveRequest(
-        ref=secrets.token_hex(13)[:25],
         definition=definition,
         frontend_attrs=frontend_attrs,
         entitlements=entitlements,

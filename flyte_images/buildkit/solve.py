@@ -21,7 +21,6 @@ from .status import events_of
 from .wire import SOLVE, STATUS
 
 _TAIL = 40  # lines of a failed step's log
-_QUIET = 20.0  # seconds without a word after which the engine is asked whether it is still there
 _GRACE = 5.0  # seconds for the last events after the end
 _NO_EVENTS = 0.3  # the same where there was no event at all: the engine refused before there was a job to watch
 
@@ -47,11 +46,12 @@ class Solving:
         *,
         timeout: float | None,
         alive: Callable[[], None],
+        patience: float,
         engine: str,
         said: Callable[[], str],
     ) -> None:
         self._channel, self._request, self._timeout = channel, request, timeout
-        self._alive, self._engine, self._said = alive, engine, said
+        self._alive, self._patience, self._engine, self._said = alive, patience, engine, said
         self._queue: queue.SimpleQueue[StatusResponse | _End] = queue.SimpleQueue()
         self._tails: dict[str, deque[bytes]] = {}
         self._names: dict[str, str] = {}
@@ -84,7 +84,7 @@ class Solving:
         solved = watched = False
         while not (solved and watched):
             try:
-                item = self._queue.get(timeout=(_GRACE if self._names else _NO_EVENTS) if solved else _QUIET)
+                item = self._queue.get(timeout=(_GRACE if self._names else _NO_EVENTS) if solved else self._patience)
             except queue.Empty:
                 if solved:
                     return

@@ -59,12 +59,12 @@ class Graph:
         op.exec.mounts.extend(mounts)
         return self.add(op, name)
 
-    def copy(self, source: str, path: str, dest: str) -> str:
+    def copy(self, source: str, path: str, dest: str, *, timestamp: int = -1) -> str:
         """A tree of its own with the contents of `path` of another."""
         op = pb.Op()
         op.inputs.add(digest=source)
         copied = pb.FileActionCopy(
-            src=path, dest=dest, mode=-1, timestamp=-1, dirCopyContents=True, createDestPath=True
+            src=path, dest=dest, mode=-1, timestamp=timestamp, dirCopyContents=True, createDestPath=True
         )
         op.file.actions.add(input=-1, secondaryInput=0, output=0, copy=copied)
         return self.add(op)

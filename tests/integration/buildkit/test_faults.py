@@ -1,0 +1,111 @@
+"""The connection breaks, anywhere: the build ends well or with one clear error, and then it works and is the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flyte_images.buildkit.address import Docker, Unix
+from flyte_images.buildkit.client import Client, connect
+from flyte_images.buildkit.discovery import choose
+from flyte_images.buildkit.exporters import Layout, Packing
+from flyte_images.buildkit.session import Session
+from flyte_images.errors import FlyteImagesError
+
+from .busybox import add_layer
+from .conftest import Base
+from .graphs import Graph
+from .proxy import Fault, Kind, Proxy, proxy
+
+pytestmark = pytest.mark.engine
+
+FAULTS = 210
+KINDS: tuple[Kind, ...] = ("cut", "half-close", "stall")
+PATIENCE = 0.7
+PACKING = Packing(
+    config=json.dumps({"architecture": "amd64", "os": "linux", "config": {}}), compression="gzip", epoch=1
+)
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build that no engine has seen, and whose image is always the same."""
+
+    definition: bytes
+    session: Session
+    out: Path
+
+    def run(self, client: Client) -> str:
+        done = client.solve(self.definition, session=self.session, exporters=[Layout(dest=self.out, packing=PACKING)])
+        return done.exporter_response["containerimage.digest"]
+
+
+def new_build(base: Base, directory: Path) -> Build:
+    """Half a megabyte of noise travels to the engine, is measured by a step, and a small image comes back."""
+    store = directory / "store"
+    noisy = add_layer(base.directory, base.digest, store, {"noise": secrets.token_bytes(500_000)})
+    graph = Graph()
+    measured = graph.run(graph.layout(noisy), "mkdir /out; echo begin; wc -c < /noise > /out/size; echo end")
+    head = graph.copy(measured, "/out", "/", timestamp=1_000_000_000)
+    return Build(graph.definition(head), Session(stores={"base": store}), directory / "out")
+
+
+@contextlib.contextmanager
+def engine_behind_proxy(directory: Path) -> Iterator[tuple[Proxy, str]]:
+    """The engine under test, if it has a socket, through a proxy."""
+    address = choose(None, environ=os.environ).address
+    socket = address.api if isinstance(address, Docker) else address
+    assert isinstance(socket, Unix), f"these tests need the engine's socket, not {address}"
+    with proxy(directory / "proxy", socket.path) as running:
+        scheme = "docker+unix" if isinstance(address, Docker) else "unix"
+        yield running, f"{scheme}://{directory}/proxy"
+
+
+def one_fault(base: Base, directory: Path, fault: Fault, expected: str) -> str:
+    """Build through the fault, then again without; return how the first one ended."""
+    build = new_build(base, directory)
+    with engine_behind_proxy(directory) as (broken, address):
+        broken.inject(fault)
+        try:
+            with connect(address, patience=PATIENCE) as client:
+                assert build.run(client) == expected, fault
+            ended = "built"
+        except FlyteImagesError as error:
+            assert error.hint, (fault, error)
+            ended = type(error).__name__
+        struck = broken.struck.is_set()
+        with connect(address) as client:
+            assert build.run(client) == expected, fault
+    return f"{fault.kind}: {ended if struck else 'not reached'}"
+
+
+def test_two_hundred_broken_connections(base: Base, tmp_path_factory: pytest.TempPathFactory) -> None:
+    first = tmp_path_factory.mktemp("f")
+    with engine_behind_proxy(first) as (whole, address), connect(address) as client:
+        expected = new_build(base, first).run(client)
+        down, up = whole.carried
+    chosen = random.Random(20)
+    faults = []
+    for number in range(FAULTS):
+        upward = number % 2 == 0
+        after = chosen.randrange(up if upward else down)
+        faults.append(Fault(KINDS[number % len(KINDS)], after, upward))
+
+    def run(fault: Fault) -> str:
+        return one_fault(base, tmp_path_factory.mktemp("f"), fault, expected)
+
+    with ThreadPoolExecutor(6) as pool:
+        ended = Counter(pool.map(run, faults))
+    print(dict(ended))
+    assert ended.total() == FAULTS
+    assert sum(count for how, count in ended.items() if how.endswith("not reached")) < FAULTS // 10
