@@ -1,0 +1,85 @@
+"""Remembers which file had which content, so that what did not change is not read again.
+
+An entry holds if size, times, inode and mode are still those with which the file was read. The change time is set by
+the kernel and by no one else: a file that got other bytes with the same size and modification time is still seen. A
+file that was changed just before it was read is not entered, as a second change might come within the clock's tick.
+
+The index saves time and nothing else: a missing, damaged or unwritable one is as good as an empty one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+_VERSION = 1
+RACY = 2_000_000_000  # nanoseconds; the coarsest clocks of file systems tick every two seconds
+
+_Key = tuple[int, int, int, int, int, int]
+
+
+class Index:
+    """The index of one tree, `name` among those in `directory` (None: of nothing)."""
+
+    def __init__(self, directory: Path | None, name: str) -> None:
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+        self._path = directory / f"{digest[:32]}.index" if directory else None
+        self._old = _load(self._path) if self._path else {}
+        self._new: dict[str, tuple[_Key, str]] = {}
+
+    def find(self, path: bytes, status: os.stat_result) -> bytes | None:
+        """The digest of the file, if it is known to be still that."""
+        name = os.fsdecode(path)
+        entry = self._old.get(name)
+        if entry is None or entry[0] != _key(status):
+            return None
+        self._new[name] = entry
+        return bytes.fromhex(entry[1])
+
+    def add(self, path: bytes, status: os.stat_result, digest: bytes, *, read_at: int) -> None:
+        """Enter a file that was read from `read_at` (nanoseconds since 1970) on, and had this status all the while."""
+        if max(status.st_ctime_ns, status.st_mtime_ns) + RACY < read_at:
+            self._new[os.fsdecode(path)] = (_key(status), digest.hex())
+
+    def save(self) -> None:
+        """Write what was found and added, if that differs from what was there."""
+        if self._path is None or self._new == self._old:
+            return
+        body = json.dumps({"version": _VERSION, "files": self._new}, separators=(",", ":")).encode()
+        temporary = self._path.with_suffix(f".{secrets.token_hex(4)}")
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+                temporary.replace(self._path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def _key(status: os.stat_result) -> _Key:
+    return (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_dev,
+        status.st_mode,
+    )
+
+
+def _load(path: Path) -> Mapping[str, tuple[_Key, str]]:
+    try:
+        checksum, _, body = path.read_bytes().partition(b"\n")
+    except OSError:
+        return {}
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
+        return {}
+    content = json.loads(body)
+    if content.get("version") != _VERSION:
+        return {}
+    return {name: (tuple(key), digest) for name, (key, digest) in content["files"].items()}
