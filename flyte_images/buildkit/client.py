@@ -19,10 +19,11 @@ from .bridge import Bridge
 from .caches import Cache
 from .capabilities import Capabilities, Worker
 from .dial import PATIENCE, dial
-from .discovery import choose
+from .discovery import Choice, choose
 from .events import Event
 from .exporters import Exporter
 from .failure import engine_error, interrupted
+from .ondemand import start
 from .pb import content_pb2, control_pb2, gateway_pb2
 from .request import Prepared, solve_request
 from .session import OpenSession, Session
@@ -79,12 +80,16 @@ def connect(address: str | None = None, *, patience: float = PATIENCE) -> Client
     long as it likes while the engine itself answers. Use it as a context manager. Raises EngineError unless a BuildKit
     answers.
     """
-    client = Client(choose(address, environ=os.environ).address, patience=patience)
-    try:
+    return open_choice(choose(address, environ=os.environ), patience=patience)
+
+
+def open_choice(choice: Choice, *, patience: float = PATIENCE) -> Client:
+    """Connect to what discovery.py chose, starting it where it says so."""
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(start(choice.daemon)) if choice.daemon else contextlib.nullcontext()
+        client = stack.enter_context(Client(choice.address, patience=patience, held=held))
         client.info()
-    except BaseException:
-        client.close()
-        raise
+        stack.pop_all()
     return client
 
 
@@ -94,8 +99,15 @@ class Client:
     Every method raises EngineError when the engine does not answer or goes away.
     """
 
-    def __init__(self, address: Address, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        patience: float = PATIENCE,
+        held: contextlib.AbstractContextManager[object] = contextlib.nullcontext(),  # noqa: B008 - has no state
+    ) -> None:
         self.address = address
+        self._held = held  # until the connection is closed
         self._patience = patience
         self._capabilities: Capabilities | None = None
         # Dialled by us, whatever the address: grpcio cannot, and says less of why it failed.
@@ -114,6 +126,7 @@ class Client:
         """Close the connection; calls that are under way end with an error."""
         self._channel.close()
         self._bridge.close()
+        self._held.__exit__(None, None, None)
 
     def info(self) -> Version:
         """What the engine calls itself."""

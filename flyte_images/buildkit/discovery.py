@@ -8,6 +8,7 @@
     6. sockets, the first that is there:
        /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock, ~/.docker/run/docker.sock,
        /run/buildkit/buildkitd.sock, $XDG_RUNTIME_DIR/buildkit/buildkitd.sock
+    7. a `buildkitd` on PATH or in ~/.cache/flyte-images/bin, started on demand (ondemand.py)
 
 What is said in 1 to 5 is used or is an error: never another one instead. Reads files, looks for sockets, dials nothing.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from ..errors import EngineError, SpecError
 from .address import Address, Docker, Unix, parse
 from .docker_settings import DockerSettings
+from .ondemand import Daemon, find_daemon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class Choice:
 
     address: Address
     because: str
+    daemon: Daemon | None = None  # to be started first
 
 
 def choose(given: str | None, *, environ: Mapping[str, str]) -> Choice:
@@ -38,7 +41,7 @@ def choose(given: str | None, *, environ: Mapping[str, str]) -> Choice:
         looked = ", ".join(str(socket.path) for socket, _ in _sockets(environ))
         raise EngineError(
             "no BuildKit is found: BUILDKIT_HOST and DOCKER_HOST are not set, no builder or context is chosen, "
-            f"and there is no socket at {looked}",
+            f"there is no socket at {looked}, and no `buildkitd` on PATH",
             hint="start Docker Engine (`make engine` installs it), or set BUILDKIT_HOST",
         )
     return found
@@ -62,6 +65,8 @@ def candidates(given: str | None, *, environ: Mapping[str, str]) -> Iterator[Cho
     for address, because in _sockets(environ):
         if Path(address.path).is_socket():
             yield Choice(address=Docker(address) if because == "docker" else address, because="its socket is there")
+    if daemon := find_daemon(environ):
+        yield Choice(address=Unix(str(daemon.socket)), because=f"`{daemon.program}` can be started", daemon=daemon)
 
 
 def _given(text: str, settings: DockerSettings) -> Choice:
