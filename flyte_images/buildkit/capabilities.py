@@ -38,6 +38,14 @@ class Capabilities:
         return {"mergeop", "diffop"} <= self.features
 
     @property
+    def oci_layout(self) -> bool:
+        """Sources may be blobs that the session serves; else they are tarballs among its files, which a copy unpacks.
+
+        A Docker Engine with the old store lists the feature, and fails.
+        """
+        return "source.ocilayout" in self.features and self.image_store != "docker-graphdriver"
+
+    @property
     def docker(self) -> bool:
         """It is the BuildKit inside a Docker Engine."""
         return any(f"{_LABEL}moby.host-gateway-ip" in worker.labels for worker in self.workers)

@@ -27,6 +27,7 @@ from .services import Handlers
 from .services.auth import auth
 from .services.content import content
 from .services.filesend import Target, filesend
+from .services.filesync import Files, filesync
 from .services.health import health
 from .services.secrets import Secret
 from .services.secrets import secrets as secrets_service
@@ -41,11 +42,13 @@ _WORKERS = 32  # a running call holds one; the health check must never wait behi
 class Session:
     """What one solve may take from this machine. Nothing is read before the engine asks.
 
-    `stores` are directories with blobs/sha256, by the `oci.store` names of the graph's oci-layout sources; `secrets`
-    are values (or what gets them) by id; `ssh` are agents' sockets by id; `logins` tells the login of a registry.
+    `stores` are directories with blobs/sha256, by the `oci.store` names of the graph's oci-layout sources; `files` are
+    the files of its local sources, by the sources' names; `secrets` are values (or what gets them) by id; `ssh` are
+    agents' sockets by id; `logins` tells the login of a registry.
     """
 
     stores: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Files] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     ssh: Mapping[str, Path] = field(default_factory=dict)
     logins: Callable[[str], Login | None] = field(default_factory=lambda: DockerLogins(docker_config_file()))
@@ -68,6 +71,7 @@ class OpenSession:
             **auth(session.logins),
             **secrets_service(session.secrets),
             **(content(all_stores) if all_stores else {}),
+            **(filesync(session.files) if session.files else {}),
             **(ssh(session.ssh) if session.ssh else {}),
             **(filesend(targets) if targets else {}),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ class Base:
     @property
     def session(self) -> Session:
         return Session(stores={"base": self.directory})
+
+    @property
+    def layer(self) -> Path:
+        """Its one layer, a tarball."""
+        blobs = self.directory / "blobs" / "sha256"
+        manifest = json.loads((blobs / self.digest.removeprefix("sha256:")).read_bytes())
+        return blobs / str(manifest["layers"][0]["digest"]).removeprefix("sha256:")
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,18 @@ class Graph:
     def image(self, ref: str) -> str:
         return self.add(pb.Op(platform=PLATFORM, source=pb.SourceOp(identifier=f"docker-image://{ref}")))
 
+    def tarball(self, source: str, name: str) -> str:
+        """The contents of a tarball that is the file `name` of a local source."""
+        attrs = {"local.unique": source, "local.sharedkeyhint": source}
+        found = self.add(pb.Op(source=pb.SourceOp(identifier=f"local://{source}", attrs=attrs)))
+        op = pb.Op()
+        op.inputs.add(digest=found)
+        unpack = pb.FileActionCopy(
+            src=f"/{name}", dest="/", mode=-1, timestamp=-1, attemptUnpackDockerCompatibility=True, createDestPath=True
+        )
+        op.file.actions.add(input=-1, secondaryInput=0, output=0, copy=unpack)
+        return self.add(op)
+
     def file(self, path: str, data: bytes) -> str:
         op = pb.Op()
         made = pb.FileActionMkFile(path=path, data=data, mode=0o640, timestamp=1_000_000_000)

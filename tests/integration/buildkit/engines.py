@@ -1,0 +1,94 @@
+"""A Docker Engine of these tests' own, to stop, kill and fill: its own data, its own network, no containers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_START = 60.0
+
+
+@dataclass
+class Engine:
+    """A private dockerd, in a network namespace of its own (another one's docker0 would be in its way)."""
+
+    directory: Path
+    containerd_store: bool = True
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"docker+{self.api}"
+
+    @property
+    def api(self) -> str:
+        return f"unix://{self.directory}/sock"
+
+    def start(self) -> None:
+        config = self.directory / "daemon.json"
+        config.write_text(json.dumps({"features": {"containerd-snapshotter": self.containerd_store}}))
+        dockerd = (
+            *("dockerd", "--config-file", config, "--data-root", self.directory / "data"),
+            *("--exec-root", self.directory / "exec", "--pidfile", self.directory / "pid"),
+            *("-H", f"unix://{self.directory}/sock", "--bridge=none", "--iptables=false", "--ip6tables=false"),
+        )
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(("unshare", "--net", *dockerd), stdout=log, stderr=log)
+        deadline = time.monotonic() + _START
+        while not self._answers():
+            assert self.process.poll() is None and time.monotonic() < deadline, (self.directory / "log").read_text()
+            time.sleep(0.1)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it; killed outright, its containerd and what that runs are killed too."""
+        assert self.process
+        children = _below(self.process.pid)
+        self.process.send_signal(how)
+        self.process.wait()
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        (self.directory / "pid").unlink(missing_ok=True)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(f"{self.directory}/sock"):
+                return False
+            probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in probe.recv(100)
+
+
+@contextlib.contextmanager
+def private_engine(directory: Path, *, containerd_store: bool = True) -> Iterator[Engine]:
+    engine = Engine(directory, containerd_store)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            if line.split()[1].startswith(f"{directory}/"):
+                subprocess.run(("umount", "--lazy", line.split()[1]), check=False)
+
+
+def _below(pid: int) -> list[int]:
+    """All processes that descend from one."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            child, rest = stat.read_text().split(" ", 1)
+            parents.setdefault(int(rest.rpartition(")")[2].split()[1]), []).append(int(child))
+    found, left = [], [pid]
+    while left:
+        below = parents.get(left.pop(), [])
+        found += below
+        left += below
+    return found

@@ -1,0 +1,215 @@
+"""Every way to a BuildKit, with the engine under test at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flyte_images.buildkit.address import Address, Docker
+from flyte_images.buildkit.bridge import Splice
+from flyte_images.buildkit.client import Client, connect
+from flyte_images.buildkit.dial import dial
+from flyte_images.buildkit.discovery import choose
+from flyte_images.errors import EngineError
+
+from .graphs import Graph, salt
+
+pytestmark = pytest.mark.engine
+
+
+def works(client: Client) -> None:
+    """Solve something, with a megabyte each way, and close."""
+    with client:
+        graph = Graph()
+        client.solve(graph.definition(graph.file("/data", (salt() * 60_000).encode())))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and certificates of it for a server called `localhost` and for a client."""
+    directory = tmp_path_factory.mktemp("tls")
+
+    def openssl(*argv: str) -> None:
+        subprocess.run(("openssl", *argv), cwd=directory, check=True, capture_output=True)
+
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj")
+    openssl(*new, "/CN=authority", "-x509", "-days", "2", "-keyout", "ca-key.pem", "-out", "ca.pem")
+    (directory / "names").write_text("subjectAltName=DNS:localhost")
+    for name in ("server", "client"):
+        openssl(*new, f"/CN={name}", "-keyout", f"{name}-key.pem", "-out", f"{name}.csr")
+        signed = ("x509", "-req", "-days", "2", "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial")
+        openssl(*signed, "-in", f"{name}.csr", "-out", f"{name}-cert.pem", "-extfile", "names")
+    return directory
+
+
+@contextlib.contextmanager
+def listening(to: Address, certificates: Path | None) -> Iterator[int]:
+    """A TCP port that leads to `to`; with certificates over TLS, for clients that have one of the same authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if certificates:
+        context.load_cert_chain(certificates / "server-cert.pem", certificates / "server-key.pem")
+        context.load_verify_locations(certificates / "ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+    splices: list[Splice] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                plain, _ = listener.accept()
+                try:
+                    end = context.wrap_socket(plain, server_side=True) if certificates else plain
+                except ssl.SSLError:
+                    plain.close()
+                    continue
+                splices.append(Splice(end, dial(to)))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for splice in splices:
+                splice.close()
+
+
+def here() -> Address:
+    return choose(None, environ=os.environ).address
+
+
+def test_tcp() -> None:
+    with listening(here(), None) as port:
+        works(connect(f"tcp://127.0.0.1:{port}"))
+
+
+def test_tcp_with_mutual_tls(certificates: Path) -> None:
+    files = f"cacert={certificates}/ca.pem&cert={certificates}/client-cert.pem&key={certificates}/client-key.pem"
+    with listening(here(), certificates) as port:
+        works(connect(f"tcp://localhost:{port}?{files}"))
+        works(connect(f"tcp://127.0.0.1:{port}?{files}&servername=localhost"))
+
+
+def test_a_server_of_another_name_is_refused(certificates: Path) -> None:
+    with listening(here(), certificates) as port, pytest.raises(EngineError, match="no TLS with"):
+        connect(f"tcp://127.0.0.1:{port}?cacert={certificates}/ca.pem")
+
+
+def test_without_a_client_certificate_there_is_one_clear_error(certificates: Path) -> None:
+    with listening(here(), certificates) as port, pytest.raises(EngineError) as caught:
+        connect(f"tcp://localhost:{port}?cacert={certificates}/ca.pem")
+    assert caught.value.hint
+
+
+def test_a_missing_certificate_is_named(certificates: Path) -> None:
+    with listening(here(), certificates) as port, pytest.raises(EngineError, match=r"gone\.pem"):
+        connect(f"tcp://localhost:{port}?cacert={certificates}/gone.pem")
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for docker, podman, nerdctl, kubectl and ssh: notes how it is called, then leads to the engine."""
+    script = tmp_path / "program"
+    lead = "from flyte_images.buildkit.dial import dial\nfrom flyte_images.buildkit.discovery import choose"
+    script.write_text(
+        f"#!{sys.executable}\nimport os, sys, threading\n{lead}\n"
+        "called = ' '.join((os.path.basename(sys.argv[0]), *sys.argv[1:]))\n"
+        f"with open({str(tmp_path / 'called')!r}, 'a') as file: print(called, file=file)\n"
+        "if 'fails' in sys.argv: sys.exit('no such container: fails')\n"
+        "s = dial(choose(None, environ=os.environ).address).socket\n"
+        "def up():\n"
+        "    while data := os.read(0, 65536): s.sendall(data)\n"
+        "    s.shutdown(1)\n"
+        "threading.Thread(target=up, daemon=True).start()\n"
+        "while data := s.recv(65536): os.write(1, data)\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    for name in ("docker", "podman", "nerdctl", "kubectl", "ssh"):
+        (tmp_path / name).symlink_to(script)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    return tmp_path / "called"
+
+
+@pytest.mark.parametrize(
+    ("address", "argv"),
+    [
+        ("docker-container://bk?context=far", "docker --context far exec -i bk buildctl dial-stdio"),
+        ("podman-container://bk", "podman exec -i bk buildctl dial-stdio"),
+        ("nerdctl-container://bk?namespace=n", "nerdctl --namespace n exec -i bk buildctl dial-stdio"),
+        (
+            "kube-pod://bk-0?namespace=n&context=c&container=x",
+            "kubectl --context=c --namespace=n exec --container=x -i bk-0 -- buildctl dial-stdio",
+        ),
+        (
+            "ssh://me@host:2222/run/b.sock",
+            "ssh -o ConnectTimeout=30 -T -l me -p 2222 -- host buildctl --addr unix:///run/b.sock dial-stdio",
+        ),
+    ],
+)
+def test_through_a_program(program: Path, address: str, argv: str) -> None:
+    works(connect(address))
+    assert program.read_text().splitlines()[0] == argv
+
+
+def test_what_the_program_says_is_the_error(program: Path) -> None:
+    with pytest.raises(EngineError, match="no such container: fails"):
+        connect("docker-container://fails")
+
+
+def test_a_program_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match="cannot run `podman`"):
+        connect("podman-container://bk")
+
+
+def test_nothing_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for address in (f"tcp://127.0.0.1:{port}", "unix:///run/none.sock", f"docker+tcp://127.0.0.1:{port}"):
+        with pytest.raises(EngineError, match="cannot connect to") as caught:
+            connect(address)
+        assert caught.value.hint
+
+
+def test_something_else_there() -> None:
+    """A server that speaks something else is told apart, and does not hold the client up."""
+
+    def answer(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as end:
+                    end.recv(1000)
+                    end.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        port = listener.getsockname()[1]
+        with pytest.raises(EngineError, match="404 Not Found"):
+            connect(f"docker+tcp://127.0.0.1:{port}")
+        with pytest.raises(EngineError):
+            connect(f"tcp://127.0.0.1:{port}")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_docker_engine_over_tls(certificates: Path) -> None:
+    address = here()
+    if not isinstance(address, Docker):
+        return  # the engine under test is a stand-alone buildkitd: there is no API to lead to
+    api = address.api
+    files = f"cacert={certificates}/ca.pem&cert={certificates}/client-cert.pem&key={certificates}/client-key.pem"
+    with listening(api, certificates) as port:
+        works(connect(f"docker+tcp://localhost:{port}?{files}"))

@@ -1,0 +1,184 @@
+"""What is killed, stopped, full or shared: a build ends well or says why, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flyte_images.buildkit.client import connect
+from flyte_images.buildkit.events import Event, VertexLog
+from flyte_images.buildkit.exporters import Image, Layout, Moby, Packing
+from flyte_images.buildkit.session import Session
+from flyte_images.errors import EngineError, FlyteImagesError
+
+from .conftest import Base
+from .engines import Engine, private_engine
+from .graphs import Graph, salt
+
+pytestmark = pytest.mark.engine
+
+BUILD = """
+import sys
+from pathlib import Path
+from flyte_images.buildkit.client import connect
+from flyte_images.buildkit.events import VertexLog
+from flyte_images.buildkit.session import Session
+def tell(event):
+    if isinstance(event, VertexLog): print(event.data.decode(), end="", flush=True)
+with connect() as client:
+    client.solve(Path(sys.argv[1]).read_bytes(), session=Session(stores={"base": Path(sys.argv[2])}), on_event=tell)
+print("done")
+"""
+
+
+def build_elsewhere(tmp_path: Path, base: Base, definition: bytes) -> subprocess.Popen[str]:
+    """The same build in a process of its own; its output is the steps'."""
+    file = tmp_path / f"definition-{salt()}"
+    file.write_bytes(definition)
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    argv = (sys.executable, "-c", BUILD, str(file), str(base.directory))
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(mark: str) -> bool:
+    """Does a step with this mark run on this machine?"""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in file.read_bytes() and int(file.parent.name) != os.getpid():
+                return True
+        except OSError:
+            pass
+    return False
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_client_that_ends_takes_its_step_along(tmp_path: Path, base: Base, how: signal.Signals) -> None:
+    graph, mark = Graph(), salt()
+    head = graph.run(graph.layout(base.digest), f"echo going; sleep 600; echo {mark}")
+    with build_elsewhere(tmp_path, base, graph.definition(head)) as process:
+        assert line(process) == "going"
+        assert running(mark)
+        process.send_signal(how)
+        _, said = process.communicate()
+        assert "KeyboardInterrupt" in said or how is not signal.SIGINT
+    eventually(lambda: not running(mark))
+
+
+def test_two_processes_that_build_the_same_run_it_once(tmp_path: Path, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"echo going; sleep 2; echo {salt()}")
+    definition = graph.definition(head)
+    with build_elsewhere(tmp_path, base, definition) as one, build_elsewhere(tmp_path, base, definition) as other:
+        said = [process.communicate() for process in (one, other)]
+    assert [text.splitlines()[-1] for text, _ in said] == ["done", "done"], said
+
+
+def test_a_build_goes_on_when_another_client_of_its_step_is_killed(tmp_path: Path, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"echo going; sleep 3; echo {salt()}")
+    definition = graph.definition(head)
+    with build_elsewhere(tmp_path, base, definition) as one:
+        assert line(one) == "going"
+        with build_elsewhere(tmp_path, base, definition) as other:
+            assert line(other) == "going"
+            one.kill()
+            assert other.communicate()[0].splitlines()[-1] == "done"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with private_engine(tmp_path_factory.mktemp("engine")) as started:
+        yield started
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_engine_that_ends_in_mid_build(engine: Engine, base: Base, how: signal.Signals) -> None:
+    graph = Graph()
+    slow = graph.run(graph.layout(base.digest), f"echo going; sleep 600; echo {salt()}")
+    quick = graph.run(graph.layout(base.digest), f"echo {salt()}")
+    ending: list[threading.Thread] = []
+
+    def end(event: Event) -> None:
+        if isinstance(event, VertexLog) and not ending:
+            ending.append(threading.Thread(target=engine.stop, args=(how,)))
+            ending[0].start()
+
+    with connect(engine.address) as client:
+        with pytest.raises(FlyteImagesError) as caught:
+            client.solve(graph.definition(slow), session=base.session, on_event=end)
+        assert caught.value.hint
+        ending[0].join()
+        engine.start()
+        client.solve(graph.definition(quick), session=base.session)  # with the same client
+
+
+def test_an_engine_whose_disk_is_full(tmp_path: Path, base: Base) -> None:
+    (tmp_path / "data").mkdir()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", tmp_path / "data"), check=True)
+    with private_engine(tmp_path) as engine, connect(engine.address) as client:
+        graph = Graph()
+        full = graph.run(graph.layout(base.digest), f"dd if=/dev/urandom of=/big bs=1M count=80; echo {salt()}")
+        with pytest.raises(FlyteImagesError):
+            client.solve(graph.definition(full), session=base.session)
+        client.prune(all=True)
+        fits = graph.run(graph.layout(base.digest), f"echo {salt()}")
+        client.solve(graph.definition(fits), session=base.session)
+
+
+def test_a_disk_that_is_full_here(tmp_path: Path, base: Base) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place), check=True)
+    try:
+        graph = Graph()
+        head = graph.run(graph.layout(base.digest), f"head -c 3000000 /dev/urandom > /big; echo {salt()}")
+        with connect() as client, pytest.raises(FlyteImagesError, match="No space left on device"):
+            client.solve(graph.definition(head), session=base.session, exporters=[Layout(dest=place / "out")])
+        assert not list(place.rglob(".flyte-images*"))
+    finally:
+        subprocess.run(("umount", place), check=True)
+
+
+def test_an_engine_with_the_old_store_takes_tarballs_and_keeps_images(tmp_path: Path, base: Base) -> None:
+    with private_engine(tmp_path, containerd_store=False) as engine, connect(engine.address) as client:
+        found = client.capabilities()
+        assert (found.docker, found.merge, found.image_store) == (True, False, "docker-graphdriver")
+        assert not found.oci_layout
+        graph = Graph()
+        root = graph.tarball("base", "layer.tar")
+        definition = graph.definition(graph.run(root, "test -x /bin/busybox; echo made > /made"))
+        session = Session(files={"base": {"layer.tar": base.layer}})
+        packing = Packing(config=json.dumps({"architecture": "amd64", "os": "linux", "config": {}}))
+        with pytest.raises(EngineError, match="does not have the containerd image store"):
+            client.solve(definition, exporters=[Image(names=("docker.io/library/t:1",))])
+        client.solve(definition, session=session, exporters=[Moby(names=("docker.io/library/t:1",), packing=packing)])
+        listed = subprocess.run(("docker", "-H", engine.api, "images", "-q", "t:1"), check=True, capture_output=True)
+        assert listed.stdout
+
+
+def test_a_local_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    graph = Graph()
+    definition = graph.definition(graph.tarball(f"gone-{salt()}", "layer.tar"))
+    with connect() as client, pytest.raises(FlyteImagesError, match="no files `gone-"):
+        client.solve(definition, session=Session(files={"other": {}}))
