@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
+
 from ..errors import SpecError
 from .pb import ops_pb2
 from .state import State, Vertex, digest, serialize
@@ -34,7 +36,10 @@ class Definition:
     def from_pb(cls, message: ops_pb2.Definition) -> Definition:
         """Take a graph from elsewhere; raises SpecError unless it is whole."""
         *ops, last = getattr(message, "def") or [b""]
-        inputs = ops_pb2.Op.FromString(last).inputs
+        try:
+            inputs = ops_pb2.Op.FromString(last).inputs
+        except DecodeError:
+            raise SpecError("not a graph: its end is damaged") from None
         digests = tuple(digest(op) for op in ops)
         if len(inputs) != 1 or inputs[0].digest not in digests:
             raise SpecError("not a graph: it does not end with its result")
@@ -101,10 +106,15 @@ def _tell(metadata: ops_pb2.OpMetadata, vertex: Vertex) -> None:
     described = {**note.description, "llb.customname": note.name} if note.name else note.description
     for key, value in described.items():
         if key not in metadata.description:
-            metadata.description[key] = value
+            metadata.description[key] = _utf8(value)
     if note.group is not None and not metadata.HasField("progress_group"):
-        metadata.progress_group.id = note.group.id
-        metadata.progress_group.name = note.group.name
+        metadata.progress_group.id = _utf8(note.group.id)
+        metadata.progress_group.name = _utf8(note.group.name)
+
+
+def _utf8(text: str) -> str:
+    """What people are told may hold the bytes of any file name, and must not fail a build."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _Lines:
@@ -124,7 +134,7 @@ class _Lines:
         if location.file not in self.files:
             self.files[location.file] = len(self.files)
             data = self.sources.get(location.file, b"")
-            self.message.infos.add(filename=location.file, data=data, language="python")
+            self.message.infos.add(filename=_utf8(location.file), data=data, language="python")
         place = ops_pb2.Position(line=location.line)
         self.message.locations[vertex.digest].locations.add(
             sourceIndex=self.files[location.file], ranges=[ops_pb2.Range(start=place, end=place)]

@@ -59,6 +59,7 @@ def file(
     inputs.index(below)
     sources = [inputs.index(action.source) for action in actions]
     caps = {"file.base"}.union(*(action.caps for action in actions))
+    count = len(inputs.states)
     body = ops_pb2.FileOp()
     for number, (action, source) in enumerate(zip(actions, sources, strict=True)):
         if action.timestamp is None:
@@ -68,7 +69,7 @@ def file(
             _message(
                 _finish(action, below),
                 # of the first action: the base; of the others: the one before, counted on from the inputs
-                input=len(inputs.states) + number - 1 if number else inputs.index(below),
+                input=count + number - 1 if number else inputs.index(below),
                 secondary=source,
                 output=0 if last else _NONE,
             )

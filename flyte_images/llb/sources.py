@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import SpecError
 from .pb import ops_pb2
-from .state import Note, Platform, State, vertex
+from .state import Note, Platform, State, text, vertex
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SCP = re.compile(r"(?:[\w.-]+@)?([\w.-]+):(?!//)(.+)")  # git@host:path
@@ -185,7 +185,9 @@ def _source(
     note: Note | None,
     platform: Platform | None = None,
 ) -> State:
-    body = ops_pb2.SourceOp(identifier=identifier, attrs=attrs)
+    for value in attrs.values():
+        text(value, "the attribute")
+    body = ops_pb2.SourceOp(identifier=text(identifier, "the source"), attrs=attrs)
     return State(vertex(body, platform=platform, caps=caps, note=note))
 
 

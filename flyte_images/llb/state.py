@@ -121,15 +121,18 @@ class Inputs:
     """Collects what one vertex reads, each output once, and says where it stands in the list."""
 
     def __init__(self) -> None:
-        self.states: list[State] = []
+        self._places: dict[State, int] = {}
+
+    @property
+    def states(self) -> list[State]:
+        """What was collected, in order."""
+        return list(self._places)
 
     def index(self, state: State) -> int:
         """The place of `state`; -1 for scratch."""
         if state.vertex is None:
             return -1
-        if state not in self.states:
-            self.states.append(state)
-        return self.states.index(state)
+        return self._places.setdefault(state, len(self._places))
 
 
 def vertex(

@@ -49,7 +49,9 @@ def test_a_graph_from_elsewhere_keeps_its_bytes() -> None:
     assert llb.Definition.from_pb(definition.to_pb()) == definition
 
 
-@pytest.mark.parametrize("ops", [[], [b""], [pb.Op(inputs=[pb.Input(digest="sha256:0")]).SerializeToString()]])
+@pytest.mark.parametrize(
+    "ops", [[], [b""], [b"\xff"], [pb.Op(inputs=[pb.Input(digest="sha256:0")]).SerializeToString()]]
+)
 def test_a_graph_that_is_not_whole_is_refused(ops: list[bytes]) -> None:
     with pytest.raises(SpecError, match="not a graph"):
         message = pb.Definition()
@@ -88,6 +90,14 @@ def test_lines_of_the_users_files() -> None:
     assert two.digest is not None
     (place,) = source.locations[two.digest].locations
     assert (place.sourceIndex, place.ranges[0].start.line, place.ranges[0].end.line) == (1, 5, 5)
+
+
+def test_what_people_are_told_may_hold_any_bytes() -> None:
+    odd = "caf\udce9"
+    note = llb.Note(name=odd, group=llb.Group(odd, odd), location=Location(odd, 1), description={"a": odd})
+    definition = llb.marshal(step("x", note=note))
+    assert metadata(definition, step("x")).description["llb.customname"] == "caf\\udce9"
+    assert definition.to_pb().Source.infos[0].filename == "caf\\udce9"
 
 
 def test_a_note_cannot_be_changed_from_outside() -> None:
