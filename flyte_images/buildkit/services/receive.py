@@ -22,7 +22,11 @@ def receive_directory(messages: Iterator[bytes], root: Path) -> Iterator[bytes]:
 
     Files get the caller's owner, and modes and times as they are in the image; devices and sockets are left out.
     """
-    tree = _Tree(root)
+    with contextlib.closing(_Tree(root)) as tree:
+        yield from _receive(messages, tree)
+
+
+def _receive(messages: Iterator[bytes], tree: _Tree) -> Iterator[bytes]:
     index, counted = 0, False
     for message in messages:
         packet = Packet.FromString(message)
@@ -38,7 +42,7 @@ def receive_directory(messages: Iterator[bytes], root: Path) -> Iterator[bytes]:
             case Packet.FIN:
                 break
             case Packet.ERR:
-                raise OSError(None, packet.data.decode("utf-8", "replace"), str(root))
+                raise OSError(None, packet.data.decode("utf-8", "replace"), str(tree.root))
         if counted and not tree.expected:
             counted = False
             tree.finish()
@@ -84,6 +88,8 @@ class _Tree:
 
     def write(self, index: int, data: bytes) -> None:
         """Append to a file; no bytes mean that it is whole."""
+        if index not in self.expected:
+            raise OSError(None, "the engine sent bytes that were not asked for", str(self.root))
         path, entry = self.expected[index]
         if data:
             if index not in self._open:
@@ -102,6 +108,11 @@ class _Tree:
             if entry is not None:
                 path.chmod(_mode(entry.mode))
                 os.utime(path, ns=(entry.mod_time, entry.mod_time))
+
+    def close(self) -> None:
+        """Close what a transfer that broke off has left open."""
+        for file in self._open.values():
+            file.close()
 
     def _place(self, name: str) -> Path:
         """The path of an entry: below the root, and its parent a directory that came before it, never a link."""
