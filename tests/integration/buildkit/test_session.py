@@ -135,7 +135,7 @@ def test_a_push_with_an_identity_token(client: Client, base: Base, tmp_path: Pat
         assert "team/app:1" in registry.manifests
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
 def test_a_refused_push_says_so_and_works_when_it_is_allowed(client: Client, base: Base, status: int) -> None:
     with serve(Registry(fault=lambda method, path: status if method != "HEAD" else None)) as registry:
         graph = Graph()

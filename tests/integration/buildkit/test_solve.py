@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 
-from flyte_images.buildkit.client import Client
+from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.events import Event, Vertex, VertexLog
 from flyte_images.buildkit.failure import StepError
 from flyte_images.errors import BuildError, Location
 
 from .conftest import Base
-from .graphs import Graph, salt
+from .graphs import Graph, salt, secret
 
 pytestmark = pytest.mark.engine
 
@@ -69,6 +72,40 @@ def test_a_deadline_is_an_error_of_its_own(client: Client, base: Base) -> None:
     head = graph.run(graph.layout(base.digest), f"sleep 600 # {salt()}")
     with pytest.raises(BuildError, match="did not end within 1 s"):
         client.solve(graph.definition(head), session=base.session, timeout=1)
+
+
+def test_a_step_may_be_silent_for_longer_than_the_patience_with_the_engine(base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"sleep 8; echo awake {salt()}")
+    events: list[Event] = []
+    with connect(patience=1) as client:
+        client.solve(graph.definition(head), session=base.session, on_event=events.append)
+    assert any(isinstance(it, VertexLog) and it.data.startswith(b"awake") for it in events)
+
+
+def test_many_builds_at_once_on_one_connection(client: Client, base: Base) -> None:
+    shared = salt()
+
+    def build(number: int) -> str:
+        graph = Graph()
+        below = graph.run(graph.layout(base.digest), f"echo shared {shared}")
+        head = graph.run(below, f"cat /run/secrets/own; echo {salt()}", secret("own"))
+        events: list[Event] = []
+        session = replace(base.session, secrets={"own": f"number {number}\n".encode()})
+        client.solve(graph.definition(head), session=session, on_event=events.append)
+        return b"".join(it.data for it in events if isinstance(it, VertexLog) and it.vertex == head).decode()
+
+    with ThreadPoolExecutor(16) as pool:
+        said = list(pool.map(build, range(32)))
+    assert [text.splitlines()[0] for text in said] == [f"number {number}" for number in range(32)]
+
+
+def test_a_graph_that_is_too_large_is_refused(client: Client) -> None:
+    graph = Graph()
+    head = graph.file("/large", bytes(17 << 20))
+    with pytest.raises(BuildError, match="larger than max") as caught:
+        client.solve(graph.definition(head))
+    assert caught.value.hint
 
 
 def test_a_missing_base_is_an_error_that_names_it(client: Client) -> None:
