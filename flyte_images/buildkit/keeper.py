@@ -24,8 +24,7 @@ def keep(run: Path, idle: float, command: tuple[str, ...]) -> int:
     with subprocess.Popen(command, preexec_fn=_die_with_parent) as daemon:
         try:
             last_used = time.monotonic()
-            while daemon.poll() is None:
-                time.sleep(min(1.0, idle / 4))
+            while _runs(daemon, min(1.0, idle / 4)):
                 if not _unused(run):
                     last_used = time.monotonic()
                 elif time.monotonic() - last_used > idle:
@@ -36,6 +35,15 @@ def keep(run: Path, idle: float, command: tuple[str, ...]) -> int:
         finally:
             daemon.terminate()
     return daemon.returncode
+
+
+def _runs(daemon: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait, and say whether it still runs."""
+    try:
+        daemon.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def _unused(run: Path) -> bool:

@@ -1,0 +1,111 @@
+"""A daemon on demand: a program of these tests' own stands for buildkitd and leads to the engine under test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from flyte_images.buildkit.address import Unix
+from flyte_images.buildkit.client import Client, open_choice
+from flyte_images.buildkit.discovery import Choice, choose
+from flyte_images.buildkit.ondemand import Daemon, answers, start
+from flyte_images.buildkit.survey import survey
+from flyte_images.errors import EngineError
+
+pytestmark = pytest.mark.engine
+
+PROGRAM = """#!{python}
+import os, socket, sys
+sys.path.insert(0, {here!r})
+from flyte_images.buildkit.bridge import Splice
+from flyte_images.buildkit.dial import dial
+from flyte_images.buildkit.discovery import choose
+if {broken!r}: sys.exit("no such snapshotter")
+path = sys.argv[sys.argv.index("--addr") + 1].removeprefix("unix://")
+if os.path.exists(path): os.unlink(path)
+with open(path + ".started", "a") as file: print(os.getpid(), file=file)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(16)
+while True: Splice(listener.accept()[0], dial(choose(None, environ=os.environ).address))
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    def make(*, broken: bool = False) -> Daemon:
+        program = tmp_path / "buildkitd"
+        here = str(Path(__file__).parents[3])
+        program.write_text(PROGRAM.format(python=sys.executable, here=here, broken=broken))
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        return Daemon(program=str(program), state=tmp_path / "state", run=tmp_path / "run")
+
+    yield make
+    eventually(lambda: not started(tmp_path / "run"))
+
+
+def started(run: Path) -> list[int]:
+    """The process ids of daemons that still run."""
+    note = run / "buildkitd.sock.started"
+    pids = [int(line) for line in note.read_text().split()] if note.exists() else []
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def use(daemon: Daemon) -> Client:
+    return Client(Unix(str(daemon.socket)), held=start(daemon, idle=1.0))
+
+
+def test_it_is_started_once_for_many_and_stopped_after_the_last(daemon: Callable[..., Daemon]) -> None:
+    it = daemon()
+    with ThreadPoolExecutor(8) as pool:
+        clients = list(pool.map(lambda _: use(it), range(8)))
+    assert len(started(it.run)) == 1
+    time.sleep(2.5)  # longer than it may idle
+    assert all(client.workers() for client in clients)
+    for client in clients:
+        client.close()
+    eventually(lambda: not started(it.run))
+    with use(it) as client:
+        assert client.workers()
+
+
+def test_a_killed_daemon_is_started_again(daemon: Callable[..., Daemon]) -> None:
+    it = daemon()
+    with use(it):
+        os.kill(started(it.run)[0], signal.SIGKILL)
+        eventually(lambda: not answers(it.socket))
+        with use(it) as client:
+            assert client.workers()
+
+
+def test_one_that_does_not_start_says_why(daemon: Callable[..., Daemon]) -> None:
+    it = daemon(broken=True)
+    choice = Choice(address=Unix(str(it.socket)), because="test", daemon=it)
+    with pytest.raises(EngineError, match="did not start: no such snapshotter"):
+        open_choice(choice)
+
+
+def test_doctor_sees_what_a_build_would_use() -> None:
+    first, *others = survey(environ=os.environ)
+    assert first.chosen
+    assert first.where == str(choose(None, environ=os.environ).address)
+    assert first.capabilities is not None
+    assert not any(found.chosen for found in others)
+    wrong, *_ = survey(environ={"BUILDKIT_HOST": "unix:///run/none.sock", "HOME": "/nonexistent", "PATH": ""})
+    assert wrong.error is not None
+    assert wrong.error.hint
