@@ -24,8 +24,7 @@ OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # else channels to a reused path share their connections
     ("grpc.enable_http_proxy", 0),  # BuildKit's own clients dial without a proxy
     ("grpc.default_authority", "localhost"),
-    ("grpc.initial_reconnect_backoff_ms", 100),  # the default of a second is for servers far away and many clients
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.initial_reconnect_backoff_ms", 100),  # a second is for many clients of one server
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 

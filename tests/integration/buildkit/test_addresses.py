@@ -127,6 +127,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "called = ' '.join((os.path.basename(sys.argv[0]), *sys.argv[1:]))\n"
         f"with open({str(tmp_path / 'called')!r}, 'a') as file: print(called, file=file)\n"
         "if 'fails' in sys.argv: sys.exit('no such container: fails')\n"
+        f"os.environ['PATH'] = {os.environ['PATH']!r}\n"  # the engine under test may be behind the real program
         "s = dial(choose(None, environ=os.environ).address).socket\n"
         "def up():\n"
         "    while data := os.read(0, 65536): s.sendall(data)\n"
