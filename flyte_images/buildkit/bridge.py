@@ -94,11 +94,11 @@ class Splice:
     def _run(self) -> None:
         try:
             _carry(self._wake, _Lane(self._inner, self._outer.socket), _Lane(self._outer.socket, self._inner))
-        except OSError:
-            pass  # one end is gone: closing both is how the other learns of it
+        except OSError as error:  # one end is gone: closing both is how the other learns of it
+            self.said = error.strerror or str(error)
         finally:
             self._inner.close()
-            self.said = self._outer.said()
+            self.said = self._outer.said() or self.said
             self._outer.close()
             self._wake.close()
 

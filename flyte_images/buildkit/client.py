@@ -22,7 +22,7 @@ from .dial import PATIENCE, dial
 from .discovery import Choice, choose
 from .events import Event
 from .exporters import Exporter
-from .failure import engine_error, interrupted
+from .failure import ConnectionLostError, engine_error, interrupted
 from .ondemand import start
 from .pb import content_pb2, control_pb2, gateway_pb2
 from .request import Prepared, solve_request
@@ -88,7 +88,13 @@ def open_choice(choice: Choice, *, patience: float = PATIENCE) -> Client:
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(start(choice.daemon)) if choice.daemon else contextlib.nullcontext()
         client = stack.enter_context(Client(choice.address, patience=patience, held=held))
-        client.info()
+        try:
+            client.info()
+        except ConnectionLostError as error:
+            raise EngineError(
+                f"no BuildKit answers at {choice.address}: {error.reason}",
+                hint="is it one, and does it want TLS with a client certificate (cacert=, cert=, key=)?",
+            ) from None
         stack.pop_all()
     return client
 

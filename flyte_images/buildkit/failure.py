@@ -58,6 +58,13 @@ class StepError(BuildError):
 class ConnectionLostError(EngineError):
     """The engine went away during a call. Whether it is gone for good, only another call can tell."""
 
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(
+            f"the connection to the BuildKit at {engine} is gone: {reason}",
+            hint="was it stopped or restarted? When it is back, build again: finished steps are kept",
+        )
+        self.reason = reason
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
@@ -102,10 +109,7 @@ def engine_error(error: grpc.RpcError, engine: str, *, said: str = "") -> Engine
             f"the BuildKit at {engine} does not answer", hint="is it overloaded, or has the connection stalled?"
         )
     if code in _LOST:
-        return ConnectionLostError(
-            f"the connection to the BuildKit at {engine} is gone: {text}",
-            hint="was it stopped or restarted? When it is back, build again: finished steps are kept",
-        )
+        return ConnectionLostError(engine, text)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return EngineError(f"what answers at {engine} is no BuildKit, or one too old: {text}")
     return EngineError(f"the BuildKit at {engine} refused: {text}")
@@ -168,4 +172,6 @@ def step_message(text: str) -> str:
 
 
 def _text(error: grpc.RpcError) -> str:
-    return error.details() or str(error)
+    """What was said; grpc's words on our own bridge mean that the other end closed the connection."""
+    text = error.details() or str(error)
+    return "it closed the connection" if "unix-abstract:" in text or "Socket closed" in text else text

@@ -17,7 +17,7 @@ from flyte_images.buildkit.events import Event, VertexLog
 from flyte_images.buildkit.exporters import Image
 from flyte_images.buildkit.registry_login import DockerLogins
 from flyte_images.buildkit.session import Session
-from flyte_images.errors import BuildError
+from flyte_images.errors import BuildError, EngineError
 
 from .busybox import image_layout
 from .conftest import Base
@@ -102,6 +102,14 @@ def test_an_agent_that_is_not_forwarded_is_an_error_that_says_so(client: Client,
     head = graph.run(graph.layout(base.digest), f"true {salt()}", agent())
     with pytest.raises(BuildError, match='no SSH key "default" forwarded'):
         client.solve(graph.definition(head), session=base.session)
+
+
+def test_an_entitlement_that_the_engine_does_not_give_is_an_error_of_the_engine(client: Client, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"true {salt()}")
+    with pytest.raises(EngineError, match=r"does not allow it: .*security\.insecure") as caught:
+        client.solve(graph.definition(head), session=base.session, entitlements=["security.insecure"])
+    assert caught.value.hint
 
 
 def docker_config(path: Path, registry: Registry, entry: dict[str, str]) -> DockerLogins:
