@@ -1,19 +1,21 @@
 """Keeps one buildkitd running for as long as builds come: python -m flyte_images.buildkit.keeper RUN IDLE COMMAND...
 
-It ends with its daemon, and its daemon with it.
+It ends with its daemon, and its daemon with it. It leaves the process that started it at once, and holds the lock
+`keeper` for as long as it runs.
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from .ondemand import locked
+from .ondemand import free, locked
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,11 +27,11 @@ def keep(run: Path, idle: float, command: tuple[str, ...]) -> int:
         try:
             last_used = time.monotonic()
             while _runs(daemon, min(1.0, idle / 4)):
-                if not _unused(run):
+                if not free(run / "use"):
                     last_used = time.monotonic()
                 elif time.monotonic() - last_used > idle:
                     with locked(run / "change"):
-                        if _unused(run):
+                        if free(run / "use"):
                             daemon.terminate()
                             return daemon.wait()
         finally:
@@ -46,18 +48,17 @@ def _runs(daemon: subprocess.Popen[bytes], seconds: float) -> bool:
     return False
 
 
-def _unused(run: Path) -> bool:
-    with (run / "use").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def main(run: Path, idle: float, command: tuple[str, ...]) -> None:
+    """Go into the background, nobody's child, and keep."""
+    with (run / "keeper").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fork() == 0:
+            sys.exit(keep(run, idle, command))
+
+
 if __name__ == "__main__":
-    sys.exit(keep(Path(sys.argv[1]), float(sys.argv[2]), tuple(sys.argv[3:])))
+    main(Path(sys.argv[1]), float(sys.argv[2]), tuple(sys.argv[3:]))

@@ -1,7 +1,7 @@
 """A buildkitd of the user's own: started when a build needs it, shared by all builds, gone when none has come for long.
 
-Two locks in its directory decide everything, so that a client that is killed leaves nothing to clean up: `use` is held
-shared by each connected client; `change` is held by whoever starts or stops the daemon.
+Locks in its directory decide everything, so that a client that is killed leaves nothing to clean up: `use` is held
+shared by each connected client, `change` by whoever starts or stops the daemon, `keeper` by what watches it.
 """
 
 from __future__ import annotations
@@ -90,19 +90,26 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def free(path: Path) -> bool:
+    """Does nobody hold this lock?"""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 def _launch(daemon: Daemon, idle: float) -> None:
     log = daemon.run / "buildkitd.log"
     argv = (sys.executable, "-m", f"{__package__}.keeper", str(daemon.run), str(idle), *daemon.command())
     with log.open("w") as output:
-        keeper = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
+        subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", check=False
         )
     deadline = time.monotonic() + _START
     while not answers(daemon.socket):
-        if keeper.poll() is not None or time.monotonic() > deadline:
-            keeper.kill()
-            keeper.wait()
+        if free(daemon.run / "keeper") or time.monotonic() > deadline:
             said = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             raise EngineError(f"`{daemon.program}` did not start: {said}", hint=f"its log: {log}")
         time.sleep(0.05)
-    keeper.returncode = 0  # it outlives this process on purpose: no warning, no wait
