@@ -1,0 +1,40 @@
+"""Where this package keeps what it can make again. Pure: a function of the environment that it is given.
+
+<cache>/oci     an OCI layout: bases, packed local files       (oci.py)
+<cache>/bases   a record of each base that was bootstrapped    (bootstrap/)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import SpecError
+
+
+def cache_dir(environ: Mapping[str, str]) -> Path:
+    """Return FLYTE_IMAGES_CACHE, else `flyte-images` in XDG_CACHE_HOME, else in ~/.cache.
+
+    >>> str(cache_dir({"HOME": "/home/ada"}))
+    '/home/ada/.cache/flyte-images'
+    >>> str(cache_dir({"HOME": "/home/ada", "XDG_CACHE_HOME": "/big/cache"}))
+    '/big/cache/flyte-images'
+    >>> str(cache_dir({"FLYTE_IMAGES_CACHE": "/ci/cache"}))
+    '/ci/cache'
+    """
+    if own := environ.get("FLYTE_IMAGES_CACHE"):
+        if not Path(own).is_absolute():
+            raise SpecError(f"FLYTE_IMAGES_CACHE is not an absolute path: `{own}`", hint="start it with a slash")
+        return Path(own)
+    shared = environ.get("XDG_CACHE_HOME", "")
+    if Path(shared).is_absolute():  # the XDG specification has relative ones ignored
+        return Path(shared) / "flyte-images"
+    home = environ.get("HOME", "")
+    if not Path(home).is_absolute():
+        raise SpecError("there is no place for the cache: HOME is not set", hint="set FLYTE_IMAGES_CACHE")
+    return Path(home) / ".cache" / "flyte-images"
+
+
+def layout_dir(environ: Mapping[str, str]) -> Path:
+    """The OCI layout that all images made on this machine share."""
+    return cache_dir(environ) / "oci"
