@@ -2,14 +2,19 @@
 # Install and start Docker Engine on Debian 12/13 or Ubuntu when none is reachable; never touch one that runs.
 #
 #   engine.sh                     engine only
-#   engine.sh --with-mmdebstrap   and what `flyte-images base build` needs
+#   engine.sh --with-mmdebstrap   and what `flyte-images base build` needs (root; without, only a warning)
 #
 # Debian 12's own Docker (20.10) is too old: it has no merge, no oci-layout sources. Debian 13's packages need nothing
 # newer than Debian 12's libc, so there they are taken from a low-pinned extra source that upgrades nothing else.
 # Where the mirror is comes from this machine's own apt configuration.
 set -eu
 
-socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
+# The sockets of Docker Engine, the rootless one's too, in the order in which a build looks for them.
+socket=${DOCKER_HOST:-}
+for path in /var/run/docker.sock "${XDG_RUNTIME_DIR:-/nowhere}/docker.sock" "${HOME:-/nowhere}/.docker/run/docker.sock"; do
+    if [ -z "$socket" ] && [ -S "$path" ]; then socket=unix://$path; fi
+done
+: "${socket:=unix:///var/run/docker.sock}"
 state=/var/lib/flyte-images-engine
 
 say() { printf 'engine: %s\n' "$*" >&2; }
@@ -103,12 +108,19 @@ start_engine() {
 }
 
 if [ "${1:-}" = --with-mmdebstrap ] && ! command -v mmdebstrap >/dev/null; then
-    need_root "installing mmdebstrap"
-    say "installing mmdebstrap"
-    apt_get update
-    apt_get install --no-install-recommends -y mmdebstrap
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing mmdebstrap"
+        apt_get update
+        apt_get install --no-install-recommends -y mmdebstrap
+    else
+        say "warning: mmdebstrap is not installed: where no registry answers, no base image can be made"
+    fi
 fi
 if ! ask /_ping; then
+    path=${socket#unix://}
+    if [ -S "$path" ] && [ ! -w "$path" ]; then
+        die "there is a Docker Engine at $socket, but $(id -un) may not use it" "as root: usermod -aG docker $(id -un), then log in anew"
+    fi
     case $socket in unix:///var/run/docker.sock) ;; *) die "nothing answers at DOCKER_HOST=$socket" "start it, or unset DOCKER_HOST" ;; esac
     [ -x /usr/sbin/dockerd ] || install_engine
     ask /_ping || start_engine

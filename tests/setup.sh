@@ -1,0 +1,42 @@
+#!/bin/sh
+# Install what the tests and benches need beyond the engine. What is there already is left as it is.
+#
+#   setup.sh FOLDER    programs that are only taken out of their package go to FOLDER, the rest through apt
+set -eu
+
+folder=$1
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# program:package
+needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc"
+
+missing=
+for pair in $needed; do
+    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ]; then
+        printf 'setup: not installed:%s\n\nhint: as root: apt-get install%s\n' "$missing" "$missing" >&2
+        exit 1
+    fi
+    say "installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update >&2
+    # shellcheck disable=SC2086
+    apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y $missing >&2
+fi
+
+# The registry's package would start one on this machine. The program alone is enough, and needs no root.
+if ! command -v docker-registry >/dev/null && [ ! -x "$folder/docker-registry" ]; then
+    say "fetching docker-registry"
+    temporary=$(mktemp -d)
+    trap 'rm -rf "$temporary"' EXIT
+    if ! (cd "$temporary" && apt-get -qq -o APT::Sandbox::User=root download docker-registry >&2); then
+        [ "$(id -u)" != 0 ] || apt-get -qq update >&2
+        (cd "$temporary" && apt-get -qq -o APT::Sandbox::User=root download docker-registry >&2)
+    fi
+    dpkg-deb --fsys-tarfile "$temporary"/docker-registry_*.deb >"$temporary/files.tar"
+    tar -xf "$temporary/files.tar" -C "$temporary" ./usr/bin/docker-registry
+    mv "$temporary/usr/bin/docker-registry" "$folder/docker-registry"
+fi
