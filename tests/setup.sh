@@ -5,6 +5,7 @@
 set -eu
 
 folder=$1
+. "$(dirname "$0")/../runtime/setup/apt.sh"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -16,15 +17,14 @@ for pair in $needed; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then
-    if [ "$(id -u)" != 0 ]; then
+    if ! may_apt; then
         printf 'setup: not installed:%s\n\nhint: as root: apt-get install%s\n' "$missing" "$missing" >&2
         exit 1
     fi
     say "installing$missing"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update >&2
+    apt_get update
     # shellcheck disable=SC2086
-    apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y $missing >&2
+    apt_get install $missing
 fi
 
 # The registry's package would start one on this machine. The program alone is enough, and needs no root.
@@ -33,7 +33,7 @@ if ! command -v docker-registry >/dev/null && [ ! -x "$folder/docker-registry" ]
     temporary=$(mktemp -d)
     trap 'rm -rf "$temporary"' EXIT
     if ! (cd "$temporary" && apt-get -qq -o APT::Sandbox::User=root download docker-registry >&2); then
-        [ "$(id -u)" != 0 ] || apt-get -qq update >&2
+        may_apt && apt_get update
         (cd "$temporary" && apt-get -qq -o APT::Sandbox::User=root download docker-registry >&2)
     fi
     dpkg-deb --fsys-tarfile "$temporary"/docker-registry_*.deb >"$temporary/files.tar"

@@ -52,7 +52,7 @@ check() {
 
 need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root" "run it with sudo, or start a Docker Engine (26 or newer) yourself"; }
 
-apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >&2; }
+. "$(dirname "$0")/apt.sh"
 
 # The package mirror of this machine: the URI of an index that Debian itself is the origin of.
 mirror() {
@@ -80,7 +80,7 @@ install_engine() {
     fi
     available=$(apt-cache madison docker.io | awk 'NR == 1 { print $3 }')
     [ -n "$available" ] || die "apt offers no docker.io package" "install Docker Engine 26 or newer and start it"
-    apt_get install --no-install-recommends -y iptables ca-certificates \
+    apt_get install iptables ca-certificates \
         "docker.io$target" "containerd$target" "docker-buildx$target" "docker-cli$target"
 }
 
@@ -108,10 +108,10 @@ start_engine() {
 }
 
 if [ "${1:-}" = --with-mmdebstrap ] && ! command -v mmdebstrap >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    if may_apt; then
         say "installing mmdebstrap"
         apt_get update
-        apt_get install --no-install-recommends -y mmdebstrap
+        apt_get install mmdebstrap
     else
         say "warning: mmdebstrap is not installed: where no registry answers, no base image can be made"
     fi

@@ -8,6 +8,7 @@
 set -eu
 
 folder=${1:-.venv}
+. "$(dirname "$0")/apt.sh"
 
 say() { printf 'venv: %s\n' "$*" >&2; }
 die() { say "$1"; [ $# -lt 2 ] || printf '\nhint: %s\n' "$2" >&2; exit 1; }
@@ -25,13 +26,10 @@ interpreter() {
 # What `python -m venv` needs beyond the interpreter.
 add_ensurepip() {
     version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        die "$1 cannot make virtual environments: it has no ensurepip" "as root: apt-get install python$version-venv"
-    fi
+    may_apt || die "$1 cannot make virtual environments: it has no ensurepip" "as root: apt-get install python$version-venv"
     say "installing python$version-venv"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update >&2
-    apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y "python$version-venv" >&2
+    apt_get update
+    apt_get install "python$version-venv"
     "$1" -c 'import ensurepip, venv' || die "$1 has no ensurepip, and python$version-venv does not bring it" \
         "use another interpreter: make venv PYTHON=..."
 }
