@@ -8,7 +8,7 @@
     6. sockets, the first that is there:
        /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock, ~/.docker/run/docker.sock,
        /run/buildkit/buildkitd.sock, $XDG_RUNTIME_DIR/buildkit/buildkitd.sock
-    7. a `buildkitd` on PATH or in ~/.cache/flyte-images/bin, started on demand (ondemand.py)
+    7. a `buildkitd` on PATH or in `bin` of the cache directory (cachedir.py), started on demand (ondemand.py)
 
 What is said in 1 to 5 is used or is an error: never another one instead. Reads files, looks for sockets, dials nothing.
 """
@@ -67,6 +67,18 @@ def candidates(given: str | None, *, environ: Mapping[str, str]) -> Iterator[Cho
             yield Choice(address=Docker(address) if because == "docker" else address, because="its socket is there")
     if daemon := find_daemon(environ):
         yield Choice(address=Unix(str(daemon.socket)), because=f"`{daemon.program}` can be started", daemon=daemon)
+
+
+def engine(*, environ: Mapping[str, str]) -> Docker | None:
+    """The Docker Engine that `docker` would use: as in 3, 5 and 6 above, whatever is said of BuildKit."""
+    settings = DockerSettings(environ)
+    for name, read in (("DOCKER_HOST", settings.host), ("DOCKER_CONTEXT", settings.context)):
+        if choice := _choice(environ, name, read):
+            return choice.address if isinstance(choice.address, Docker) else None
+    if context := settings.current_context():
+        return settings.context(context)
+    sockets = (address for address, kind in _sockets(environ) if kind == "docker" and Path(address.path).is_socket())
+    return next(map(Docker, sockets), None)
 
 
 def _given(text: str, settings: DockerSettings) -> Choice:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ..errors import EngineError
+from ..cachedir import cache_dir
+from ..errors import EngineError, SpecError
 
 IDLE = 600.0
 """Seconds without a client after which the daemon is stopped."""
@@ -55,7 +56,10 @@ class Daemon:
 
 def find_daemon(environ: Mapping[str, str]) -> Daemon | None:
     """The buildkitd on PATH, else in the user's cache directory, if there is one."""
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/") / ".cache") / "flyte-images"
+    try:
+        cache = cache_dir(environ)
+    except SpecError:  # no home, no place for what it keeps
+        return None
     program = shutil.which("buildkitd", path=environ.get("PATH")) or shutil.which("buildkitd", path=str(cache / "bin"))
     if program is None:
         return None

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from flyte_images_layers import Layer
 
+from ..cachedir import cache_dir
 from ..errors import Location, SpecError
 from .ignore import DEFAULT_IGNORE
 from .index import Index
@@ -100,5 +101,7 @@ def _index(source: Source, cache: Path | None) -> Index:
 
 
 def _cache_directory() -> Path | None:
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(home) / "flyte-images"
+    try:
+        return cache_dir(os.environ)
+    except SpecError:  # the index saves time and nothing else; without a place for it there is none
+        return None

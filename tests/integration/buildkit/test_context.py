@@ -25,7 +25,7 @@ LINUX = llb.Platform.parse("linux/amd64")
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "cache"))
 
 
 def state(packed: Packed) -> llb.State:

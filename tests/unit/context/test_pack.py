@@ -23,8 +23,8 @@ Build = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "flyte-images" / "context"
+    monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "context"
 
 
 @pytest.fixture
@@ -291,10 +291,13 @@ def test_a_damaged_index_only_costs_time(project: Path, cache: Path, reads: list
 def test_without_a_place_for_the_index_it_works(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a_file").touch()
     first = digest(Source(project, "/"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a_file"))
+    monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "a_file"))
     assert digest(Source(project, "/")) == first
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("FLYTE_IMAGES_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/nothing")
+    assert digest(Source(project, "/")) == first
+    monkeypatch.delenv("HOME")
     assert digest(Source(project, "/")) == first
 
 
