@@ -218,7 +218,7 @@ class Client:
         return response
 
     def resolve_image(
-        self, ref: str, *, platform: str | None = None, session: Session | None = None
+        self, ref: str, *, platform: str | None = None, session: Session | None = None, timeout: float = _WORK
     ) -> tuple[str, bytes]:
         """The digest and the configuration (JSON) of an image in a registry, which the engine asks."""
         request = gateway_pb2.ResolveImageConfigRequest(ref=ref, resolve_mode="pull", log_name=f"resolve {ref}")
@@ -233,7 +233,7 @@ class Client:
             OpenSession(self._channel, session or Session(), stores={}, targets={}) as opened,
             self._gateway(opened.id) as metadata,
         ):
-            answer = self._call(RESOLVE_IMAGE, request, metadata=metadata, timeout=_WORK)
+            answer = self._call(RESOLVE_IMAGE, request, metadata=metadata, timeout=timeout)
         return answer.digest, answer.config
 
     def read_blob(self, digest: str) -> bytes:

@@ -5,6 +5,7 @@ BuildKit takes an attribute that it does not know for metadata of the result, si
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -134,6 +135,19 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """An image for a store beside the engine: its `docker load` tarball goes to `into` as it comes (load.py)."""
+
+    type: ClassVar[str] = "docker"
+    into: Callable[[Iterable[bytes]], object]
+    names: tuple[str, ...]
+    packing: Packing = Packing()
+
+    def attrs(self) -> dict[str, str]:
+        return self.packing.attrs() | {"name": ",".join(self.names)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """The files of the result: into a directory on this machine, or as one tarball."""
 
@@ -158,4 +172,4 @@ def on_loopback(name: str) -> bool:
     return host.startswith(("127.", "[::1]")) or host.partition(":")[0] == "localhost"
 
 
-Exporter = Image | Moby | Archive | Layout | Files
+Exporter = Image | Moby | Archive | Layout | Load | Files

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..errors import EngineError
 from .caches import Cache, InlineCache, LocalCache
-from .exporters import Archive, Exporter, Files, Layout
+from .exporters import Archive, Exporter, Files, Layout, Load
 from .oci_index import put_manifest, tagged_manifest
 from .pb.control_pb2 import SolveRequest, TypedAttrs
-from .services.filesend import Target, ToDirectory, ToFile
+from .services.filesend import Target, ToDirectory, ToFile, ToStore
 
 _EXPORT_STORE = "export"  # the id that BuildKit gives to the store of an exporter `oci` with tar=false
 
@@ -64,6 +64,8 @@ def solve_request(
                 targets[index] = ToFile(dest)
             case Files(dest=dest):
                 targets[index] = ToDirectory(dest)
+            case Load(into=into):
+                targets[index] = ToStore(into)
             case Layout(dest=dest):
                 if layout is not None:
                     raise EngineError(

@@ -31,6 +31,11 @@ class SolveResult:
 
     exporter_response: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def digest(self) -> str | None:
+        """The digest of the image's manifest, where an image was made."""
+        return self.exporter_response.get("containerimage.digest")
+
 
 class _End:
     """Put into the queue when the solve, or its stream of events, is over."""

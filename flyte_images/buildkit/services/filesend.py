@@ -1,14 +1,15 @@
-"""moby.filesync.v1.FileSend: results that come to this machine, as one file (tarballs) or as a directory."""
+"""moby.filesync.v1.FileSend: results that come here, as one file (tarballs), as a directory, or on to a store."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
+from ...errors import FlyteImagesError
 from ..partial import partial
 from ..pb.session_pb2 import BytesMessage
 from . import Handlers
@@ -29,7 +30,14 @@ class ToDirectory:
     path: Path
 
 
-Target = ToFile | ToDirectory
+@dataclass(frozen=True, slots=True)
+class ToStore:
+    """The result is read by this, chunk by chunk, while it comes."""
+
+    take: Callable[[Iterable[bytes]], object]
+
+
+Target = ToFile | ToDirectory | ToStore
 
 
 def filesend(targets: Mapping[int, Target]) -> Handlers:
@@ -44,8 +52,12 @@ def filesend(targets: Mapping[int, Target]) -> Handlers:
                     _receive_file(messages, path)
                 case ToDirectory(path):
                     yield from receive_directory(messages, path)
+                case ToStore(take):
+                    take(BytesMessage.FromString(message).data for message in messages)
                 case None:
                     context.abort(grpc.StatusCode.NOT_FOUND, "this client expects no such result")
+        except FlyteImagesError as error:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except OSError as error:
             context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION, f"cannot write `{error.filename}` here: {error.strerror}"

@@ -12,9 +12,9 @@ import pytest
 from flyte_images.buildkit.caches import LocalCache, RegistryCache
 from flyte_images.buildkit.capabilities import Capabilities, Worker
 from flyte_images.buildkit.exporters import Annotation, Archive, Exporter, Files, Image, Layout, Moby, Packing
-from flyte_images.buildkit.failure import hint_for, step_message
 from flyte_images.buildkit.oci_index import put_manifest, tagged_manifest
 from flyte_images.buildkit.partial import partial
+from flyte_images.buildkit.words import hint_for, step_message
 from flyte_images.errors import EngineError
 
 

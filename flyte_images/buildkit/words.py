@@ -1,0 +1,46 @@
+"""What an engine says when something fails -> the same without its wrapping, and what to do about it. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_HINTS = (
+    (
+        r"no space left on device|disk quota exceeded",
+        "the engine's disk is full: `flyte-images cache prune` makes room",
+    ),
+    (r"toomanyrequests|429 Too Many", "the registry takes no more for now: log in, or try again later"),
+    (
+        r"40[13] (Unauthorized|Forbidden)|unauthorized|denied|insufficient_scope|authorization failed",
+        "`docker login` first",
+    ),
+    (r"5\d\d [A-Z][a-z]+ ?[A-Z]?|unexpected status.*: 5\d\d", "the registry is in trouble: try again later"),
+    (
+        r"no such host|connection refused|i/o timeout|server misbehaving",
+        "is the address right, and reachable by the engine?",
+    ),
+    (r"no SSH key|no ssh agent", "is an agent running, with the key added (`ssh-add`)?"),
+)
+"""What the engine says, and what can be done about it."""
+
+
+def hint_for(text: str) -> str | None:
+    """What to do about what the engine says, if that is known.
+
+    >>> hint_for("failed to push r.example/x: 401 Unauthorized")
+    '`docker login` first'
+    """
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
+
+
+def step_message(text: str) -> str:
+    """BuildKit's sentence without the wrappings that say nothing.
+
+    >>> step_message('failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 7')
+    'the command failed with exit status 7'
+    >>> step_message("rpc error: code = Unknown desc = no such file")
+    'no such file'
+    """
+    text = re.sub(r"^(failed to solve: |rpc error: code = \w+ desc = )+", "", text)
+    ended = re.search(r'process ".*" did not complete successfully: exit code: (\d+)$', text, re.DOTALL)
+    return f"the command failed with exit status {ended[1]}" if ended else text
