@@ -1,0 +1,148 @@
+"""A base as the user wrote it -> the image to stand on. Asks this machine's cache, the engine, a registry, in this
+order, and makes a base from Debian's archive where they have none; what was found is remembered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+from flyte_images_layers import Base, DebianBase, ReferenceBase
+
+from ..buildkit.client import Client
+from ..buildkit.failure import ConnectionLostError
+from ..errors import EngineError, ResolveError
+from .found import FoundBase, known_base, remember
+from .instore import Stored, full_name, in_store
+from .make import Note, bootstrap, this_architecture
+from .record import SUITES, newest
+
+_LIBC = {"bookworm": "glibc 2.36", "trixie": "glibc 2.41"}
+_PATIENCE = 8.0  # seconds for a registry to tell what a tag is; without a route to it the engine says so at once
+
+
+def find_base(
+    base: Base,
+    platform: str,
+    *,
+    environ: Mapping[str, str],
+    client: Callable[[], Client],
+    note: Note,
+    refresh: bool = False,
+) -> FoundBase:
+    """Return the image to take for `base` on `platform` (`linux/amd64`), and remember it.
+
+    What is remembered is taken as long as it is there, or asked for anew with `refresh`. `client` is called when an
+    engine has to be asked. Raises ResolveError where no source has it, EngineError where the engine does not answer.
+    """
+    if not refresh and (known := known_base(base, platform, environ)) is not None:
+        return known
+    match base:
+        case DebianBase():
+            found = _debian(base.python, platform, environ=environ, client=client, note=note)
+        case ReferenceBase():
+            found = _reference(base.reference, platform, client=client)
+        case _:
+            assert_never(base)
+    remember(base, platform, found, environ=environ)
+    note(f"base: {found.description}")
+    return found
+
+
+def _debian(
+    python: str, platform: str, *, environ: Mapping[str, str], client: Callable[[], Client], note: Note
+) -> FoundBase:
+    architecture = platform.split("/")[1]
+    made = newest(environ, python=python, architecture=architecture)
+    if made is not None:
+        return made.found(environ=environ)
+    engine = client()
+    for suite in SUITES:
+        name = f"docker.io/library/python:{python}-slim-{suite}"
+        if stored := in_store(engine, name, platform):
+            return _official(python, suite, "engine", stored)
+    name = f"docker.io/library/python:{python}-slim-bookworm"
+    answer = _registry(engine, name, platform)
+    if isinstance(answer, Stored):
+        return _official(python, "bookworm", "registry", answer)
+    suite = next((suite for suite, version in SUITES.items() if version == python), "")
+    if suite and platform.split("/")[:2] == ["linux", this_architecture()]:
+        note(f"base: {_shown(name)} is not to be had ({answer}), so debian {suite} is bootstrapped")
+        return bootstrap(suite, environ=environ, note=note, again=False).found(environ=environ)
+    offers = ", ".join(f"debian {suite} has {version}" for suite, version in SUITES.items())
+    raise ResolveError(
+        f"no base with python {python} for {platform} is to be had: the engine has no `{_shown(name)}`; "
+        f"its registry: {answer}; to bootstrap on linux/{this_architecture()}, {offers}",
+        hint=f"load `{_shown(name)}` into the engine, take a version that is there, or name an image: from_base(...)",
+    )
+
+
+def _reference(reference: str, platform: str, *, client: Callable[[], Client]) -> FoundBase:
+    name = full_name(reference)
+    engine = client()
+    stored = in_store(engine, name, platform)
+    if stored is not None:
+        return _any("engine", stored, f"{reference} in the engine")
+    answer = _registry(engine, name, platform)
+    if isinstance(answer, Stored):
+        return _any("registry", answer, f"{reference} from its registry")
+    raise ResolveError(
+        f"the image `{reference}` for {platform} is neither in the engine nor to be had from its registry: {answer}",
+        hint="check the name; `docker login` for a private registry; or load the image into the engine",
+    )
+
+
+def _registry(engine: Client, name: str, platform: str) -> Stored | str:
+    """The image in its registry, or in words why it is not to be had."""
+    try:
+        digest, config = engine.resolve_image(name, platform=platform, timeout=_PATIENCE)
+    except ConnectionLostError:
+        raise
+    except EngineError as error:
+        return _reason(str(error))
+    return Stored(reference=f"{name.partition('@')[0]}@{digest}", digest=digest, config=config.decode())
+
+
+def _reason(said: str) -> str:
+    """What BuildKit says of a registry, without what everybody knows.
+
+    >>> _reason('refused: failed to do request: Head "https://r.test/v2/x/manifests/1": dial tcp: no such host')
+    'dial tcp: no such host'
+    >>> _reason("the BuildKit at unix:///x does not answer")
+    'it does not answer'
+    """
+    if said.endswith("does not answer"):
+        return "it does not answer"
+    return re.sub(r'^.*(failed to do request: (\w+ "[^"]*": )?|refused: (failed to resolve .*? for \S+: )?)', "", said)
+
+
+def _official(python: str, suite: str, kind: str, image: Stored) -> FoundBase:
+    place = "in the engine" if kind == "engine" else "from the registry"
+    return FoundBase(
+        kind="engine" if kind == "engine" else "registry",
+        reference=image.reference,
+        digest=image.digest,
+        config=image.config,
+        python=python,
+        interpreter=f"/usr/local/bin/python{python}",
+        libc=_LIBC[suite],
+        description=f"python:{python}-slim-{suite} {place}",
+    )
+
+
+def _any(kind: str, image: Stored, description: str) -> FoundBase:
+    version = re.search(r'"PYTHON_VERSION=(3\.\d+)', image.config)
+    return FoundBase(
+        kind="engine" if kind == "engine" else "registry",
+        reference=image.reference,
+        digest=image.digest,
+        config=image.config,
+        python=version[1] if version else None,
+        interpreter=None,
+        libc=None,
+        description=description,
+    )
+
+
+def _shown(name: str) -> str:
+    return name.removeprefix("docker.io/library/")

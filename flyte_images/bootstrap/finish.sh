@@ -1,0 +1,47 @@
+# Run by mmdebstrap when all is installed: finish.sh ROOT SUITE PYTHON
+set -eu
+cd "$1"
+suite=$2
+python=$3
+
+# The addresses of the archive are Debian's own, as apt has them in its example, and not those of this machine's mirror.
+examples=usr/share/doc/apt/examples
+address() { sed -n "s,^\(URIs: \|deb \)\(https\?://[^ ]*$1\)/\?\( .*\)\?\$,\2,p" "$examples"/*.list "$examples"/*.sources 2>/dev/null | head -n 1; }
+main=$(address /debian)
+security=$(address -security)
+if [ -z "$main" ] || [ -z "$security" ]; then
+    echo "E: apt's example of sources names no archive" >&2
+    exit 1
+fi
+entry() {
+    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\n' "$1" "$2"
+    printf 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n'
+}
+rm -rf etc/apt/sources.list etc/apt/sources.list.d/* "$examples"
+{
+    entry "$main" "$suite $suite-updates"
+    echo
+    entry "$security" "$suite-security"
+} >etc/apt/sources.list.d/debian.sources
+
+# Proxies and the way to credentials; which of usrmerge's two was to be taken.
+rm etc/apt/apt.conf.d/99mmdebstrap etc/apt/preferences.d/flyte-images
+
+# What is installed later is trimmed in the same way: no documentation, no translations, no second copy of packages.
+grep -v examples etc/dpkg/dpkg.cfg.d/99mmdebstrap >etc/dpkg/dpkg.cfg.d/no-documentation
+rm etc/dpkg/dpkg.cfg.d/99mmdebstrap
+cat >etc/apt/apt.conf.d/image <<'END'
+Acquire::Languages "none";
+Binary::apt::APT::Keep-Downloaded-Packages "false";
+APT::Keep-Downloaded-Packages "false";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+END
+
+# Accounts that nobody logs in to are not dated by the day of the build.
+sed -i 's/^\([^:]*:[^:]*\):[0-9]*:/\1:20000:/' etc/shadow
+
+# With SOURCE_DATE_EPOCH set, byte-code was made that reads and hashes its source whenever it is loaded. Files of
+# packages keep their dates, so byte-code that names the date of its source is reproducible, and true after an upgrade.
+unset SOURCE_DATE_EPOCH
+chroot . python3 -m compileall -q -f --invalidation-mode timestamp "usr/lib/python$python" usr/share/python3

@@ -1,0 +1,115 @@
+"""Suite -> Bootstrapped: the archive's state, the files, the layer, the image in the layout, and the record of it."""
+
+from __future__ import annotations
+
+import platform
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flyte_images_layers import DebianBase
+
+from ..cachedir import cache_dir, layout_dir
+from ..errors import EngineError, SpecError
+from ..oci import LAYER_GZIP, Layer, Layout
+from .archive import Archive, fetch, require_tools
+from .debian import make_tree
+from .found import remember
+from .layer import pack
+from .record import SUITES, Bootstrapped, newest, save
+from .workplace import Workplace, alone, workplace
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+
+Note = Callable[[str], None]
+
+
+def bootstrap(suite: str, *, environ: Mapping[str, str], note: Note, again: bool = True) -> Bootstrapped:
+    """Make the base of `suite` from the archive as it is now, and let images stand on it from now on.
+
+    The same packages give the same image, byte for byte. It takes some 25 s, and 600 MB in TMPDIR meanwhile. When
+    several processes do this at once, one makes the base and the others take it. `again=False` takes one that is there.
+    """
+    if suite not in SUITES:
+        raise SpecError(f"unknown suite `{suite}`", hint=f"there are {', '.join(SUITES)}")
+    require_tools(environ)
+    python, architecture = SUITES[suite], this_architecture()
+    begun = _now()
+    with alone(cache_dir(environ) / "bases" / f".{suite}.lock") as waited:
+        base = newest(environ, python=python, architecture=architecture)
+        if base is None or (again and not (waited and base.made >= begun)):
+            with workplace(environ) as place:
+                base = _make(suite, place, architecture=architecture, environ=environ, note=note)
+        wanted = DebianBase(python=python)
+        remember(wanted, f"linux/{architecture}", base.found(environ=environ), environ=environ)
+    return base
+
+
+def _make(suite: str, place: Workplace, *, architecture: str, environ: Mapping[str, str], note: Note) -> Bootstrapped:
+    note(f"base: debian {suite}: fetching the package lists")
+    archive = fetch(suite, place.directory / "archive", environ=environ)
+    note(f"base: debian {suite}: installing packages (archive of {max(it.date for it in archive.releases)})")
+    return from_archive(archive, place, architecture=architecture, environ=environ)
+
+
+def from_archive(archive: Archive, place: Workplace, *, architecture: str, environ: Mapping[str, str]) -> Bootstrapped:
+    """Make a base of a state of the archive."""
+    tree, layer = place.directory / "tree.tar", place.directory / "layer.tar.gz"
+    make_tree(archive, tree, held=place.held)
+    packed = pack(tree, layer, before=archive.epoch)
+    created = datetime.fromtimestamp(packed.newest, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    config = {
+        "architecture": architecture,
+        "os": "linux",
+        "created": created,
+        "config": {
+            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
+            "Cmd": ["python3"],
+            "Labels": {
+                "org.opencontainers.image.title": f"debian {archive.suite} with python {SUITES[archive.suite]}",
+                "org.opencontainers.image.version": f"{archive.suite}-{created[:10].replace('-', '')}",
+            },
+        },
+        "history": [{"created": created, "created_by": f"mmdebstrap {archive.suite}", "comment": "flyte-images base"}],
+    }
+    layout = Layout(layout_dir(environ))
+    packages = archive.packages(installed(tree))
+    manifest = layout.put_image([Layer(layout.put_file(layer, LAYER_GZIP), packed.diff_id)], config)
+    base = Bootstrapped(
+        suite=archive.suite,
+        python=SUITES[archive.suite],
+        architecture=architecture,
+        manifest=manifest,
+        config=layout.manifest(manifest.digest)["config"]["digest"],
+        size=layer.stat().st_size,
+        created=created,
+        made=_now(),
+        releases=archive.releases,
+        packages=packages,
+    )
+    save(base, environ=environ)
+    return base
+
+
+def this_architecture() -> str:
+    """The architecture of this machine in OCI's words."""
+    machine = platform.machine()
+    if machine not in _ARCHITECTURES:
+        raise EngineError(f"no base can be made for this machine's architecture, `{machine}`")
+    return _ARCHITECTURES[machine]
+
+
+def installed(tree: Path) -> Iterator[tuple[str, str, str]]:
+    """Read what dpkg has recorded in a tree: (name, version, architecture)."""
+    with tarfile.open(tree, "r:") as files:
+        status = files.extractfile("./var/lib/dpkg/status")
+        text = status.read().decode() if status else ""
+    for stanza in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if not line.startswith(" ") and ": " in line)
+        if fields.get("Status") == "install ok installed":
+            yield fields["Package"], fields["Version"], fields["Architecture"]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,19 @@
+# Run by mmdebstrap before anything is installed: setup.sh ROOT LISTS
+set -eu
+root=$1
+lists=$2
+
+# Since Debian 12 a system is made with /bin in /usr from the start. Its usrmerge would do the same later, and keep 50 MB
+# of Perl for it. In Debian 13 base-files has these links.
+case $(dpkg --print-architecture) in
+    amd64) more="lib32 lib64 libx32" ;;
+    *) more= ;;
+esac
+for name in bin sbin lib $more; do
+    mkdir -p "$root/usr/$name"
+    ln -s "usr/$name" "$root/$name"
+done
+printf 'Package: usrmerge\nPin: release *\nPin-Priority: -1\n' >"$root/etc/apt/preferences.d/flyte-images"
+
+mkdir -p "$root/var/lib/apt/lists"
+cp "$lists"/*_* "$root/var/lib/apt/lists/"
