@@ -18,9 +18,9 @@ from typing import Any
 _DECORATION = {"decoration": True}
 
 
-def decoration(default: Any = None) -> Any:
-    """Return a dataclass field that is shown to people and never part of a digest or a comparison."""
-    return dataclasses.field(default=default, compare=False, repr=False, kw_only=True, metadata=_DECORATION)
+def decoration(default: Any = None, *, compare: bool = False) -> Any:
+    """Return a dataclass field that is never part of a digest; nor, unless `compare`, of a comparison."""
+    return dataclasses.field(default=default, compare=compare, repr=compare, kw_only=True, metadata=_DECORATION)
 
 
 def encode(value: object) -> bytes:

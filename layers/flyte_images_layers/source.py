@@ -30,7 +30,7 @@ class SourceFolder(Layer):
 
     target: str = ""
     ignore: tuple[str, ...] = ()
-    src: str = decoration("")
+    src: str = decoration("", compare=True)
 
     @classmethod
     def at(cls, src: str, *, dst: str, contents_only: bool, ignore: Sequence[str], location: object) -> SourceFolder:
@@ -60,7 +60,7 @@ class SourceFile(Layer):
     examples: ClassVar[Sequence[Layer]] = ()
 
     targets: tuple[str, ...] = ()
-    srcs: tuple[str, ...] = decoration(())
+    srcs: tuple[str, ...] = decoration((), compare=True)
 
     @classmethod
     def at(cls, srcs: Sequence[str], *, dst: str, location: object) -> SourceFile:

@@ -8,21 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .canonical import decoration
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
-    """One wheel of the resolved set. `size` is in bytes (0 when the index does not say it); `sha256` is hexadecimal."""
+    """One wheel of the resolved set. `size` is in bytes (0 when the index does not say it); `sha256` is hexadecimal.
+
+    `url` is where it was seen last; a file is what its hash says, wherever it comes from.
+    """
 
     name: str
     version: str
     filename: str
     sha256: str
     size: int
+    url: str = decoration("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deb:
-    """One Debian package of the resolved set."""
+    """One Debian package of the resolved set; `url` as that of a wheel."""
 
     name: str
     version: str
@@ -30,6 +36,7 @@ class Deb:
     filename: str
     sha256: str
     size: int
+    url: str = decoration("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,243 @@
+"""build(image) -> BuildResult: from a description to an image in the engine, in a registry, or both.
+
+The order is the cheapest first: local files are looked at, names are resolved (mostly from what was kept), the plan is
+made; and if the engine has the image of that plan, that was all. Otherwise the plan is lowered and solved.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .buildkit.address import Docker
+from .buildkit.discovery import Choice, choose
+from .buildkit.docker_http import inspect_image
+from .errors import FlyteImagesError, SpecError
+from .image import Image
+from .plan import Plan
+from .prepare import prepare
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from .buildkit.client import Client
+
+_LABEL = "io.flyte-images.plan"
+_DEFAULT_NAME = "flyte-images"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """An image that is there.
+
+    `ref` is what to run; `digest` that of its manifest; `plan` that of all that decided it. `cached`: no step had to
+    be run. `base` says in words what the image stands on.
+    """
+
+    name: str
+    ref: str
+    digest: str
+    plan: str
+    cached: bool
+    seconds: float
+    base: str
+
+    def __str__(self) -> str:
+        return self.ref
+
+
+def build(
+    image: Image,
+    *,
+    builder: str | None = None,
+    push: bool = False,
+    no_cache: bool = False,
+    upgrade: bool = False,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Build `image` unless it is there, and return what came out.
+
+    `builder` is a BuildKit's address or a buildx builder's name (default: what `flyte-images doctor` shows). `push`
+    sends the image to its registry; `no_cache` runs every step again; `upgrade` resolves bases and packages anew.
+
+    Raises SpecError for what cannot be, ResolveError where names lead nowhere, BuildError when a step fails, and
+    EngineError when there is no engine or it goes away.
+    """
+    name = image.name or _DEFAULT_NAME
+    return build_all({name: image}, builder=builder, push=push, no_cache=no_cache, upgrade=upgrade, progress=progress)[
+        0
+    ]
+
+
+def build_all(
+    images: Mapping[str, Image] | Sequence[Image],
+    *,
+    builder: str | None = None,
+    push: bool = False,
+    no_cache: bool = False,
+    upgrade: bool = False,
+    progress: Progress | None = None,
+) -> list[BuildResult]:
+    """Build several images at once; steps that they share are run once. Results are in the order of `images`."""
+    named = dict(images) if isinstance(images, Mapping) else _named(images)
+    shown = progress or Progress("quiet", os.sys.stderr)  # type: ignore[attr-defined]
+    with _Engine(builder, os.environ) as engine:
+        options = _Options(push=push, no_cache=no_cache, upgrade=upgrade)
+        jobs = [_Job(name, image, engine, shown, options) for name, image in named.items()]
+        if len(jobs) == 1:
+            return [jobs[0].run()]
+        return _together(jobs, engine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    push: bool
+    no_cache: bool
+    upgrade: bool
+
+
+class _Engine:
+    """The BuildKit of a build, connected when something has to be asked of it."""
+
+    def __init__(self, builder: str | None, environ: Mapping[str, str]) -> None:
+        import threading
+
+        self.environ = environ
+        self._builder = builder
+        self._choice: Choice | None = None
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> _Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def choice(self) -> Choice:
+        if self._choice is None:
+            self._choice = choose(self._builder, environ=self.environ)
+        return self._choice
+
+    def connect(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                from .buildkit.client import open_choice
+
+                self._client = open_choice(self.choice)
+            return self._client
+
+
+class _Job:
+    """One image on its way."""
+
+    def __init__(self, name: str, image: Image, engine: _Engine, progress: Progress, options: _Options) -> None:
+        self.name, self.image, self.engine, self.progress, self.options = name, image, engine, progress, options
+
+    def run(self) -> BuildResult:
+        began = time.monotonic()
+        if self.options.push and not self.image.registry:
+            raise SpecError(
+                f"the image `{self.name}` has no registry to be pushed to",
+                hint='Image.from_debian_base(registry="registry.example/team")',
+                location=self.image.location,
+            )
+        plan = prepare(
+            self.image,
+            environ=self.engine.environ,
+            connect=self.engine.connect,
+            note=self.progress.note,
+            upgrade=self.options.upgrade,
+        )
+        ref = reference(self.image, plan)
+        digest = None if self.options.push or self.options.no_cache else self._existing(ref, plan)
+        cached = digest is not None
+        if digest is None:
+            from .solving import solve_plan
+
+            outcome = solve_plan(
+                self.image,
+                plan,
+                ref,
+                client=self.engine.connect(),
+                environ=self.engine.environ,
+                push=self.options.push,
+                no_cache=self.options.no_cache,
+                on_event=self.progress.image(self.name),
+            )
+            digest, plan, cached = outcome.digest, outcome.plan, outcome.cached
+            ref = reference(self.image, plan)
+        seconds = time.monotonic() - began
+        self.progress.summary(self.name, reference=ref, seconds=seconds)
+        return BuildResult(
+            name=self.name,
+            ref=ref,
+            digest=digest,
+            plan=plan.digest,
+            cached=cached,
+            seconds=seconds,
+            base=plan.base.description,
+        )
+
+    def _existing(self, ref: str, plan: Plan) -> str | None:
+        """The manifest digest of the image that the engine has for this plan, if it can be asked without BuildKit."""
+        address = self.engine.choice.address
+        if not isinstance(address, Docker):
+            return None
+        found = inspect_image(address, ref.removeprefix("docker.io/library/"))
+        labels = ((found or {}).get("Config") or {}).get("Labels") or {}
+        if found is None or labels.get(_LABEL) != plan.digest:
+            return None
+        return str(found["Id"])
+
+
+def reference(image: Image, plan: Plan) -> str:
+    """The full name of the image of a plan: its tag is the plan's digest, so the name says what is in it."""
+    tag = plan.digest.removeprefix("sha256:")[:20]
+    return f"{image.registry or 'docker.io/library'}/{image.name or _DEFAULT_NAME}:{tag}"
+
+
+def _named(images: Sequence[Image]) -> dict[str, Image]:
+    named: dict[str, Image] = {}
+    for image in images:
+        name, number = image.name or _DEFAULT_NAME, 2
+        while name in named:
+            name, number = f"{image.name or _DEFAULT_NAME}-{number}", number + 1
+        named[name] = image
+    return named
+
+
+def _together(jobs: Sequence[_Job], engine: _Engine) -> list[BuildResult]:
+    """All jobs at once. The first error ends the others too; Ctrl-C ends all."""
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+    with ThreadPoolExecutor(len(jobs), "flyte-images-build") as pool, _cut(engine):
+        running = [pool.submit(job.run) for job in jobs]
+        done, waiting = wait(running, return_when=FIRST_EXCEPTION)
+        failed = next((it for it in running if it in done and it.exception() is not None), None)
+        if failed is not None:
+            if waiting:
+                engine.close()
+            raise failed.exception() or FlyteImagesError("a build ended")
+        return [it.result() for it in running]
+
+
+@contextmanager
+def _cut(engine: _Engine) -> Iterator[None]:
+    """Close the connection when the wait for the builds ends early, so that the engine stops them."""
+    try:
+        yield
+    except BaseException:
+        engine.close()
+        raise
+
+
+Connect = Callable[[], "Client"]

@@ -1,0 +1,142 @@
+"""Lock: what an image resolved to. A value with a JSON form; pure.
+
+It names files by hash and never by address, so it holds behind any mirror. `request` is the digest of what was asked
+for: a lock for another request is not used, only preferred versions are taken from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flyte_images_layers import decoration, digest
+from flyte_images_layers.steps import Deb, Wheel
+
+from .errors import SpecError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseImage:
+    """An image to stand on, known by its manifest digest.
+
+    `origin` says where it comes from: `layout` (bootstrapped, kept in the user's cache directory and served to
+    BuildKit), `engine` or `registry` (under `reference`, which holds a tag and the digest). `python` is X.Y, or empty
+    where that is not known; `python_path` its absolute path in the image; `libc` as in `2.36`, glibc's version;
+    `config` the image configuration, JSON; `description` is for people.
+    """
+
+    origin: str = decoration("", compare=True)
+    reference: str = decoration("", compare=True)
+    digest: str
+    python: str = ""
+    python_path: str = ""
+    libc: str = ""
+    config: str = decoration("", compare=True)  # the digest stands for it
+    description: str = decoration("")
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        """The image configuration."""
+        found: Mapping[str, Any] = json.loads(self.config)
+        return found
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The `config` object of the image configuration (Env, WorkingDir, User, ...)."""
+        settings: Mapping[str, Any] = self.configuration.get("config") or {}
+        return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerLock:
+    """What was found for one layer of the image: wheels or Debian packages, in the order of their names."""
+
+    wheels: tuple[Wheel, ...] = ()
+    debs: tuple[Deb, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """The exact files of an image on one platform. `layers` follows the layers of the image, one entry each.
+
+    `toolchain` is the image in which wheels are unpacked and compiled; it is kept apart from `base`, so that another
+    base leaves the packages as they are.
+    """
+
+    request: str
+    base: BaseImage
+    toolchain: BaseImage | None
+    layers: tuple[LayerLock, ...]
+
+    @property
+    def digest(self) -> str:
+        """`sha256:...` of all that is locked."""
+        return digest("lock", self)
+
+    def wheels(self) -> dict[str, Wheel]:
+        """Every wheel, by name."""
+        return {wheel.name: wheel for layer in self.layers for wheel in layer.wheels}
+
+
+def layers_to_json(layers: tuple[LayerLock, ...], *, addresses: bool) -> list[dict[str, Any]]:
+    """The JSON form of what was found; with `addresses`, where each file was seen too."""
+
+    def entry(item: Wheel | Deb) -> dict[str, Any]:
+        return {key: value for key, value in asdict(item).items() if addresses or key != "url"}
+
+    return [
+        {"wheels": [entry(wheel) for wheel in layer.wheels], "debs": [entry(deb) for deb in layer.debs]}
+        for layer in layers
+    ]
+
+
+def layers_from_json(raw: object) -> tuple[LayerLock, ...]:
+    """The inverse; raises ValueError, KeyError or TypeError for anything else."""
+    if not isinstance(raw, list):
+        raise TypeError("not a list of layers")
+    return tuple(
+        LayerLock(
+            wheels=tuple(Wheel(**wheel) for wheel in layer["wheels"]),
+            debs=tuple(Deb(**deb) for deb in layer["debs"]),
+        )
+        for layer in raw
+    )
+
+
+def dumps(locks: Mapping[str, Lock]) -> str:
+    """Return the JSON form of the locks of several images, by name: sorted keys, two spaces, a trailing newline."""
+    images = {
+        name: {
+            "request": lock.request,
+            "base": asdict(lock.base),
+            "toolchain": asdict(lock.toolchain) if lock.toolchain else None,
+            "layers": layers_to_json(lock.layers, addresses=False),
+        }
+        for name, lock in locks.items()
+    }
+    return json.dumps({"format": FORMAT, "images": images}, indent=2, sort_keys=True) + "\n"
+
+
+def loads(text: str, *, where: str = "the lock") -> dict[str, Lock]:
+    """Parse the JSON form; raises SpecError, naming `where`, for anything that is not a lock of this format."""
+    try:
+        raw = json.loads(text)
+        if raw["format"] != FORMAT:
+            raise SpecError(f"{where} has another format", hint="make it again: flyte-images lock")
+        return {
+            name: Lock(
+                request=entry["request"],
+                base=BaseImage(**entry["base"]),
+                toolchain=BaseImage(**entry["toolchain"]) if entry["toolchain"] else None,
+                layers=layers_from_json(entry["layers"]),
+            )
+            for name, entry in raw["images"].items()
+        }
+    except SpecError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"{where} is damaged: {error!r}", hint="remove it; it is made again") from None

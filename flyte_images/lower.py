@@ -1,0 +1,268 @@
+"""Plan -> llb.State and image configuration. The only module that knows both. No I/O.
+
+All layers but those of commands and Debian packages are made beside the base, on nothing, and merged with it. An engine
+that cannot merge gets the same files as a chain of copies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flyte_images_layers.inside import text as inside
+from flyte_images_layers.steps import Deb, Wheel
+
+from . import llb
+from .errors import SpecError
+from .lock import BaseImage
+from .plan import VENV, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+
+EPOCH = 315_532_800  # 1980-01-01, the time of every file that we make
+STORE = "flyte-images"
+"""The name of the session's content store, an OCI layout with bases and packed local files."""
+
+LABEL = "io.flyte-images.plan"
+_OUT = "/flyte-images/out"
+_IN = "/flyte-images/in"
+PROGRAMS = "/flyte-images/programs"
+_SECRETS = "/run/secrets/flyte-images"
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the files of a plan are to be had: none of it decides what the image is.
+
+    `layouts` are names (`a/b@sha256:...`) of images in the session's content store: of local files by
+    (content, destination), and of wheels and Debian packages by their sha256 where the engine cannot fetch them.
+    """
+
+    files: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+class Lowering:
+    """Lowers plans; what several plans have in common is made once."""
+
+    def __init__(self, *, merge: bool = True, no_cache: bool = False) -> None:
+        self._merge = merge
+        self._no_cache = no_cache
+        self._states: dict[tuple[str, str], llb.State] = {}
+
+    def lower(self, plan: Plan, places: Places) -> llb.State:
+        """Return the state that is the image's file system."""
+        platform = llb.Platform.parse(plan.platform)
+        base = below = self._image(plan.base, platform)
+        layers: list[llb.State] = []  # of each step; a command's is all that it stands on too
+        above = 0  # from this step on, layers are not part of `below` yet
+        for index, step in enumerate(plan.steps):
+            match step.body:
+                case Command() as body:
+                    root = self._stack(below, layers[above:])
+                    below = self._command(root, step, body, platform, places)
+                    above = index + 1
+                    layers.append(below)
+                case Debs() as body:
+                    read = [i for i in step.reads if i >= above] if self._merge else range(above, index)
+                    root = self._stack(below, [layers[i] for i in read])
+                    result = self._debs(root, step, body, platform, places)
+                    if self._merge:
+                        layers.append(llb.diff(root, result, note=llb.Note(name=f"{step.title}: what was added")))
+                    else:
+                        below, above = result, index + 1
+                        layers.append(result)
+                case _:
+                    layers.append(self._beside(step, plan, base, platform, places))
+        return self._stack(below, layers[above:])
+
+    def _stack(self, below: llb.State, above: Sequence[llb.State]) -> llb.State:
+        if self._merge:
+            return llb.merge([below, *above])
+        for state in above:
+            copy = llb.copy(state, "/", "/", timestamp=None)
+            below = llb.file(below, [copy], note=llb.Note(name="copy layer"))
+        return below
+
+    def _image(self, base: BaseImage, platform: llb.Platform) -> llb.State:
+        key = ("image", base.digest)
+        if key not in self._states:
+            self._states[key] = base_state(base, platform)
+        return self._states[key]
+
+    def _beside(self, step: PlanStep, plan: Plan, base: llb.State, platform: llb.Platform, places: Places) -> llb.State:
+        key = (step.digest, plan.platform)
+        if key in self._states:
+            return self._states[key]
+        note = self._note(step)
+        match step.body:
+            case Wheels() as body:
+                assert plan.toolchain is not None  # plan.py makes no such step without one
+                state = self._wheels(self._image(plan.toolchain, platform), body, note, platform, places)
+            case Venv() as body:
+                shared = "yes" if body.system_site_packages else "no"
+                words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
+                state = _run_program(base, ("/bin/sh",), words, note=note, platform=platform, path=_path(plan.base))
+            case Files() as body:
+                name = places.files.get((body.content, body.destination))
+                if name is None:
+                    raise SpecError(f"nothing was packed for `{body.destination}`")
+                state = llb.oci_layout(name, store=STORE, platform=llb.Platform.parse("linux/amd64"), note=note)
+            case Directory() as body:
+                made = llb.file(None, [llb.mkdir(body.path, make_parents=True)], note=note)
+                state = llb.file(None, [llb.copy(made, "/", "/")], timestamp=EPOCH * _NS, note=note)
+            case _:
+                raise AssertionError(step.body)
+        self._states[key] = state
+        return state
+
+    def _wheels(
+        self, toolchain: llb.State, body: Wheels, note: llb.Note, platform: llb.Platform, places: Places
+    ) -> llb.State:
+        mounts, paths = self._fetched(body.wheels, note, places)
+        words = ("install_wheels.py", _OUT, VENV, str(EPOCH), *paths)
+        python = (f"python{body.python}", "-I", "-S")
+        return _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+
+    def _fetched(
+        self, packages: Sequence[Wheel | Deb], note: llb.Note, places: Places
+    ) -> tuple[list[llb.Mount], list[str]]:
+        """Each package file by its hash: from where the engine can fetch it, else from this client."""
+        mounts, paths = [], []
+        for number, package in enumerate(packages):
+            key = ("fetch", package.sha256)
+            if key not in self._states:
+                title = f"fetch {package.filename}"
+                fetch_note = llb.Note(name=title, group=note.group, location=note.location)
+                self._states[key] = (
+                    llb.oci_layout(
+                        places.packages[package.sha256],
+                        store=STORE,
+                        platform=llb.Platform.parse("linux/amd64"),
+                        note=fetch_note,
+                    )
+                    if package.sha256 in places.packages
+                    else llb.http(
+                        package.url,
+                        checksum=f"sha256:{package.sha256}",
+                        filename=package.filename,
+                        mode=0o644,
+                        note=fetch_note,
+                    )
+                )
+            mounts.append(llb.bind(f"{_IN}/{number}", self._states[key]))
+            paths.append(f"{_IN}/{number}/{package.filename}")
+        return mounts, paths
+
+    def _debs(self, below: llb.State, step: PlanStep, body: Debs, platform: llb.Platform, places: Places) -> llb.State:
+        note = self._note(step)
+        mounts, paths = self._fetched(body.debs, note, places)
+        return llb.run(
+            below,
+            ("/bin/sh", f"{PROGRAMS}/install_debs.sh", str(EPOCH), *paths),
+            platform=platform,
+            env=STEP_ENV,
+            mounts=[*mounts, program("install_debs.sh"), llb.tmpfs("/tmp")],
+            note=note,
+        ).root
+
+    def _command(
+        self, below: llb.State, step: PlanStep, body: Command, platform: llb.Platform, places: Places
+    ) -> llb.State:
+        wrapped = ("/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH), *body.argv)
+        return llb.run(
+            below,
+            wrapped,
+            platform=platform,
+            env={**STEP_ENV, **dict(body.env)},
+            cwd=body.cwd,
+            network=llb.Network.UNSET,
+            mounts=[HOST_BUNDLE, program("settled.sh")],
+            secret_env=HOST_SETTINGS,
+            note=self._note(step),
+        ).root
+
+    def _note(self, step: PlanStep) -> llb.Note:
+        group = llb.Group(step.digest, step.title)
+        return llb.Note(name=step.title, group=group, location=step.location, ignore_cache=self._no_cache)
+
+
+def base_state(base: BaseImage, platform: llb.Platform) -> llb.State:
+    """The file system of a base, from where it is to be had."""
+    note = llb.Note(name=f"base {base.description or base.reference}")
+    if base.origin == "layout":
+        return llb.oci_layout(base.reference, store=STORE, platform=platform, note=note)
+    mode: Literal["local", "default"] = "local" if base.origin == "engine" else "default"
+    return llb.image(base.reference, platform=platform, resolve_mode=mode, note=note)
+
+
+# Nothing of the machine and the day is to show in what a step makes.
+STEP_ENV = {
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "SOURCE_DATE_EPOCH": str(EPOCH),
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+# What a step with network has of this machine's settings. All of it is optional and none of it in a digest: a machine
+# without a proxy, or with another, has the same steps.
+BUNDLE_PATH = f"{_SECRETS}/ca-bundle.pem"
+BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX")
+HOST_BUNDLE = llb.secret(BUNDLE_PATH, id="flyte-images-ca-bundle", mode=0o444, optional=True)
+HOST_SETTINGS = tuple(
+    llb.SecretEnv(name, f"flyte-images-env-{name}", optional=True)
+    for name in (*BUNDLE_VARIABLES, *PROXY_VARIABLES, *INDEX_VARIABLES)
+)
+
+
+def _run_program(
+    root: llb.State,
+    interpreter: Sequence[str],
+    words: Sequence[str],
+    *,
+    note: llb.Note,
+    platform: llb.Platform,
+    mounts: Sequence[llb.Mount] = (),
+    path: str = "/usr/local/bin:/usr/bin:/bin",
+) -> llb.State:
+    """Run one of our programs on `root`, which it cannot change; what it leaves in its output is the layer."""
+    name, *arguments = words
+    return llb.run(
+        root,
+        (*interpreter, f"{PROGRAMS}/{name}", *arguments),
+        platform=platform,
+        env={**STEP_ENV, "PATH": path},
+        mounts=[*mounts, program(name), llb.output(_OUT), llb.tmpfs("/tmp")],
+        readonly_root=True,
+        note=note,
+    ).output(_OUT)
+
+
+def program(name: str) -> llb.Mount:
+    """One of our programs, and no other: to change it changes the steps that run it alone."""
+    group = llb.Group("programs", "flyte-images' own programs")
+    note = llb.Note(name=f"{name} of flyte-images", group=group)
+    made = llb.file(None, [llb.mkfile(f"/{name}", inside(name), mode=0o644)], timestamp=EPOCH * _NS, note=note)
+    return llb.bind(PROGRAMS, made)
+
+
+def _path(base: BaseImage) -> str:
+    env = dict(item.partition("=")[::2] for item in base.settings.get("Env") or ())
+    return env.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def configuration(plan: Plan) -> str:
+    """Return the image configuration, JSON: the base's, with what the layers say, and one line of history each."""
+    base: dict[str, Any] = dict(plan.base.configuration)
+    settings = dict(plan.base.settings)
+    settings["Env"] = [f"{name}={value}" for name, value in plan.env]
+    settings["WorkingDir"] = plan.workdir
+    settings["Labels"] = {**(settings.get("Labels") or {}), LABEL: plan.digest}
+    created = base.get("created") or "1980-01-01T00:00:00Z"
+    history = [*(base.get("history") or ()), *({"created": created, "created_by": s.title} for s in plan.steps)]
+    return json.dumps({**base, "created": created, "config": settings, "history": history}, sort_keys=True)

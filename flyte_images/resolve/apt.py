@@ -1,0 +1,99 @@
+"""Debian package names -> exact files, by the apt of the base itself: its sources, its keys, its idea of what is there.
+
+The engine runs apt in the base, with network; nothing of that step is in the image.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from flyte_images_layers.steps import Deb
+
+from .. import llb
+from ..buildkit.client import Client
+from ..buildkit.exporters import Files
+from ..buildkit.failure import StepError
+from ..buildkit.session import Session
+from ..cachedir import layout_dir
+from ..errors import ResolveError
+from ..host import host_secrets
+from ..lock import BaseImage
+from ..lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, STORE, base_state, program
+
+_OUT = "/flyte-images/out"
+
+
+def ask(
+    packages: Sequence[str],
+    base: BaseImage,
+    platform: str,
+    *,
+    environ: Mapping[str, str],
+    connect: Callable[[], Client],
+) -> tuple[Deb, ...]:
+    """Return the files that installing `packages` on `base` takes, without what they only recommend, by name.
+
+    Raises ResolveError with apt's own words for an unknown package, a version that is not there, or an archive that
+    does not answer.
+    """
+    where = llb.Platform.parse(platform)
+    note = llb.Note(name=f"apt: which files are {', '.join(packages)}", ignore_cache=True)
+    asked = llb.run(
+        base_state(base, where),
+        ("/bin/sh", f"{PROGRAMS}/find_debs.sh", _OUT, *packages),
+        platform=where,
+        env=STEP_ENV,
+        network=llb.Network.UNSET,
+        mounts=[HOST_BUNDLE, program("find_debs.sh"), llb.output(_OUT), llb.tmpfs("/tmp")],
+        secret_env=HOST_SETTINGS,
+        note=note,
+    )
+    with tempfile.TemporaryDirectory(prefix="flyte-images-apt-") as place:
+        session = Session(stores={STORE: layout_dir(environ)}, secrets=host_secrets(environ))
+        try:
+            connect().solve(
+                llb.marshal(asked.output(_OUT)).data,
+                session=session,
+                exporters=(Files(dest=Path(place)),),
+                internal=True,
+            )
+        except StepError as error:
+            raise _error(error, packages) from None
+        return parse((Path(place) / "debs").read_text())
+
+
+def parse(text: str) -> tuple[Deb, ...]:
+    """The lines of find_debs.sh.
+
+    >>> parse("git 1:2.39 amd64 git_1%3a2.39_amd64.deb 12 abc http://archive.test/git.deb")[0].version
+    '1:2.39'
+    """
+    debs = []
+    for line in text.splitlines():
+        name, version, architecture, filename, size, sha256, url = line.split(" ")
+        debs.append(
+            Deb(
+                name=name,
+                version=version,
+                architecture=architecture,
+                filename=filename,
+                sha256=sha256,
+                size=int(size),
+                url=url,
+            )
+        )
+    return tuple(sorted(debs, key=lambda deb: (deb.name, deb.architecture)))
+
+
+def _error(error: StepError, packages: Sequence[str]) -> ResolveError:
+    said = [re.sub(r"^[EW]: ", "", line) for line in error.log.splitlines() if line.startswith(("E: ", "W: "))]
+    text = "\n".join(dict.fromkeys(said)) or f"{error}\n{error.log}"
+    first = f"apt cannot find {', '.join(packages)}:"
+    if re.search(r"Unable to locate|has no installation candidate|Version '.*' for '.*' was not found", text):
+        return ResolveError(f"{first}\n{text}", hint="is it the name of a package of the base's Debian release?")
+    if re.search(r"Failed to fetch|Could not resolve|Temporary failure|Could not connect", text):
+        return ResolveError(f"{first}\n{text}", hint="do the archives that the base names answer, through the engine?")
+    return ResolveError(f"{first}\n{text}")

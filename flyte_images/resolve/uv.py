@@ -1,0 +1,178 @@
+"""Requirements -> exact wheels, by uv. Runs uv as a program, with the user's own settings of it and of pip."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flyte_images_layers import PythonRequirements
+from flyte_images_layers.steps import Wheel
+
+from ..errors import ResolveError
+
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_DEFAULT_LIBC = "2.28"  # what nearly every base of the last years has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What wheels have to fit: Python X.Y, `linux/ARCHITECTURE`, and the glibc of the image (2.36, or empty)."""
+
+    python: str
+    platform: str
+    libc: str
+
+    @property
+    def uv_platform(self) -> str:
+        """The name that uv has for it.
+
+        >>> Target(python="3.11", platform="linux/amd64", libc="2.36").uv_platform
+        'x86_64-manylinux_2_36'
+        """
+        architecture = self.platform.split("/")[1]
+        if architecture not in _MACHINES:
+            raise ResolveError(
+                f"no Python packages are resolved for `{self.platform}`", hint="linux/amd64, linux/arm64"
+            )
+        return f"{_MACHINES[architecture]}-manylinux_{(self.libc or _DEFAULT_LIBC).replace('.', '_')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What uv found, by name, and its own text of it, which is what it prefers the next time."""
+
+    wheels: tuple[Wheel, ...]
+    text: str
+
+
+def ask(
+    asked: Sequence[PythonRequirements],
+    target: Target,
+    *,
+    environ: Mapping[str, str],
+    preferred: str = "",
+    constraints: Sequence[str] = (),
+    upgrade: bool = False,
+) -> Answer:
+    """Resolve all of `asked` together.
+
+    Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. Raises ResolveError
+    with uv's own explanation of a conflict, an unknown package, or an index that does not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
+        folder = Path(place)
+        requirements = folder / "requirements.in"
+        requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements))
+        out = folder / "pylock.toml"
+        if preferred and not upgrade:
+            out.write_text(preferred)
+        argv = [
+            *(_uv(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
+            *("--python-version", target.python, "--python-platform", target.uv_platform),
+            *("--no-build", "--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
+            *_options(asked, environ),
+        ]
+        if constraints:
+            (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints))
+            argv += ["--constraints", str(folder / "constraints.txt")]
+        done = subprocess.run(argv, cwd=folder, env=_environ(environ), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise _error(done.stderr, asked, target)
+        text = out.read_text()
+    return Answer(wheels=_wheels(tomllib.loads(text), target), text=text)
+
+
+def _uv() -> str:
+    from uv import find_uv_bin
+
+    try:
+        return os.fsdecode(find_uv_bin())
+    except FileNotFoundError as error:
+        raise ResolveError(f"uv is not there: {error}", hint="pip install uv") from None
+
+
+def _options(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) -> list[str]:
+    """The indexes: those of the layers, else what pip is told where uv is told nothing."""
+    own = dict.fromkeys(it.index_url for it in asked if it.index_url)
+    if len(own) > 1:
+        raise ResolveError(
+            f"two layers of the image have different indexes: {' and '.join(map(str, own))}",
+            hint="packages of an image are resolved together: name one with index_url, more with extra_index_urls",
+        )
+    options: list[str] = []
+    default = next(iter(own), None)
+    if default is None and not any(environ.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
+        default = environ.get("PIP_INDEX_URL")
+    if default:
+        options += ["--default-index", default]
+    extra = list(dict.fromkeys(url for it in asked for url in it.extra_index_urls))
+    if not extra and not any(environ.get(name) for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL")):
+        extra = environ.get("PIP_EXTRA_INDEX_URL", "").split()
+    for url in extra:
+        options += ["--index", url]
+    if any(it.prereleases for it in asked):
+        options += ["--prerelease", "allow"]
+    return options
+
+
+def _environ(environ: Mapping[str, str]) -> dict[str, str]:
+    env = {name: value for name, value in environ.items() if name not in ("VIRTUAL_ENV", "UV_PYTHON")}
+    if "SSL_CERT_FILE" not in env and env.get("PIP_CERT"):
+        env["SSL_CERT_FILE"] = env["PIP_CERT"]
+    return env
+
+
+def _wheels(document: Mapping[str, Any], target: Target) -> tuple[Wheel, ...]:
+    wheels = []
+    for package in document.get("packages", ()):
+        name = package["name"]
+        files = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
+        if not files:
+            raise ResolveError(
+                f"`{name}` {package.get('version', '')} has no wheel for {target.python} on {target.uv_platform}",
+                hint="name a version that has one, another python_version, or build a wheel and serve it from an index",
+            )
+        file = files[0]
+        url = file.get("url") or Path(file["path"]).resolve().as_uri()
+        filename = unquote(urlsplit(url).path.rpartition("/")[2])
+        version = package.get("version") or filename.split("-")[1]
+        wheels.append(
+            Wheel(
+                name=name,
+                version=version,
+                filename=filename,
+                sha256=file["hashes"]["sha256"],
+                size=int(file.get("size") or 0),
+                url=url,
+            )
+        )
+    return tuple(sorted(wheels, key=lambda wheel: wheel.name))
+
+
+def _error(said: str, asked: Sequence[PythonRequirements], target: Target) -> ResolveError:
+    """uv's words without its frame, and what can be done."""
+    lines = [re.sub(r"^\s*(?:[^\x00-\x7f ]+|error:|hint:|cause:)\s?", "", line).rstrip() for line in said.splitlines()]
+    text = "\n".join(line.strip() for line in lines if line.strip()) or "uv failed and says nothing"
+    names = ", ".join(line for it in asked for line in it.requirements)
+    first = f"cannot resolve {names} for Python {target.python} on {target.platform}:"
+    return ResolveError(f"{first}\n{text}", hint=_hint(said))
+
+
+def _hint(said: str) -> str:
+    if re.search(r"not found in the package registry|was not found in|404 Not Found", said):
+        return "is the name spelled as on the index, and is it on the index that is asked?"
+    if re.search(r"error sending request|Failed to fetch|Connect|dns error|timed out|os error", said):
+        return "does the index answer? uv's and pip's own settings say which it is (UV_DEFAULT_INDEX, PIP_INDEX_URL)"
+    if re.search(r"no wheels|only-binary|building from source is disabled|no usable wheels|no-build", said):
+        return "name a version that has a wheel for it, another python_version, or serve a wheel from an index of yours"
+    if "unsatisfiable" in said or "No solution" in said:
+        return "loosen one of the requirements that it names"
+    return "uv's words above say what it could not do"

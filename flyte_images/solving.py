@@ -1,0 +1,161 @@
+"""Plan -> image: packs local files, lowers the plan, has the engine solve it, and says what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from flyte_images_layers.steps import Deb, Wheel
+
+from . import llb
+from .buildkit.client import Client
+from .buildkit.events import Event, Vertex
+from .buildkit.exporters import Exporter, Moby, Packing
+from .buildkit.exporters import Image as ImageExporter
+from .buildkit.session import Session
+from .cachedir import layout_dir
+from .context import Source, pack
+from .errors import BuildError, ResolveError
+from .host import host_secrets
+from .image import Image
+from .lower import STORE, Lowering, Places, configuration
+from .plan import Debs, Files, Plan, Wheels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a solve gave: the manifest's digest, and whether no step had to be run."""
+
+    digest: str
+    plan: Plan
+    cached: bool
+
+
+def solve_plan(
+    image: Image,
+    plan: Plan,
+    ref: str,
+    *,
+    client: Client,
+    environ: Mapping[str, str],
+    push: bool,
+    no_cache: bool,
+    on_event: Callable[[Event], None],
+) -> Outcome:
+    """Solve `plan` and export it under `ref`."""
+    capabilities = client.capabilities()
+    capabilities.check_platform(plan.platform)
+    layout = layout_dir(environ)
+    places = Places(files=_packed(image, plan, layout), packages=_served(plan, layout))
+    state = Lowering(merge=capabilities.merge, no_cache=no_cache).lower(plan, places)
+    definition = llb.marshal(state, sources=_sources(plan))
+    watched = _Watched(on_event)
+    packing = Packing(
+        config=configuration(plan),
+        base_config=plan.base.config,
+        compression="zstd",
+        compression_level=1,
+        epoch=_created(plan),
+    )
+    exporter: Exporter
+    if capabilities.image_store == "docker-graphdriver":
+        exporter = Moby(names=(ref,), packing=packing)
+    else:
+        exporter = ImageExporter(names=(ref,), packing=packing, push=push, unpack=not push)
+    result = client.solve(
+        definition.data,
+        session=Session(stores={STORE: layout}, secrets=host_secrets(environ)),
+        exporters=(exporter,),
+        on_event=watched,
+        internal=True,
+    )
+    digest = result.exporter_response.get("containerimage.digest", "")
+    if not digest:
+        raise BuildError(f"the engine says nothing of the image that it was to make: {dict(result.exporter_response)}")
+    return Outcome(digest=digest, plan=plan, cached=not watched.ran)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Passes events on, and notes whether any of our steps was run."""
+
+    on_event: Callable[[Event], None]
+    ran: bool = False
+    _seen: set[str] = field(default_factory=set)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Vertex) and event.group_id:
+            if event.cached:
+                self._seen.discard(event.digest)
+            elif event.completed is not None:
+                self._seen.add(event.digest)
+            self.ran = bool(self._seen)
+        self.on_event(event)
+
+
+def _packed(image: Image, plan: Plan, layout: Path) -> dict[tuple[str, str], str]:
+    """Local sources as images in the layout, by content and destination."""
+    wanted = [(step.layer, step.body) for step in plan.steps if isinstance(step.body, Files)]
+    packed: dict[tuple[str, str], str] = {}
+    for index in dict.fromkeys(layer for layer, _ in wanted):
+        sources = image.layers[index].local_sources()
+        bodies = [body for layer, body in wanted if layer == index]
+        for source, body in zip(sources, bodies, strict=True):
+            made = pack([Source(source.path, body.destination, source.patterns)], layout)
+            if made.contents != (body.content,):
+                raise BuildError(
+                    f"`{source.path}` changed while it was read",
+                    hint="build again when nothing writes to it",
+                    location=image.layers[index].location,  # type: ignore[arg-type]
+                )
+            packed[body.content, body.destination] = made.name
+    return packed
+
+
+def _served(plan: Plan, layout: Path) -> dict[str, str]:
+    """Package files that lie on this machine, where no engine can fetch them, as images in the layout."""
+    served: dict[str, str] = {}
+    for package in packages(plan):
+        address = urlsplit(package.url)
+        if address.scheme in ("http", "https"):
+            continue
+        path = Path(unquote(address.path))
+        try:
+            found = hashlib.file_digest(path.open("rb"), "sha256").hexdigest()
+        except OSError as error:
+            raise ResolveError(f"`{path}` of {package.name} cannot be read: {error.strerror}") from None
+        if found != package.sha256:
+            raise ResolveError(
+                f"`{path}` is not the file that {package.name} was resolved to: its sha256 is {found}",
+                hint="--upgrade resolves the image again",
+            )
+        served[package.sha256] = pack([Source(path, f"/{package.filename}")], layout).name
+    return served
+
+
+def packages(plan: Plan) -> Iterable[Wheel | Deb]:
+    """Every package file of a plan."""
+    for step in plan.steps:
+        match step.body:
+            case Wheels(wheels=wheels):
+                yield from wheels
+            case Debs(debs=debs):
+                yield from debs
+
+
+def _sources(plan: Plan) -> dict[str, bytes]:
+    """The user's files that are named by steps, for the engine to quote."""
+    files = {step.location.file for step in plan.steps if step.location is not None}
+    return {name: Path(name).read_bytes() for name in files if os.path.isfile(name)}  # noqa: PTH113
+
+
+def _created(plan: Plan) -> int:
+    """When the image says that it was made, in seconds since 1970: when its base was, on whatever day it is built."""
+    text = str(plan.base.configuration.get("created") or "1980-01-01T00:00:00Z")
+    return int(datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp())
