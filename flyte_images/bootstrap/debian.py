@@ -5,10 +5,8 @@ What is particular to this machine (host name, resolver, proxies, mirror, keys t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
-import signal
 import subprocess
 from collections.abc import Mapping
 from importlib.resources import files
@@ -42,6 +40,7 @@ def make_tree(archive: Archive, target: Path, *, held: int) -> None:
     setup = (_script("setup.sh", archive), str(archive.lists))
     finish = (_script("finish.sh", archive), archive.suite, SUITES[archive.suite])
     argv = (
+        *("sh", _script("guard.sh", archive)),
         *("mmdebstrap", "--quiet", f"--mode={'root' if os.geteuid() == 0 else 'unshare'}", "--variant=apt"),
         *("--skip=update", f"--include={','.join(PACKAGES)}", f"--aptopt={settings}"),
         *(f"--dpkgopt=path-exclude={path}" for path in _UNNEEDED),
@@ -62,26 +61,32 @@ def make_tree(archive: Archive, target: Path, *, held: int) -> None:
 
 
 def _run(argv: tuple[str, ...], environ: Mapping[str, str], target: Path, held: int) -> tuple[int, str]:
-    """Run to the end. When interrupted, wait until mmdebstrap has taken down what it had put up."""
-    with open(target, "wb") as out:
-        process = subprocess.Popen(
-            argv,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.PIPE,
-            umask=0o022,
-            pass_fds=(held,),
-        )
+    """Run to the end. When interrupted, wait until all is ended and has taken down what it had put up."""
+    watched, ours = os.pipe()  # closed with this process, however that ends
+    try:
+        with open(target, "wb") as out:
+            process = subprocess.Popen(
+                argv,
+                env=environ,
+                stdin=watched,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                umask=0o022,
+                pass_fds=(held,),
+                start_new_session=True,
+            )
         with process:
             try:
                 _, said = process.communicate()
             except BaseException:
-                process.send_signal(signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.communicate(timeout=30)
-                process.kill()
+                os.close(ours)
+                ours = -1
+                process.communicate()
                 raise
+    finally:
+        os.close(watched)
+        if ours >= 0:
+            os.close(ours)
     return process.returncode, said.decode(errors="replace")
 
 

@@ -36,7 +36,8 @@ def bootstrap(suite: str, *, environ: Mapping[str, str], note: Note, again: bool
     require_tools(environ)
     python, architecture = SUITES[suite], this_architecture()
     begun = _now()
-    with alone(cache_dir(environ) / "bases" / f".{suite}.lock") as waited:
+    lock = cache_dir(environ) / "bases" / f".{suite}.lock"
+    with alone(lock, waiting=lambda: note(f"base: debian {suite}: another process is making it")) as waited:
         base = newest(environ, python=python, architecture=architecture)
         if base is None or (again and not (waited and base.made >= begun)):
             with workplace(environ) as place:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,12 @@ def workplace(environ: Mapping[str, str]) -> Iterator[Workplace]:
     finally:
         _remove(directory, environ)
         os.close(held)
+        _sweep(parent, environ)  # what was still in use at the beginning
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path`; gives whether another process held it first."""
+def alone(path: Path, *, waiting: Callable[[], None]) -> Iterator[bool]:
+    """Hold the lock file `path`. Where another process holds it first, `waiting` is called, and True is given."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
@@ -67,6 +68,7 @@ def alone(path: Path) -> Iterator[bool]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waited = True
+            waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield waited
     finally:
