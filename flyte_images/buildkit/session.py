@@ -7,6 +7,7 @@ server listens on a socket whose directory is removed as soon as the one connect
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import socket
@@ -102,14 +103,16 @@ class OpenSession:
 
     def _connect(self) -> socket.socket:
         directory = tempfile.mkdtemp(prefix="flyte-images-session-")  # 0700: nobody else can connect
+        opened = os.open(directory, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            path = f"{directory}/s"
+            path = f"/proc/self/fd/{opened}/s"  # a socket's path has 108 bytes at most, however long TMPDIR is
             self._server.add_insecure_port(f"unix:{path}")
             self._server.start()
             connected = socket.socket(socket.AF_UNIX)
             connected.connect(path)
             return connected
         finally:
+            os.close(opened)
             shutil.rmtree(directory, ignore_errors=True)
 
     def _outgoing(self) -> Iterator[BytesMessage]:

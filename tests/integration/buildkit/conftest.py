@@ -49,6 +49,17 @@ def client() -> Iterator[Client]:
         yield connected
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What other programs leave in the usual one is not ours. Its path is long, as some users' are."""
+    own = tmp_path_factory.mktemp("temporary") / ("long" * 20)
+    own.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(own))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No thread, descriptor, socket directory or child process outlives what started it."""

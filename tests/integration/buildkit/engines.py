@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +19,13 @@ _START = 60.0
 
 @dataclass
 class Engine:
-    """A private dockerd, in a network namespace of its own (another one's docker0 would be in its way)."""
+    """A private dockerd, in a network namespace of its own (another one's docker0 would be in its way).
+
+    Its sockets are in `sockets`, whose path is short: containerd's names below it take what a socket's path may have.
+    """
 
     directory: Path
+    sockets: Path
     containerd_store: bool = True
     process: subprocess.Popen[bytes] | None = None
 
@@ -30,15 +35,15 @@ class Engine:
 
     @property
     def api(self) -> str:
-        return f"unix://{self.directory}/sock"
+        return f"unix://{self.sockets}/sock"
 
     def start(self) -> None:
         config = self.directory / "daemon.json"
         config.write_text(json.dumps({"features": {"containerd-snapshotter": self.containerd_store}}))
         dockerd = (
             *("dockerd", "--config-file", config, "--data-root", self.directory / "data"),
-            *("--exec-root", self.directory / "exec", "--pidfile", self.directory / "pid"),
-            *("-H", f"unix://{self.directory}/sock", "--bridge=none", "--iptables=false", "--ip6tables=false"),
+            *("--exec-root", self.sockets / "exec", "--pidfile", self.directory / "pid"),
+            *("-H", f"unix://{self.sockets}/sock", "--bridge=none", "--iptables=false", "--ip6tables=false"),
         )
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(("unshare", "--net", *dockerd), stdout=log, stderr=log)
@@ -60,7 +65,7 @@ class Engine:
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(f"{self.directory}/sock"):
+            if probe.connect_ex(f"{self.sockets}/sock"):
                 return False
             probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             return b" 200 " in probe.recv(100)
@@ -68,15 +73,17 @@ class Engine:
 
 @contextlib.contextmanager
 def private_engine(directory: Path, *, containerd_store: bool = True) -> Iterator[Engine]:
-    engine = Engine(directory, containerd_store)
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.stop()
-        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
-            if line.split()[1].startswith(f"{directory}/"):
-                subprocess.run(("umount", "--lazy", line.split()[1]), check=False)
+    with tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as sockets:
+        engine = Engine(directory, Path(sockets), containerd_store)
+        try:
+            engine.start()
+            yield engine
+        finally:
+            if engine.process is not None and engine.process.poll() is None:
+                engine.stop()
+            for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+                if line.split()[1].startswith((f"{directory}/", f"{sockets}/")):
+                    subprocess.run(("umount", "--lazy", line.split()[1]), check=False)
 
 
 def _below(pid: int) -> list[int]:
