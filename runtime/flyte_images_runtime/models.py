@@ -15,12 +15,13 @@ Family = Literal["nvidia", "amd", "tpu", "neuron", "gaudi", "apple"]
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A card. `gib` is the size of its memory where the driver's name for it does not say which card it is."""
+    """A card. `driver` is what the driver calls it, and `gib` the size of its memory, where one name has two cards."""
 
     name: str
     family: Family
     most: int = 16
     partitions: tuple[str, ...] = ()
+    driver: str | None = None
     gib: tuple[int, int] | None = None
     spelled: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
@@ -85,6 +86,7 @@ _ROWS = (
         "nvidia",
         16,
         ("1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"),
+        driver="A100",
         gib=(70, 90),
         spelled=("A100 80GB",),
     ),

@@ -1,0 +1,225 @@
+"""GPURequest -> Allocation: the cards of this machine that a task gets, leased, and what an engine calls them.
+
+What cannot be is an error before anything starts, and says what is there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from ..accelerators import GPURequest
+from ..errors import DeviceError
+from ..models import Family
+from . import cdi, lease
+from .amd import amd
+from .card import Card, Found, describe
+from .match import matching, visible
+from .naming import names_of
+from .nvml import nvidia
+
+_ELSEWHERE: dict[Family, str] = {
+    "tpu": "TPU",
+    "neuron": "AWS accelerator",
+    "gaudi": "Gaudi",
+    "apple": "Apple GPU for containers",
+}
+
+
+@dataclass(slots=True)
+class Allocation:
+    """Cards that are this task's until `release`, or until the last process that has `fds` is gone.
+
+    devices  full CDI names, for `--device` or a DeviceRequest of the driver `cdi`
+    uuids    the cards, for a label of the container: `allocate(held=...)` refuses what a labelled container still has
+    edits    what the devices change in a container, for a runtime that knows no CDI
+    fds      pass them to a child that lives as long as the container (`Popen(pass_fds=...)`), or use `hold_while`
+    """
+
+    devices: tuple[str, ...]
+    cards: tuple[Card, ...]
+    registry: cdi.Registry
+    _lease: lease.Lease = field(repr=False)
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        return tuple(card.uuid for card in self.cards)
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        return self._lease.fds
+
+    @property
+    def edits(self) -> cdi.Edits:
+        return self.registry.edits(self.devices)
+
+    def hold_while(self, pid: int) -> None:
+        """Keep the lease until the process `pid` (the container's first) is gone, even if this process dies before.
+
+        `release` ends it at once, as ever.
+        """
+        subprocess.Popen(  # the child of nobody: it must survive whoever started it
+            (sys.executable, "-I", "-S", "-c", _HOLDER, str(pid)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=self.fds,
+            start_new_session=True,
+            cwd="/",
+            env={},
+        ).wait()
+
+    def release(self) -> None:
+        """Give the cards back. A second time does nothing."""
+        self._lease.release()
+
+    def __enter__(self) -> Allocation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+# Forks so that its parent can wait for it and go on; the grandchild holds the inherited descriptors.
+_HOLDER = """
+import os, select, sys
+try:
+    watched = os.pidfd_open(int(sys.argv[1]))
+except OSError:
+    sys.exit()
+if os.fork() == 0:
+    select.select([watched], [], [])
+os._exit(0)
+"""
+
+
+def allocate(
+    request: GPURequest,
+    *,
+    environ: Mapping[str, str],
+    wait: float = 0.0,
+    note: str = "",
+    held: Callable[[], Collection[str]] = tuple,
+    directories: Sequence[Path] = cdi.DIRECTORIES,
+    write: bool = True,
+    look: Callable[[GPURequest], Found] | None = None,
+) -> Allocation:
+    """Lease what `request` asks for; DeviceError says why it cannot be and what is there.
+
+    wait         seconds to wait for cards that others have
+    note         what others are told of this task while it has them
+    held         UUIDs that running containers have, by their label: of clients that died before their container
+    directories  where the engine that will start the container looks for CDI specifications
+    write        put a specification there if none has the cards; a runtime that applies `edits` itself needs no file
+    """
+    look = look or search
+    cards = present(request, environ=environ, look=look)
+    names, registry = names_of(cards, directories, write=write)
+    place = lease.directory(environ)
+
+    def try_once() -> lease.Lease | None:
+        now = {card.uuid: card for card in look(request).cards}
+        taken = set(held())
+
+        def free(card: Card, attempt: Callable[[str], bool]) -> bool:
+            fresh = now.get(card.uuid)
+            if fresh is None or card.uuid in taken or (fresh.processes and not request.shared):
+                return False
+            return attempt(card.uuid)
+
+        return lease.take(
+            place, lambda attempt: _choose(request.count, cards, free, attempt), shared=request.shared, note=note
+        )
+
+    got = lease.wait_for(try_once, seconds=wait)
+    if got is None:
+        raise _all_busy(request, cards, place, set(held()), wait, look)
+    chosen = tuple(next(card for card in cards if card.uuid == key) for key in got.keys)
+    return Allocation(tuple(names[card.uuid] for card in chosen), chosen, registry, got)
+
+
+def search(request: GPURequest | None = None) -> Found:
+    """Look at this machine for the cards of the request's maker, or of all makers."""
+    family = request.family if request else None
+    found = [look() for maker, look in (("nvidia", nvidia), ("amd", amd)) if family in (None, maker)]
+    return Found(
+        cards=tuple(card for one in found for card in one.cards),
+        problems=tuple(p for one in found for p in one.problems),
+    )
+
+
+def present(
+    request: GPURequest, *, environ: Mapping[str, str], look: Callable[[GPURequest], Found] = search
+) -> list[Card]:
+    """Return the cards that fit, at least as many as are asked for."""
+    if request.family in _ELSEWHERE:
+        raise DeviceError(
+            f"asked for {request}: there is no {_ELSEWHERE[request.family]} here",
+            hint="tasks run on this machine's processors and GPUs; leave the accelerator out to run it here",
+        )
+    found = look(request)
+    seen = visible(found.cards, environ)
+    cards = matching(request, seen)
+    if len(cards) >= request.count:
+        return cards
+    others = found if found.cards or request.family is None or look is not search else search()
+    has = f"this host has {describe(others.cards)}" if others.cards else str(others)
+    if len(seen) < len(found.cards):
+        raise DeviceError(
+            f"asked for {request}; {has}, of which CUDA_VISIBLE_DEVICES leaves {describe(seen)}",
+            hint="unset CUDA_VISIBLE_DEVICES, or ask for what it leaves",
+        )
+    raise DeviceError(f"asked for {request}; {has}", hint=_instead(request, others.cards))
+
+
+def _instead(request: GPURequest, cards: Sequence[Card]) -> str:
+    if not cards:
+        return "leave the GPU out to run the task on the processor"
+    if request.partition is not None and not any(card.partition for card in cards):
+        return "no card of this host is partitioned: see `nvidia-smi mig`, or ask for a whole one"
+    return "ask for what is there, or gpu=N without a model for any"
+
+
+def _choose(
+    count: int,
+    cards: Sequence[Card],
+    free: Callable[[Card, Callable[[str], bool]], bool],
+    attempt: Callable[[str], bool],
+) -> tuple[str, ...]:
+    """Return `count` free cards: of one model if that can be, and none otherwise."""
+    available: list[Card] = []
+    for _, same in groupby(cards, key=lambda card: (card.name, card.memory)):
+        group = []
+        for card in same:
+            if free(card, attempt):
+                group.append(card)
+                if len(group) == count:
+                    return tuple(card.uuid for card in group)
+        available += group
+    return tuple(card.uuid for card in available[:count]) if len(available) >= count else ()
+
+
+def _all_busy(
+    request: GPURequest,
+    cards: Sequence[Card],
+    place: Path,
+    labelled: set[str],
+    wait: float,
+    look: Callable[[GPURequest], Found],
+) -> DeviceError:
+    busy = lease.holders(place, [card.uuid for card in cards])
+    for card in look(request).cards:
+        if card.processes and card.uuid not in busy:
+            busy[card.uuid] = "pid " + ", ".join(map(str, card.processes))
+    for uuid in labelled:
+        busy.setdefault(uuid, "a running container")
+    waited = f" after {wait:g} s" if wait else ""
+    free = sum(card.uuid not in busy for card in cards)
+    return DeviceError(
+        f"asked for {request}; {free} of {len(cards)} free{waited}: {describe(cards, busy)}",
+        hint="wait longer for it (gpu_wait), or share a card with `shared`",
+    )

@@ -1,0 +1,103 @@
+"""Cards -> the names by which an engine passes them, from CDI specifications; one is made where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DeviceError
+from . import cdi
+from .amd import amd
+from .card import Card
+from .nvml import driver, nvidia
+from .specify import amd_spec, nvidia_spec, read_driver
+
+_KINDS = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu"}
+_OWN_SPEC = "flyte-images-{family}.json"
+
+
+def names_of(cards: Sequence[Card], directories: Sequence[Path], *, write: bool) -> tuple[dict[str, str], cdi.Registry]:
+    """Return the CDI name of each card by UUID, and the specifications that hold them.
+
+    Where none does, one is made: as a file of the last of `directories`, or only in the value that is returned.
+    """
+    registry = cdi.read(directories)
+    names = _known(cards, registry)
+    missing = [card for card in cards if card.uuid not in names]
+    for family in sorted({card.family for card in missing}):
+        document = specification(family)
+        path = directories[-1] / _OWN_SPEC.format(family=family)
+        if write:
+            write_spec(document, path, family)
+        registry = replace(registry, specs=(*registry.specs, cdi.parse(document, path)))
+    names = _known(cards, registry) if missing else names
+    for card in cards:
+        if card.uuid not in names:
+            raise DeviceError(f"no CDI device for {card.title} ({card.uuid}) could be made", hint=_toolkit(card.family))
+    return names, registry
+
+
+def _known(cards: Sequence[Card], registry: cdi.Registry) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for card in cards:
+        kind = _KINDS[card.family]
+        devices = registry.names(kind)
+        for name in (card.uuid, card.index):
+            if name in devices and _is(card, devices[name]):
+                found[card.uuid] = f"{kind}={name}"
+                break
+        else:
+            by_node = [
+                name for name, edits in devices.items() if name != "all" and card.family == "amd" and _is(card, edits)
+            ]
+            if by_node:
+                found[card.uuid] = f"{kind}={by_node[0]}"
+    return found
+
+
+def _is(card: Card, edits: cdi.Edits) -> bool:
+    """Whether a device of that name is still this card: an index may have moved since the file was written."""
+    nodes = {node.path.rpartition("/")[2] for node in edits.nodes}
+    own = [node.rpartition("/")[2] for node in card.nodes if not node.endswith("/kfd")]
+    first = next((node for node in own if node.startswith(("nvidia", "renderD"))), None)
+    return first is None or first in nodes
+
+
+def specification(family: str) -> dict[str, Any]:
+    """Return a specification of all cards of this machine of one maker."""
+    if family == "amd":
+        return amd_spec(amd().cards)
+    known = driver()
+    if known is None:
+        raise DeviceError("the NVIDIA driver went away", hint="see nvidia-smi")
+    cards = nvidia().cards
+    absent = [node for card in cards for node in card.nodes if not Path(node).exists()]
+    if absent:
+        raise DeviceError(
+            f"the device node `{absent[0]}` does not exist", hint="make it: nvidia-modprobe -u -c 0, as root"
+        )
+    return nvidia_spec(cards, read_driver(*known))
+
+
+def write_spec(document: Mapping[str, Any], path: Path, family: str) -> None:
+    """Put a specification where engines look."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")  # engines read *.json and *.yaml only
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(document, indent=1))
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DeviceError(
+            f"a GPU is here, and no CDI specification that an engine could pass it by; `{path}`: {error.strerror}",
+            hint=_toolkit(family),
+        ) from None
+
+
+def _toolkit(family: str) -> str:
+    tool = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml" if family == "nvidia" else "amd-ctk cdi generate"
+    return f"run as root: {tool}"
