@@ -1,3 +1,71 @@
-"""Images described in Python, built as a content-addressed BuildKit graph; tasks that run in them under limits."""
+"""Images described in Python, built as a content-addressed BuildKit graph; tasks that run in them under limits.
+
+    import flyte_images as flyte
+
+    image = flyte.Image.from_debian_base().with_pip_packages("pandas")
+    env = flyte.TaskEnvironment(name="ml_env", image=image, limits=flyte.Resources(cpu="2", mem="2Gi"))
+
+Nothing heavy is loaded before it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flyte_images_runtime.accelerators import GPU as GPU
+    from flyte_images_runtime.accelerators import GPUAccelerator as GPUAccelerator
+    from flyte_images_runtime.resources import Resources as Resources
+
+    from . import errors as errors
+    from .builder import BuildResult as BuildResult
+    from .builder import build as build
+    from .environment import Secret as Secret
+    from .environment import TaskEnvironment as TaskEnvironment
+    from .image import Image as Image
+    from .run import run as run
 
 __version__ = "0.1.0"
+
+_EXPORTS = {
+    "BuildResult": "flyte_images.builder",
+    "GPU": "flyte_images_runtime.accelerators",
+    "GPUAccelerator": "flyte_images_runtime.accelerators",
+    "Image": "flyte_images.image",
+    "Resources": "flyte_images_runtime.resources",
+    "Secret": "flyte_images.environment",
+    "TaskEnvironment": "flyte_images.environment",
+    "build": "flyte_images.builder",
+    "run": "flyte_images.run",
+}
+
+__all__ = [*_EXPORTS, "errors"]
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "errors":
+        return importlib.import_module("flyte_images.errors")
+    if name not in _EXPORTS:
+        raise AttributeError(f"module `{__name__}` has no `{name}`")
+    value: object = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The import system sets each submodule on its package; `flyte_images.run` is the function all the same."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _EXPORTS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

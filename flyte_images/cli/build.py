@@ -1,0 +1,62 @@
+"""flyte-images build: the images of a file, all or those named; their references on stdout, one a line."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .interrupt import Activity
+from .options import builder_option, file_argument, json_option, no_cache_option, progress_option
+
+
+@click.command("build")
+@file_argument
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@builder_option
+@click.option("--push", is_flag=True, help="Send the images to the registry that each names.")
+@no_cache_option
+@click.option("--upgrade", is_flag=True, help="Resolve bases and packages anew.")
+@progress_option
+@json_option
+@click.pass_obj
+def command(
+    activity: Activity,
+    *,
+    file: str,
+    names: tuple[str, ...],
+    builder: str | None,
+    push: bool,
+    no_cache: bool,
+    upgrade: bool,
+    progress: str,
+    as_json: bool,
+) -> None:
+    """Build every Image and every TaskEnvironment's image in FILE, or those NAMEd: a variable or an environment.
+
+    What is there already is not built again. The result is one reference a line.
+    """
+    from ..builder import build_all
+    from ..progress import Progress
+    from .load import load
+
+    activity.doing = f"the import of {file}"
+    chosen = load(file).select(names)
+    activity.doing = f"the build of {', '.join(it.name for it in chosen)}"
+    with Progress(progress, sys.stderr) as display:  # type: ignore[arg-type] # click has checked it
+        results = build_all(
+            {it.name: it.image for it in chosen},
+            builder=builder,
+            push=push,
+            no_cache=no_cache,
+            upgrade=upgrade,
+            progress=display,
+        )
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps({"images": [asdict(result) for result in results]}, indent=2))
+        return
+    for result in results:
+        click.echo(result.ref)

@@ -1,0 +1,72 @@
+"""flyte-images doctor: what works on this machine, and the fix for what does not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from .checks import Finding
+from .interrupt import Activity
+from .options import builder_option, json_option
+
+_MARKS = {
+    "ok": ("✓", "ok", "32"),
+    "absent": ("-", "--", "2"),
+    "warning": ("!", "!!", "33"),
+    "failed": ("✗", "xx", "31"),
+}
+
+
+@click.command("doctor")
+@builder_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, *, builder: str | None, as_json: bool) -> None:
+    """Look at engine, limits, GPUs, package index, bases and cache; nothing is changed.
+
+    Exit code 0: builds and tasks can work. 3: there is no engine. 1: something else that is needed does not work.
+    """
+    activity: Activity = ctx.obj
+    activity.doing = "the look at this machine"
+    findings: list[Finding] = []
+    for finding in _all(builder):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+    failed = {finding.area for finding in findings if finding.state == "failed"}
+    ctx.exit(3 if "buildkit" in failed else 1 if failed else 0)
+
+
+def _all(builder: str | None) -> Iterator[Finding]:
+    from . import checks
+
+    yield from checks.program(os.environ)
+    yield from checks.engines(os.environ, builder)
+    yield from checks.docker(os.environ, builder)
+    yield from checks.gpus(os.environ)
+    yield from checks.index(os.environ)
+    yield from checks.bases(os.environ)
+    yield from checks.cache(os.environ)
+    yield from checks.tools(os.environ)
+
+
+def _print(finding: Finding) -> None:
+    from ..progress.text import clean
+
+    mark, plain, colour = _MARKS[finding.state]
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    shown = mark if unicode else plain
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        shown = f"\x1b[{colour}m{shown}\x1b[0m"
+    click.echo(f"{shown} {finding.area:<9} {clean(finding.what)}")
+    if finding.fix:
+        for number, line in enumerate(finding.fix.splitlines()):
+            click.echo(f"{'':12}{'fix: ' if number == 0 else '     '}{clean(line)}")

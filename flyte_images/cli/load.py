@@ -1,0 +1,208 @@
+"""A user's file -> the images and task environments in it. It is imported as Python would import it from its folder.
+
+What the file prints goes to stderr: stdout is data. What it raises becomes one error with the user's own line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from ..errors import FlyteImagesError, Location, SpecError
+from ..image import Image
+from .suggest import closest
+
+if TYPE_CHECKING:
+    from ..environment import TaskEnvironment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """An image, what to call it, and the names under which the user may ask for it."""
+
+    name: str
+    image: Image
+    known_as: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a file defines: module-level images and environments by their variable's name."""
+
+    file: Path
+    module: ModuleType
+    images: dict[str, Image]
+    environments: dict[str, TaskEnvironment]
+
+    def named_images(self) -> list[Named]:
+        """Every image once; one that environments use bears the name of the first of them."""
+        known_as: dict[tuple[Image, str | None, str | None], tuple[list[str], list[str]]] = {}
+        for variable, image in self.images.items():
+            _, variables = known_as.setdefault((image, image.name, image.registry), ([], []))
+            variables.append(variable)
+        for variable, environment in self.environments.items():
+            image = environment.built_image
+            environments, variables = known_as.setdefault((image, image.name, image.registry), ([], []))
+            environments.append(environment.name)
+            variables.append(variable)
+        names = _distinct(name or [*both[0], *both[1]][0] for (_, name, _), both in known_as.items())
+        return [
+            Named(name=name, image=image, known_as=(*environments, *variables))
+            for name, ((image, _, _), (environments, variables)) in zip(names, known_as.items(), strict=True)
+        ]
+
+    def select(self, wanted: Sequence[str]) -> list[Named]:
+        """The images that are asked for by variable or environment name, or all. Raises SpecError for unknown names."""
+        there = self.named_images()
+        if not there:
+            raise SpecError(
+                f"`{shown(self.file)}` has no image and no environment",
+                hint="assign it to a name of the module: image = Image.from_debian_base()",
+            )
+        chosen: list[Named] = []
+        for name in wanted:
+            one = next((it for it in there if name in it.known_as), None) or self._private(name)
+            if one is None:
+                everything = [known for it in there for known in it.known_as]
+                raise SpecError(
+                    f"`{shown(self.file)}` has no image and no environment `{name}`",
+                    hint=closest(name, everything) or f"it has {', '.join(f'`{known}`' for known in everything)}",
+                )
+            if one not in chosen:
+                chosen.append(one)
+        return chosen or there
+
+    def _private(self, name: str) -> Named | None:
+        value = getattr(self.module, name, None)
+        return Named(name=value.name or name, image=value, known_as=(name,)) if isinstance(value, Image) else None
+
+
+def load(file: str | os.PathLike[str]) -> Loaded:
+    """Import `file` and return what it defines.
+
+    Raises SpecError for a file that is missing, is no Python, or raises when it is imported.
+    """
+    path = Path(file).resolve()
+    _check(path)
+    module = _imported(path)
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    images = {name: value for name, value in public.items() if isinstance(value, Image)}
+    environments: dict[str, TaskEnvironment] = {}
+    if declared := sys.modules.get("flyte_images.environment"):  # else the file cannot have one
+        kind: type[TaskEnvironment] = declared.TaskEnvironment
+        environments = {name: value for name, value in public.items() if isinstance(value, kind)}
+    return Loaded(file=path, module=module, images=images, environments=environments)
+
+
+def shown(path: Path) -> str:
+    """The path as the user would type it from here, else in full."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _check(path: Path) -> None:
+    if path.is_dir():
+        raise SpecError(f"`{shown(path)}` is a folder", hint="name a Python file in it")
+    if not path.exists():
+        near = [it.name for it in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise SpecError(f"there is no file `{shown(path)}`", hint=closest(path.name, near))
+    if path.suffix != ".py":
+        raise SpecError(f"`{shown(path)}` is no Python file", hint="its name has to end in .py")
+
+
+def _imported(path: Path) -> ModuleType:
+    """Import a file by its path, under the name that its own folder's modules know it by."""
+    root, name = _place(path)
+    sys.path.insert(0, str(root))
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            if "." in name:
+                importlib.import_module(name.rpartition(".")[0])  # relative imports need their package
+            return _execute(path, name if known is None else f"{name} (of the command line)")
+    except (FlyteImagesError, KeyboardInterrupt):
+        raise
+    except SyntaxError as error:
+        if error.filename and error.lineno:
+            what = error.msg[:1].lower() + error.msg[1:]
+            raise SpecError(what, location=Location(str(Path(error.filename).resolve()), error.lineno)) from error
+        raise SpecError(f"`{shown(path)}` is no Python: {error}") from error
+    except BaseException as error:  # SystemExit too: a script that ends itself defines nothing
+        if hasattr(error, "exit_code") and hasattr(
+            error, "hint"
+        ):  # the refusal of a runtime value, where it was written
+            raise SpecError(str(error), hint=error.hint, location=_users_line(error, root)) from error
+        raise SpecError(
+            f"importing it raised {type(error).__name__}" + (f": {error}" if str(error) else ""),
+            hint=_remedy(error),
+            location=_users_line(error, root) or Location(str(path), 1),
+        ) from error
+
+
+def _execute(path: Path, name: str) -> ModuleType:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _place(path: Path) -> tuple[Path, str]:
+    """The folder that belongs on sys.path and the module's name there: of a package, the folder above it."""
+    root, parts = path.parent, [path.stem]
+    while (root / "__init__.py").is_file():
+        root, parts = root.parent, [root.name, *parts]
+    return root, ".".join(parts)
+
+
+def _users_line(error: BaseException, root: Path) -> Location | None:
+    """The innermost line of the user's own code, below `root`, on the way to the error."""
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith(str(root) + os.sep) and "site-packages" not in file:
+            found = Location(file, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def _remedy(error: BaseException) -> str | None:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return (
+            f"the file is imported here, on the host: install {package} here too, or import it inside the task, "
+            "which runs in the image"
+        )
+    if isinstance(error, SystemExit):
+        return 'the file is imported, not run: put what runs it below `if __name__ == "__main__":`'
+    return None
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """
+    >>> _distinct(["a", "b", "a"])
+    ['a', 'b', 'a-2']
+    """
+    given: list[str] = []
+    for name in names:
+        unique, number = name, 2
+        while unique in given:
+            unique, number = f"{name}-{number}", number + 1
+        given.append(unique)
+    return given

@@ -1,0 +1,169 @@
+"""flyte-images show: what would be done, as a plan, as BuildKit's own graph, or drawn. No engine is needed.
+
+Names are resolved as a build would resolve them, so the package index may be asked; apt packages that were never
+resolved before are the one thing that needs an engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import FlyteImagesError, SpecError
+from .interrupt import Activity
+from .options import builder_option, file_argument, json_option
+
+if TYPE_CHECKING:
+    from ..buildkit.client import Client
+    from ..plan import Plan
+    from .load import Named
+
+
+@click.group("show")
+def command() -> None:
+    """Show what would be done: as a plan, as BuildKit's graph, or drawn."""
+
+
+@command.command()
+@file_argument
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@builder_option
+@json_option
+@click.pass_obj
+def plan(activity: Activity, *, file: str, names: tuple[str, ...], builder: str | None, as_json: bool) -> None:
+    """The steps of each image: what is fetched, installed, copied and run, and on which line it is asked for."""
+    from .plans import to_document, to_text
+
+    chosen = _chosen(activity, file, names)
+    plans = [(it.name, made) for it, made in _plans(chosen, builder)]
+    if as_json:
+        import json
+
+        document = {"images": [{"name": name, **to_document(made)} for name, made in plans]}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo("\n\n".join(to_text(name, made) for name, made in plans))
+
+
+@command.command()
+@file_argument
+@click.argument("name", required=False)
+@builder_option
+@json_option
+@click.option("--dot", is_flag=True, help="Print a graph for Graphviz.")
+@click.pass_obj
+def llb(activity: Activity, *, file: str, name: str | None, builder: str | None, as_json: bool, dot: bool) -> None:
+    """BuildKit's graph of an image, with the digests that BuildKit reports."""
+    from ..llb import marshal
+    from ..llb.dump import to_dot, to_json, to_text
+    from ..lower import Lowering
+    from ..solving import places_of
+
+    if as_json and dot:
+        raise SpecError("--json and --dot are two forms of the same", hint="take one of them")
+    one = _one(activity, file, name)
+    [(_, made)] = _plans([one], builder)
+    definition = marshal(Lowering().lower(made, places_of(one.image, made, environ=os.environ)))
+    form = to_json if as_json else to_dot if dot else to_text
+    click.echo(form(definition).rstrip("\n"))
+
+
+@command.command("graph")
+@file_argument
+@click.argument("name", required=False)
+@builder_option
+@click.option("--format", "form", type=click.Choice(["dot", "svg", "png"]), help="Default: as OUTPUT ends, else dot.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file instead of stdout.")
+@click.pass_obj
+def drawn(
+    activity: Activity, *, file: str, name: str | None, builder: str | None, form: str | None, output: str | None
+) -> None:
+    """The plan of an image, drawn: what reads what. PNG needs Graphviz."""
+    from .drawing import to_dot, to_svg
+
+    form = form or (Path(output).suffix.lstrip(".") if output else "") or "dot"
+    if form not in ("dot", "svg", "png"):
+        raise SpecError(f"`{output}` says no form that can be drawn", hint="end it in .dot, .svg or .png, or --format")
+    if form == "png" and output is None and sys.stdout.isatty():
+        raise SpecError("a PNG is nothing for a terminal", hint="-o graph.png")
+    [(one, made)] = _plans([_one(activity, file, name)], builder)
+    match form:
+        case "dot":
+            data = to_dot(one.name, made).encode()
+        case "svg":
+            data = to_svg(one.name, made).encode()
+        case _:
+            data = _graphviz(to_dot(one.name, made))
+    if output:
+        Path(output).write_bytes(data)
+    else:
+        click.echo(data, nl=False)
+
+
+def _chosen(activity: Activity, file: str, names: Sequence[str]) -> list[Named]:
+    from .load import load
+
+    activity.doing = f"the import of {file}"
+    chosen = load(file).select(names)
+    activity.doing = f"the plan of {', '.join(it.name for it in chosen)}"
+    return chosen
+
+
+def _one(activity: Activity, file: str, name: str | None) -> Named:
+    chosen = _chosen(activity, file, [name] if name else [])
+    if len(chosen) > 1:
+        raise SpecError(
+            f"`{file}` has {len(chosen)} images: {', '.join(f'`{it.name}`' for it in chosen)}",
+            hint=f"name one: flyte-images show ... {file} {chosen[0].known_as[0]}",
+        )
+    return chosen[0]
+
+
+def _plans(chosen: Sequence[Named], builder: str | None) -> list[tuple[Named, Plan]]:
+    from ..prepare import prepare
+
+    with connector(builder) as connect:
+        return [(it, prepare(it.image, environ=os.environ, connect=connect, note=note)) for it in chosen]
+
+
+@contextlib.contextmanager
+def connector(builder: str | None) -> Iterator[Callable[[], Client]]:
+    """A way to the engine for those steps of resolving that need one; nothing is dialled before."""
+    with contextlib.ExitStack() as stack:
+        clients: list[Client] = []
+
+        def connect() -> Client:
+            from ..buildkit.client import open_choice
+            from ..buildkit.discovery import choose
+
+            if not clients:
+                clients.append(stack.enter_context(open_choice(choose(builder, environ=os.environ))))
+            return clients[0]
+
+        yield connect
+
+
+def note(text: str) -> None:
+    """Tell what is being done."""
+    click.echo(text, err=True)
+
+
+def _graphviz(dot: str) -> bytes:
+    import shutil
+    import subprocess
+
+    program = shutil.which("dot")
+    if program is None:
+        raise SpecError(
+            "Graphviz is not installed, which draws PNG", hint="apt-get install graphviz; --format svg needs nothing"
+        )
+    done = subprocess.run((program, "-Tpng"), input=dot.encode(), capture_output=True)
+    if done.returncode:
+        raise FlyteImagesError(f"`dot` failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
