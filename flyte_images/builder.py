@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .buildkit.address import Docker
-from .buildkit.discovery import Choice, choose
-from .buildkit.docker_http import inspect_image
+from .buildkit.discovery import Choice, choose, engine
+from .buildkit.engine_api import find_image
 from .errors import FlyteImagesError, SpecError
 from .image import Image
 from .plan import Plan
@@ -188,15 +188,15 @@ class _Job:
         )
 
     def _existing(self, ref: str, plan: Plan) -> str | None:
-        """The manifest digest of the image that the engine has for this plan, if it can be asked without BuildKit."""
+        """The manifest digest of the image of this plan, if the engine that runs tasks has it."""
         address = self.engine.choice.address
-        if not isinstance(address, Docker):
+        store = address if isinstance(address, Docker) else engine(environ=self.engine.environ)
+        if store is None:
             return None
-        found = inspect_image(address, ref.removeprefix("docker.io/library/"))
-        labels = ((found or {}).get("Config") or {}).get("Labels") or {}
-        if found is None or labels.get(_LABEL) != plan.digest:
+        found = find_image(store, ref.removeprefix("docker.io/library/"))
+        if found is None or found.labels.get(_LABEL) != plan.digest:
             return None
-        return str(found["Id"])
+        return found.id
 
 
 def reference(image: Image, plan: Plan) -> str:

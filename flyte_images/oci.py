@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +164,7 @@ class Layout:
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
         """A new file beside the blobs, which is gone at the end unless it was renamed."""
-        path = self.directory / "blobs" / "sha256" / f".partial-{os.getpid()}-{secrets.token_hex(4)}"
+        path = self.directory / "blobs" / "sha256" / f".partial-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             with open(path, "xb") as file:
                 yield path, file

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -182,7 +183,7 @@ class _Planner:
                 case RunCommand():
                     self.close()
                     command = Command(argv=step.argv, env=tuple(self.env.items()), cwd=self.workdir)
-                    self._step(index, command, reads=range(len(self.steps)), title=layer.title)
+                    self._step(index, command, reads=range(len(self.steps)), title=_words(step.argv))
                     self.barrier = len(self.steps)
 
     def close(self) -> None:
@@ -256,6 +257,13 @@ class _Planner:
             # which serve its tools, are not.
             system_site_packages=isinstance(self.image.base, ReferenceBase),
         )
+
+
+def _words(argv: Sequence[str]) -> str:
+    """A command in one short line."""
+    text = argv[2] if argv[:2] == ("/bin/sh", "-ec") else shlex.join(argv)
+    lines = text.strip().splitlines() or [""]
+    return lines[0][:60] + (" ..." if len(lines) > 1 or len(lines[0]) > 60 else "")
 
 
 def _digest_of(program: str) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from flyte_images_layers import Base, DebianBase
+from flyte_images_layers import Base, DebianBase, Layer
 
 from .bootstrap.found import FoundBase, known_base
-from .context import content_digests
 from .errors import SpecError
 from .image import Image
 from .lock import BaseImage, Lock
@@ -28,9 +27,17 @@ def prepare(
     upgrade: bool = False,
 ) -> Plan:
     """Return the plan of `image` as it is now."""
-    contents = [content_digests(layer) for layer in image.layers]
+    contents = [_contents(layer) for layer in image.layers]
     lock = locked(image, environ=environ, connect=connect, note=note, upgrade=upgrade)
     return plan(image, lock=lock, platform=one_platform(image), contents=contents)
+
+
+def _contents(layer: Layer) -> tuple[str, ...]:
+    if not layer.local_sources():
+        return ()
+    from .context import content_digests  # most images have none, and then nothing of it is loaded
+
+    return content_digests(layer)
 
 
 def locked(

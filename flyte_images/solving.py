@@ -15,9 +15,10 @@ from flyte_images_layers.steps import Deb, Wheel
 
 from . import llb
 from .buildkit.client import Client
+from .buildkit.deliver import Target, deliver
 from .buildkit.events import Event, Vertex
-from .buildkit.exporters import Exporter, Moby, Packing
-from .buildkit.exporters import Image as ImageExporter
+from .buildkit.exporters import Packing
+from .buildkit.load import find_store
 from .buildkit.session import Session
 from .cachedir import layout_dir
 from .context import Source, pack
@@ -51,8 +52,7 @@ def solve_plan(
     """Solve `plan` and export it under `ref`."""
     capabilities = client.capabilities()
     capabilities.check_platform(plan.platform)
-    layout = layout_dir(environ)
-    places = Places(files=_packed(image, plan, layout), packages=_served(plan, layout))
+    places = places_of(image, plan, environ=environ)
     state = Lowering(merge=capabilities.merge, no_cache=no_cache).lower(plan, places)
     definition = llb.marshal(state, sources=_sources(plan))
     watched = _Watched(on_event)
@@ -63,22 +63,27 @@ def solve_plan(
         compression_level=1,
         epoch=_created(plan),
     )
-    exporter: Exporter
-    if capabilities.image_store == "docker-graphdriver":
-        exporter = Moby(names=(ref,), packing=packing)
-    else:
-        exporter = ImageExporter(names=(ref,), packing=packing, push=push, unpack=not push)
-    result = client.solve(
+    target = Target(names=(ref,), packing=packing, push=push, into=lambda: find_store(environ))
+    result = deliver(
+        client,
         definition.data,
-        session=Session(stores={STORE: layout}, secrets=host_secrets(environ)),
-        exporters=(exporter,),
+        target,
+        session=Session(stores={STORE: layout_dir(environ)}, secrets=host_secrets(environ)),
         on_event=watched,
-        internal=True,
     )
     digest = result.exporter_response.get("containerimage.digest", "")
     if not digest:
         raise BuildError(f"the engine says nothing of the image that it was to make: {dict(result.exporter_response)}")
     return Outcome(digest=digest, plan=plan, cached=not watched.ran)
+
+
+def places_of(image: Image, plan: Plan, *, environ: Mapping[str, str]) -> Places:
+    """Pack what this machine has to serve for `plan` into the user's OCI layout, and say where it is there.
+
+    Raises BuildError when a local file is not any more what the plan says.
+    """
+    layout = layout_dir(environ)
+    return Places(files=_packed(image, plan, layout), packages=_served(plan, layout))
 
 
 @dataclass(slots=True)

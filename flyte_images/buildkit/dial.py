@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ..errors import EngineError
 from .address import Address, Command, Docker, Tcp, Tls, Unix
+
+if TYPE_CHECKING:  # the most common connection, a unix socket, needs none of them
+    import subprocess
 
 PATIENCE = 30.0
 """Seconds for a connection, or for an answer that needs no work. `ssh` is given the same."""
@@ -32,6 +32,8 @@ class Connection:
         """Close the socket; the program at its other end is ended and waited for."""
         self.socket.close()
         if self.program is not None:
+            import subprocess
+
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.program.wait(0.2)  # its input has just ended: most go by themselves
             self.program.terminate()
@@ -103,6 +105,8 @@ def _tcp(address: Tcp, patience: float) -> socket.socket:
 
 
 def _secure(plain: socket.socket, address: Tcp, tls: Tls) -> socket.socket:
+    import ssl
+
     hint = "check the files of the authority, the certificate and the key"
     try:
         context = ssl.create_default_context(cafile=tls.ca)
@@ -122,6 +126,9 @@ def _secure(plain: socket.socket, address: Tcp, tls: Tls) -> socket.socket:
 
 
 def _command(address: Command) -> Connection:
+    import subprocess
+    import tempfile
+
     ours, theirs = socket.socketpair()
     complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the connection
     try:

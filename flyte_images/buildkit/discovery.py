@@ -18,11 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import EngineError, SpecError
 from .address import Address, Docker, Unix, parse
 from .docker_settings import DockerSettings
-from .ondemand import Daemon, find_daemon
+
+if TYPE_CHECKING:
+    from .ondemand import Daemon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ def candidates(given: str | None, *, environ: Mapping[str, str]) -> Iterator[Cho
     for address, because in _sockets(environ):
         if Path(address.path).is_socket():
             yield Choice(address=Docker(address) if because == "docker" else address, because="its socket is there")
+    from .ondemand import find_daemon
+
     if daemon := find_daemon(environ):
         yield Choice(address=Unix(str(daemon.socket)), because=f"`{daemon.program}` can be started", daemon=daemon)
 

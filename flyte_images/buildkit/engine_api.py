@@ -43,6 +43,13 @@ def find_image(engine: Docker, name: str, *, patience: float = PATIENCE) -> Stor
     )
 
 
+def engine_info(engine: Docker, *, patience: float = PATIENCE) -> dict[str, Any]:
+    """What the engine says of itself and of its host."""
+    with _Exchange(engine, "GET", "/info", patience=patience) as exchange:
+        exchange.send(())
+        return exchange.json()
+
+
 def load_image(engine: Docker, archive: Iterable[bytes]) -> tuple[str, ...]:
     """Give the engine an image as a tarball (of an OCI layout, or as `docker save` writes it); return its names.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ def read(environ: Mapping[str, str], kind: str, key: str) -> Any:
 def write(environ: Mapping[str, str], kind: str, key: str, value: object) -> None:
     """Keep a value. A cache that cannot be written only costs the time to find it again."""
     path = _path(environ, kind, key)
-    temporary = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
