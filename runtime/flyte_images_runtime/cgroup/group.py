@@ -1,0 +1,193 @@
+"""Make, read and remove a task's cgroup, on either version. On version 1 it is one directory in each hierarchy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..limits import Limits
+from ..metrics import Usage
+from .usage import read_usage
+
+PARENT = "flyte-images"
+_PERIOD = 100_000  # microseconds, the kernel's and Docker's default
+_V2_CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Where cgroups are mounted: version 2's one, and version 1's by controller."""
+
+    unified: Path | None
+    legacy: dict[str, Path]
+
+    @property
+    def version(self) -> int:
+        return 1 if "memory" in self.legacy else 2
+
+    def roots(self) -> Iterator[Path]:
+        """Each hierarchy once: `cpu` and `cpuacct` are often one."""
+        seen = set()
+        for root in (*self.legacy.values(), *((self.unified,) if self.unified else ())):
+            real = root.resolve()
+            if real not in seen:
+                seen.add(real)
+                yield real
+
+
+def parse_mounts(text: str) -> Hierarchies:
+    """Read the content of /proc/self/mounts.
+
+    >>> found = parse_mounts("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0")
+    >>> found.version, str(found.unified)
+    (2, '/sys/fs/cgroup')
+    >>> found = parse_mounts("cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0")
+    >>> found.version, str(found.legacy["memory"])
+    (1, '/sys/fs/cgroup/memory')
+    """
+    unified: Path | None = None
+    legacy: dict[str, Path] = {}
+    for line in text.splitlines():
+        _, place, kind, options = (line.split() + [""] * 4)[:4]
+        if kind == "cgroup2":
+            unified = Path(place)
+        elif kind == "cgroup":
+            for option in options.split(","):
+                if option not in ("rw", "ro", "relatime", "nosuid", "nodev", "noexec", "xattr"):
+                    legacy[option] = Path(place)
+    return Hierarchies(unified, legacy)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A task's cgroup. `engine_parent` is what the engine is told."""
+
+    name: str
+    hierarchies: Hierarchies
+
+    @property
+    def engine_parent(self) -> str:
+        return f"/{PARENT}/{self.name}"
+
+    def usage(self) -> Usage:
+        """What the task has used until now; also after its end."""
+        return read_usage(self._read)
+
+    def holds(self, container: str) -> bool:
+        """Has the engine put the container below this group? It cannot where it runs on another host."""
+        return any((root / PARENT / self.name / container).is_dir() for root in self.hierarchies.roots())
+
+    def processes(self) -> list[int]:
+        """The pids of everything that runs in it."""
+        root = self.hierarchies.legacy.get("pids") or self.hierarchies.unified
+        found: list[int] = []
+        if root is not None:
+            for file in (root / PARENT / self.name).glob("**/cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    found += map(int, file.read_text().split())
+        return found
+
+    def remove(self) -> bool:
+        return remove_group(self.name, self.hierarchies)
+
+    def _read(self, file: str) -> str | None:
+        controller = "cpu" if file == "cpu.stat" else file.partition(".")[0]
+        root = self.hierarchies.legacy.get(controller) or self.hierarchies.unified
+        if root is None:
+            return None
+        try:
+            return (root / PARENT / self.name / file).read_text()
+        except OSError:
+            return None
+
+
+def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/self/mounts") -> Group | None:
+    """Make the cgroup and set the limits on it; None where this process may not."""
+    if os.geteuid() != 0:
+        return None
+    group = Group(name, parse_mounts(Path(mounts).read_text()))
+    try:
+        for root in group.hierarchies.roots():
+            (root / PARENT / name).mkdir(parents=True)
+        if group.hierarchies.version == 1:
+            _limit_v1(group, limits, pids)
+        else:
+            _limit_v2(group, limits, pids)
+    except OSError:
+        group.remove()
+        return None
+    return group
+
+
+def _limit_v1(group: Group, limits: Limits, pids: int) -> None:
+    legacy = group.hierarchies.legacy
+
+    def write(controller: str, file: str, value: int) -> None:
+        (legacy[controller] / PARENT / group.name / file).write_text(str(value))
+
+    if limits.cpu is not None:
+        write("cpu", "cpu.cfs_period_us", _PERIOD)
+        write("cpu", "cpu.cfs_quota_us", max(1000, int(limits.cpu * _PERIOD)))
+    if limits.memory is not None:
+        write("memory", "memory.limit_in_bytes", limits.memory)
+        with contextlib.suppress(OSError):  # kernels without swap accounting have no such file
+            write("memory", "memory.memsw.limit_in_bytes", limits.memory)
+    if "pids" in legacy:
+        write("pids", "pids.max", pids)
+
+
+def _limit_v2(group: Group, limits: Limits, pids: int) -> None:
+    root = group.hierarchies.unified
+    assert root is not None
+    for above in (root, root / PARENT):
+        for controller in _V2_CONTROLLERS:
+            with contextlib.suppress(OSError):  # one that is not there is missed below, where it is needed
+                (above / "cgroup.subtree_control").write_text(f"+{controller}")
+    own = root / PARENT / group.name
+    if limits.cpu is not None:
+        (own / "cpu.max").write_text(f"{max(1000, int(limits.cpu * _PERIOD))} {_PERIOD}")
+    if limits.memory is not None:
+        (own / "memory.max").write_text(str(limits.memory))
+        (own / "memory.oom.group").write_text("1")  # the task dies as a whole, not one child of it
+        with contextlib.suppress(OSError):  # kernels without swap
+            (own / "memory.swap.max").write_text("0")
+    (own / "pids.max").write_text(str(pids))
+
+
+def remove_group(name: str, hierarchies: Hierarchies | None = None) -> bool:
+    """Remove a task's cgroup and what the engine left below it. True if nothing of it is left."""
+    found = hierarchies or parse_mounts(Path("/proc/self/mounts").read_text())
+    gone = True
+    for root in found.roots():
+        top = root / PARENT / name
+        for attempt in range(20):
+            if _remove_tree(top):
+                break
+            time.sleep(0.005 * (attempt + 1))  # a dying process still counts
+        gone = gone and not top.exists()
+    return gone
+
+
+def _remove_tree(top: Path) -> bool:
+    # the files of a cgroup vanish with it: only directories are removed, from the inside out
+    try:
+        for path, _, _ in os.walk(top, topdown=False):
+            os.rmdir(path)
+    except FileNotFoundError:
+        return not top.exists()
+    except OSError:
+        return False
+    return True
+
+
+def group_names(prefix: str) -> set[str]:
+    """The task cgroups on this host whose name begins so."""
+    names: set[str] = set()
+    for root in parse_mounts(Path("/proc/self/mounts").read_text()).roots():
+        with contextlib.suppress(OSError):
+            names.update(entry.name for entry in (root / PARENT).iterdir() if entry.name.startswith(prefix))
+    return names

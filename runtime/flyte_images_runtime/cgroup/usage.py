@@ -1,0 +1,67 @@
+"""The contents of a cgroup's files -> Usage, for both versions of cgroups. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..metrics import Usage
+
+Read = Callable[[str], "str | None"]
+"""File name (`memory.peak`) -> its content, None if there is no such file."""
+
+
+def read_usage(read: Read) -> Usage:
+    """Ask for the files of either version; take those that exist.
+
+    >>> files = {"memory.peak": "4096", "cpu.stat": "usage_usec 2000000\\nnr_throttled 3\\nthrottled_usec 500000"}
+    >>> usage = read_usage(files.get)
+    >>> usage.peak_memory, usage.cpu, usage.throttled
+    (4096, 2.0, 0.5)
+    """
+    stat = _table(read("cpu.stat"))
+    v2 = "usage_usec" in stat
+    return Usage(
+        cpu=_scaled(stat.get("usage_usec"), 1e-6) if v2 else _scaled(_number(read("cpuacct.usage")), 1e-9),
+        throttled=_scaled(stat.get("throttled_usec"), 1e-6) if v2 else _scaled(stat.get("throttled_time"), 1e-9),
+        periods=stat.get("nr_periods"),
+        throttled_periods=stat.get("nr_throttled"),
+        peak_memory=_first(_number(read("memory.peak")), _number(read("memory.max_usage_in_bytes"))),
+        oom_kills=_first(
+            _table(read("memory.events")).get("oom_kill"), _table(read("memory.oom_control")).get("oom_kill")
+        ),
+        peak_pids=_number(read("pids.peak")),
+        read_bytes=_transferred(read, "rbytes", "Read"),
+        written_bytes=_transferred(read, "wbytes", "Write"),
+    )
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _scaled(value: int | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _number(text: str | None) -> int | None:
+    text = (text or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _table(text: str | None) -> dict[str, int]:
+    """`name number` a line."""
+    pairs = (line.split() for line in (text or "").splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def _transferred(read: Read, v2: str, v1: str) -> int | None:
+    """Bytes from or to all devices: `8:0 rbytes=1 wbytes=2 ...` or `8:0 Read 1` a line."""
+    text = read("io.stat")
+    if text is not None:
+        fields = (field.partition("=") for line in text.splitlines() for field in line.split()[1:])
+        return sum(int(number) for name, _, number in fields if name == v2 and number.isdigit())
+    text = read("blkio.throttle.io_service_bytes_recursive") or read("blkio.throttle.io_service_bytes")
+    if text is None:
+        return None
+    lines = (line.split() for line in text.splitlines())
+    return sum(int(line[2]) for line in lines if len(line) == 3 and line[1] == v1 and line[2].isdigit())

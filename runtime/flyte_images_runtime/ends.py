@@ -1,0 +1,199 @@
+"""What an engine and the worker report -> the error that the caller gets, or none. Pure: one place for all engines."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from typing import Any
+
+from .engine import Ending
+from .failures import (
+    Cancelled,
+    DiskFull,
+    InvalidArgument,
+    Killed,
+    NotSerialisable,
+    OutOfMemory,
+    Process,
+    Raised,
+    Remote,
+    TaskError,
+    TimedOut,
+)
+from .metrics import Usage
+from .quantity import format_size
+from .spec import TaskSpec
+
+_KILLED = 128 + 9
+_LOST_CALLER = 113
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the worker left in `out`: whatever it holds, the task may have written it."""
+
+    result: dict[str, Any] | None = None
+    usage: Usage = field(default_factory=Usage)
+    largest: tuple[Process, ...] = ()
+    status: int | None = None
+    unreadable: str | None = None
+
+
+def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
+    """Return what went wrong; None if there is a result."""
+    if ending.cancelled:
+        return Cancelled(f"task `{spec.task}` was cancelled", task=spec.task)
+    if ending.timed_out:
+        return TimedOut(
+            f"task `{spec.task}` was ended at its time limit of {spec.timeout:g} s",
+            task=spec.task,
+            hint="give it more with timeout=, or less to do",
+        )
+    if report.unreadable is not None:
+        return NotSerialisable(f"the result of task `{spec.task}` cannot be read: {report.unreadable}", task=spec.task)
+    if report.result is not None and ending.exit_status == 0 and "result" in report.result:
+        return None
+    if _ran_out_of_memory(spec, ending, report):
+        return _out_of_memory(spec, ending, report)
+    if report.result is not None and "error" in report.result:
+        return raised(report.result["error"], spec.task)
+    return _without_report(spec, ending, report)
+
+
+def _ran_out_of_memory(spec: TaskSpec, ending: Ending, report: Report) -> bool:
+    """Was the task, not just one of its children, ended by the kernel at its limit?"""
+    if ending.exit_status == 0:
+        return False
+    said = report.result is not None and "error" in report.result
+    killed = ending.exit_status == _KILLED or report.status == 9
+    usage = ending.usage.or_else(report.usage)
+    if ending.oom_killed or (usage.oom_kills or 0) > 0:
+        # a child was killed and the task itself reports something else: that is then what happened to the task
+        return killed or not said
+    limit, peak = spec.limits.memory, usage.peak_memory
+    # engines that do not tell (podman 4 on cgroup v1): killed, and never further from the limit than a page
+    return killed and limit is not None and peak is not None and peak >= limit - 4096
+
+
+def _out_of_memory(spec: TaskSpec, ending: Ending, report: Report) -> OutOfMemory:
+    limit = spec.limits.memory
+    peak = ending.usage.or_else(report.usage).peak_memory
+    if limit is None:
+        return OutOfMemory(
+            f"task `{spec.task}` was killed by the kernel: this host ran out of memory",
+            task=spec.task,
+            hint='give the environment a limit: Resources(memory="4Gi")',
+            peak=peak,
+            processes=report.largest,
+        )
+    suggested = suggested_limit(limit)
+    text = f"task `{spec.task}` was killed: it needs more than its memory limit of {format_size(limit)}"
+    if report.largest:
+        first = report.largest[0]
+        text += f" (its largest process had {format_size(first.memory >> 20 << 20)}: {first.command or first.pid})"
+    return OutOfMemory(
+        text,
+        task=spec.task,
+        hint=f'raise the limit, for a start to Resources(memory="{format_size(suggested)}"), or hold less at once',
+        limit=limit,
+        peak=peak,
+        suggested=suggested,
+        processes=report.largest,
+    )
+
+
+def suggested_limit(limit: int) -> int:
+    """Twice as much, in a round number: how far it would have gone is not known.
+
+    >>> suggested_limit(256 << 20) == 512 << 20
+    True
+    """
+    step = 64 << 20
+    return -(-2 * limit // step) * step
+
+
+def raised(error: Any, task: str) -> TaskError:
+    """The worker's description of what was raised -> the error. It may say anything: nothing is made from its names."""
+    if not isinstance(error, dict):
+        return NotSerialisable(f"task `{task}` left an error that cannot be read", task=task)
+    if error.get("unfit") == "argument":
+        return InvalidArgument(f"task `{task}`: {error.get('message')}", task=task, hint=_text(error.get("hint")))
+    if error.get("unfit") == "result":
+        return NotSerialisable(f"task `{task}`: {error.get('message')}", task=task, hint=_text(error.get("hint")))
+    remote = remote_of(error)
+    if remote.errno == errno.ENOSPC and remote.has("OSError"):
+        return DiskFull(
+            f"task `{task}` found no room left to write: {remote.message}",
+            task=task,
+            hint="/tmp is as large as the memory limit; write to a mount, or raise memory=",
+        )
+    return Raised(remote, task=task, hint=_hint(remote))
+
+
+def remote_of(error: dict[str, Any], depth: int = 0) -> Remote:
+    """The data of one exception, and of those that led to it."""
+    cause = error.get("cause")
+    number = error.get("errno")
+    bases = error.get("bases")
+    return Remote(
+        type=str(error.get("type", "Exception")),
+        message=str(error.get("message", "")),
+        traceback=str(error.get("traceback", "")),
+        errno=number if isinstance(number, int) else None,
+        bases=tuple(str(base) for base in bases) if isinstance(bases, list) else (),
+        cause=remote_of(cause, depth + 1) if isinstance(cause, dict) and depth < 20 else None,
+    )
+
+
+def _hint(remote: Remote) -> str | None:
+    if remote.type == "ModuleNotFoundError":
+        name = remote.message.partition("'")[2].partition("'")[0].partition(".")[0]
+        return f'the image has no module `{name}`: add its package with `with_pip_packages("...")`' if name else None
+    if remote.errno == errno.EROFS:
+        return "the image is read-only to a task: write to /tmp or to a mount, or read_only_root=False"
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError:
+    status = ending.exit_status
+    if status == 0 or report.status == 0:
+        return Killed(
+            f"task `{spec.task}` ended its process before it had a result",
+            task=spec.task,
+            hint="os._exit and exec leave no result: return from the function",
+            exit_status=status,
+        )
+    if status > 128:
+        return Killed(
+            f"task `{spec.task}` was ended by signal {status - 128}{_signal_name(status - 128)}",
+            task=spec.task,
+            hint=_signal_hint(status - 128),
+            exit_status=status,
+        )
+    if status == _LOST_CALLER:
+        return Killed(f"task `{spec.task}` ended because its caller went away", task=spec.task, exit_status=status)
+    return Killed(
+        f"task `{spec.task}` ended with status {status} and left no result",
+        task=spec.task,
+        hint="the last lines of its log may say why",
+        exit_status=status,
+    )
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return f" ({signal.Signals(number).name})"
+    except ValueError:
+        return ""
+
+
+def _signal_hint(number: int) -> str | None:
+    if number in (11, 7, 4, 6):
+        return "native code crashed; `python -X faulthandler` (env_vars PYTHONFAULTHANDLER=1) shows where"
+    return "somebody else stopped it: `docker stop`, `docker kill`, or the host shutting down"

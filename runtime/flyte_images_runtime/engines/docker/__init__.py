@@ -1,0 +1,7 @@
+"""Docker Engine, over its socket."""
+
+from __future__ import annotations
+
+from .engine import DockerEngine
+
+__all__ = ["DockerEngine"]

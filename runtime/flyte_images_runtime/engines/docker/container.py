@@ -1,0 +1,122 @@
+"""TaskSpec -> the body of Docker's `POST /containers/create`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...exchange import Exchange
+from ...spec import TaskSpec, thread_env
+from ...worker import places
+
+OWNER = "io.flyte-images.owner"
+NAME = "io.flyte-images.name"
+TASK = "io.flyte-images.task"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is decided at the start and is not in the specification."""
+
+    owner: str
+    user: tuple[int, int]
+    library: str
+    shm: int
+    cgroup_parent: str | None = None
+
+
+def create_body(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
+    """Return what Docker is asked to create."""
+    host = _host(spec, settings)
+    host["Mounts"] = _mounts(spec, exchange, settings)
+    return {
+        "Image": spec.image,
+        "Entrypoint": [spec.python, f"{places.LIB}/flyte_images_runtime/worker/start.py", "--watch-stdin"],
+        "Cmd": [],
+        "Env": [f"{name}={value}" for name, value in environment(spec).items()],
+        "User": spec.hardening.user or f"{settings.user[0]}:{settings.user[1]}",
+        "WorkingDir": spec.workdir or "",
+        "Labels": {OWNER: settings.owner, NAME: exchange.name, TASK: spec.task},
+        "Hostname": "task",
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "OpenStdin": True,
+        "StdinOnce": True,  # the end of the caller's connection is the end of stdin
+        "Tty": False,
+        "StopSignal": "SIGTERM",
+        "HostConfig": host,
+    }
+
+
+def environment(spec: TaskSpec) -> dict[str, str]:
+    """The variables of the task: ours first, so that the user's win."""
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": places.HOME,
+        "USER": "task",  # a uid without an entry in passwd makes getpass.getuser() fail
+        "LOGNAME": "task",
+        "XDG_CACHE_HOME": f"{places.HOME}/.cache",
+        **thread_env(spec.limits),
+        **dict(spec.env),
+    }
+
+
+def _host(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
+    hardening, limits = spec.hardening, spec.limits
+    security = [] if hardening.new_privileges else ["no-new-privileges"]
+    if hardening.seccomp == "unconfined":
+        security.append("seccomp=unconfined")
+    host: dict[str, Any] = {
+        "NetworkMode": _network(spec),
+        "ReadonlyRootfs": hardening.read_only_root,
+        "CapDrop": ["ALL"],
+        "CapAdd": list(hardening.capabilities),
+        "SecurityOpt": security,
+        "PidsLimit": hardening.pids,
+        "ShmSize": settings.shm,
+        "Tmpfs": {"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={settings.shm}"},
+        "LogConfig": {"Type": "none"},  # the caller reads the streams themselves
+        "IpcMode": "private",
+        "AutoRemove": False,
+        "OomScoreAdj": 500,  # before anything of the host's
+    }
+    if limits.cpu is not None:
+        host["NanoCpus"] = int(limits.cpu * 1_000_000_000)
+    if limits.memory is not None:
+        host["Memory"] = host["MemorySwap"] = limits.memory  # equal: no swap
+    if settings.cgroup_parent is not None:
+        host["CgroupParent"] = settings.cgroup_parent
+    if hardening.runtime is not None:
+        host["Runtime"] = hardening.runtime
+    if spec.devices:
+        host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": list(spec.devices)}]
+    return host
+
+
+def _network(spec: TaskSpec) -> str:
+    modes: Mapping[str, str] = {"none": "none", "outbound": "bridge", "host": "host"}
+    return modes[spec.network]
+
+
+def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
+    mounts = [
+        _bind(settings.library, f"{places.LIB}/flyte_images_runtime"),
+        _bind(str(exchange.inputs), places.IN),
+        _bind(str(exchange.outputs), places.OUT, read_only=False),
+    ]
+    mounts += [_bind(root, f"{places.CODE}/{at}") for at, root in enumerate(spec.code.roots)]
+    mounts += [_bind(mount.source, mount.target, read_only=mount.read_only) for mount in spec.mounts]
+    return mounts
+
+
+def _bind(source: str, target: str, *, read_only: bool = True) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": source,
+        "Target": target,
+        "ReadOnly": read_only,
+        "BindOptions": {"Propagation": "rprivate"},
+    }

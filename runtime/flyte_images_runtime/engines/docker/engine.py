@@ -1,0 +1,164 @@
+"""The docker engine: create, attach, start, wait, inspect, remove, over the engine's own socket."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from ...cgroup import Group, make_group
+from ...engine import Running
+from ...exchange import Exchange
+from ...failures import EngineLost, ImageCannotStart
+from ...owner import current
+from ...spec import TaskSpec
+from .api import Api, Refused
+from .container import Settings, create_body
+from .running import DockerRunning
+
+_NOBODY = (1000, 1000)  # who a task is where the caller is root
+_LIBRARY = Path(__file__).resolve().parents[2]
+
+
+class DockerEngine:
+    """Docker Engine at `address`, on this machine (directories are bound into the containers)."""
+
+    name = "docker"
+
+    def __init__(self, address: str = "unix:///var/run/docker.sock") -> None:
+        self.api = Api(address)
+        self._asked = threading.Lock()
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the engine says of itself. Asked once."""
+        found = self.api.call("GET", "/info")
+        if not isinstance(found, dict):
+            raise EngineLost(f"what answers at {self.api.address} is no Docker Engine")
+        return found
+
+    def has_image(self, reference: str) -> bool:
+        """Is the image in the engine's store?"""
+        try:
+            self.api.call("GET", f"/images/{reference}/json")
+        except Refused as refused:
+            if refused.status == 404:
+                return False
+            raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
+        return True
+
+    def check(self, spec: TaskSpec) -> None:
+        with self._asked:
+            facts = self.facts
+        cores, memory = int(facts.get("NCPU") or 0), int(facts.get("MemTotal") or 0)
+        limits = spec.limits
+        if limits.cpu is not None and cores and limits.cpu > cores:
+            raise EngineLost(
+                f"task `{spec.task}` may use {limits.cpu} CPUs, the engine's host has {cores}",
+                task=spec.task,
+                hint=f'Resources(cpu="{cores}") at most',
+            )
+        if limits.memory is not None and memory and limits.memory > memory:
+            raise EngineLost(
+                f"task `{spec.task}` may use {limits.memory} bytes of memory, the engine's host has {memory}",
+                task=spec.task,
+                hint=f'Resources(memory="{memory >> 20}Mi") at most',
+            )
+        if limits.disk is not None:
+            raise EngineLost(
+                f"the engine's image store ({facts.get('Driver', 'unknown')}) cannot limit the disk of a container",
+                task=spec.task,
+                hint="leave disk= out, or mount a volume of that size",
+            )
+        runtime = spec.hardening.runtime
+        known = facts.get("Runtimes") or {}
+        if runtime is not None and runtime not in known and not runtime.startswith("io.containerd."):
+            raise EngineLost(
+                f"the engine knows no OCI runtime `{runtime}`", task=spec.task, hint="it knows " + ", ".join(sorted(known))
+            )
+
+    def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
+        group = self._group(spec, exchange)
+        running: DockerRunning | None = None
+        try:
+            user = _user(spec)
+            exchange.give_to(*user)
+            settings = Settings(
+                owner=str(current()),
+                user=user,
+                library=str(_LIBRARY),
+                shm=self._shm(spec),
+                cgroup_parent=group.engine_parent if group else None,
+            )
+            created = self.api.call(
+                "POST", "/containers/create", create_body(spec, exchange, settings), name=f"flyte-images-{exchange.name}"
+            )
+            running = DockerRunning(self.api, created["Id"], spec, group)
+            running.start()
+        except Refused as refused:
+            _give_up(running, group)
+            raise _why_not(refused, spec) from None
+        except BaseException:
+            _give_up(running, group, name=f"flyte-images-{exchange.name}", api=self.api)
+            raise
+        return running
+
+    def _group(self, spec: TaskSpec, exchange: Exchange) -> Group | None:
+        # systemd wants to make its cgroups itself, and a task in another runtime is no process of this host
+        if self.facts.get("CgroupDriver") != "cgroupfs" or spec.hardening.runtime is not None:
+            return None
+        return make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+
+    def _shm(self, spec: TaskSpec) -> int:
+        limits = spec.limits
+        return limits.shm or limits.memory or int(self.facts.get("MemTotal") or 1 << 30) // 2
+
+
+def _user(spec: TaskSpec) -> tuple[int, int]:
+    """Who the task is on the engine's host, as far as it can be known here: the outputs must be that user's."""
+    user, _, group = (spec.hardening.user or "").partition(":")
+    if user.isdigit():
+        return int(user), int(group) if group.isdigit() else int(user)
+    return _NOBODY if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+
+
+def _give_up(running: DockerRunning | None, group: Group | None, *, name: str = "", api: Api | None = None) -> None:
+    if running is not None:
+        running.remove()
+        return
+    if api is not None:  # interrupted while Docker was creating it: it may be there under its name
+        try:
+            api.call("DELETE", f"/containers/{name}", force="true")
+        except (Refused, EngineLost):
+            pass
+    if group is not None:
+        group.remove()
+
+
+def _why_not(refused: Refused, spec: TaskSpec) -> Exception:
+    """The engine's refusal to create or start -> the error that says what to do."""
+    said = str(refused)
+    lower = said.lower()
+    if refused.status == 404 and "no such image" in lower:
+        return ImageCannotStart(f"the engine has no image {spec.image}", task=spec.task, hint="build it, or pull it")
+    if "executable file not found" in lower or "no such file or directory" in lower and spec.python in said:
+        return ImageCannotStart(
+            f"image {spec.image} has no `{spec.python}`", task=spec.task, hint="a task's image needs Python 3.8 or newer"
+        )
+    if "exec format error" in lower:
+        return ImageCannotStart(
+            f"image {spec.image} is for another kind of processor", task=spec.task, hint="build it for this platform"
+        )
+    if "cdi" in lower or "device" in lower and spec.devices:
+        return EngineLost(f"the engine cannot pass the devices {', '.join(spec.devices)}: {said}", task=spec.task)
+    if "mount" in lower and "does not exist" in lower:
+        return EngineLost(
+            f"the engine cannot see this machine's directories: {said}",
+            task=spec.task,
+            hint="the docker engine must run on the machine that calls the task",
+        )
+    if refused.status >= 500 or refused.status == 400:
+        return ImageCannotStart(f"the container of {spec.image} could not be started: {said}", task=spec.task)
+    return EngineLost(f"the engine refused: {said}", task=spec.task)

@@ -1,0 +1,103 @@
+"""A task's container on Docker Engine: its streams, its end, its removal."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from ...cgroup import Group
+from ...engine import Ending, OnLine, Stream
+from ...failures import EngineLost
+from ...lines import Lines
+from ...metrics import Usage
+from ...spec import TaskSpec
+from .api import Api, Attachment, Refused
+
+
+class DockerRunning:
+    """See `engine.Running`."""
+
+    def __init__(self, api: Api, container: str, spec: TaskSpec, group: Group | None) -> None:
+        self._api = api
+        self._id = container
+        self._spec = spec
+        self._group = group
+        self._streams: Attachment | None = None
+        self._cancelled = False
+        self._timed_out = False
+        self._removed = threading.Lock()
+        self._deadline: float | None = None
+
+    def start(self) -> None:
+        self._streams = self._api.attach(self._id)
+        self._api.call("POST", f"/containers/{self._id}/start")
+        if self._spec.timeout is not None:
+            self._deadline = time.monotonic() + self._spec.timeout
+
+    def wait(self, on_line: OnLine) -> Ending:
+        assert self._streams is not None
+        names: dict[int, Stream] = {1: "stdout", 2: "stderr"}
+        lines = {number: Lines(name, on_line) for number, name in names.items()}
+
+        def pass_on(number: int, content: bytes) -> None:
+            if number in lines:
+                lines[number].feed(content)
+
+        killed = False
+        while self._streams.read(pass_on, None if killed else self._time_left()):
+            if not killed and (self._cancelled or self._time_left() == 0):
+                self._timed_out = not self._cancelled
+                self._kill()
+                killed = True  # what remains is to read the streams to their end, which comes by itself
+        for each in lines.values():
+            each.finish()
+        return self._ending()
+
+    def _time_left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._streams is not None:
+            self._streams.wake()
+
+    def _kill(self) -> None:
+        # Refused: it has ended in this moment
+        with contextlib.suppress(Refused):
+            self._api.call("POST", f"/containers/{self._id}/kill")
+
+    def _ending(self) -> Ending:
+        try:
+            self._api.call("POST", f"/containers/{self._id}/wait", timeout=None)
+            state = self._api.call("GET", f"/containers/{self._id}/json")["State"]
+        except Refused as refused:
+            raise EngineLost(
+                f"the container of task `{self._spec.task}` is gone: {refused}",
+                task=self._spec.task,
+                hint="something else has removed it",
+            ) from None
+        return Ending(
+            exit_status=int(state.get("ExitCode", 0)),
+            oom_killed=bool(state.get("OOMKilled")),
+            timed_out=self._timed_out,
+            cancelled=self._cancelled,
+            usage=self._usage(),
+        )
+
+    def _usage(self) -> Usage:
+        usage = self._group.usage() if self._group is not None else Usage()
+        return usage if usage.cpu else Usage()  # nothing ran in it: the engine's host is another one
+
+    def remove(self) -> None:
+        with self._removed:
+            if self._streams is not None:
+                self._streams.close()
+                self._streams = None
+            if self._id:
+                with contextlib.suppress(Refused):
+                    self._api.call("DELETE", f"/containers/{self._id}", force="true", v="true")
+                self._id = ""
+            if self._group is not None:
+                self._group.remove()
+                self._group = None

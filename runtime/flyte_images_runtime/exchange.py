@@ -1,0 +1,134 @@
+"""The directories through which caller and task meet: `in` (read only to the task) and `out` (the task's own to write).
+
+`in` is in memory, so that arrays are mapped where they are; `out` is on disk, since what a task writes to memory counts
+against its limit. What is read from `out` was written by whatever ran in the container: a file of the wrong kind, a
+link or a size without end is refused, never followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .owner import new_name
+from .values import Files, Problem, open_regular
+
+_ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
+_LONGEST = 1 << 28  # bytes of a result's JSON; arrays and files are not in it
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One task's directories. `name` names its container and its cgroup too."""
+
+    name: str
+    inputs: Path
+    outputs: Path
+
+    def write_call(self, call: Any) -> None:
+        """Write what the worker reads first."""
+        path = self.inputs / "call.json"
+        path.write_text(json.dumps(call))
+        path.chmod(0o644)
+
+    def give_to(self, user: int, group: int) -> None:
+        """Let the container's user write the outputs."""
+        if os.geteuid() == 0:
+            os.chown(self.outputs, user, group)
+
+    def read(self, name: str) -> Any:
+        """The JSON document that the task left under `name`; None if there is none. Problem if it is not that."""
+        directory = os.open(self.outputs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            try:
+                os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+            with open_regular(name, directory) as file:
+                content = file.read(_LONGEST + 1)
+        finally:
+            os.close(directory)
+        if len(content) > _LONGEST:
+            raise Problem(f"{name} is longer than {_LONGEST >> 20} MiB", hint="return a table, an array or a File")
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise Problem(f"{name} is not JSON") from None
+
+    def time_of(self, name: str) -> float | None:
+        """When the task wrote `name`, by this host's clock."""
+        try:
+            found = os.stat(self.outputs / name, follow_symlinks=False)
+        except OSError:
+            return None
+        return found.st_mtime if stat.S_ISREG(found.st_mode) else None
+
+    def input_files(self) -> Files:
+        return Files(str(self.inputs))
+
+    def output_files(self) -> Files:
+        return Files(str(self.outputs))
+
+    def remove(self) -> None:
+        for directory in (self.inputs.parent, self.outputs.parent):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def make_exchange(name: str | None = None) -> Exchange:
+    """Make the directories of a new task."""
+    name = name or new_name()
+    made = []
+    try:
+        for base in (memory_base(), disk_base()):
+            directory = _own(base) / name
+            directory.mkdir(mode=0o700)
+            made.append(directory)
+        inputs, outputs = made[0] / "in", made[1] / "out"
+        for directory, mode in ((inputs, 0o755), (outputs, 0o700)):
+            directory.mkdir()
+            directory.chmod(mode)
+    except BaseException:
+        for directory in made:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return Exchange(name, inputs, outputs)
+
+
+def _own(base: Path) -> Path:
+    """The directory `base`, ours alone: in a directory that all write to, another user may have been there first."""
+    base.mkdir(mode=0o700, exist_ok=True)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{base} is not this user's own directory: remove it")
+    return base
+
+
+def memory_base() -> Path:
+    """Where inputs are kept: /dev/shm where it is large enough, else on disk."""
+    with contextlib.suppress(OSError):
+        free = os.statvfs("/dev/shm")
+        if free.f_bavail * free.f_frsize >= _ENOUGH and os.access("/dev/shm", os.W_OK):
+            return Path(f"/dev/shm/flyte-images-in-{os.getuid()}")
+    return Path(tempfile.gettempdir()) / f"flyte-images-in-{os.getuid()}"
+
+
+def disk_base() -> Path:
+    """Where outputs are kept: /var/tmp is on disk where /tmp may be memory."""
+    base = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
+    return Path(base) / f"flyte-images-out-{os.getuid()}"
+
+
+def left_over(prefix: str) -> list[Path]:
+    """The directories of tasks whose name begins so."""
+    found: list[Path] = []
+    for base in (memory_base(), disk_base()):
+        with contextlib.suppress(OSError):
+            found += [entry for entry in base.iterdir() if entry.name.startswith(prefix)]
+    return found

@@ -1,0 +1,146 @@
+"""Run one task on an engine: from its specification and arguments to its result, its log and its metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .cgroup import read_usage
+from .ends import Report, judge
+from .engine import Ending, Engine, OnLine, Running, Stream
+from .exchange import Exchange
+from .failures import Process, TaskError
+from .log import Log
+from .metrics import Metrics, Usage
+from .spec import TaskSpec
+from .values import Problem
+from .worker import places
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """One run, ended: `error` says how if it ended badly, else `result` is the result's JSON form."""
+
+    result: Any
+    error: TaskError | None
+    metrics: Metrics
+    log: Log = field(default_factory=Log)
+
+
+def call_document(spec: TaskSpec, arguments: dict[str, Any], *, secrets: dict[str, str]) -> dict[str, Any]:
+    """What the worker reads first. `arguments` by name, `secrets` by variable: names of files in the exchange."""
+    paths = [f"{places.CODE}/{at}" for at in range(len(spec.code.roots))]
+    return {
+        "task": spec.task,
+        "module": spec.code.module,
+        "file": spec.code.file and _inside(spec.code.file, spec.code.roots),
+        "qualname": spec.code.qualname,
+        "paths": paths,
+        "homes": dict(zip(paths, spec.code.roots, strict=True)),
+        "arguments": arguments,
+        "secrets": secrets,
+    }
+
+
+def _inside(file: str, roots: tuple[str, ...]) -> str:
+    for at, root in enumerate(roots):
+        if file.startswith(root.rstrip("/") + "/"):
+            return f"{places.CODE}/{at}/{file[len(root.rstrip('/')) + 1 :]}"
+    raise ValueError(f"{file} is in none of {roots}")
+
+
+def execute(
+    engine: Engine,
+    spec: TaskSpec,
+    exchange: Exchange,
+    *,
+    on_line: OnLine | None = None,
+    on_running: Callable[[Running], None] | None = None,
+    queue: float = 0.0,
+) -> Finished:
+    """Start the task, wait for its end, remove it. The exchange stays, for its result to be read from.
+
+    Bad ends of the task are in what is returned; an engine that fails raises. However this returns, nothing of the
+    task is left on the engine.
+    """
+    log = Log()
+
+    def keep(stream: Stream, line: str) -> None:
+        log.add(stream, line)
+        if on_line is not None:
+            on_line(stream, line)
+
+    asked, clock = time.time(), time.monotonic()
+    engine.check(spec)
+    running = engine.start(spec, exchange)
+    try:
+        if on_running is not None:
+            on_running(running)
+        ending = running.wait(keep)
+    finally:
+        running.remove()
+    report = read_report(exchange)
+    error = judge(spec, ending, report)
+    metrics = _metrics(exchange, ending, report, asked=asked, total=time.monotonic() - clock, queue=queue)
+    return Finished(
+        result=report.result["result"] if error is None and report.result else None,
+        error=error,
+        metrics=metrics,
+        log=log,
+    )
+
+
+def read_report(exchange: Exchange) -> Report:
+    """What the worker left. Nothing in it is taken for granted."""
+    end: Any = None
+    with contextlib.suppress(Problem):
+        end = exchange.read(places.END)
+    end = end if isinstance(end, dict) else {}
+    unreadable, result = None, None
+    try:
+        result = exchange.read(places.RESULT)
+    except Problem as problem:
+        unreadable = str(problem)
+    files = end.get("cgroup") if isinstance(end.get("cgroup"), dict) else {}
+    usage = read_usage(lambda name: files[name] if isinstance(files.get(name), str) else None)
+    peak, cpu = end.get("peak"), end.get("cpu")
+    status = end.get("status")
+    return Report(
+        result=result if isinstance(result, dict) else None,
+        usage=usage.or_else(
+            Usage(cpu=cpu if isinstance(cpu, float) else None, peak_memory=peak if isinstance(peak, int) else None)
+        ),
+        largest=_processes(end.get("largest")),
+        status=status & 0x7F or status >> 8 if isinstance(status, int) else None,
+        unreadable=unreadable,
+    )
+
+
+def _processes(found: Any) -> tuple[Process, ...]:
+    rows = [row for row in found if isinstance(row, list) and len(row) == 3] if isinstance(found, list) else []
+    good = [row for row in rows if isinstance(row[0], int) and isinstance(row[1], int) and isinstance(row[2], str)]
+    return tuple(Process(pid=row[0], memory=row[1], command=row[2]) for row in good)
+
+
+def _metrics(
+    exchange: Exchange, ending: Ending, report: Report, *, asked: float, total: float, queue: float
+) -> Metrics:
+    usage = ending.usage.or_else(report.usage)
+    began = exchange.time_of(places.BEGAN)
+    ended = exchange.time_of(places.RESULT) or asked + total
+    return Metrics(
+        queue=queue,
+        start=None if began is None else max(0.0, began - asked),
+        wall=None if began is None else max(0.0, ended - began),
+        total=total + queue,
+        cpu=usage.cpu,
+        throttled=usage.throttled,
+        throttled_periods=usage.throttled_periods,
+        peak_memory=usage.peak_memory,
+        peak_pids=usage.peak_pids,
+        read_bytes=usage.read_bytes,
+        written_bytes=usage.written_bytes,
+    )

@@ -1,0 +1,188 @@
+"""Codecs of numpy arrays and numbers, and of torch tensors: the bytes are a file, mapped on arrival, never copied.
+
+A mapped array is private: writing to it changes nobody else's. Nothing with Python objects inside crosses, since that
+would be a pickle.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from .codec import Codec
+from .files import Files
+from .problem import Problem, expected, name_of, shown
+
+
+
+def write_array(value: Any, files: Files) -> Any:
+    """An array's JSON form: the name of its `.npy` file."""
+    import numpy
+
+    if value.dtype.hasobject:
+        raise Problem(
+            f"an array of dtype {value.dtype} holds Python objects",
+            hint="give it a dtype of its own (`astype`), or return a list",
+        )
+    name, file = files.new("npy")
+    with file:
+        numpy.lib.format.write_array(file, value, allow_pickle=False)
+    return {"npy": name}
+
+
+def read_array(data: Any, files: Files) -> Any:
+    """The array in the file that `data` names, mapped copy-on-write."""
+    import numpy
+
+    if not isinstance(data, dict):
+        raise expected(numpy.ndarray, data)
+    form = numpy.lib.format
+    with files.open(data.get("npy")) as file:
+        try:
+            version = form.read_magic(file)
+            read_header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+            shape, fortran, dtype = read_header(file)
+        except ValueError as error:
+            raise Problem(f"attachment {data.get('npy')} is not a .npy file: {error}") from None
+        if dtype.hasobject:
+            raise Problem(f"attachment {data.get('npy')} holds Python objects")
+        order = "F" if fortran else "C"
+        if 0 in shape or dtype.itemsize == 0:
+            return numpy.empty(shape, dtype=dtype, order=order)
+        try:
+            mapped = numpy.memmap(file, dtype=dtype, mode="c", offset=file.tell(), shape=shape, order=order)
+        except (ValueError, OSError) as error:
+            raise Problem(f"attachment {data.get('npy')} is shorter than its header says: {error}") from None
+        return numpy.asarray(mapped)
+
+
+class _Array(Codec):
+    """numpy.ndarray, NDArray[float64]."""
+
+    def __init__(self, kind: Any, scalar: Any) -> None:
+        super().__init__(kind)
+        self._scalar = scalar
+
+    def accepts(self, value: Any) -> bool:
+        import numpy
+
+        return isinstance(value, numpy.ndarray)
+
+    def encode(self, value: Any, files: Files) -> Any:
+        import numpy
+
+        if not isinstance(value, numpy.ndarray) or isinstance(value, (numpy.matrix, numpy.ma.MaskedArray)):
+            raise expected(self.kind, value)
+        self._check(value)
+        return write_array(value, files)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        array = read_array(data, files)
+        self._check(array)
+        return array
+
+    def _check(self, array: Any) -> None:
+        import numpy
+
+        if self._scalar is not None and not numpy.issubdtype(array.dtype, self._scalar):
+            raise Problem(f"expected {name_of(self.kind)}, got an array of {array.dtype}")
+
+    def parse(self, text: str) -> Any:
+        import numpy
+
+        from .containers import _json
+
+        try:
+            return numpy.array(_json(text, "[", self.kind), dtype=self._scalar)
+        except (TypeError, ValueError) as error:
+            raise Problem(f"{shown(text)} is no {name_of(self.kind)}: {error}") from None
+
+
+class _Number(Codec):
+    """numpy.float32, numpy.int64, ...: the bytes in hexadecimal, so that nothing is rounded."""
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, self.kind):
+            raise expected(self.kind, value)
+        return [value.dtype.str, value.tobytes().hex()]
+
+    def decode(self, data: Any, files: Files) -> Any:
+        import numpy
+
+        if not isinstance(data, list) or len(data) != 2:
+            raise expected(self.kind, data)
+        try:
+            value = numpy.frombuffer(bytes.fromhex(data[1]), dtype=numpy.dtype(data[0]))[0]
+        except (TypeError, ValueError, IndexError):
+            raise expected(self.kind, data) from None
+        if not isinstance(value, self.kind):
+            raise expected(self.kind, value)
+        return value
+
+    def parse(self, text: str) -> Any:
+        try:
+            return self.kind(text)
+        except ValueError:
+            raise Problem(f"{shown(text)} is no {name_of(self.kind)}") from None
+
+
+class _Tensor(Codec):
+    """torch.Tensor: bytes, dtype and shape; it arrives on the CPU."""
+
+    def encode(self, value: Any, files: Files) -> Any:
+        import torch
+
+        if not isinstance(value, torch.Tensor):
+            raise expected(self.kind, value)
+        if value.layout is not torch.strided or value.is_quantized:
+            raise Problem(f"a {value.layout} tensor has no plain bytes", hint="make it dense: `.to_dense()`")
+        flat = value.detach().cpu().contiguous()
+        name, file = files.new("bin")
+        with file:
+            if flat.numel():
+                flat.reshape(-1).view(torch.uint8).numpy().tofile(file)
+        return {
+            "bin": name,
+            "dtype": str(value.dtype).partition(".")[2],
+            "shape": list(value.shape),
+            "grad": bool(value.requires_grad),
+        }
+
+    def decode(self, data: Any, files: Files) -> Any:
+        import numpy
+        import torch
+
+        dtype = getattr(torch, str(data.get("dtype")), None) if isinstance(data, dict) else None
+        shape = data.get("shape") if isinstance(data, dict) else None
+        if not isinstance(dtype, torch.dtype) or not isinstance(shape, list) or any(type(n) is not int for n in shape):
+            raise expected(self.kind, data)
+        if 0 in shape:
+            tensor = torch.empty(shape, dtype=dtype)
+        else:
+            with files.open(data.get("bin")) as file:
+                raw = numpy.memmap(file, dtype=numpy.uint8, mode="c")
+            try:
+                tensor = torch.from_numpy(numpy.asarray(raw)).view(dtype).reshape(shape)
+            except RuntimeError as error:
+                raise Problem(f"the tensor's bytes are not what its shape says: {error}") from None
+        return tensor.requires_grad_(data.get("grad") is True)
+
+
+def make(annotation: Any) -> Codec | None:
+    """The codec of an array's or tensor's type, if the annotation is one."""
+    origin = typing.get_origin(annotation) or annotation
+    if not isinstance(origin, type):
+        return None
+    package = origin.__module__.partition(".")[0]
+    if package == "torch":
+        return _Tensor(annotation) if any(base.__name__ == "Tensor" for base in origin.__mro__) else None
+    import numpy
+
+    if issubclass(origin, numpy.ndarray):
+        parts = typing.get_args(annotation)
+        dtype = typing.get_args(parts[1]) if len(parts) == 2 else ()
+        scalar = dtype[0] if dtype and isinstance(dtype[0], type) and issubclass(dtype[0], numpy.generic) else None
+        return _Array(annotation, scalar)
+    if issubclass(origin, numpy.generic):
+        return _Number(annotation)
+    return None

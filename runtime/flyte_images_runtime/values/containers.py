@@ -1,0 +1,255 @@
+"""Codecs of what holds other values: lists, tuples, sets, mappings, unions."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import json
+import typing
+from typing import Any
+
+from .codec import Codec, codec, is_union
+from .files import Files
+from .problem import Problem, expected, name_of, shown
+
+_SEQUENCES: dict[Any, type] = {
+    list: list,
+    set: set,
+    frozenset: frozenset,
+    collections.deque: collections.deque,
+    collections.abc.Sequence: list,
+    collections.abc.MutableSequence: list,
+    collections.abc.Iterable: list,
+    collections.abc.Collection: list,
+    collections.abc.Set: set,
+    collections.abc.MutableSet: set,
+}
+_MAPPINGS: dict[Any, type] = {
+    dict: dict,
+    collections.OrderedDict: collections.OrderedDict,
+    collections.abc.Mapping: dict,
+    collections.abc.MutableMapping: dict,
+}
+
+
+class _Many(Codec):
+    """list[X], set[X], ...: a JSON array."""
+
+    def __init__(self, kind: Any, make: type, item: Codec) -> None:
+        super().__init__(kind)
+        self._make = make
+        self._item = item
+
+    def accepts(self, value: Any) -> bool:
+        fits = isinstance(value, typing.get_origin(self.kind) or self.kind)
+        return fits and not isinstance(value, (str, bytes, bytearray, collections.abc.Mapping))
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not self.accepts(value):
+            raise expected(self.kind, value)
+        items = list(value)
+        if self._item.plain and all(type(item) is self._item.kind for item in items):
+            if self._item.kind is not int or all(item.bit_length() < 1000 for item in items):
+                return items
+        return [_inside(f"[{at}]", self._item.encode, item, files) for at, item in enumerate(items)]
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if not isinstance(data, list):
+            raise expected(self.kind, data)
+        if self._item.plain and all(type(item) is self._item.kind for item in data):
+            return data if self._make is list else self._make(data)
+        return self._make(_inside(f"[{at}]", self._item.decode, item, files) for at, item in enumerate(data))
+
+    def parse(self, text: str) -> Any:
+        items = _json(text, "[", self.kind)
+        return self._make(_inside(f"[{at}]", from_json, item, self._item) for at, item in enumerate(items))
+
+
+class _Tuple(Codec):
+    """tuple[X, Y]: one codec a place."""
+
+    def __init__(self, kind: Any, items: tuple[Codec, ...]) -> None:
+        super().__init__(kind)
+        self._items = items
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, tuple) and len(value) == len(self._items)
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, tuple):
+            raise expected(self.kind, value)
+        return [_inside(f"[{at}]", one.encode, item, files) for at, one, item in self._placed(value)]
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if not isinstance(data, list):
+            raise expected(self.kind, data)
+        return tuple(_inside(f"[{at}]", one.decode, item, files) for at, one, item in self._placed(data))
+
+    def _placed(self, values: Any) -> list[tuple[int, Codec, Any]]:
+        if len(values) != len(self._items):
+            raise Problem(f"expected {name_of(self.kind)}, got {len(values)} values: {shown(values)}")
+        return [(at, one, item) for at, (one, item) in enumerate(zip(self._items, values))]  # noqa: B905 Python 3.8
+
+    def parse(self, text: str) -> Any:
+        placed = self._placed(_json(text, "[", self.kind))
+        return tuple(_inside(f"[{at}]", from_json, item, one) for at, one, item in placed)
+
+
+class _Endless(_Many):
+    """tuple[X, ...]."""
+
+
+class _Mapping(Codec):
+    """dict[K, V]: a JSON object where the keys are text, else an array of pairs."""
+
+    def __init__(self, kind: Any, make: type, key: Codec, item: Codec) -> None:
+        super().__init__(kind)
+        self._make = make
+        self._key = key
+        self._item = item
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, collections.abc.Mapping)
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not self.accepts(value):
+            raise expected(self.kind, value)
+        pairs = [
+            [_inside(f" key {shown(key)}", self._key.encode, key, files), _inside(_at(key), self._item.encode, v, files)]
+            for key, v in value.items()
+        ]
+        return dict(pairs) if self._key.kind is str else pairs
+
+    def decode(self, data: Any, files: Files) -> Any:
+        pairs = list(data.items()) if isinstance(data, dict) and self._key.kind is str else data
+        if not isinstance(pairs, list):
+            raise expected(self.kind, data)
+        return self._make(
+            (self._key.decode(key, files), _inside(_at(key), self._item.decode, v, files)) for key, v in pairs
+        )
+
+    def parse(self, text: str) -> Any:
+        found = _json(text, "{", self.kind)
+        return self._make(
+            (_inside(_at(key), self._key.parse, key), _inside(_at(key), from_json, value, self._item))
+            for key, value in found.items()
+        )
+
+
+class _Optional(Codec):
+    """X | None: None is null, any other value a list of one, since X may have a null of its own."""
+
+    def __init__(self, kind: Any, item: Codec) -> None:
+        super().__init__(kind)
+        self.item = item
+
+    def accepts(self, value: Any) -> bool:
+        return value is None or self.item.accepts(value)
+
+    def encode(self, value: Any, files: Files) -> Any:
+        return None if value is None else [self.item.encode(value, files)]
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if data is None:
+            return None
+        if not isinstance(data, list) or len(data) != 1:
+            raise expected(self.kind, data)
+        return self.item.decode(data[0], files)
+
+    def parse(self, text: str) -> Any:
+        return None if text.strip().lower() in ("none", "null") else self.item.parse(text)
+
+
+class _Union(Codec):
+    """X | Y: the place of the part that took the value, and what it made of it."""
+
+    def __init__(self, kind: Any, parts: tuple[Codec, ...]) -> None:
+        super().__init__(kind)
+        self._parts = parts
+
+    def accepts(self, value: Any) -> bool:
+        return any(part.accepts(value) for part in self._parts)
+
+    def encode(self, value: Any, files: Files) -> Any:
+        fitting = [at for at, part in enumerate(self._parts) if part.accepts(value)]
+        rest = [at for at in range(len(self._parts)) if at not in fitting]
+        deepest: Problem | None = None
+        for at in fitting + rest:
+            try:
+                return [at, self._parts[at].encode(value, files)]
+            except Problem as problem:
+                deepest = problem if problem.path and deepest is None else deepest
+        raise deepest or expected(self.kind, value)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if not isinstance(data, list) or len(data) != 2 or type(data[0]) is not int or data[0] >= len(self._parts):
+            raise expected(self.kind, data)
+        return self._parts[data[0]].decode(data[1], files)
+
+    def parse(self, text: str) -> Any:
+        for part in sorted(self._parts, key=lambda part: part.kind is str):  # str takes anything: last
+            try:
+                return part.parse(text)
+            except Problem:
+                continue
+        raise Problem(f"{text!r} is no {name_of(self.kind)}")
+
+
+def make(annotation: Any) -> Codec | None:
+    """The codec of a container or union, if the annotation is one."""
+    origin = typing.get_origin(annotation)
+    parts = typing.get_args(annotation)
+    base = origin or annotation
+    if is_union(origin):
+        return _union(annotation, parts)
+    if not isinstance(base, typing.Hashable):
+        return None
+    if base is tuple:
+        if not parts:
+            return _Endless(annotation, tuple, codec(Any)) if annotation is tuple or origin is None else None
+        if parts == ((),):
+            return _Tuple(annotation, ())
+        if len(parts) == 2 and parts[1] is Ellipsis:
+            return _Endless(annotation, tuple, codec(parts[0]))
+        return _Tuple(annotation, tuple(codec(part) for part in parts))
+    if base in _SEQUENCES:
+        return _Many(annotation, _SEQUENCES[base], codec(parts[0] if parts else Any))
+    if base in _MAPPINGS:
+        key, item = parts or (Any, Any)
+        return _Mapping(annotation, _MAPPINGS[base], codec(key), codec(item))
+    return None
+
+
+def _union(annotation: Any, parts: tuple[Any, ...]) -> Codec:
+    rest = tuple(part for part in parts if part is not type(None))
+    inner = codec(rest[0]) if len(rest) == 1 else _Union(annotation, tuple(codec(part) for part in rest))
+    return inner if len(rest) == len(parts) else _Optional(annotation, inner)
+
+
+def _inside(step: str, convert: Any, value: Any, *more: Any) -> Any:
+    try:
+        return convert(value, *more)
+    except Problem as problem:
+        raise problem.inside(step) from None
+
+
+def _at(key: Any) -> str:
+    return f"[{shown(key, 30)}]"
+
+
+def _json(text: str, opening: str, kind: Any) -> Any:
+    example = '[1, 2]' if opening == "[" else '{"name": 1}'
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Problem(f"{shown(text)} is not JSON ({error})", hint=f"{name_of(kind)} is written as JSON: {example}") from None
+    if not isinstance(found, list if opening == "[" else dict):
+        raise Problem(f"{shown(text)} is no {name_of(kind)}", hint=f"as JSON: {example}")
+    return found
+
+
+def from_json(found: Any, item: Codec) -> Any:
+    """A value inside the JSON that a user typed: as its own text, or as the JSON it is."""
+    if isinstance(found, str):
+        return item.parse(found)
+    return item.parse(json.dumps(found))

@@ -1,0 +1,69 @@
+"""Files: a directory that holds what is too large for JSON, beside it. One side writes, the other reads.
+
+The reading side trusts nothing in it: a name is digits and a suffix, the entry must be a regular file and no link, and
+it is opened through the directory's descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import Any, BinaryIO
+
+from .problem import Problem
+
+_NAME = re.compile(r"[0-9]{1,9}\.[a-z0-9]{1,12}")
+_NOFOLLOW = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class Files:
+    """The attachments of one set of values. `path` is the directory as this process sees it."""
+
+    def __init__(self, path: str, prefix: int = 0) -> None:
+        self.path = path
+        self._next = prefix
+        self._fd = -1
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _directory(self) -> int:
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return self._fd
+
+    def new(self, suffix: str) -> tuple[str, BinaryIO]:
+        """A new file to write to, and the name under which the other side finds it."""
+        self._next += 1
+        name = f"{self._next}.{suffix}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(name, flags, 0o644, dir_fd=self._directory())
+        os.fchmod(fd, 0o644)  # whatever the umask: the container's user is another one
+        return name, os.fdopen(fd, "w+b")
+
+    def open(self, name: Any) -> BinaryIO:
+        """The other side's file `name`."""
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise Problem(f"{name!r} is not the name of an attachment")
+        return open_regular(name, self._directory())
+
+
+def open_regular(name: str, directory: int) -> BinaryIO:
+    """Open `name` in the directory behind a descriptor for reading, if it is a regular file."""
+    try:
+        fd = os.open(name, _NOFOLLOW, dir_fd=directory)
+    except OSError as error:
+        raise Problem(f"attachment {name} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Problem(f"attachment {name} is not a regular file")
+    return os.fdopen(fd, "rb")

@@ -1,0 +1,174 @@
+"""File and Dir: what is on disk at a path crosses, not the path. Results are moved to a place of the caller's choice.
+
+A Dir crosses as a tar of regular files, directories and links that stay inside; reading one back never leaves the
+directory that it is unpacked to.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from typing import Any
+
+from .codec import Codec
+from .files import Files
+from .problem import Problem, expected, shown
+
+_PLAIN_NAME = re.compile(r"[^/\x00]{1,255}")
+
+
+class _OnDisk:
+    """`File("data.csv")` as an argument or a result: an object with the path of a file (or directory) that is here."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.path))
+
+
+class File(_OnDisk):
+    """A file whose content crosses.
+
+    >>> File("/data/a.csv").name
+    'a.csv'
+    """
+
+    def open(self, mode: str = "r", **options: Any) -> io.IOBase:
+        return open(self.path, mode, **options)  # noqa: SIM115 the caller closes it
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        with open(self.path, encoding=encoding) as file:
+            return file.read()
+
+    def read_bytes(self) -> bytes:
+        with open(self.path, "rb") as file:
+            return file.read()
+
+
+class Dir(_OnDisk):
+    """A directory whose content crosses."""
+
+
+def arrivals() -> str:
+    """A new directory for files that came from the other side: FLYTE_IMAGES_FILES, else a temporary one."""
+    parent = os.environ.get("FLYTE_IMAGES_FILES")
+    if parent:
+        os.makedirs(parent, exist_ok=True)
+    return tempfile.mkdtemp(prefix="flyte-images-file-", dir=parent)
+
+
+class _File(Codec):
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, (File, os.PathLike, str)):
+            raise expected(self.kind, value)
+        path = os.fspath(value)
+        try:
+            with open(path, "rb") as source:
+                name, target = files.new("file")
+                with target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+        except OSError as error:
+            raise Problem(f"file {path} cannot be read: {error.strerror}") from None
+        return {"file": name, "name": os.path.basename(path)}
+
+    def decode(self, data: Any, files: Files) -> Any:
+        name = _entry(data, self.kind)
+        target = os.path.join(arrivals(), name)
+        with files.open(data.get("file")) as source, open(target, "xb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        return File(target)
+
+    def parse(self, text: str) -> Any:
+        if not os.path.isfile(text):
+            raise Problem(f"there is no file {text}")
+        return File(text)
+
+
+class _Dir(Codec):
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, (Dir, os.PathLike, str)):
+            raise expected(self.kind, value)
+        path = os.fspath(value)
+        if not os.path.isdir(path):
+            raise Problem(f"there is no directory {path}")
+        name, file = files.new("tar")
+        with file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            archive.add(path, arcname=".", filter=_anonymous)
+        return {"file": name, "name": os.path.basename(os.path.abspath(path))}
+
+    def decode(self, data: Any, files: Files) -> Any:
+        target = os.path.join(arrivals(), _entry(data, self.kind))
+        os.mkdir(target)
+        with files.open(data.get("file")) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                _unpack(archive, member, target)
+        return Dir(target)
+
+    def parse(self, text: str) -> Any:
+        if not os.path.isdir(text):
+            raise Problem(f"there is no directory {text}")
+        return Dir(text)
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member if member.isreg() or member.isdir() or member.issym() else None
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> None:
+    """One member, if it stays below `target` whatever it is called and whatever came before it."""
+    path = os.path.normpath(os.path.join(target, member.name))
+    parent = os.path.realpath(os.path.dirname(path))
+    root = os.path.realpath(target)
+    if path == target:
+        return
+    if not path.startswith(target + os.sep) or (parent + os.sep).find(root + os.sep) != 0:
+        raise Problem(f"the directory holds an entry that leads out of it: {shown(member.name)}")
+    if member.isdir():
+        os.makedirs(path, exist_ok=True)
+    elif member.issym():
+        aim = os.path.realpath(os.path.join(parent, member.linkname))
+        if os.path.isabs(member.linkname) or not (aim + os.sep).startswith(root + os.sep):
+            raise Problem(f"the directory holds a link that leads out of it: {shown(member.name)}")
+        os.symlink(member.linkname, path)
+    elif member.isreg():
+        source = archive.extractfile(member)
+        assert source is not None
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700 if member.mode & 0o100 else 0o600)
+        with os.fdopen(fd, "wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+
+def _entry(data: Any, kind: Any) -> str:
+    name = data.get("name") if isinstance(data, dict) else None
+    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name) or name in (".", ".."):
+        raise expected(kind, data)
+    return name
+
+
+def make(annotation: Any) -> Codec | None:
+    """The codec of File and Dir, if the annotation is one."""
+    if annotation is File:
+        return _File(File)
+    if annotation is Dir:
+        return _Dir(Dir)
+    return None

@@ -1,0 +1,187 @@
+"""Codecs of classes with named fields: dataclasses, NamedTuple, TypedDict, pydantic models. Field by field, by type."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from typing import Any
+
+from .codec import Codec, codec
+from .containers import _json, from_json
+from .files import Files
+from .problem import Problem, expected, name_of
+
+
+class _Fields(Codec):
+    """What the kinds below share. The codecs of the fields are made on first use, so a class may hold itself."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__(kind)
+        self._made: dict[str, Codec] | None = None
+
+    def fields(self) -> dict[str, Codec]:
+        if self._made is None:
+            try:
+                hints = typing.get_type_hints(typing.get_origin(self.kind) or self.kind, **_EXTRAS)
+            except Exception as error:
+                raise Problem(f"the annotations of {name_of(self.kind)} cannot be read: {error}") from None
+            made = {}
+            for name in self.names(hints):
+                try:
+                    made[name] = codec(hints.get(name, Any))
+                except Problem as problem:
+                    raise problem.inside(f".{name}") from None
+            self._made = made
+        return self._made
+
+    def names(self, hints: dict[str, Any]) -> list[str]:
+        return list(hints)
+
+    def encode_fields(self, get: Any, names: Any, files: Files) -> dict[str, Any]:
+        return {name: self._one(name, "encode", get(name), files) for name in names}
+
+    def decode_fields(self, data: Any, files: Files) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise expected(self.kind, data)
+        unknown = sorted(set(data) - set(self.fields()))
+        if unknown:
+            raise Problem(f"{name_of(self.kind)} has no field `{unknown[0]}`")
+        return {name: self._one(name, "decode", item, files) for name, item in data.items()}
+
+    def _one(self, name: str, way: str, value: Any, files: Files) -> Any:
+        try:
+            return getattr(self.fields()[name], way)(value, files)
+        except Problem as problem:
+            raise problem.inside(f".{name}") from None
+
+    def parse(self, text: str) -> Any:
+        given = _json(text, "{", self.kind)
+        unknown = sorted(set(given) - set(self.fields()))
+        if unknown:
+            raise Problem(f"{name_of(self.kind)} has no field `{unknown[0]}`", hint="it has " + ", ".join(self.fields()))
+        values = {}
+        for name, item in given.items():
+            try:
+                values[name] = from_json(item, self.fields()[name])
+            except Problem as problem:
+                raise problem.inside(f".{name}") from None
+        return self.build(values)
+
+    def build(self, values: dict[str, Any]) -> Any:
+        try:
+            return self.kind(**values)
+        except (TypeError, ValueError) as error:
+            raise Problem(f"{name_of(self.kind)} refuses the values: {error}") from None
+
+
+class _Dataclass(_Fields):
+    def names(self, hints: dict[str, Any]) -> list[str]:
+        return [field.name for field in dataclasses.fields(self.kind)]
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, typing.get_origin(self.kind) or self.kind)
+
+    def encode(self, value: Any, files: Files) -> Any:
+        kind = typing.get_origin(self.kind) or self.kind
+        if type(value) is not kind:
+            hint = "annotate with the class itself, or a union of the classes" if isinstance(value, kind) else None
+            problem = expected(self.kind, value)
+            raise Problem(problem.message, hint=hint)
+        return self.encode_fields(lambda name: getattr(value, name), self.fields(), files)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        values = self.decode_fields(data, files)
+        made = {f.name for f in dataclasses.fields(self.kind) if f.init}
+        result = self.build({name: item for name, item in values.items() if name in made})
+        for name in values.keys() - made:  # computed fields keep what they were on the other side
+            object.__setattr__(result, name, values[name])
+        return result
+
+
+class _NamedTuple(_Fields):
+    def names(self, hints: dict[str, Any]) -> list[str]:
+        return list(self.kind._fields)
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, self.kind):
+            raise expected(self.kind, value)
+        return self.encode_fields(lambda name: getattr(value, name), self.fields(), files)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        return self.build(self.decode_fields(data, files))
+
+
+class _TypedDict(_Fields):
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, dict) and self.required() <= set(value) <= set(self.fields())
+
+    def required(self) -> set[str]:
+        return set(getattr(self.kind, "__required_keys__", self.fields() if self.kind.__total__ else ()))
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, dict):
+            raise expected(self.kind, value)
+        self._check(set(value))
+        return self.encode_fields(value.__getitem__, value, files)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        values = self.decode_fields(data, files)
+        self._check(set(values))
+        return values
+
+    def build(self, values: dict[str, Any]) -> Any:
+        self._check(set(values))
+        return values
+
+    def _check(self, keys: set[str]) -> None:
+        missing, unknown = sorted(self.required() - keys), sorted(keys - set(self.fields()))
+        if missing or unknown:
+            what = f"lacks `{missing[0]}`" if missing else f"has no key `{unknown[0]}`"
+            raise Problem(f"{name_of(self.kind)} {what}")
+
+
+class _Model(Codec):
+    """A pydantic model: its own JSON, checked by itself on both sides."""
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, self.kind):
+            raise expected(self.kind, value)
+        if type(value) is not self.kind:
+            raise Problem(expected(self.kind, value).message, hint="annotate with the class itself, or a union")
+        try:
+            return json.loads(value.model_dump_json(round_trip=True))
+        except Exception as error:
+            raise Problem(f"{name_of(self.kind)} has no JSON form: {error}") from None
+
+    def decode(self, data: Any, files: Files) -> Any:
+        return self.parse(json.dumps(data))
+
+    def parse(self, text: str) -> Any:
+        import pydantic
+
+        try:
+            return self.kind.model_validate_json(text)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            path = tuple(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+            raise Problem(f"{name_of(self.kind)}: {first['msg']}", path) from None
+
+
+def make(annotation: Any) -> Codec | None:
+    """The codec of a class with fields, if the annotation is one."""
+    kind = typing.get_origin(annotation) or annotation
+    if not isinstance(kind, type):
+        return None
+    if hasattr(kind, "model_validate_json") and hasattr(kind, "model_dump_json"):
+        return _Model(kind)
+    if dataclasses.is_dataclass(kind):
+        return _Dataclass(annotation)
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return _NamedTuple(kind)
+    if issubclass(kind, dict) and hasattr(kind, "__total__"):
+        return _TypedDict(kind)
+    return None
+
+
+_EXTRAS: dict[str, Any] = {"include_extras": True} if "include_extras" in typing.get_type_hints.__code__.co_varnames else {}

@@ -1,0 +1,315 @@
+"""Codecs of single values: numbers, text, bytes, times, Decimal, UUID, paths as text, None, enums, Literal."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import enum
+import fractions
+import json
+import os
+import pathlib
+import typing
+import uuid
+from typing import Any, Callable
+
+from .codec import Codec
+from .files import Files
+from .problem import Problem, expected, name_of, shown
+
+_LARGE = 1 << 16  # bytes that go to a file of their own
+_DIGITS = 4000  # Python's own JSON refuses longer integers
+
+
+class _Plain(Codec):
+    """bool, str: JSON has them as they are."""
+
+    plain = True
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if isinstance(value, self.kind):
+            return value if type(value) is self.kind else str.__str__(value)  # a str enum's own str() is its name
+        if self.kind is bool and type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+            return bool(value)
+        raise expected(self.kind, value)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if type(data) is not self.kind:
+            raise expected(self.kind, data)
+        return data
+
+    def parse(self, text: str) -> Any:
+        if self.kind is str:
+            return text
+        known = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        if text.strip().lower() not in known:
+            raise Problem(f"{text!r} is not a bool", hint="true or false")
+        return known[text.strip().lower()]
+
+
+class _Int(Codec):
+    plain = True
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, int):
+            value = _index(value, self.kind)
+        if value.bit_length() > 3 * _DIGITS:
+            return {"hex": hex(value)}
+        return value if isinstance(value, bool) else int(value)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, dict) and set(data) == {"hex"} and isinstance(data["hex"], str):
+            return int(data["hex"], 16)
+        if not isinstance(data, int):
+            raise expected(int, data)
+        return data
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def parse(self, text: str) -> Any:
+        try:
+            return int(text.strip().replace("_", ""), 0) if text.strip()[:1] != "0" else int(text)
+        except ValueError:
+            raise Problem(f"{text!r} is not an int") from None
+
+
+def _index(value: Any, kind: Any) -> int:
+    """numpy's integers are no `int`, but say that they are integers."""
+    if hasattr(type(value), "__index__"):
+        return int(value.__index__())
+    raise expected(kind, value)
+
+
+class _Float(Codec):
+    plain = True
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if isinstance(value, (int, float)):
+            return float(value)
+        if type(value).__module__ == "numpy" and hasattr(type(value), "__float__") and getattr(value, "ndim", 1) == 0:
+            return float(value)
+        raise expected(float, value)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, bool) or not isinstance(data, (int, float)):
+            raise expected(float, data)
+        return float(data)
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, float)
+
+    def parse(self, text: str) -> Any:
+        try:
+            return float(text)
+        except ValueError:
+            raise Problem(f"{text!r} is not a float") from None
+
+
+class _None(Codec):
+    plain = True
+
+    def encode(self, value: Any, files: Files) -> Any:
+        return self.decode(value, files)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if data is not None:
+            raise expected(None, data)
+
+    def accepts(self, value: Any) -> bool:
+        return value is None
+
+    def parse(self, text: str) -> Any:
+        if text.strip().lower() not in ("none", "null", ""):
+            raise Problem(f"{text!r} is not None")
+
+
+class _Bytes(Codec):
+    """Short ones in base64, long ones as a file."""
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise expected(self.kind, value)
+        view = memoryview(value)
+        if view.nbytes <= _LARGE:
+            return base64.b64encode(view).decode()
+        name, file = files.new("bin")
+        with file:
+            file.write(view)
+        return {"file": name}
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, dict):
+            with files.open(data.get("file")) as file:
+                return self.kind(file.read())
+        if not isinstance(data, str):
+            raise expected(self.kind, data)
+        try:
+            return self.kind(base64.b64decode(data, validate=True))
+        except ValueError:
+            raise Problem(f"{shown(data)} is not base64") from None
+
+    def parse(self, text: str) -> Any:
+        return self.kind(text.encode("utf-8", "surrogateescape"))
+
+
+class _Text(Codec):
+    """Types that have one exact text: written with `write`, read back with `read`."""
+
+    def __init__(self, kind: Any, write: Callable[[Any], str], read: Callable[[str], Any]) -> None:
+        super().__init__(kind)
+        self._write = write
+        self._read = read
+
+    def accepts(self, value: Any) -> bool:
+        # a datetime is a date to Python, but not the other half of `date | datetime`
+        return isinstance(value, self.kind) and not (self.kind is datetime.date and isinstance(value, datetime.datetime))
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not self.accepts(value):
+            raise expected(self.kind, value)
+        return self._write(value)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if not isinstance(data, str):
+            raise expected(self.kind, data)
+        return self.parse(data)
+
+    def parse(self, text: str) -> Any:
+        try:
+            return self._read(text)
+        except (ValueError, TypeError, ArithmeticError):
+            raise Problem(f"{shown(text)} is not a {name_of(self.kind)}") from None
+
+
+class _Path(_Text):
+    """A path is text: the name of a place, not what is there (that is `File` and `Dir`)."""
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, (str, os.PathLike))
+
+
+def _timedelta(text: str) -> datetime.timedelta:
+    """`3 1.5` is 3 days and 1.5 seconds: exact, unlike a number of seconds."""
+    days, seconds, microseconds = text.split(",") if "," in text else ("0", *_seconds(text))
+    return datetime.timedelta(days=int(days), seconds=int(seconds), microseconds=int(microseconds))
+
+
+def _seconds(text: str) -> tuple[str, str]:
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    for unit, factor in units.items():
+        number = text[: -len(unit)]
+        if text.endswith(unit) and number.replace(".", "", 1).isdigit():
+            return "0", str(round(float(number) * factor * 1_000_000))
+    return "0", str(round(float(text) * 1_000_000))
+
+
+def _moment(text: str) -> datetime.datetime:
+    # Python before 3.11 does not know the Z of UTC
+    return datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+
+
+class _Enum(Codec):
+    """A member crosses by name: its value can be anything."""
+
+    def encode(self, value: Any, files: Files) -> Any:
+        if not isinstance(value, self.kind):
+            raise expected(self.kind, value)
+        if value.name is None or value.name not in self.kind.__members__:  # a combination of flags
+            return {"value": value.value}
+        return value.name
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, dict) and issubclass(self.kind, enum.Flag) and isinstance(data.get("value"), int):
+            return self.kind(data["value"])
+        if not isinstance(data, str) or data not in self.kind.__members__:
+            raise Problem(f"{shown(data)} is no member of {name_of(self.kind)}")
+        return self.kind[data]
+
+    def parse(self, text: str) -> Any:
+        if text in self.kind.__members__:
+            return self.kind[text]
+        for member in self.kind:
+            if str(member.value) == text:
+                return member
+        raise Problem(f"{text!r} is no {name_of(self.kind)}", hint="one of " + ", ".join(self.kind.__members__))
+
+
+class _Literal(Codec):
+    """One of the written values; crosses by position, so that 1, True and "1" stay apart."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__(kind)
+        self.values: tuple[Any, ...] = typing.get_args(kind)
+
+    def accepts(self, value: Any) -> bool:
+        return self._position(value) is not None
+
+    def _position(self, value: Any) -> int | None:
+        for at, known in enumerate(self.values):
+            if type(known) is type(value) and known == value:
+                return at
+        return None
+
+    def encode(self, value: Any, files: Files) -> Any:
+        at = self._position(value)
+        if at is None:
+            raise Problem(f"{shown(value)} is none of {', '.join(map(repr, self.values))}")
+        return at
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if type(data) is not int or not 0 <= data < len(self.values):
+            raise Problem(f"{shown(data)} is none of {len(self.values)} values")
+        return self.values[data]
+
+    def parse(self, text: str) -> Any:
+        for known in self.values:
+            if str(getattr(known, "value", known)) == text:
+                return known
+        raise Problem(f"{text!r} is none of {', '.join(str(value) for value in self.values)}")
+
+
+def _delta_text(value: datetime.timedelta) -> str:
+    return f"{value.days},{value.seconds},{value.microseconds}"
+
+
+_KINDS: dict[Any, Codec] = {
+    bool: _Plain(bool),
+    str: _Plain(str),
+    int: _Int(int),
+    float: _Float(float),
+    type(None): _None(type(None)),
+    bytes: _Bytes(bytes),
+    bytearray: _Bytes(bytearray),
+    datetime.datetime: _Text(datetime.datetime, datetime.datetime.isoformat, _moment),
+    datetime.date: _Text(datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
+    datetime.time: _Text(datetime.time, datetime.time.isoformat, datetime.time.fromisoformat),
+    datetime.timedelta: _Text(datetime.timedelta, _delta_text, _timedelta),
+    decimal.Decimal: _Text(decimal.Decimal, str, decimal.Decimal),
+    fractions.Fraction: _Text(fractions.Fraction, str, fractions.Fraction),
+    uuid.UUID: _Text(uuid.UUID, str, uuid.UUID),
+    complex: _Text(complex, str, complex),
+    range: _Text(range, lambda r: json.dumps([r.start, r.stop, r.step]), lambda text: range(*json.loads(text))),
+}
+for _path in (pathlib.Path, pathlib.PosixPath, pathlib.PurePath, pathlib.PurePosixPath, os.PathLike):
+    _read: Any = pathlib.Path if _path is os.PathLike else _path
+    _KINDS[_path] = _Path(_path, os.fspath, _read)
+
+
+def make(annotation: Any) -> Codec | None:
+    """The codec of a single value's type, if it is one."""
+    if annotation is None:
+        return _KINDS[type(None)]
+    if isinstance(annotation, typing.Hashable) and annotation in _KINDS:
+        return _KINDS[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return _Enum(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return _Literal(annotation)
+    return None
+
+
+def scalar_for(kind: type) -> Codec | None:
+    """The codec for values of exactly this class, whatever was annotated."""
+    return _KINDS.get(kind)

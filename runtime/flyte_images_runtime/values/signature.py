@@ -1,0 +1,102 @@
+"""A function's signature -> how its arguments and its result cross. Errors name the parameter.
+
+Arguments cross by name, without the defaults that were not overridden: those are the other side's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import Any, Callable
+
+from .codec import Codec, codec
+from .files import Files
+from .problem import Problem, name_of
+
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Signature:
+    """The codecs of one function. Made once; the annotations are read when it is made."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.signature = inspect.signature(function)
+        hints = _hints(function)
+        self.codecs: dict[str, Codec] = {}
+        for name, parameter in self.signature.parameters.items():
+            try:
+                self.codecs[name] = codec(hints.get(name, parameter.annotation))
+            except Problem as problem:
+                raise Problem(f"parameter `{name}`: {problem.message}", (), problem.hint) from None
+        try:
+            self.result = codec(hints.get("return", self.signature.return_annotation))
+        except Problem as problem:
+            raise Problem(f"result: {problem.message}", (), problem.hint) from None
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], files: Files) -> dict[str, Any]:
+        """The JSON form of a call. TypeError, as for any function, if the call does not fit the signature."""
+        bound = self.signature.bind(*args, **kwargs)
+        return {name: self._each(name, "encode", value, files) for name, value in bound.arguments.items()}
+
+    def decode(self, data: Any, files: Files) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The call that `encode` wrote."""
+        if not isinstance(data, dict) or not set(data) <= set(self.codecs):
+            unknown = sorted(set(data) - set(self.codecs)) if isinstance(data, dict) else ["(none)"]
+            raise Problem(f"the task has no parameter `{unknown[0]}`", hint="the code in the image is another version")
+        bound = inspect.BoundArguments(
+            self.signature, {name: self._each(name, "decode", value, files) for name, value in data.items()}  # type: ignore[arg-type]
+        )
+        return bound.args, bound.kwargs
+
+    def _each(self, name: str, way: str, value: Any, files: Files) -> Any:
+        kind = self.signature.parameters[name].kind
+        convert = getattr(self.codecs[name], way)
+        at = name
+        try:
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                made = []
+                for number, item in enumerate(value):
+                    at = f"{name}[{number}]"
+                    made.append(convert(item, files))
+                return made if way == "encode" else tuple(made)
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                named = {}
+                for at, item in value.items():
+                    named[at] = convert(item, files)
+                return named
+            return convert(value, files)
+        except Problem as problem:
+            where = problem.inside(at).where
+            place = f"parameter `{at}`" if where == at else f"parameter `{at}` at `{where}`"
+            raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
+
+    def encode_result(self, value: Any, files: Files) -> Any:
+        return self._result("encode", value, files)
+
+    def decode_result(self, data: Any, files: Files) -> Any:
+        return self._result("decode", data, files)
+
+    def _result(self, way: str, value: Any, files: Files) -> Any:
+        try:
+            return getattr(self.result, way)(value, files)
+        except Problem as problem:
+            place = f"result at `{problem.inside('result').where}`" if problem.path else "result"
+            raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise Problem(
+            f"an annotation names what its module does not have: {error}",
+            hint="import it at the top of the file, not below `if TYPE_CHECKING`",
+        ) from None
+    except TypeError as error:
+        raise Problem(f"the annotations cannot be read: {error}") from None
+    return hints
+
+
+def describe(codec_of: Codec) -> str:
+    """How the type of a parameter reads in a list of options."""
+    return name_of(codec_of.kind)

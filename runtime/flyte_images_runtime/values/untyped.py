@@ -1,0 +1,136 @@
+"""The codec of `Any` and of what has no annotation: the value's own class decides, among those that say it all.
+
+JSON's own types cross as they are; the others as `{"$type": ..., "is": ...}`. A class of the user's needs an annotation:
+the other side must not be told by the data which class to make.
+"""
+
+from __future__ import annotations
+
+import collections
+import enum
+import types
+import typing
+from typing import Any
+
+from .codec import Codec, codec, foreign
+from .files import Files
+from .problem import Problem, name_of, shown
+from .scalars import scalar_for
+
+_TAG = "$type"
+_GROUPS: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+_FOREIGN_NAMES = {
+    "numpy.ndarray": "ndarray",
+    "torch.Tensor": "Tensor",
+    "pandas.DataFrame": "DataFrame",
+    "pandas.Series": "Series",
+    "polars.DataFrame": "DataFrame",
+    "pyarrow.Table": "Table",
+}
+
+
+class _Any(Codec):
+    def accepts(self, value: Any) -> bool:
+        return True
+
+    def encode(self, value: Any, files: Files) -> Any:
+        kind = type(value)
+        if value is None or kind in (bool, str, float) or (kind is int and value.bit_length() < 10_000):
+            return value
+        if kind is list:
+            return [self._item(f"[{at}]", item, files) for at, item in enumerate(value)]
+        if kind in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter, types.MappingProxyType):
+            return self._mapping(value, files)
+        if kind.__name__ in _GROUPS and kind is _GROUPS[kind.__name__]:
+            return {_TAG: kind.__name__, "is": [self._item(f"[{at}]", item, files) for at, item in enumerate(value)]}
+        known = scalar_for(kind)
+        if known is not None:
+            return {_TAG: kind.__name__, "is": known.encode(value, files)}
+        return self._other(value, files)
+
+    def _item(self, step: str, value: Any, files: Files) -> Any:
+        try:
+            return self.encode(value, files)
+        except Problem as problem:
+            raise problem.inside(step) from None
+
+    def _mapping(self, value: Any, files: Files) -> Any:
+        if all(type(key) is str for key in value) and _TAG not in value:
+            return {key: self._item(f"[{key!r}]", item, files) for key, item in value.items()}
+        pairs = [
+            [self._item(f" key {shown(key)}", key, files), self._item(f"[{shown(key)}]", item, files)]
+            for key, item in value.items()
+        ]
+        return {_TAG: "dict", "is": pairs}
+
+    def _other(self, value: Any, files: Files) -> Any:
+        kind = type(value)
+        if kind.__module__ == "numpy" and getattr(value, "shape", None) == () and hasattr(value, "item"):
+            return self.encode(value.item(), files)  # a numpy number
+        if foreign(kind):
+            for base in kind.__mro__:
+                for name, short in _FOREIGN_NAMES.items():
+                    package = name.partition(".")[0]
+                    if base.__name__ == short and base.__module__.partition(".")[0] == package:
+                        return {_TAG: name, "is": codec(base).encode(value, files)}
+        for base in (str, bool, int, float):  # subclasses of the builtins, such as numpy's float64, lose their class
+            if isinstance(value, base) and not isinstance(value, enum.Enum):
+                return codec(base).encode(value, files)
+        raise Problem(
+            f"{kind.__qualname__} {shown(value)} can only cross where the annotation names its class",
+            hint=f"annotate it: `-> {kind.__qualname__}`, or return builtins",
+        )
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, list):
+            return [self.decode(item, files) for item in data]
+        if not isinstance(data, dict):
+            return data
+        if _TAG not in data:
+            return {key: self.decode(item, files) for key, item in data.items()}
+        name, inner = data[_TAG], data.get("is")
+        if name == "dict" and isinstance(inner, list):
+            return {self.decode(key, files): self.decode(item, files) for key, item in inner}
+        if name in _GROUPS and isinstance(inner, list):
+            return _GROUPS[name](self.decode(item, files) for item in inner)
+        if name in _FOREIGN_NAMES:
+            return codec(_foreign_class(name)).decode(inner, files)
+        for known in _named(name):
+            return known.decode(inner, files)
+        raise Problem(f"a value of the unknown type {shown(name)}")
+
+    def parse(self, text: str) -> Any:
+        import json
+
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+
+def _foreign_class(name: str) -> Any:
+    package, _, short = name.partition(".")
+    try:
+        return getattr(__import__(package), short)
+    except ImportError:
+        raise Problem(f"a {name} arrived, but `{package}` is not installed here", hint=f"install {package}") from None
+
+
+def _named(name: Any) -> list[Codec]:
+    from .scalars import _KINDS
+
+    return [known for kind, known in _KINDS.items() if kind.__name__ == name]
+
+
+def make(annotation: Any) -> Codec | None:
+    """The codec of Any, object and a missing annotation."""
+    import inspect
+
+    if annotation in (Any, object, inspect.Parameter.empty):
+        return _ANY
+    if isinstance(annotation, str) or type(annotation) is typing.ForwardRef:
+        raise Problem(f"the annotation {name_of(annotation)} names nothing that is known where the task is defined")
+    return None
+
+
+_ANY = _Any(Any)

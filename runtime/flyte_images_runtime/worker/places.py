@@ -1,0 +1,16 @@
+"""Where things are inside the container; the engines mount them there."""
+
+ROOT = "/run/flyte-images"
+LIB = ROOT + "/lib"
+IN = ROOT + "/in"
+OUT = ROOT + "/out"
+CODE = ROOT + "/code"
+HOME = "/tmp/home"
+
+CALL = "call.json"
+BEGAN = "began"
+RESULT = "result.json"
+END = "end.json"
+
+ABANDONED = 113
+"""Exit status of a container whose caller is gone."""

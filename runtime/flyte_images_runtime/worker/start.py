@@ -1,0 +1,170 @@
+"""The container's first process: it starts the task in a child, reaps, and leaves when the caller is gone.
+
+As the first process of its pid namespace it takes everything down with it when it exits, whatever the task has started.
+It leaves `end.json`: how the child ended, what it used, and what the cgroup's files say.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from flyte_images_runtime.worker import places  # noqa: E402
+
+_EVERY = 0.2  # seconds between two looks at the memory
+_FILES = {
+    "cpu": ("cpu.stat",),
+    "cpuacct": ("cpuacct.usage",),
+    "memory": ("memory.peak", "memory.events", "memory.max_usage_in_bytes", "memory.oom_control"),
+    "pids": ("pids.peak",),
+    "io": ("io.stat",),
+    "blkio": ("blkio.throttle.io_service_bytes",),
+}
+
+
+def main() -> None:
+    child = os.fork()
+    if child == 0:
+        _become_the_task()
+    else:
+        os._exit(_watch(child, "--watch-stdin" in sys.argv))
+
+
+def _become_the_task() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    from flyte_images_runtime.worker import task
+
+    sys.exit(task.main())
+
+
+def _watch(child, watch_stdin):
+    """Wait for the child; return what to exit with."""
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _: _send(child, received))
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    if watch_stdin:
+        poll.register(0, select.POLLIN | select.POLLHUP | select.POLLERR)
+    memory = _Memory()
+    while True:
+        ended = _reap(child)
+        if ended is not None:
+            _leave_end(ended, memory)
+            status = ended[0]
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        for descriptor, _ in poll.poll(_EVERY * 1000):
+            if descriptor == wake:
+                os.read(wake, 512)
+            elif not _still_there():
+                return places.ABANDONED
+        memory.look()
+
+
+def _send(child, number):
+    try:
+        os.kill(child, number)
+    except OSError:
+        pass
+
+
+def _reap(child):
+    """Collect every process that has ended; (status, usage) if the child is among them."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if pid == 0:
+            return None
+        if pid == child:
+            return status, usage
+
+
+def _still_there():
+    try:
+        return bool(os.read(0, 4096))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+class _Memory:
+    """The largest processes, as they were when memory last grew: after a kill nobody can tell any more."""
+
+    def __init__(self):
+        self.largest = []
+        self._at = 0
+        self._path = _path("memory", "memory.current") or _path("memory", "memory.usage_in_bytes")
+
+    def look(self):
+        used = int(_read(self._path) or 0) if self._path else 0
+        if used > self._at * 1.05:
+            self._at = used
+            self.largest = _processes()[:3]
+
+
+def _processes():
+    page = os.sysconf("SC_PAGE_SIZE")
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            resident = (_read("/proc/%s/statm" % name) or "0 0").split()[1]
+            command = (_read("/proc/%s/cmdline" % name) or "").replace("\0", " ").strip()
+            found.append([int(name), int(resident) * page, command[:200]])
+    return sorted(found, key=lambda process: -process[1])
+
+
+def _path(controller, file):
+    for place in ("/sys/fs/cgroup/" + file, "/sys/fs/cgroup/%s/%s" % (controller, file)):
+        if os.path.exists(place):
+            return place
+    return None
+
+
+def _read(path):
+    try:
+        with open(path, errors="replace") as file:
+            return file.read(65536)
+    except OSError:
+        return None
+
+
+def _leave_end(ended, memory):
+    status, usage = ended
+    cgroup = {}
+    for controller, files in _FILES.items():
+        for file in files:
+            path = _path(controller, file)
+            content = _read(path) if path else None
+            if content is not None:
+                cgroup[file] = content
+    end = {
+        "status": status,
+        "time": time.time(),
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak": usage.ru_maxrss * 1024,
+        "cgroup": cgroup,
+        "largest": memory.largest,
+    }
+    try:
+        with open(places.OUT + "/." + places.END, "w") as file:
+            json.dump(end, file)
+        os.rename(places.OUT + "/." + places.END, places.OUT + "/" + places.END)
+    except OSError:
+        pass  # a full disk; the caller knows most of it from the outside
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The task's own process: read the call, import the module, call the function, leave the result or what was raised."""
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import traceback
+
+from flyte_images_runtime.worker import places, standin
+
+
+def main():
+    with open(places.IN + "/" + places.CALL) as file:
+        call = json.load(file)
+    _settle(call)
+    standin.install(call)
+    try:
+        outcome = {"result": _perform(call)}
+    except Exception as error:
+        outcome = {"error": describe(error, call)}
+    except SystemExit as error:
+        # a task that ends its process early has no result; its atexit and finally have run
+        outcome = {"error": describe(error, call)}
+    except KeyboardInterrupt as error:
+        outcome = {"error": describe(error, call)}
+    _flush()
+    leave(places.RESULT, outcome)
+    return 1 if "error" in outcome else 0
+
+
+def _settle(call):
+    """The environment as a program expects it: a home that exists, secrets in place, the user's code importable."""
+    home = os.environ.get("HOME")
+    if home:
+        try:
+            os.makedirs(home, mode=0o700, exist_ok=True)
+        except OSError:
+            pass
+    for name, file in call.get("secrets", {}).items():
+        with open(places.IN + "/" + file) as secret:
+            os.environ[name] = secret.read()
+    if call.get("workdir"):
+        os.chdir(call["workdir"])
+    sys.path[:0] = call["paths"]
+    sys.argv = [call["module"]]
+
+
+def _perform(call):
+    from flyte_images_runtime.values import Files, Problem, Signature
+
+    function = _find(call)
+    with Files(places.IN) as inputs, Files(places.OUT) as outputs:
+        try:
+            signature = Signature(function)
+            args, kwargs = signature.decode(call["arguments"], inputs)
+        except Problem as problem:
+            raise Unfit("argument", problem) from None
+        _mark_began()
+        value = function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+        try:
+            result = signature.encode_result(value, outputs)
+            json.dumps(result)
+            return result
+        except Problem as problem:
+            raise Unfit("result", problem) from None
+
+
+class Unfit(Exception):
+    """An argument or a result that is not what the annotations say."""
+
+    def __init__(self, what, problem):
+        Exception.__init__(self, str(problem))
+        self.what = what
+        self.hint = problem.hint
+
+
+def _find(call):
+    """The function: the module under its own name, never as `__main__`."""
+    name = call["module"]
+    if call.get("file") and "." not in name:
+        spec = importlib.util.spec_from_file_location(name, call["file"])
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(name)
+    found = module
+    for part in call["qualname"].split("."):
+        found = getattr(found, part)
+    return standin.function_of(found)
+
+
+def _mark_began():
+    with open(places.OUT + "/" + places.BEGAN, "w"):
+        pass
+
+
+def leave(name, document):
+    """Write a JSON document so that it is there as a whole or not at all."""
+    path = places.OUT + "/." + name
+    with open(path, "w") as file:
+        json.dump(document, file)
+    os.rename(path, places.OUT + "/" + name)
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def describe(error, call):
+    """What was raised, as data: names and text only."""
+    if isinstance(error, Unfit):
+        return {"unfit": error.what, "message": str(error), "hint": error.hint}
+    lines = traceback.TracebackException.from_exception(error)
+    _at_home(lines, call, set())
+    return dict(_one(error, set()), traceback="".join(lines.format()))
+
+
+def _one(error, seen):
+    seen.add(id(error))
+    kind = type(error)
+    try:
+        message = str(error.args[0]) if isinstance(error, KeyError) and len(error.args) == 1 else str(error)
+    except Exception as failed:
+        message = "<its str() raises %s>" % type(failed).__name__
+    said = {
+        "type": kind.__qualname__ if kind.__module__ == "builtins" else "%s.%s" % (kind.__module__, kind.__qualname__),
+        "message": message[:100_000],
+        "bases": [base.__name__ for base in kind.__mro__[1:] if base.__module__ == "builtins"],
+    }
+    number = getattr(error, "errno", None)
+    if isinstance(number, int):
+        said["errno"] = number
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and id(cause) not in seen:
+        said["cause"] = _one(cause, seen)
+    return said
+
+
+def _at_home(lines, call, seen):
+    """Drop this program's own frames, and name files as they are called on the caller's machine."""
+    if lines is None or id(lines) in seen:
+        return
+    seen.add(id(lines))
+    kept = [frame for frame in lines.stack if not _is_ours(frame.filename)]
+    for frame in kept:
+        frame.line  # noqa: B018 read now, while the name is the one that is here
+        for here, there in call.get("homes", {}).items():
+            if frame.filename.startswith(here + "/"):
+                frame.filename = there + frame.filename[len(here) :]
+    lines.stack[:] = kept
+    for other in [lines.__cause__, lines.__context__, *(getattr(lines, "exceptions", None) or [])]:
+        _at_home(other, call, seen)
+
+
+def _is_ours(name):
+    return name.startswith(places.LIB + "/") or name.startswith("<frozen importlib") or "/importlib/" in name
