@@ -15,7 +15,7 @@ def command() -> None:
     """Debian bases that are made without a registry, and kept in the cache directory of this machine."""
 
 
-@command.command("ls")
+@command.command("ls", short_help="the bases that are there")
 @json_option
 def listed(*, as_json: bool) -> None:
     """The bases that are there, the newest first."""
@@ -50,7 +50,7 @@ def listed(*, as_json: bool) -> None:
         click.echo("no base yet: flyte-images base build bookworm", err=True)
 
 
-@command.command()
+@command.command(short_help="make one: bookworm or trixie")
 @click.argument("suite")
 @click.pass_obj
 def build(activity: Activity, *, suite: str) -> None:

@@ -5,7 +5,6 @@ Nothing is started, installed or changed.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -79,19 +78,18 @@ _MERGE = 'in Docker\'s daemon.json: {"features": {"containerd-snapshotter": true
 def docker(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]:
     """The Docker Engine in which tasks run, and which limits it can apply."""
     from ..buildkit.discovery import choose
-    from ..buildkit.docker_http import get
+    from ..buildkit.engine_api import engine_info
 
     try:
         address = choose(builder, environ=environ).address
         if not isinstance(address, Docker):
             return
-        status, body = get(address, "/info")
     except FlyteImagesError:
         return  # engines() has told it
-    if status != 200:
-        yield Finding(area="docker", state="warning", what=f"answers {status} when asked what it is")
-        return
-    yield from docker_findings(json.loads(body))
+    try:
+        yield from docker_findings(engine_info(address))
+    except FlyteImagesError as error:
+        yield Finding(area="docker", state="failed", what=str(error), fix=error.hint)
 
 
 def docker_findings(info: Mapping[str, object]) -> Iterator[Finding]:

@@ -80,6 +80,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _report(error: Exception) -> int:
+    if (
+        isinstance(error, click.UsageError) and error.ctx and type(error).__name__ == "NoArgsIsHelpError"
+    ):  # of click 8.2
+        click.echo(error.ctx.get_help(), err=True)
+        return 2
     from .errors import render_error
 
     if os.environ.get("FLYTE_IMAGES_DEBUG"):

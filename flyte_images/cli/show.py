@@ -30,7 +30,7 @@ def command() -> None:
     """Show what would be done: as a plan, as BuildKit's graph, or drawn."""
 
 
-@command.command()
+@command.command(short_help="the steps of each image, and the line that each comes from")
 @file_argument
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @builder_option
@@ -51,7 +51,7 @@ def plan(activity: Activity, *, file: str, names: tuple[str, ...], builder: str 
         click.echo("\n\n".join(to_text(name, made) for name, made in plans))
 
 
-@command.command()
+@command.command(short_help="BuildKit's graph, with the digests that BuildKit reports")
 @file_argument
 @click.argument("name", required=False)
 @builder_option
@@ -74,7 +74,7 @@ def llb(activity: Activity, *, file: str, name: str | None, builder: str | None,
     click.echo(form(definition).rstrip("\n"))
 
 
-@command.command("graph")
+@command.command("graph", short_help="the plan, drawn: SVG, dot, PNG")
 @file_argument
 @click.argument("name", required=False)
 @builder_option

@@ -69,7 +69,7 @@ def test_names_choose_in_their_order_and_only_once(folder: Path) -> None:
 
 def test_an_unknown_name_is_an_error_with_the_nearest(folder: Path) -> None:
     write(folder, "app.py", IMAGE + "trainer = image.with_workdir('/t')\n")
-    with pytest.raises(SpecError, match="`app.py` has no image and no environment `trainr`") as raised:
+    with pytest.raises(SpecError, match=r"`app\.py` has no image and no environment `trainr`") as raised:
         load("app.py").select(["trainr"])
     assert raised.value.hint == "did you mean `trainer`?"
     with pytest.raises(SpecError) as raised:
