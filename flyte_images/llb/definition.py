@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from ..errors import SpecError
+from ..errors import Location, SpecError
 from .pb import ops_pb2
-from .state import State, Vertex, digest, serialize
+from .state import State, Vertex, digest, metadata, serialize, utf8
+from .wire import entry, field
 
 _LIMIT = (16 << 20) - (64 << 10)  # BuildKit takes messages up to 16 MiB; the rest of the request needs some room
 
@@ -63,79 +64,103 @@ def marshal(state: State, *, sources: Mapping[str, bytes] | None = None) -> Defi
     """
     if state.vertex is None:
         raise SpecError("there is nothing to build: the result is empty", hint="add at least one file to it")
-    message = ops_pb2.Definition()
-    ops: dict[str, bytes] = {}
-    lines = _Lines(message.Source, sources or {})
+    steps: dict[str, Vertex] = {}
+    same: dict[str, list[Vertex]] = {}  # steps that were made several times, maybe under other names
+    lines = _Lines(sources or {})
     for vertex in _inputs_first(state.vertex):
-        ops.setdefault(vertex.digest, vertex.op)
-        _tell(message.metadata[vertex.digest], vertex)
-        lines.add(vertex)
+        if (first := steps.setdefault(vertex.digest, vertex)) is not vertex:
+            same.setdefault(vertex.digest, [first]).append(vertex)
+        if vertex.note.location is not None:
+            lines.add(vertex.digest, vertex.note.location)
+    told = {name: step.written[1] for name, step in steps.items()}
+    told |= {name: entry(2, name, _tell_all(vertices)) for name, vertices in same.items()}
     result = ops_pb2.Op(inputs=[ops_pb2.Input(digest=state.vertex.digest, index=state.index)])
-    getattr(message, "def").extend([*ops.values(), serialize(result)])
-    definition = Definition.from_pb(message)
-    if len(definition.data) > _LIMIT:
-        largest = max(ops, key=lambda name: len(ops[name]))
-        name = message.metadata[largest].description.get("llb.customname", largest)
+    data = b"".join(
+        (
+            *(step.written[0] for step in steps.values()),
+            field(1, serialize(result)),
+            *(told[name] for name in sorted(told)),
+            *lines.written(),
+        )
+    )
+    if len(data) > _LIMIT:
+        largest = max(steps.values(), key=lambda step: len(step.op))
         raise SpecError(
-            f"the graph has {len(definition.data)} bytes, {len(ops[largest])} of them in `{name}`: more than 16 MiB",
+            f"the graph has {len(data)} bytes, {len(largest.op)} of them in `{largest.note.name or largest.digest}`: "
+            "more than 16 MiB",
             hint="large file contents belong in a local source",
         )
-    return definition
+    return Definition(
+        data=data,
+        ops=tuple(step.op for step in steps.values()),
+        digests=tuple(steps),
+        head=state.vertex.digest,
+        index=state.index,
+    )
 
 
-def _inputs_first(head: Vertex) -> Iterator[Vertex]:
+def _inputs_first(head: Vertex) -> list[Vertex]:
     """Each vertex once, behind all that it reads. Does not recurse: a graph may be thousands of steps deep."""
-    seen: set[int] = set()
-    todo = [(head, False)]
+    order: list[Vertex] = []
+    path: list[Vertex] = []
+    seen: set[Vertex] = set()
+    todo: list[Vertex | None] = [head]
     while todo:
-        vertex, is_ready = todo.pop()
-        if is_ready:
-            yield vertex
-        elif id(vertex) not in seen:
-            seen.add(id(vertex))
-            todo.append((vertex, True))
-            todo.extend((below, False) for below in reversed(vertex.inputs))
+        vertex = todo.pop()
+        if vertex is None:  # all that the last of the path reads is in order
+            order.append(path.pop())
+        elif vertex not in seen:
+            seen.add(vertex)
+            if vertex.inputs:
+                path.append(vertex)
+                todo.append(None)
+                todo.extend(reversed(vertex.inputs))
+            else:
+                order.append(vertex)
+    return order
 
 
-def _tell(metadata: ops_pb2.OpMetadata, vertex: Vertex) -> None:
-    """Add a vertex's note to its metadata. The same step may have been made twice: the first name counts."""
-    note = vertex.note
-    for cap in vertex.caps:
-        metadata.caps[cap] = True
-    metadata.ignore_cache |= note.ignore_cache
-    described = {**note.description, "llb.customname": note.name} if note.name else note.description
-    for key, value in described.items():
-        if key not in metadata.description:
-            metadata.description[key] = _utf8(value)
-    if note.group is not None and not metadata.HasField("progress_group"):
-        metadata.progress_group.id = _utf8(note.group.id)
-        metadata.progress_group.name = _utf8(note.group.name)
-
-
-def _utf8(text: str) -> str:
-    """What people are told may hold the bytes of any file name, and must not fail a build."""
-    return text.encode(errors="backslashreplace").decode()
+def _tell_all(same: Sequence[Vertex]) -> bytes:
+    """The metadata of a step that was made several times: the first name counts, and it is run if one says so."""
+    message = ops_pb2.OpMetadata()
+    for vertex in reversed(same):
+        said = metadata(vertex.caps, vertex.note)
+        if said.HasField("progress_group"):
+            message.ClearField("progress_group")
+        message.MergeFrom(said)
+    return serialize(message)
 
 
 class _Lines:
-    """Fills the graph's map from steps to lines of the user's files."""
+    """The graph's map from steps to lines of the user's files."""
 
-    def __init__(self, message: ops_pb2.Source, sources: Mapping[str, bytes]) -> None:
-        self.message = message
-        self.sources = sources
-        self.files: dict[str, int] = {}
-        self.seen: set[tuple[str, str, int]] = set()
+    def __init__(self, sources: Mapping[str, bytes]) -> None:
+        self._sources = sources
+        self._files: dict[str, int] = {}
+        self._places: dict[str, dict[tuple[int, int], None]] = {}
 
-    def add(self, vertex: Vertex) -> None:
-        location = vertex.note.location
-        if location is None or (vertex.digest, location.file, location.line) in self.seen:
-            return
-        self.seen.add((vertex.digest, location.file, location.line))
-        if location.file not in self.files:
-            self.files[location.file] = len(self.files)
-            data = self.sources.get(location.file, b"")
-            self.message.infos.add(filename=_utf8(location.file), data=data, language="python")
-        place = ops_pb2.Position(line=location.line)
-        self.message.locations[vertex.digest].locations.add(
-            sourceIndex=self.files[location.file], ranges=[ops_pb2.Range(start=place, end=place)]
-        )
+    def add(self, digest: str, location: Location) -> None:
+        """Note a step's line, each once."""
+        file = self._files.setdefault(location.file, len(self._files))
+        self._places.setdefault(digest, {})[file, location.line] = None
+
+    def written(self) -> list[bytes]:
+        """The definition's field, if there is one."""
+        if not self._places:
+            return []
+        written: dict[tuple[tuple[int, int], ...], bytes] = {}  # most steps come from few lines
+        parts = []
+        for name in sorted(self._places):
+            places = tuple(self._places[name])
+            if places not in written:
+                written[places] = serialize(ops_pb2.Locations(locations=[_location(*place) for place in places]))
+            parts.append(entry(1, name, written[places]))
+        for file in self._files:
+            info = ops_pb2.SourceInfo(filename=utf8(file), data=self._sources.get(file, b""), language="python")
+            parts.append(field(2, serialize(info)))
+        return [field(3, b"".join(parts))]
+
+
+def _location(file: int, line: int) -> ops_pb2.Location:
+    place = ops_pb2.Position(line=line)
+    return ops_pb2.Location(sourceIndex=file, ranges=[ops_pb2.Range(start=place, end=place)])

@@ -133,9 +133,10 @@ def copy(
     """Copy `src` of `source` to `dst`.
 
     With `contents` a folder's contents come to lie in `dst`, there or not; without, `dst/<name>` if `dst` is there and
-    `dst` itself if not. `mode` is a number or as chmod has it ("u=rwX,go=rX"; newer engines). `include`, `exclude` and
-    `required` are patterns below `src`. `replace_existing` replaces a file by a folder and the like. `unpack` takes
-    an archive apart. With a `wildcard`, as in the shell, `dst` ends with a slash.
+    `dst` itself if not. `mode` is a number or as chmod has it ("u=rwX,go=rX"; newer engines). `include` and `exclude`
+    are patterns below `src`; paths that begin as one of `required` (from the root of `source`) must be among what
+    they leave (newer engines). `replace_existing` replaces a file by a folder and the like. `unpack` takes an archive
+    apart. With a `wildcard`, as in the shell, `dst` ends with a slash.
     """
     if source.vertex is None:
         raise SpecError(f"`{src}` is copied from a state that is empty")

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from types import MappingProxyType
+
+from google.protobuf.message import Message
 
 from ..errors import Location, SpecError
 from .pb import ops_pb2
+from .wire import entry, field
 
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 _BODIES = ops_pb2.ExecOp | ops_pb2.SourceOp | ops_pb2.FileOp | ops_pb2.MergeOp | ops_pb2.DiffOp
@@ -70,7 +74,7 @@ class Note:
     group: Group | None = None
     location: Location | None = None
     ignore_cache: bool = False
-    description: Mapping[str, str] = field(default_factory=dict, hash=False)
+    description: Mapping[str, str] = attribute(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", MappingProxyType(dict(sorted(self.description.items()))))
@@ -78,13 +82,17 @@ class Note:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Vertex:
-    """One operation: its bytes as BuildKit writes them, their digest, and the vertices that it reads."""
+    """One operation: its bytes as BuildKit writes them, their digest, and the vertices that it reads.
+
+    `written` is what a graph holds of it, the operation and its metadata: made once for all graphs that it is in.
+    """
 
     op: bytes
     digest: str
     inputs: tuple[Vertex, ...]
     caps: frozenset[str]
     note: Note
+    written: tuple[bytes, bytes]
 
     def __repr__(self) -> str:
         return f"Vertex({self.note.name or self.digest})"
@@ -155,12 +163,10 @@ def vertex(
     # BuildKit names a vertex by the bytes that it writes itself, and it writes the operation behind the platform
     # although its field number is lower. In another order the build works, but events and errors carry other digests.
     op = serialize(head) + serialize(_wrap(body))
+    name, caps, note = digest(op), frozenset(caps), note or Note()
+    told = serialize(metadata(caps, note))
     return Vertex(
-        op=op,
-        digest=digest(op),
-        inputs=parents,
-        caps=frozenset(caps),
-        note=note or Note(),
+        op=op, digest=name, inputs=parents, caps=caps, note=note, written=(field(1, op), entry(2, name, told))
     )
 
 
@@ -173,13 +179,32 @@ def text(value: str, what: str) -> str:
     return value
 
 
-def serialize(message: ops_pb2.Op | ops_pb2.Definition) -> bytes:
+def utf8(text: str) -> str:
+    """What people are told may hold the bytes of any file name, and must not fail a build."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def serialize(message: Message) -> bytes:
     """Write a message: the same bytes each time, maps sorted by key."""
     return message.SerializeToString(deterministic=True)
 
 
 def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def metadata(caps: frozenset[str], note: Note) -> ops_pb2.OpMetadata:
+    """What a graph says of a step beside what it does."""
+    described = {**note.description, "llb.customname": note.name} if note.name else note.description
+    message = ops_pb2.OpMetadata(
+        ignore_cache=note.ignore_cache,
+        description={key: utf8(value) for key, value in described.items()},
+        caps=dict.fromkeys(caps, True),
+    )
+    if note.group is not None:
+        message.progress_group.id = utf8(note.group.id)
+        message.progress_group.name = utf8(note.group.name)
+    return message
 
 
 def _wrap(body: _BODIES) -> ops_pb2.Op:

@@ -111,7 +111,7 @@ NEWER = {  # what not every engine can do
     ),
     "file.copy.modestring": lambda base: llb.file(None, [llb.copy(_files(base), "/d", "/d", mode="u=rwX,go=rX")]),
     "file.copy.requiredpaths": lambda base: llb.file(
-        None, [llb.copy(_files(base), "/d", "/d", include=["f"], required=["f"])]
+        None, [llb.copy(_files(base), "/d", "/d", include=["f"], required=["/d/f"])]
     ),
 }
 

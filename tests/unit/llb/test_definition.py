@@ -45,8 +45,22 @@ def test_nothing_is_not_a_graph() -> None:
 
 
 def test_a_graph_from_elsewhere_keeps_its_bytes() -> None:
-    definition = llb.marshal(llb.merge([step("1"), step("2", note=llb.Note(name="two", ignore_cache=True))]))
+    places = [llb.Note(name=f"line {line}", location=Location(f"/{line % 2}.py", line)) for line in range(1, 400, 99)]
+    steps = [step(str(number % 3), note=note) for number, note in enumerate(places)]
+    large = llb.file(None, [llb.mkfile("/a", b"x" * 70_000)], note=llb.Note(ignore_cache=True))
+    definition = llb.marshal(llb.merge([*steps, large]), sources={"/0.py": b"text"})
     assert llb.Definition.from_pb(definition.to_pb()) == definition
+
+
+def test_what_graphs_share_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [llb.diff(BASE, step(str(number))) for number in range(100)]
+    written: list[object] = []
+    for module in (llb.definition, llb.state):
+        whole = module.serialize
+        monkeypatch.setattr(module, "serialize", lambda message, whole=whole: written.append(message) or whole(message))
+    graphs = [llb.marshal(llb.merge([*packages[:number], *packages[number:]])) for number in range(50)]
+    assert all(len(graph.ops) == 202 for graph in graphs)
+    assert len(written) < 50 * 6  # of each graph its merge and its end, not its 200 steps
 
 
 @pytest.mark.parametrize(
