@@ -28,7 +28,8 @@ class EnvVars(Layer):
     variables: Any  # given as a mapping, kept as sorted pairs
 
     def __post_init__(self) -> None:
-        if not isinstance(self.variables, (Mapping, tuple)):
+        kept = isinstance(self.variables, tuple) and all(isinstance(it, tuple) for it in self.variables)
+        if not kept and not isinstance(self.variables, Mapping):
             raise LayerError(
                 f"with_env_vars takes a mapping, not {type(self.variables).__name__}: {self.variables!r}",
                 hint='with_env_vars({"NAME": "value"})',

@@ -15,7 +15,9 @@ from .steps import InstallWheels, Step
 # The common shapes of PEP 508 (a name, extras, one to many version clauses). Anything else goes to the `packaging`
 # library, which is not loaded for these: importing it costs as much as everything else that defining an image does.
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
-_CLAUSE = r"\s*(?:===|==|!=|<=|>=|~=|<|>)\s*[A-Za-z0-9.*+!_-]+\s*"
+_RELEASE = r"[0-9]+(?:\.[0-9]+)*"
+_VERSION = rf"{_RELEASE}(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?"
+_CLAUSE = rf"\s*(?:(?:==|!=|<=|>=|<|>)\s*{_VERSION}|(?:==|!=)\s*{_RELEASE}\.\*)\s*"
 _SIMPLE = re.compile(rf"({_NAME})\s*(\[\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\])?((?:{_CLAUSE})(?:,{_CLAUSE})*)?")
 
 
