@@ -1,0 +1,138 @@
+"""Python packages: one spelling of each requirement, and what is none is refused with the remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from flyte_images_layers import Found, LayerError, PipPackages
+from flyte_images_layers.steps import InstallWheels
+from tests import made
+
+
+def packages(*given: str) -> tuple[str, ...]:
+    return PipPackages(packages=given).packages
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"),
+    [
+        ("pandas", "pandas"),
+        ("  pandas ", "pandas"),
+        ("Scikit_Learn", "scikit-learn"),
+        ("zope.interface", "zope-interface"),
+        ("a--b", "a-b"),
+        ("a >= 1", "a>=1"),
+        ("a  ==  1.2.*", "a==1.2.*"),
+        ("a<2,>=1", "a<2,>=1"),
+        ("a >=1 , <2", "a<2,>=1"),
+        ("a>=1,>=1", "a>=1"),
+        ("a (>=1)", "a>=1"),
+        ("httpx[http2]", "httpx[http2]"),
+        ("httpx[ HTTP2 , Brotli_x ]>=0.28", "httpx[brotli-x,http2]>=0.28"),
+        ("a===1.0+weird", "a===1.0+weird"),
+        ("a~=1.4", "a~=1.4"),
+        ("a!=1.0rc1", "a!=1.0rc1"),
+        ("a==1!2.0.post3.dev4", "a==1!2.0.post3.dev4"),
+        ('A_b; python_version<"3.12"', 'a-b; python_version < "3.12"'),
+        (
+            "Name @ https://files.test/name-1.0-py3-none-any.whl",
+            "name@ https://files.test/name-1.0-py3-none-any.whl",
+        ),
+    ],
+)
+def test_a_requirement_has_one_spelling(written: str, spelled: str) -> None:
+    (found,) = packages(written)
+    assert found.replace(" @ ", "@ ") == spelled
+    assert packages(found) == (found,)  # and that spelling is its own
+
+
+@pytest.mark.parametrize(
+    ("common", "library"),
+    [("a_b>=1,<2", "a_b (>=1,<2)"), ("A.b[x]", 'A.b[x]; python_version >= "3"'), ("a==1.0", "a (==1.0)")],
+)
+def test_the_short_way_spells_as_the_packaging_library(common: str, library: str) -> None:
+    assert packages(common)[0] == packages(library)[0].partition(";")[0]
+
+
+def test_order_and_repetition_do_not_matter() -> None:
+    assert packages("b", "a", "B") == ("a", "b")
+    assert PipPackages(packages=("b", "a")) == PipPackages(packages=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("written", "told", "hint"),
+    [
+        (
+            "pandas; rm -rf /",
+            "`pandas; rm -rf /` is not a package requirement",
+            "shell commands belong in with_commands",
+        ),
+        ("pandas && curl x", "`pandas && curl x` is not a package requirement", "with_commands"),
+        ("$(id)", "`$(id)` is not a package requirement", "with_commands"),
+        ("`id`", "`id`", "with_commands"),
+        ("pandas numpy", "`pandas numpy` is not a package requirement", "one requirement an argument"),
+        ("pandas,numpy", "`pandas,numpy` is not a package requirement", "one requirement an argument"),
+        ("pandas\nnumpy", "is not a package requirement", "one requirement an argument"),
+        ("pandas=2", "`pandas=2` is not a package requirement", "pandas>=2"),
+        ("pandas==latest", "`pandas==latest` is not a package requirement", "pandas>=2"),
+        ("pandas>=2.x", "`pandas>=2.x` is not a package requirement", "pandas>=2"),
+        ("pandas>=2.*", "`pandas>=2.*` is not a package requirement", "pandas>=2"),
+        ("pandas~=2", "`pandas~=2` is not a package requirement", "pandas>=2"),
+        ("-r requirements.txt", "is an option, not a package", "index_url="),
+        ("--pre", "`--pre` is an option, not a package", "pre="),
+        ("./wheels/a.whl", "`./wheels/a.whl` is not a package requirement", "one requirement an argument"),
+        ("a @ file:///tmp/a.whl", "names a source that is neither http nor https", "serve it from an index"),
+        ("a @ git+https://git.test/a", "names a source that is neither http nor https", "build a wheel"),
+        ("", "with_pip_packages was given an empty package", None),
+        ("   ", "with_pip_packages was given an empty package", None),
+    ],
+)
+def test_what_is_no_requirement_is_refused(written: str, told: str, hint: str | None) -> None:
+    with pytest.raises(LayerError) as caught:
+        packages("fine", written)
+    assert told in str(caught.value)
+    assert caught.value.hint is hint if hint is None else hint in (caught.value.hint or "")
+
+
+def test_no_package_at_all_is_refused() -> None:
+    with pytest.raises(LayerError, match="was given no package"):
+        packages()
+
+
+@pytest.mark.parametrize("given", [["pandas", "numpy"], ("pandas",), {"pandas"}, frozenset({"pandas"})])
+def test_a_collection_instead_of_names_is_refused_and_shown_how_to_write(given: object) -> None:
+    with pytest.raises(LayerError) as caught:
+        PipPackages(packages=(given,))  # type: ignore[arg-type]
+    assert f"takes names as separate arguments, not a {type(given).__name__}: {given!r}" in str(caught.value)
+    assert 'with_pip_packages("pandas"' in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("given", [None, 3, b"pandas", 1.5])
+def test_what_is_no_string_is_refused(given: object) -> None:
+    with pytest.raises(LayerError, match=f"takes strings, not {type(given).__name__}"):
+        PipPackages(packages=(given,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["pypi", "ftp://index.test/simple", "index.test/simple", "", 3])
+def test_an_index_is_an_address(url: object) -> None:
+    with pytest.raises(LayerError, match="is not the address of a package index"):
+        PipPackages(packages=("a",), extra_index_urls=(url,))  # type: ignore[arg-type]
+
+
+def test_credentials_do_not_belong_in_an_index_address_and_are_not_repeated() -> None:
+    with pytest.raises(LayerError) as caught:
+        PipPackages(packages=("a",), index_url="https://robot:s3cret@index.test/simple")
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+    assert "`index.test`" in str(caught.value) and "netrc" in (caught.value.hint or "")
+
+
+def test_what_the_resolver_is_asked() -> None:
+    layer = PipPackages(packages=("B", "a"), index_url="https://index.test/simple", pre=True)
+    asked = layer.python_requirements()
+    assert asked.requirements == ("a", "b")
+    assert (asked.index_url, asked.extra_index_urls, asked.prereleases) == ("https://index.test/simple", (), True)
+
+
+def test_it_lowers_to_one_step_of_the_wheels_that_were_found() -> None:
+    wheels = (made.wheel("a"), made.wheel("b"))
+    assert PipPackages(packages=("a",)).lower(Found(wheels=wheels)) == (InstallWheels(wheels=wheels),)
