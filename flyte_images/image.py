@@ -30,7 +30,7 @@ from .errors import Location, SpecError
 
 PythonVersion = str | tuple[int, int]
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent) + os.sep
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 
 
@@ -68,10 +68,8 @@ class Image:
         """
         location = _caller()
         python = _python(python_version, location)
-        with _At(location):
-            base = DebianBase(python=python)
         return cls(
-            base=base,
+            base=DebianBase(python=python),
             python=python,
             name=_name(name, location),
             registry=_registry(registry, location),
@@ -273,10 +271,14 @@ def _python(version: object, location: Location) -> str:
         case None:
             return f"{sys.version_info.major}.{sys.version_info.minor}"
         case (int(major), int(minor)):
-            return f"{major}.{minor}"
+            text = f"{major}.{minor}"
         case str():
-            return version
-    raise SpecError(f"{version!r} is not a Python version", hint='python_version="3.12" or (3, 12)', location=location)
+            text = version
+        case _:
+            hint = 'python_version="3.12" or (3, 12)'
+            raise SpecError(f"{version!r} is not a Python version", hint=hint, location=location)
+    with _At(location):
+        return DebianBase(python=text).python
 
 
 def _platforms(platform: str | Sequence[str] | None, location: Location) -> tuple[str, ...]:
