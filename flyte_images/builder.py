@@ -6,7 +6,9 @@ made; and if the engine has the image of that plan, that was all. Otherwise the 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 from .buildkit.address import Docker
 from .buildkit.discovery import Choice, choose, engine
 from .buildkit.engine_api import find_image
-from .errors import FlyteImagesError, SpecError
+from .errors import EngineError, FlyteImagesError, SpecError
 from .image import Image
 from .plan import Plan
 from .prepare import prepare
@@ -83,7 +85,7 @@ def build_all(
 ) -> list[BuildResult]:
     """Build several images at once; steps that they share are run once. Results are in the order of `images`."""
     named = dict(images) if isinstance(images, Mapping) else _named(images)
-    shown = progress or Progress("quiet", os.sys.stderr)  # type: ignore[attr-defined]
+    shown = progress or Progress("quiet", sys.stderr)
     with _Engine(builder, os.environ) as engine:
         options = _Options(push=push, no_cache=no_cache, upgrade=upgrade)
         jobs = [_Job(name, image, engine, shown, options) for name, image in named.items()]
@@ -110,6 +112,7 @@ class _Engine:
         self._choice: Choice | None = None
         self._client: Client | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> _Engine:
         return self
@@ -118,6 +121,7 @@ class _Engine:
         self.close()
 
     def close(self) -> None:
+        self._closed = True  # a connection that is being made is closed by whoever makes it
         if self._client is not None:
             self._client.close()
 
@@ -127,12 +131,25 @@ class _Engine:
             self._choice = choose(self._builder, environ=self.environ)
         return self._choice
 
+    def warm(self) -> None:
+        """Connect while something else is waited for. Whoever needs the connection hears of what went wrong."""
+        import threading
+
+        def connect() -> None:
+            with contextlib.suppress(FlyteImagesError):
+                self.connect()
+
+        threading.Thread(target=connect, name="flyte-images-connect", daemon=True).start()
+
     def connect(self) -> Client:
         with self._lock:
             if self._client is None:
                 from .buildkit.client import open_choice
 
                 self._client = open_choice(self.choice)
+            if self._closed:
+                self._client.close()
+                raise EngineError("the build was ended")
             return self._client
 
 
@@ -154,6 +171,7 @@ class _Job:
             self.image,
             environ=self.engine.environ,
             connect=self.engine.connect,
+            warm=self.engine.warm,
             note=self.progress.note,
             upgrade=self.options.upgrade,
         )

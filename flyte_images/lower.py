@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from flyte_images_layers.inside import text as inside
 from flyte_images_layers.steps import Deb, Wheel
@@ -23,6 +23,7 @@ EPOCH = 315_532_800  # 1980-01-01, the time of every file that we make
 STORE = "flyte-images"
 """The name of the session's content store, an OCI layout with bases and packed local files."""
 
+CHECKSUM = "source.image.checksum"  # the capability of newer engines to hold a tag to a digest
 LABEL = "io.flyte-images.plan"
 _OUT = "/flyte-images/out"
 _IN = "/flyte-images/in"
@@ -46,8 +47,10 @@ class Places:
 class Lowering:
     """Lowers plans; what several plans have in common is made once."""
 
-    def __init__(self, *, merge: bool = True, no_cache: bool = False) -> None:
-        self._merge = merge
+    def __init__(self, *, features: frozenset[str] | None = None, no_cache: bool = False) -> None:
+        """`features` are the engine's capabilities by BuildKit's names; all that is needed is there without them."""
+        self._merge = features is None or {"mergeop", "diffop"} <= features
+        self._has_checksums = features is None or CHECKSUM in features
         self._no_cache = no_cache
         self._states: dict[tuple[str, str], llb.State] = {}
 
@@ -88,7 +91,7 @@ class Lowering:
     def _image(self, base: BaseImage, platform: llb.Platform) -> llb.State:
         key = ("image", base.digest)
         if key not in self._states:
-            self._states[key] = base_state(base, platform)
+            self._states[key] = base_state(base, platform, has_checksums=self._has_checksums)
         return self._states[key]
 
     def _beside(self, step: PlanStep, plan: Plan, base: llb.State, platform: llb.Platform, places: Places) -> llb.State:
@@ -188,13 +191,22 @@ class Lowering:
         return llb.Note(name=step.title, group=group, location=step.location, ignore_cache=self._no_cache)
 
 
-def base_state(base: BaseImage, platform: llb.Platform) -> llb.State:
-    """The file system of a base, from where it is to be had."""
+def base_state(base: BaseImage, platform: llb.Platform, *, has_checksums: bool) -> llb.State:
+    """The file system of a base, from where it is to be had.
+
+    An engine's own image goes by its tag: by digest, Docker 26 asks a registry even for an image that it has. Where the
+    engine cannot check the digest, the caller has to.
+    """
     note = llb.Note(name=f"base {base.description or base.reference}")
-    if base.origin == "layout":
-        return llb.oci_layout(base.reference, store=STORE, platform=platform, note=note)
-    mode: Literal["local", "default"] = "local" if base.origin == "engine" else "default"
-    return llb.image(base.reference, platform=platform, resolve_mode=mode, note=note)
+    match base.origin:
+        case "layout":
+            return llb.oci_layout(base.reference, store=STORE, platform=platform, note=note)
+        case "engine":
+            name = base.reference.partition("@")[0]
+            checksum = base.digest if has_checksums else None
+            return llb.image(name, platform=platform, resolve_mode="local", checksum=checksum, note=note)
+        case _:
+            return llb.image(base.reference, platform=platform, note=note)
 
 
 # Nothing of the machine and the day is to show in what a step makes.

@@ -24,8 +24,8 @@ from .lock import BaseImage, Lock
 
 VENV = "/opt/venv"
 LARGE = 1_000_000  # bytes of a wheel from which on it is a layer of its own
+MAX_BUCKETS = 16
 MAX_LARGE = 64  # an image may have 127 layers on most stores; keep room for bases, buckets and the user's own
-BUCKETS = 8
 RECIPE = 1  # raised whenever the same inputs are to give other bytes
 
 EVERYWHERE = frozenset(
@@ -288,10 +288,17 @@ def _split(wheels: Sequence[tuple[int, Wheel]]) -> tuple[list[tuple[int, Wheel]]
 
 
 def _buckets(wheels: Sequence[tuple[int, Wheel]]) -> list[list[tuple[int, Wheel]]]:
-    """Spread small wheels by the hash of their name, so that a change of one package touches one bucket."""
-    buckets: Mapping[int, list[tuple[int, Wheel]]] = {number: [] for number in range(BUCKETS)}
+    """Spread small wheels by the hash of their name, so that a change of one package touches one bucket.
+
+    A layer costs some 0.1 s to export and unpack, however little is in it, and a package seldom comes alone: a few
+    wheels go into two buckets, and a bucket holds about 16 of them.
+    """
+    count = 2
+    while count < MAX_BUCKETS and len(wheels) > 16 * count:
+        count *= 2
+    buckets: Mapping[int, list[tuple[int, Wheel]]] = {number: [] for number in range(count)}
     for entry in sorted(wheels, key=lambda entry: entry[1].name):
-        buckets[hashlib.sha256(entry[1].name.encode()).digest()[0] % BUCKETS].append(entry)
+        buckets[hashlib.sha256(entry[1].name.encode()).digest()[0] % count].append(entry)
     return [bucket for bucket in buckets.values() if bucket]
 
 

@@ -23,12 +23,13 @@ def prepare(
     *,
     environ: Mapping[str, str],
     connect: Callable[[], Client],
+    warm: Callable[[], None] = lambda: None,
     note: Callable[[str], None] = lambda text: None,
     upgrade: bool = False,
 ) -> Plan:
     """Return the plan of `image` as it is now."""
     contents = [_contents(layer) for layer in image.layers]
-    lock = locked(image, environ=environ, connect=connect, note=note, upgrade=upgrade)
+    lock = locked(image, environ=environ, connect=connect, warm=warm, note=note, upgrade=upgrade)
     return plan(image, lock=lock, platform=one_platform(image), contents=contents)
 
 
@@ -45,6 +46,7 @@ def locked(
     *,
     environ: Mapping[str, str],
     connect: Callable[[], Client],
+    warm: Callable[[], None] = lambda: None,
     note: Callable[[str], None] = lambda text: None,
     upgrade: bool = False,
 ) -> Lock:
@@ -71,6 +73,7 @@ def locked(
         toolchain=toolchain,
         environ=environ,
         connect=connect,
+        warm=warm,
         note=note,
         upgrade=upgrade,
     )

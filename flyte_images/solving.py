@@ -14,8 +14,10 @@ from urllib.parse import unquote, urlsplit
 from flyte_images_layers.steps import Deb, Wheel
 
 from . import llb
+from .buildkit.address import Docker
 from .buildkit.client import Client
 from .buildkit.deliver import Target, deliver
+from .buildkit.engine_api import find_image
 from .buildkit.events import Event, Vertex
 from .buildkit.exporters import Packing
 from .buildkit.load import find_store
@@ -25,7 +27,7 @@ from .context import Source, pack
 from .errors import BuildError, ResolveError
 from .host import host_secrets
 from .image import Image
-from .lower import STORE, Lowering, Places, configuration
+from .lower import CHECKSUM, STORE, Lowering, Places, configuration
 from .plan import Debs, Files, Plan, Wheels
 
 
@@ -52,8 +54,10 @@ def solve_plan(
     """Solve `plan` and export it under `ref`."""
     capabilities = client.capabilities()
     capabilities.check_platform(plan.platform)
+    if CHECKSUM not in capabilities.features:
+        check_tags(client, plan)
     places = places_of(image, plan, environ=environ)
-    state = Lowering(merge=capabilities.merge, no_cache=no_cache).lower(plan, places)
+    state = Lowering(features=capabilities.features, no_cache=no_cache).lower(plan, places)
     definition = llb.marshal(state, sources=_sources(plan))
     watched = _Watched(on_event)
     packing = Packing(
@@ -75,6 +79,21 @@ def solve_plan(
     if not digest:
         raise BuildError(f"the engine says nothing of the image that it was to make: {dict(result.exporter_response)}")
     return Outcome(digest=digest, plan=plan, cached=not watched.ran)
+
+
+def check_tags(client: Client, plan: Plan) -> None:
+    """Raise ResolveError if a tag of the engine's own store does not name any more what the plan stands on."""
+    for base in (plan.base, plan.toolchain):
+        if base is None or base.origin != "engine" or not isinstance(client.address, Docker):
+            continue
+        name = base.reference.partition("@")[0]
+        found = find_image(client.address, name.removeprefix("docker.io/library/"))
+        ids = (found.id, *(it.partition("@")[2] for it in found.digests)) if found else ()
+        if base.digest not in ids:
+            now = f"is {found.id} now" if found else "is gone"
+            raise ResolveError(
+                f"`{name}` in the engine {now}; it was {base.digest}", hint="--upgrade takes what is there"
+            )
 
 
 def places_of(image: Image, plan: Plan, *, environ: Mapping[str, str]) -> Places:

@@ -40,6 +40,7 @@ def resolve(
     toolchain: BaseImage | None,
     environ: Mapping[str, str],
     connect: Callable[[], Client],
+    warm: Callable[[], None] = lambda: None,
     note: Callable[[str], None] = lambda text: None,
     upgrade: bool = False,
 ) -> Lock:
@@ -50,6 +51,7 @@ def resolve(
     asked = request(image, platform=platform, base=base)
     layers = None if upgrade else _kept(environ, asked, len(image.layers))
     if layers is None:
+        warm()  # a solve follows
         wheels = _wheels(image, platform, base, environ, note, upgrade=upgrade)
         debs = _debs(image, platform, base, environ, connect, note)
         layers = tuple(LayerLock(wheels=w, debs=d) for w, d in zip(wheels, debs, strict=True))

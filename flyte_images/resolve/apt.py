@@ -21,7 +21,7 @@ from ..cachedir import layout_dir
 from ..errors import ResolveError
 from ..host import host_secrets
 from ..lock import BaseImage
-from ..lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, STORE, base_state, program
+from ..lower import CHECKSUM, HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, STORE, base_state, program
 
 _OUT = "/flyte-images/out"
 
@@ -41,8 +41,9 @@ def ask(
     """
     where = llb.Platform.parse(platform)
     note = llb.Note(name=f"apt: which files are {', '.join(packages)}", ignore_cache=True)
+    client = connect()
     asked = llb.run(
-        base_state(base, where),
+        base_state(base, where, has_checksums=CHECKSUM in client.capabilities().features),
         ("/bin/sh", f"{PROGRAMS}/find_debs.sh", _OUT, *packages),
         platform=where,
         env=STEP_ENV,
@@ -54,7 +55,7 @@ def ask(
     with tempfile.TemporaryDirectory(prefix="flyte-images-apt-") as place:
         session = Session(stores={STORE: layout_dir(environ)}, secrets=host_secrets(environ))
         try:
-            connect().solve(
+            client.solve(
                 llb.marshal(asked.output(_OUT)).data,
                 session=session,
                 exporters=(Files(dest=Path(place)),),

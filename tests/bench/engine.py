@@ -37,7 +37,9 @@ class Engine:
 
     @property
     def env(self) -> dict[str, str]:
-        env = {name: value for name, value in os.environ.items() if name not in ("DOCKER_CONTEXT", "BUILDKIT_HOST")}
+        # Byte-code of every client is kept, as on anybody's machine.
+        left_out = ("DOCKER_CONTEXT", "BUILDKIT_HOST", "FLYTE_IMAGES_CACHE", "PYTHONDONTWRITEBYTECODE")
+        env = {name: value for name, value in os.environ.items() if name not in left_out}
         return {**env, "DOCKER_HOST": self.host, "DOCKER_CONFIG": str(self.docker_config)}
 
     def docker(self, *args: str, input: bytes | None = None) -> str:
