@@ -65,7 +65,7 @@ class Exchange:
     def time_of(self, name: str) -> float | None:
         """When the task wrote `name`, by this host's clock."""
         try:
-            found = os.stat(self.outputs / name, follow_symlinks=False)
+            found = (self.outputs / name).lstat()
         except OSError:
             return None
         return found.st_mtime if stat.S_ISREG(found.st_mode) else None
@@ -78,7 +78,7 @@ class Exchange:
 
     def remove(self) -> None:
         for directory in (self.inputs.parent, self.outputs.parent):
-            shutil.rmtree(directory, ignore_errors=True)
+            remove_directory(directory)
 
 
 def make_exchange(name: str | None = None) -> Exchange:
@@ -87,8 +87,7 @@ def make_exchange(name: str | None = None) -> Exchange:
     made = []
     try:
         for base in (memory_base(), disk_base()):
-            directory = _own(base) / name
-            directory.mkdir(mode=0o700)
+            directory = _make_below(base, name)
             made.append(directory)
         inputs, outputs = made[0] / "in", made[1] / "out"
         for directory, mode in ((inputs, 0o755), (outputs, 0o700)):
@@ -99,6 +98,16 @@ def make_exchange(name: str | None = None) -> Exchange:
             shutil.rmtree(directory, ignore_errors=True)
         raise
     return Exchange(name, inputs, outputs)
+
+
+def _make_below(base: Path, name: str) -> Path:
+    """Make `base`/`name`; again, if the last task to end has removed `base` in between."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            directory = _own(base) / name
+            directory.mkdir(mode=0o700)
+            return directory
+    raise FileNotFoundError(f"{base} is removed as soon as it is made")
 
 
 def _own(base: Path) -> Path:
@@ -123,6 +132,13 @@ def disk_base() -> Path:
     """Where outputs are kept: /var/tmp is on disk where /tmp may be memory."""
     base = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
     return Path(base) / f"flyte-images-out-{os.getuid()}"
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a task's directory, and the one that holds all of them if it was the last."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.parent.rmdir()
 
 
 def left_over(prefix: str) -> list[Path]:

@@ -1,16 +1,16 @@
-"""How a task can end badly: one class an end. The message holds the figures, `hint` the remedy, `task` whose end it was.
+"""How a task can end badly: one class an end. The message has the figures, `hint` the remedy, `task` whose end it was.
 
-    TaskError
-        Raised            the task's own code raised; the remote traceback is in `remote`
-        NotSerialisable   the result (or an argument) cannot cross between the processes
-        InvalidArgument   an argument is not what the annotation says: nothing was started
-        OutOfMemory       the kernel killed it at its memory limit
-        DiskFull          there was no room left to write
-        TimedOut          it ran longer than it may
-        Killed            a signal from outside ended it
-        ImageCannotStart  the image does not hold what a task needs, or is for another machine
-        EngineLost        the engine went away, or cannot do what is asked
-        Cancelled         the caller took it back
+TaskError
+    Raised            the task's own code raised; the remote traceback is in `remote`
+    NotSerialisable   the result (or an argument) cannot cross between the processes
+    InvalidArgument   an argument is not what the annotation says: nothing was started
+    OutOfMemory       the kernel killed it at its memory limit
+    DiskFull          there was no room left to write
+    TimedOut          it ran longer than it may
+    Killed            a signal from outside ended it
+    ImageCannotStart  the image does not hold what a task needs, or is for another machine
+    EngineLost        the engine went away, or cannot do what is asked
+    Cancelled         the caller took it back
 """
 
 from __future__ import annotations
@@ -20,14 +20,50 @@ from dataclasses import dataclass, field
 
 # What a task raises comes back as the same class only if it is one of these: built in, and made of text alone. A class
 # that a container names is never imported.
-_SAFE = (
-    "ArithmeticError AssertionError AttributeError BufferError ConnectionError EOFError FileExistsError "
-    "FileNotFoundError FloatingPointError ImportError IndexError InterruptedError IsADirectoryError KeyError LookupError "
-    "MemoryError ModuleNotFoundError NameError NotADirectoryError NotImplementedError OSError OverflowError "
-    "PermissionError RecursionError ReferenceError RuntimeError StopIteration SyntaxError TimeoutError TypeError "
-    "UnboundLocalError ValueError ZeroDivisionError BrokenPipeError ConnectionAbortedError ConnectionRefusedError "
-    "ConnectionResetError ChildProcessError BlockingIOError ProcessLookupError"
-).split()
+_SAFE = frozenset(
+    (
+        "ArithmeticError",
+        "AssertionError",
+        "AttributeError",
+        "BlockingIOError",
+        "BrokenPipeError",
+        "BufferError",
+        "ChildProcessError",
+        "ConnectionAbortedError",
+        "ConnectionError",
+        "ConnectionRefusedError",
+        "ConnectionResetError",
+        "EOFError",
+        "FileExistsError",
+        "FileNotFoundError",
+        "FloatingPointError",
+        "ImportError",
+        "IndexError",
+        "InterruptedError",
+        "IsADirectoryError",
+        "KeyError",
+        "LookupError",
+        "MemoryError",
+        "ModuleNotFoundError",
+        "NameError",
+        "NotADirectoryError",
+        "NotImplementedError",
+        "OSError",
+        "OverflowError",
+        "PermissionError",
+        "ProcessLookupError",
+        "RecursionError",
+        "ReferenceError",
+        "RuntimeError",
+        "StopIteration",
+        "SyntaxError",
+        "TimeoutError",
+        "TypeError",
+        "UnboundLocalError",
+        "ValueError",
+        "ZeroDivisionError",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,13 @@ import atexit
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 from .cgroup import group_names, remove_group
-from .exchange import left_over
+from .exchange import left_over, remove_directory
 from .owner import Owner, current, parse
 
 _guard = threading.Lock()
@@ -36,7 +35,8 @@ def watch_over(address: str) -> None:
             return
         command = (
             f"import sys; sys.path[:0] = [{str(Path(__file__).resolve().parents[1])!r}]; "
-            "import os; os.read(0, 1) == b'.' or __import__('flyte_images_runtime.orphans').orphans.sweep(*sys.argv[1:])"
+            "import os; os.read(0, 1) == b'.' or "
+            "__import__('flyte_images_runtime.orphans').orphans.sweep(*sys.argv[1:])"
         )
         keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", command, address, str(current())],
@@ -64,7 +64,7 @@ def _dismiss(key: tuple[int, str]) -> None:
 
 
 def _any_left() -> bool:
-    """Is there a directory of an owner that is gone? Where nobody was killed there is none, and that is quick to see."""
+    """Is there a directory of an owner that is gone? That is quick to see, and mostly there is none."""
     return any(_is_gone(path.name) for path in left_over(""))
 
 
@@ -89,7 +89,7 @@ def sweep(address: str, owner: str | None = None) -> int:
             count += 1
     for path in left_over(owner or ""):
         if owner or _is_gone(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_directory(path)
             count += 1
     return count
 

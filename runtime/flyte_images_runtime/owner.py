@@ -47,7 +47,7 @@ def parse(text: str) -> Owner | None:
 def current() -> Owner:
     """This process."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    space = re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
+    space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
     pid = os.getpid()
     return Owner(boot, space, pid, _start_of(pid) or "0")
 

@@ -1,4 +1,4 @@
-"""A cgroup of the task's own above its container's: it holds the limits, and can still be read after the container's end.
+"""A cgroup of the task's own above its container's: it holds the limits, and can be read after the end.
 
 Needs root on the engine's own host. Elsewhere the worker inside the container reads what it can (worker/supervisor.py).
 """

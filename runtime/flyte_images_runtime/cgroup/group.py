@@ -112,7 +112,7 @@ def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/sel
     group = Group(name, parse_mounts(Path(mounts).read_text()))
     try:
         for root in group.hierarchies.roots():
-            (root / PARENT / name).mkdir(parents=True)
+            _make_below(root / PARENT, name)
         if group.hierarchies.version == 1:
             _limit_v1(group, limits, pids)
         else:
@@ -121,6 +121,15 @@ def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/sel
         group.remove()
         return None
     return group
+
+
+def _make_below(parent: Path, name: str) -> None:
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):  # the last task to end has just removed the parent
+            parent.mkdir(exist_ok=True)
+            (parent / name).mkdir()
+            return
+    raise FileNotFoundError(str(parent))
 
 
 def _limit_v1(group: Group, limits: Limits, pids: int) -> None:
@@ -169,6 +178,8 @@ def remove_group(name: str, hierarchies: Hierarchies | None = None) -> bool:
                 break
             time.sleep(0.005 * (attempt + 1))  # a dying process still counts
         gone = gone and not top.exists()
+        with contextlib.suppress(OSError):  # the last one takes the directory of all of them along
+            (root / PARENT).rmdir()
     return gone
 
 

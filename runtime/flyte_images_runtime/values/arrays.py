@@ -14,7 +14,6 @@ from .files import Files
 from .problem import Problem, expected, name_of, shown
 
 
-
 def write_array(value: Any, files: Files) -> Any:
     """An array's JSON form: the name of its `.npy` file."""
     import numpy

@@ -102,18 +102,22 @@ def _bare(annotation: Any) -> Any:
 
 
 def _makers(annotation: Any) -> list[Maker]:
-    from . import containers, paths, records, scalars, untyped
+    from .containers import make as container
+    from .paths import make as path
+    from .records import make as record
+    from .scalars import make as scalar
+    from .untyped import make as untyped
 
-    found: list[Maker] = [scalars.make, containers.make, untyped.make, paths.make, records.make]
+    found: list[Maker] = [scalar, container, untyped, path, record]
     package = foreign(typing.get_origin(annotation) or annotation)
     if package == "arrays":
-        from . import arrays
+        from .arrays import make as array
 
-        found.insert(0, arrays.make)
+        found.insert(0, array)
     elif package == "tables":
-        from . import tables
+        from .tables import make as table
 
-        found.insert(0, tables.make)
+        found.insert(0, table)
     return found
 
 

@@ -115,7 +115,10 @@ class _Mapping(Codec):
         if not self.accepts(value):
             raise expected(self.kind, value)
         pairs = [
-            [_inside(f" key {shown(key)}", self._key.encode, key, files), _inside(_at(key), self._item.encode, v, files)]
+            [
+                _inside(f" key {shown(key)}", self._key.encode, key, files),
+                _inside(_at(key), self._item.encode, v, files),
+            ]
             for key, v in value.items()
         ]
         return dict(pairs) if self._key.kind is str else pairs
@@ -238,11 +241,13 @@ def _at(key: Any) -> str:
 
 
 def _json(text: str, opening: str, kind: Any) -> Any:
-    example = '[1, 2]' if opening == "[" else '{"name": 1}'
+    example = "[1, 2]" if opening == "[" else '{"name": 1}'
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise Problem(f"{shown(text)} is not JSON ({error})", hint=f"{name_of(kind)} is written as JSON: {example}") from None
+        raise Problem(
+            f"{shown(text)} is not JSON ({error})", hint=f"{name_of(kind)} is written as JSON: {example}"
+        ) from None
     if not isinstance(found, list if opening == "[" else dict):
         raise Problem(f"{shown(text)} is no {name_of(kind)}", hint=f"as JSON: {example}")
     return found

@@ -6,7 +6,6 @@ directory that it is unpacked to.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
@@ -51,8 +50,8 @@ class File(_OnDisk):
     'a.csv'
     """
 
-    def open(self, mode: str = "r", **options: Any) -> io.IOBase:
-        return open(self.path, mode, **options)  # noqa: SIM115 the caller closes it
+    def open(self, mode: str = "r", **options: Any) -> Any:
+        return open(self.path, mode, **options)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         with open(self.path, encoding=encoding) as file:
@@ -153,7 +152,9 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> N
     elif member.isreg():
         source = archive.extractfile(member)
         assert source is not None
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700 if member.mode & 0o100 else 0o600)
+        fd = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700 if member.mode & 0o100 else 0o600
+        )
         with os.fdopen(fd, "wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
 

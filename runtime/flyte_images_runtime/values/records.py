@@ -59,7 +59,9 @@ class _Fields(Codec):
         given = _json(text, "{", self.kind)
         unknown = sorted(set(given) - set(self.fields()))
         if unknown:
-            raise Problem(f"{name_of(self.kind)} has no field `{unknown[0]}`", hint="it has " + ", ".join(self.fields()))
+            raise Problem(
+                f"{name_of(self.kind)} has no field `{unknown[0]}`", hint="it has " + ", ".join(self.fields())
+            )
         values = {}
         for name, item in given.items():
             try:
@@ -184,4 +186,6 @@ def make(annotation: Any) -> Codec | None:
     return None
 
 
-_EXTRAS: dict[str, Any] = {"include_extras": True} if "include_extras" in typing.get_type_hints.__code__.co_varnames else {}
+_EXTRAS: dict[str, Any] = (
+    {"include_extras": True} if "include_extras" in typing.get_type_hints.__code__.co_varnames else {}
+)

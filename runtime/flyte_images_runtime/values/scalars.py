@@ -42,7 +42,16 @@ class _Plain(Codec):
     def parse(self, text: str) -> Any:
         if self.kind is str:
             return text
-        known = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        known = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
         if text.strip().lower() not in known:
             raise Problem(f"{text!r} is not a bool", hint="true or false")
         return known[text.strip().lower()]
@@ -164,7 +173,9 @@ class _Text(Codec):
 
     def accepts(self, value: Any) -> bool:
         # a datetime is a date to Python, but not the other half of `date | datetime`
-        return isinstance(value, self.kind) and not (self.kind is datetime.date and isinstance(value, datetime.datetime))
+        return isinstance(value, self.kind) and not (
+            self.kind is datetime.date and isinstance(value, datetime.datetime)
+        )
 
     def encode(self, value: Any, files: Files) -> Any:
         if not self.accepts(value):

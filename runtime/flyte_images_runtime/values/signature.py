@@ -44,7 +44,7 @@ class Signature:
             unknown = sorted(set(data) - set(self.codecs)) if isinstance(data, dict) else ["(none)"]
             raise Problem(f"the task has no parameter `{unknown[0]}`", hint="the code in the image is another version")
         bound = inspect.BoundArguments(
-            self.signature, {name: self._each(name, "decode", value, files) for name, value in data.items()}  # type: ignore[arg-type]
+            self.signature, {name: self._each(name, "decode", value, files) for name, value in data.items()}
         )
         return bound.args, bound.kwargs
 

@@ -43,8 +43,7 @@ class _Index:
         if "levels" in data:
             levels = [_Column.decode(level, files) for level in data["levels"]]
             return pandas.MultiIndex.from_arrays(levels, names=any_name.decode(data.get("names"), files))
-        index = pandas.Index(_Column.decode(data["column"], files), name=any_name.decode(data.get("name"), files))
-        return index
+        return pandas.Index(_Column.decode(data["column"], files), name=any_name.decode(data.get("name"), files))
 
 
 class _Column:
@@ -114,7 +113,9 @@ class _Column:
         if "array" in data:
             return read_array(data["array"], files)
         absent = numpy.nan
-        items = [None if item is None else codec(Any).decode(item[0], files) if item else absent for item in data["objects"]]
+        items = [
+            None if item is None else codec(Any).decode(item[0], files) if item else absent for item in data["objects"]
+        ]
         if data.get("text") is True:
             return pandas.array(items, dtype="string" if not hasattr(pandas, "StringDtype") else _string_dtype())
         column = numpy.empty(len(items), dtype=object)

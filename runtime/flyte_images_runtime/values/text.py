@@ -80,7 +80,7 @@ def arguments(signature: Signature, given: Mapping[str, str | Sequence[str]]) ->
     missing = [p.name for p in parameters(signature) if p.required and p.name not in bound]
     if missing:
         raise Problem(f"parameter `{missing[0]}` is missing", hint=_known(signature))
-    call = inspect.BoundArguments(signature.signature, bound)  # type: ignore[arg-type]
+    call = inspect.BoundArguments(signature.signature, bound)
     return call.args, call.kwargs
 
 

@@ -1,7 +1,7 @@
 """The codec of `Any` and of what has no annotation: the value's own class decides, among those that say it all.
 
-JSON's own types cross as they are; the others as `{"$type": ..., "is": ...}`. A class of the user's needs an annotation:
-the other side must not be told by the data which class to make.
+JSON's own types cross as they are; the others as `{"$type": ..., "is": ...}`. A class of the user's needs an
+annotation: the other side must not be told by the data which class to make.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ class _Any(Codec):
             return value
         if kind is list:
             return [self._item(f"[{at}]", item, files) for at, item in enumerate(value)]
-        if kind in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter, types.MappingProxyType):
+        if kind in (
+            dict,
+            collections.OrderedDict,
+            collections.defaultdict,
+            collections.Counter,
+            types.MappingProxyType,
+        ):
             return self._mapping(value, files)
         if kind.__name__ in _GROUPS and kind is _GROUPS[kind.__name__]:
             return {_TAG: kind.__name__, "is": [self._item(f"[{at}]", item, files) for at, item in enumerate(value)]}

@@ -4,12 +4,15 @@ As the first process of its pid namespace it takes everything down with it when 
 It leaves `end.json`: how the child ended, what it used, and what the cgroup's files say.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import select
 import signal
 import sys
 import time
+from typing import Any
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -43,7 +46,7 @@ def _become_the_task() -> None:
     sys.exit(task.main())
 
 
-def _watch(child, watch_stdin):
+def _watch(child: int, watch_stdin: bool) -> int:
     """Wait for the child; return what to exit with."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -71,14 +74,14 @@ def _watch(child, watch_stdin):
         memory.look()
 
 
-def _send(child, number):
+def _send(child: int, number: int) -> None:
     try:
         os.kill(child, number)
     except OSError:
         pass
 
 
-def _reap(child):
+def _reap(child: int) -> tuple[int, Any] | None:
     """Collect every process that has ended; (status, usage) if the child is among them."""
     while True:
         try:
@@ -91,7 +94,7 @@ def _reap(child):
             return status, usage
 
 
-def _still_there():
+def _still_there() -> bool:
     try:
         return bool(os.read(0, 4096))
     except BlockingIOError:
@@ -103,21 +106,23 @@ def _still_there():
 class _Memory:
     """The largest processes, as they were when memory last grew: after a kill nobody can tell any more."""
 
-    def __init__(self):
-        self.largest = []
+    def __init__(self) -> None:
+        self.largest: list[list[Any]] = []
         self._at = 0
         self._path = _path("memory", "memory.current") or _path("memory", "memory.usage_in_bytes")
 
-    def look(self):
+    def look(self) -> None:
         used = int(_read(self._path) or 0) if self._path else 0
         if used > self._at * 1.05:
             self._at = used
-            self.largest = _processes()[:3]
+            processes = _processes()[:3]
+            if processes and processes[0][1] > 0:  # one that is being killed has none any more
+                self.largest = processes
 
 
-def _processes():
+def _processes() -> list[list[Any]]:
     page = os.sysconf("SC_PAGE_SIZE")
-    found = []
+    found: list[list[Any]] = []
     for name in os.listdir("/proc"):
         if name.isdigit() and name != "1":
             resident = (_read("/proc/%s/statm" % name) or "0 0").split()[1]
@@ -126,14 +131,14 @@ def _processes():
     return sorted(found, key=lambda process: -process[1])
 
 
-def _path(controller, file):
+def _path(controller: str, file: str) -> str | None:
     for place in ("/sys/fs/cgroup/" + file, "/sys/fs/cgroup/%s/%s" % (controller, file)):
         if os.path.exists(place):
             return place
     return None
 
 
-def _read(path):
+def _read(path: str) -> str | None:
     try:
         with open(path, errors="replace") as file:
             return file.read(65536)
@@ -141,7 +146,7 @@ def _read(path):
         return None
 
 
-def _leave_end(ended, memory):
+def _leave_end(ended: tuple[int, Any], memory: _Memory) -> None:
     status, usage = ended
     cgroup = {}
     for controller, files in _FILES.items():
@@ -159,8 +164,8 @@ def _leave_end(ended, memory):
         "largest": memory.largest,
     }
     try:
-        with open(places.OUT + "/." + places.END, "w") as file:
-            json.dump(end, file)
+        with open(places.OUT + "/." + places.END, "w") as target:
+            json.dump(end, target)
         os.rename(places.OUT + "/." + places.END, places.OUT + "/" + places.END)
     except OSError:
         pass  # a full disk; the caller knows most of it from the outside

@@ -1,5 +1,7 @@
 """The task's own process: read the call, import the module, call the function, leave the result or what was raised."""
 
+from __future__ import annotations
+
 import asyncio
 import importlib
 import importlib.util
@@ -8,30 +10,26 @@ import json
 import os
 import sys
 import traceback
+from typing import Any
 
 from flyte_images_runtime.worker import places, standin
 
 
-def main():
+def main() -> int:
     with open(places.IN + "/" + places.CALL) as file:
         call = json.load(file)
     _settle(call)
     standin.install(call)
     try:
         outcome = {"result": _perform(call)}
-    except Exception as error:
-        outcome = {"error": describe(error, call)}
-    except SystemExit as error:
-        # a task that ends its process early has no result; its atexit and finally have run
-        outcome = {"error": describe(error, call)}
-    except KeyboardInterrupt as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # sys.exit() in a task is no result either
         outcome = {"error": describe(error, call)}
     _flush()
     leave(places.RESULT, outcome)
     return 1 if "error" in outcome else 0
 
 
-def _settle(call):
+def _settle(call: dict[str, Any]) -> None:
     """The environment as a program expects it: a home that exists, secrets in place, the user's code importable."""
     home = os.environ.get("HOME")
     if home:
@@ -48,7 +46,7 @@ def _settle(call):
     sys.argv = [call["module"]]
 
 
-def _perform(call):
+def _perform(call: dict[str, Any]) -> Any:
     from flyte_images_runtime.values import Files, Problem, Signature
 
     function = _find(call)
@@ -73,34 +71,34 @@ def _perform(call):
 class Unfit(Exception):
     """An argument or a result that is not what the annotations say."""
 
-    def __init__(self, what, problem):
+    def __init__(self, what: str, problem: Any) -> None:
         Exception.__init__(self, str(problem))
         self.what = what
         self.hint = problem.hint
 
 
-def _find(call):
+def _find(call: dict[str, Any]) -> Any:
     """The function: the module under its own name, never as `__main__`."""
     name = call["module"]
     if call.get("file") and "." not in name:
-        spec = importlib.util.spec_from_file_location(name, call["file"])
+        spec: Any = importlib.util.spec_from_file_location(name, call["file"])
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(name)
-    found = module
+    found: Any = module
     for part in call["qualname"].split("."):
         found = getattr(found, part)
     return standin.function_of(found)
 
 
-def _mark_began():
+def _mark_began() -> None:
     with open(places.OUT + "/" + places.BEGAN, "w"):
         pass
 
 
-def leave(name, document):
+def leave(name: str, document: dict[str, Any]) -> None:
     """Write a JSON document so that it is there as a whole or not at all."""
     path = places.OUT + "/." + name
     with open(path, "w") as file:
@@ -108,7 +106,7 @@ def leave(name, document):
     os.rename(path, places.OUT + "/" + name)
 
 
-def _flush():
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -116,7 +114,7 @@ def _flush():
             pass
 
 
-def describe(error, call):
+def describe(error: BaseException, call: dict[str, Any]) -> dict[str, Any]:
     """What was raised, as data: names and text only."""
     if isinstance(error, Unfit):
         return {"unfit": error.what, "message": str(error), "hint": error.hint}
@@ -125,14 +123,14 @@ def describe(error, call):
     return dict(_one(error, set()), traceback="".join(lines.format()))
 
 
-def _one(error, seen):
+def _one(error: BaseException, seen: set[int]) -> dict[str, Any]:
     seen.add(id(error))
     kind = type(error)
     try:
         message = str(error.args[0]) if isinstance(error, KeyError) and len(error.args) == 1 else str(error)
     except Exception as failed:
         message = "<its str() raises %s>" % type(failed).__name__
-    said = {
+    said: dict[str, Any] = {
         "type": kind.__qualname__ if kind.__module__ == "builtins" else "%s.%s" % (kind.__module__, kind.__qualname__),
         "message": message[:100_000],
         "bases": [base.__name__ for base in kind.__mro__[1:] if base.__module__ == "builtins"],
@@ -146,7 +144,7 @@ def _one(error, seen):
     return said
 
 
-def _at_home(lines, call, seen):
+def _at_home(lines: Any, call: dict[str, Any], seen: set[int]) -> None:
     """Drop this program's own frames, and name files as they are called on the caller's machine."""
     if lines is None or id(lines) in seen:
         return
@@ -162,5 +160,5 @@ def _at_home(lines, call, seen):
         _at_home(other, call, seen)
 
 
-def _is_ours(name):
-    return name.startswith(places.LIB + "/") or name.startswith("<frozen importlib") or "/importlib/" in name
+def _is_ours(name: str) -> bool:
+    return name.startswith((places.LIB + "/", "<frozen importlib")) or "/importlib/" in name

@@ -71,7 +71,7 @@ class Api:
 
 
 class Attachment:
-    """A container's stdout and stderr, told apart. While it is open the container's stdin is: closing it says goodbye."""
+    """A container's stdout and stderr, told apart. The container's stdin is open as long as this is."""
 
     def __init__(self, link: socket.socket, received: bytes) -> None:
         self._link = link
@@ -83,10 +83,14 @@ class Attachment:
     def read(self, on_bytes: Callable[[int, bytes], None], timeout: float | None) -> bool:
         """Pass on what has arrived (1 stdout, 2 stderr). False at the end; True after `timeout`, `wake` or data."""
         self._pass_on(on_bytes)
-        ready, _, _ = select.select([self._link, self._wake], [], [], timeout)
+        link = self._link.fileno()
+        poll = select.poll()
+        poll.register(link, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(None if timeout is None else timeout * 1000)}
         if self._wake in ready:
             os.read(self._wake, 64)
-        if self._link in ready:
+        if link in ready:
             try:
                 arrived = self._link.recv(1 << 16)
             except ConnectionError:
@@ -161,7 +165,8 @@ def lost(address: str, error: BaseException) -> EngineLost:
         )
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return EngineLost(
-            f"no Docker Engine answers at {address}", hint="start it, or set DOCKER_HOST; `flyte-images doctor` tells more"
+            f"no Docker Engine answers at {address}",
+            hint="start it, or set DOCKER_HOST; `flyte-images doctor` tells more",
         )
     return EngineLost(f"the Docker Engine at {address} went away: {error or type(error).__name__}")
 

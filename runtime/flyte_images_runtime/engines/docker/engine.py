@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -76,7 +77,9 @@ class DockerEngine:
         known = facts.get("Runtimes") or {}
         if runtime is not None and runtime not in known and not runtime.startswith("io.containerd."):
             raise EngineLost(
-                f"the engine knows no OCI runtime `{runtime}`", task=spec.task, hint="it knows " + ", ".join(sorted(known))
+                f"the engine knows no OCI runtime `{runtime}`",
+                task=spec.task,
+                hint="it knows " + ", ".join(sorted(known)),
             )
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
@@ -93,7 +96,10 @@ class DockerEngine:
                 cgroup_parent=group.engine_parent if group else None,
             )
             created = self.api.call(
-                "POST", "/containers/create", create_body(spec, exchange, settings), name=f"flyte-images-{exchange.name}"
+                "POST",
+                "/containers/create",
+                create_body(spec, exchange, settings),
+                name=f"flyte-images-{exchange.name}",
             )
             running = DockerRunning(self.api, created["Id"], spec, group)
             running.start()
@@ -129,10 +135,8 @@ def _give_up(running: DockerRunning | None, group: Group | None, *, name: str = 
         running.remove()
         return
     if api is not None:  # interrupted while Docker was creating it: it may be there under its name
-        try:
+        with contextlib.suppress(Refused, EngineLost):
             api.call("DELETE", f"/containers/{name}", force="true")
-        except (Refused, EngineLost):
-            pass
     if group is not None:
         group.remove()
 
@@ -143,15 +147,17 @@ def _why_not(refused: Refused, spec: TaskSpec) -> Exception:
     lower = said.lower()
     if refused.status == 404 and "no such image" in lower:
         return ImageCannotStart(f"the engine has no image {spec.image}", task=spec.task, hint="build it, or pull it")
-    if "executable file not found" in lower or "no such file or directory" in lower and spec.python in said:
+    if "executable file not found" in lower or ("no such file or directory" in lower and spec.python in said):
         return ImageCannotStart(
-            f"image {spec.image} has no `{spec.python}`", task=spec.task, hint="a task's image needs Python 3.8 or newer"
+            f"image {spec.image} has no `{spec.python}`",
+            task=spec.task,
+            hint="a task's image needs Python 3.8 or newer",
         )
     if "exec format error" in lower:
         return ImageCannotStart(
             f"image {spec.image} is for another kind of processor", task=spec.task, hint="build it for this platform"
         )
-    if "cdi" in lower or "device" in lower and spec.devices:
+    if "cdi" in lower or ("device" in lower and spec.devices):
         return EngineLost(f"the engine cannot pass the devices {', '.join(spec.devices)}: {said}", task=spec.task)
     if "mount" in lower and "does not exist" in lower:
         return EngineLost(

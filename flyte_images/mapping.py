@@ -1,0 +1,106 @@
+"""Many calls at once, as many as the machine holds. The first failure ends the rest."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flyte_images_runtime.limits import Limits
+
+from .errors import SpecError
+
+if TYPE_CHECKING:
+    from .running import Call
+
+
+def map_calls(calls: Sequence[Call], *, concurrency: int | None = None, return_exceptions: bool = False) -> list[Any]:
+    """Return the runs in the order of `calls`; raise the first failure, or put each in its place."""
+    if not calls:
+        return []
+    if concurrency is not None and (isinstance(concurrency, bool) or concurrency < 1):
+        raise SpecError(f"concurrency={concurrency!r} is no number of tasks", hint="concurrency=4")
+    width = concurrency or fitting(calls[0].task.options.limits(), cores=os.cpu_count() or 1, memory=_memory())
+    work = _Work(calls, stop_at_failure=not return_exceptions)
+    threads = [threading.Thread(target=work.loop, daemon=True) for _ in range(min(width, len(calls)))]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:  # Ctrl-C
+        work.stop()
+        for thread in threads:
+            thread.join()
+        raise
+    if work.failure is not None:
+        raise work.failure
+    return work.outcomes
+
+
+def fitting(limits: Limits, *, cores: int, memory: int) -> int:
+    """How many tasks with these limits this machine holds at once; one at least.
+
+    >>> from decimal import Decimal
+    >>> fitting(Limits(cpu=Decimal("1"), memory=4 << 30), cores=8, memory=16 << 30)
+    4
+    >>> fitting(Limits(), cores=8, memory=16 << 30)
+    8
+    """
+    by_cpu = int(cores / limits.cpu) if limits.cpu else cores
+    by_memory = memory // limits.memory if limits.memory else by_cpu
+    return max(1, min(by_cpu, by_memory))
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+class _Work:
+    """The calls that are left, and what came of the others."""
+
+    def __init__(self, calls: Sequence[Call], *, stop_at_failure: bool) -> None:
+        self._calls = calls
+        self._stop_at_failure = stop_at_failure
+        self._next = 0
+        self._stopped = False
+        self._guard = threading.Lock()
+        self._active: set[int] = set()
+        self.outcomes: list[Any] = [None] * len(calls)
+        self.failure: BaseException | None = None
+
+    def loop(self) -> None:
+        """Do one call after the other until there is none."""
+        while (at := self._take()) is not None:
+            try:
+                self.outcomes[at] = self._calls[at].run()
+            except BaseException as error:
+                self.outcomes[at] = error
+                self._failed(error)
+            finally:
+                with self._guard:
+                    self._active.discard(at)
+
+    def _take(self) -> int | None:
+        with self._guard:
+            if self._stopped or self._next >= len(self._calls):
+                return None
+            at, self._next = self._next, self._next + 1
+            self._active.add(at)
+            return at
+
+    def _failed(self, error: BaseException) -> None:
+        if self._stop_at_failure:
+            with self._guard:
+                if self.failure is None:
+                    self.failure = error
+            self.stop()
+
+    def stop(self) -> None:
+        """End what runs, begin nothing more."""
+        with self._guard:
+            self._stopped = True
+            active = [self._calls[at] for at in self._active]
+        for call in active:
+            call.cancel()

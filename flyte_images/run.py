@@ -1,0 +1,122 @@
+"""run(task, ...) -> Run: build the image if needed, run the task in it under its limits, wait, give back the result.
+
+    run = flyte.run(train, rows=10)
+    run.result, run.logs.text, run.metrics.peak_memory
+
+`flyte.run.aio(...)` is the same for an event loop, `flyte.run.map(task, items)` runs many. What the task raises is
+raised here: as itself if its class is built in, else as `Raised`; how else it can end is in flyte_images_runtime's
+failures.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
+
+from .errors import SpecError
+from .task import Task
+
+if TYPE_CHECKING:
+    from flyte_images_runtime.log import Log
+    from flyte_images_runtime.metrics import Metrics
+
+    from .image import Image
+    from .progress import Progress
+    from .running import Call
+
+P = ParamSpec("P")
+R = TypeVar("R")
+OnLine = Callable[[str, Literal["stdout", "stderr"], str], None]
+"""Task, stream, line: what a task prints, as it prints it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Generic[R]):
+    """One task, done.
+
+    result    what the function returned
+    logs      what it printed: `.text`, `.stdout`, `.stderr`, or line by line
+    metrics   what it took: wall and CPU time, throttling, peak memory, ...
+    image     the reference of the image that it ran in
+    attempts  1, or more if it had to be tried again
+    cached    the result is an earlier run's
+    """
+
+    task: str
+    result: R
+    logs: Log
+    metrics: Metrics
+    image: str
+    attempts: int = 1
+    cached: bool = False
+
+
+def to_stderr(task: str, stream: str, line: str) -> None:
+    """Show what tasks print, each line with its task."""
+    print(f"[{task}] {line}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """How tasks are run. `flyte.run` is one; `flyte.run.using(...)` makes another.
+
+    on_line   called with what a task prints (default: to stderr); None for silence
+    progress  shows builds
+    builder   whom to ask for builds
+    as_is     raise what the task raised as `Raised`, never as a built-in class
+    """
+
+    on_line: OnLine | None = to_stderr
+    progress: Progress | None = field(default=None, compare=False)
+    builder: str | None = None
+    as_is: bool = False
+
+    def using(self, **changes: Any) -> Runner:
+        """This runner with some of its fields changed."""
+        return replace(self, **changes)
+
+    def __call__(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Run[Any]:
+        """Run `task` in its image and wait for it."""
+        return self.call(task, args, kwargs).run()
+
+    async def aio(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Run[Any]:
+        """The same for an event loop. Cancelling it ends the task."""
+        from .running import awaited
+
+        return await awaited(self.call(task, args, kwargs))
+
+    def map(
+        self,
+        task: Task[..., R],
+        *iterables: Iterable[Any],
+        concurrency: int | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """Run the task for each item (or for each row of several iterables), at most `concurrency` at once.
+
+        Returns the runs in the order of the items. The first failure ends the others and is raised; with
+        `return_exceptions` it takes its run's place. Without `concurrency`: as many as this machine holds.
+        """
+        from .mapping import map_calls
+
+        calls = [self.call(task, items, {}) for items in zip(*iterables, strict=False)]
+        return map_calls(calls, concurrency=concurrency, return_exceptions=return_exceptions)
+
+    def call(self, task: Task[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """A call that has not begun."""
+        from .running import Call
+
+        if not isinstance(task, Task):
+            raise SpecError(f"{task!r} is not a task", hint="give run a function that has @env.task above it")
+        return Call(task, args, kwargs, self)
+
+    def image(self, image: Image) -> str:
+        """The reference of the image in the engine; it is built if it has to be."""
+        from .running import ready_image
+
+        return ready_image(image, progress=self.progress, builder=self.builder)
+
+
+run = Runner()
