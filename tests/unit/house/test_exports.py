@@ -1,0 +1,24 @@
+"""`import flyte_images as flyte` offers its names lazily, each as what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from house import ROOT
+
+
+def test_every_exported_name_is_there() -> None:
+    import flyte_images
+
+    assert set(flyte_images.__all__) <= set(dir(flyte_images))
+    for name in flyte_images.__all__:
+        assert getattr(flyte_images, name) is not None
+    with pytest.raises(AttributeError, match="has no `Imag`"):
+        _ = flyte_images.Imag  # type: ignore[attr-defined]
+
+
+def test_run_is_the_function_even_when_its_module_was_imported_first() -> None:
+    code = "import flyte_images.run, flyte_images as f\nassert callable(f.run), f.run\nassert callable(f.run.aio)"
+    subprocess.run((sys.executable, "-c", code), check=True, cwd=ROOT)
