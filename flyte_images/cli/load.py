@@ -54,7 +54,7 @@ class Loaded:
             variables.append(variable)
         names = _distinct(name or [*both[0], *both[1]][0] for (_, name, _), both in known_as.items())
         return [
-            Named(name=name, image=image, known_as=(*environments, *variables))
+            Named(name=name, image=image, known_as=tuple(dict.fromkeys((*environments, *variables))))
             for name, ((image, _, _), (environments, variables)) in zip(names, known_as.items(), strict=True)
         ]
 
