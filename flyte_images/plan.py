@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flyte_images_layers import Found, Layer, ReferenceBase, decoration, digest
+from flyte_images_layers import DebianBase, Found, Layer, ReferenceBase, decoration, digest
 from flyte_images_layers.inside import text as inside
 from flyte_images_layers.steps import AddFiles, Deb, InstallDebs, InstallWheels, RunCommand, SetEnv, SetWorkdir, Wheel
 
@@ -156,7 +156,12 @@ class _Planner:
         self.platform = platform
         self.steps: list[PlanStep] = []
         self.barrier = 0  # index of the first step of the open segment
-        self.env = environment(lock.base, python=lock.toolchain is not None)
+        # Debian's Python is there from the start. On another base, what stands before the first Python package does not
+        # know of the virtual environment: to append one leaves it as it was.
+        self.has_python = isinstance(image.base, DebianBase)
+        self.env = environment(lock.base)
+        if self.has_python:
+            self.env = in_venv(self.env)
         self.workdir = str(lock.base.settings.get("WorkingDir") or "/")
         self.installer = _digest_of("install_wheels.py")
         self.wheels: list[tuple[int, Wheel]] = []
@@ -168,6 +173,8 @@ class _Planner:
         for step in layer.lower(found):
             match step:
                 case InstallWheels():
+                    if not self.has_python:
+                        self.has_python, self.env = True, in_venv(self.env)
                     self.wheels += [(index, wheel) for wheel in step.wheels]
                 case InstallDebs():
                     self.debs.append((index, step.debs, len(self.files)))
@@ -192,7 +199,7 @@ class _Planner:
         for index, wheel in large:
             self._step(index, self._wheels([wheel]), title=f"{wheel.name} {wheel.version}")
         early = self._debs()
-        if self.lock.toolchain is not None and not self.has_venv:
+        if self.has_python and not self.has_venv:
             self.has_venv = True
             self._step(0, self._venv(), title="virtual environment")
         for bucket in _buckets(small):
@@ -270,14 +277,16 @@ def _digest_of(program: str) -> str:
     return hashlib.sha256(inside(program)).hexdigest()
 
 
-def environment(base: BaseImage, *, python: bool) -> dict[str, str]:
-    """Return the variables that every step and the image start from: the base's, and the virtual environment's."""
+def environment(base: BaseImage) -> dict[str, str]:
+    """Return the variables that every step and the image start from: the base's."""
     env = dict(item.partition("=")[::2] for item in base.settings.get("Env") or ())
     env.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    if python:
-        env["PATH"] = f"{VENV}/bin:{env['PATH']}"
-        env["VIRTUAL_ENV"] = VENV
     return env
+
+
+def in_venv(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with the virtual environment first on PATH."""
+    return {**env, "PATH": f"{VENV}/bin:{env['PATH']}", "VIRTUAL_ENV": VENV}
 
 
 def _split(wheels: Sequence[tuple[int, Wheel]]) -> tuple[list[tuple[int, Wheel]], list[tuple[int, Wheel]]]:
