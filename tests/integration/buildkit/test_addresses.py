@@ -5,33 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
-import stat
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flyte_images.buildkit.address import Address, Docker
-from flyte_images.buildkit.bridge import Splice
-from flyte_images.buildkit.client import Client, connect
-from flyte_images.buildkit.dial import dial
-from flyte_images.buildkit.discovery import choose
+from flyte_images.buildkit.address import Docker
+from flyte_images.buildkit.client import connect
 from flyte_images.errors import EngineError
 
-from .graphs import Graph, salt
+from .ways import here, leading, listening, works
 
 pytestmark = pytest.mark.engine
-
-
-def works(client: Client) -> None:
-    """Solve something, with a megabyte each way, and close."""
-    with client:
-        graph = Graph()
-        client.solve(graph.definition(graph.file("/data", (salt() * 60_000).encode())))
 
 
 @pytest.fixture(scope="module")
@@ -50,43 +36,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         signed = ("x509", "-req", "-days", "2", "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial")
         openssl(*signed, "-in", f"{name}.csr", "-out", f"{name}-cert.pem", "-extfile", "names")
     return directory
-
-
-@contextlib.contextmanager
-def listening(to: Address, certificates: Path | None) -> Iterator[int]:
-    """A TCP port that leads to `to`; with certificates over TLS, for clients that have one of the same authority."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if certificates:
-        context.load_cert_chain(certificates / "server-cert.pem", certificates / "server-key.pem")
-        context.load_verify_locations(certificates / "ca.pem")
-        context.verify_mode = ssl.CERT_REQUIRED
-    splices: list[Splice] = []
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                plain, _ = listener.accept()
-                try:
-                    end = context.wrap_socket(plain, server_side=True) if certificates else plain
-                except ssl.SSLError:
-                    plain.close()
-                    continue
-                splices.append(Splice(end, dial(to)))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-            for splice in splices:
-                splice.close()
-
-
-def here() -> Address:
-    return choose(None, environ=os.environ).address
 
 
 def test_tcp() -> None:
@@ -121,25 +70,15 @@ def test_a_missing_certificate_is_named(certificates: Path) -> None:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands for docker, podman, nerdctl, kubectl and ssh: notes how it is called, then leads to the engine."""
     script = tmp_path / "program"
-    lead = "from flyte_images.buildkit.dial import dial\nfrom flyte_images.buildkit.discovery import choose"
-    script.write_text(
-        f"#!{sys.executable}\nimport os, sys, threading\n{lead}\n"
-        "called = ' '.join((os.path.basename(sys.argv[0]), *sys.argv[1:]))\n"
+    leading(
+        script,
+        before="called = ' '.join((os.path.basename(sys.argv[0]), *sys.argv[1:]))\n"
         f"with open({str(tmp_path / 'called')!r}, 'a') as file: print(called, file=file)\n"
-        "if 'fails' in sys.argv: sys.exit('no such container: fails')\n"
-        f"os.environ['PATH'] = {os.environ['PATH']!r}\n"  # the engine under test may be behind the real program
-        "s = dial(choose(None, environ=os.environ).address).socket\n"
-        "def up():\n"
-        "    while data := os.read(0, 65536): s.sendall(data)\n"
-        "    s.shutdown(1)\n"
-        "threading.Thread(target=up, daemon=True).start()\n"
-        "while data := s.recv(65536): os.write(1, data)\n"
+        "if 'fails' in sys.argv: sys.exit('no such container: fails')",
     )
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
     for name in ("docker", "podman", "nerdctl", "kubectl", "ssh"):
         (tmp_path / name).symlink_to(script)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     return tmp_path / "called"
 
 
