@@ -45,3 +45,4 @@ sed -i 's/^\([^:]*:[^:]*\):[0-9]*:/\1:20000:/' etc/shadow
 # packages keep their dates, so byte-code that names the date of its source is reproducible, and true after an upgrade.
 unset SOURCE_DATE_EPOCH
 chroot . python3 -m compileall -q -f --invalidation-mode timestamp "usr/lib/python$python" usr/share/python3
+find "usr/lib/python$python" -path '*/test/*' -name '*.pyc' -delete

@@ -25,6 +25,7 @@ _LEFT_OUT = re.compile(
       (?:dev|run|tmp|proc|sys)/.+
     | etc/(?:hostname|resolv\.conf|machine-id|\.pwd\.lock)
     | etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-
+    | usr/share/info/dir
     | var/log/.*[^/]
     | var/cache/(?:apt/archives/lock|apt/.*\.bin|debconf/.*-old|ldconfig/.*)
     | var/lib/apt/(?:lists/.+|extended_states~?)

@@ -6,7 +6,7 @@ lists=$2
 # Since Debian 12 a system is made with /bin in /usr from the start. Its usrmerge would do the same later, and keep 50 MB
 # of Perl for it. In Debian 13 base-files has these links.
 case $(dpkg --print-architecture) in
-    amd64) more="lib32 lib64 libx32" ;;
+    amd64 | ppc64el) more=lib64 ;;
     *) more= ;;
 esac
 for name in bin sbin lib $more; do
