@@ -7,7 +7,7 @@ for: a lock for another request is not used, only preferred versions are taken f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,29 +82,23 @@ class Lock:
         return {wheel.name: wheel for layer in self.layers for wheel in layer.wheels}
 
 
-def layers_to_json(layers: tuple[LayerLock, ...], *, addresses: bool) -> list[dict[str, Any]]:
-    """The JSON form of what was found; with `addresses`, where each file was seen too."""
-
-    def entry(item: Wheel | Deb) -> dict[str, Any]:
-        return {key: value for key, value in asdict(item).items() if addresses or key != "url"}
-
-    return [
-        {"wheels": [entry(wheel) for wheel in layer.wheels], "debs": [entry(deb) for deb in layer.debs]}
-        for layer in layers
-    ]
+def files_to_json(files: Sequence[Wheel | Deb], *, addresses: bool) -> list[dict[str, Any]]:
+    """The JSON form of package files; with `addresses`, where each was seen too."""
+    return [{key: value for key, value in asdict(file).items() if addresses or key != "url"} for file in files]
 
 
-def layers_from_json(raw: object) -> tuple[LayerLock, ...]:
-    """The inverse; raises ValueError, KeyError or TypeError for anything else."""
+def wheels_from_json(raw: object) -> tuple[Wheel, ...]:
+    """The inverse for wheels; raises ValueError, KeyError or TypeError for anything else."""
     if not isinstance(raw, list):
-        raise TypeError("not a list of layers")
-    return tuple(
-        LayerLock(
-            wheels=tuple(Wheel(**wheel) for wheel in layer["wheels"]),
-            debs=tuple(Deb(**deb) for deb in layer["debs"]),
-        )
-        for layer in raw
-    )
+        raise TypeError("not a list of files")
+    return tuple(Wheel(**file) for file in raw)
+
+
+def debs_from_json(raw: object) -> tuple[Deb, ...]:
+    """The inverse for Debian packages; raises as for wheels."""
+    if not isinstance(raw, list):
+        raise TypeError("not a list of files")
+    return tuple(Deb(**file) for file in raw)
 
 
 def dumps(locks: Mapping[str, Lock]) -> str:
@@ -114,7 +108,13 @@ def dumps(locks: Mapping[str, Lock]) -> str:
             "request": lock.request,
             "base": asdict(lock.base),
             "toolchain": asdict(lock.toolchain) if lock.toolchain else None,
-            "layers": layers_to_json(lock.layers, addresses=False),
+            "layers": [
+                {
+                    "wheels": files_to_json(layer.wheels, addresses=False),
+                    "debs": files_to_json(layer.debs, addresses=False),
+                }
+                for layer in lock.layers
+            ],
         }
         for name, lock in locks.items()
     }
@@ -132,7 +132,10 @@ def loads(text: str, *, where: str = "the lock") -> dict[str, Lock]:
                 request=entry["request"],
                 base=BaseImage(**entry["base"]),
                 toolchain=BaseImage(**entry["toolchain"]) if entry["toolchain"] else None,
-                layers=layers_from_json(entry["layers"]),
+                layers=tuple(
+                    LayerLock(wheels=wheels_from_json(layer["wheels"]), debs=debs_from_json(layer["debs"]))
+                    for layer in entry["layers"]
+                ),
             )
             for name, entry in raw["images"].items()
         }

@@ -1,14 +1,13 @@
 """Plan -> llb.State and image configuration. The only module that knows both. No I/O.
 
-All layers but those of commands and Debian packages are made beside the base, on nothing, and merged with it. An engine
-that cannot merge gets the same files as a chain of copies.
+All layers but those of commands are made beside the base and merged with it. An engine that cannot merge gets the same
+files as a chain of copies.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from flyte_images_layers.inside import text as inside
@@ -17,61 +16,44 @@ from flyte_images_layers.steps import Deb, Wheel
 from . import llb
 from .errors import SpecError
 from .lock import BaseImage
+from .origins import Abilities, Places, base_state, layout_state, package_state
 from .plan import VENV, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 
 EPOCH = 315_532_800  # 1980-01-01, the time of every file that we make
-STORE = "flyte-images"
-"""The name of the session's content store, an OCI layout with bases and packed local files."""
-
-CHECKSUM = "source.image.checksum"  # the capability of newer engines to hold a tag to a digest
 LABEL = "io.flyte-images.plan"
+PROGRAMS = "/flyte-images/programs"
 _OUT = "/flyte-images/out"
 _IN = "/flyte-images/in"
-PROGRAMS = "/flyte-images/programs"
 _SECRETS = "/run/secrets/flyte-images"
 _NS = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where the files of a plan are to be had: none of it decides what the image is.
-
-    `layouts` are names (`a/b@sha256:...`) of images in the session's content store: of local files by
-    (content, destination), and of wheels and Debian packages by their sha256 where the engine cannot fetch them.
-    """
-
-    files: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 class Lowering:
     """Lowers plans; what several plans have in common is made once."""
 
-    def __init__(self, *, features: frozenset[str] | None = None, no_cache: bool = False) -> None:
-        """`features` are the engine's capabilities by BuildKit's names; all that is needed is there without them."""
-        self._merge = features is None or {"mergeop", "diffop"} <= features
-        self._has_checksums = features is None or CHECKSUM in features
+    def __init__(self, *, abilities: Abilities = Abilities(), no_cache: bool = False) -> None:  # noqa: B008 - frozen
+        self._abilities = abilities
         self._no_cache = no_cache
         self._states: dict[tuple[str, str], llb.State] = {}
 
     def lower(self, plan: Plan, places: Places) -> llb.State:
         """Return the state that is the image's file system."""
         platform = llb.Platform.parse(plan.platform)
-        base = below = self._image(plan.base, platform)
+        base = below = self._base(plan.base, platform, places)
         layers: list[llb.State] = []  # of each step; a command's is all that it stands on too
         above = 0  # from this step on, layers are not part of `below` yet
         for index, step in enumerate(plan.steps):
             match step.body:
                 case Command() as body:
                     root = self._stack(below, layers[above:])
-                    below = self._command(root, step, body, platform, places)
+                    below = self._command(root, step, body, platform)
                     above = index + 1
                     layers.append(below)
                 case Debs() as body:
-                    read = [i for i in step.reads if i >= above] if self._merge else range(above, index)
+                    read = [i for i in step.reads if i >= above] if self._abilities.merge else range(above, index)
                     root = self._stack(below, [layers[i] for i in read])
                     result = self._debs(root, step, body, platform, places)
-                    if self._merge:
+                    if self._abilities.merge:
                         layers.append(llb.diff(root, result, note=llb.Note(name=f"{step.title}: what was added")))
                     else:
                         below, above = result, index + 1
@@ -81,17 +63,16 @@ class Lowering:
         return self._stack(below, layers[above:])
 
     def _stack(self, below: llb.State, above: Sequence[llb.State]) -> llb.State:
-        if self._merge:
+        if self._abilities.merge:
             return llb.merge([below, *above])
         for state in above:
-            copy = llb.copy(state, "/", "/", timestamp=None)
-            below = llb.file(below, [copy], note=llb.Note(name="copy layer"))
+            below = llb.file(below, [llb.copy(state, "/", "/")], note=llb.Note(name="copy layer"))
         return below
 
-    def _image(self, base: BaseImage, platform: llb.Platform) -> llb.State:
-        key = ("image", base.digest)
+    def _base(self, base: BaseImage, platform: llb.Platform, places: Places) -> llb.State:
+        key = ("base", base.digest)
         if key not in self._states:
-            self._states[key] = base_state(base, platform, has_checksums=self._has_checksums)
+            self._states[key] = base_state(base, platform, self._abilities, places)
         return self._states[key]
 
     def _beside(self, step: PlanStep, plan: Plan, base: llb.State, platform: llb.Platform, places: Places) -> llb.State:
@@ -102,7 +83,7 @@ class Lowering:
         match step.body:
             case Wheels() as body:
                 assert plan.toolchain is not None  # plan.py makes no such step without one
-                state = self._wheels(self._image(plan.toolchain, platform), body, note, platform, places)
+                state = self._wheels(self._base(plan.toolchain, platform, places), body, note, platform, places)
             case Venv() as body:
                 shared = "yes" if body.system_site_packages else "no"
                 words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
@@ -111,7 +92,7 @@ class Lowering:
                 name = places.files.get((body.content, body.destination))
                 if name is None:
                     raise SpecError(f"nothing was packed for `{body.destination}`")
-                state = llb.oci_layout(name, store=STORE, platform=llb.Platform.parse("linux/amd64"), note=note)
+                state = layout_state(name, None, note, self._abilities, places)
             case Directory() as body:
                 made = llb.file(None, [llb.mkdir(body.path, make_parents=True)], note=note)
                 state = llb.file(None, [llb.copy(made, "/", "/")], timestamp=EPOCH * _NS, note=note)
@@ -131,29 +112,13 @@ class Lowering:
     def _fetched(
         self, packages: Sequence[Wheel | Deb], note: llb.Note, places: Places
     ) -> tuple[list[llb.Mount], list[str]]:
-        """Each package file by its hash: from where the engine can fetch it, else from this client."""
+        """Each package file by its hash, mounted, and its path."""
         mounts, paths = [], []
         for number, package in enumerate(packages):
             key = ("fetch", package.sha256)
             if key not in self._states:
-                title = f"fetch {package.filename}"
-                fetch_note = llb.Note(name=title, group=note.group, location=note.location)
-                self._states[key] = (
-                    llb.oci_layout(
-                        places.packages[package.sha256],
-                        store=STORE,
-                        platform=llb.Platform.parse("linux/amd64"),
-                        note=fetch_note,
-                    )
-                    if package.sha256 in places.packages
-                    else llb.http(
-                        package.url,
-                        checksum=f"sha256:{package.sha256}",
-                        filename=package.filename,
-                        mode=0o644,
-                        note=fetch_note,
-                    )
-                )
+                told = llb.Note(name=f"fetch {package.filename}", group=note.group, location=note.location)
+                self._states[key] = package_state(package, told, self._abilities, places)
             mounts.append(llb.bind(f"{_IN}/{number}", self._states[key]))
             paths.append(f"{_IN}/{number}/{package.filename}")
         return mounts, paths
@@ -170,9 +135,7 @@ class Lowering:
             note=note,
         ).root
 
-    def _command(
-        self, below: llb.State, step: PlanStep, body: Command, platform: llb.Platform, places: Places
-    ) -> llb.State:
+    def _command(self, below: llb.State, step: PlanStep, body: Command, platform: llb.Platform) -> llb.State:
         wrapped = ("/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH), *body.argv)
         return llb.run(
             below,
@@ -189,24 +152,6 @@ class Lowering:
     def _note(self, step: PlanStep) -> llb.Note:
         group = llb.Group(step.digest, step.title)
         return llb.Note(name=step.title, group=group, location=step.location, ignore_cache=self._no_cache)
-
-
-def base_state(base: BaseImage, platform: llb.Platform, *, has_checksums: bool) -> llb.State:
-    """The file system of a base, from where it is to be had.
-
-    An engine's own image goes by its tag: by digest, Docker 26 asks a registry even for an image that it has. Where the
-    engine cannot check the digest, the caller has to.
-    """
-    note = llb.Note(name=f"base {base.description or base.reference}")
-    match base.origin:
-        case "layout":
-            return llb.oci_layout(base.reference, store=STORE, platform=platform, note=note)
-        case "engine":
-            name = base.reference.partition("@")[0]
-            checksum = base.digest if has_checksums else None
-            return llb.image(name, platform=platform, resolve_mode="local", checksum=checksum, note=note)
-        case _:
-            return llb.image(base.reference, platform=platform, note=note)
 
 
 # Nothing of the machine and the day is to show in what a step makes.
@@ -268,6 +213,19 @@ def _path(base: BaseImage) -> str:
     return env.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def _history(step: PlanStep) -> str:
+    """What made a layer, in words that hold nothing but what decided it: one plan has one history, on any machine."""
+    match step.body:
+        case Wheels(wheels=packages) | Debs(debs=packages):
+            return ", ".join(f"{it.name} {it.version}" for it in packages)
+        case Files(destination=destination):
+            return f"files {destination}"
+        case Directory(path=path):
+            return f"directory {path}"
+        case Command() | Venv():
+            return step.title
+
+
 def configuration(plan: Plan) -> str:
     """Return the image configuration, JSON: the base's, with what the layers say, and one line of history each."""
     base: dict[str, Any] = dict(plan.base.configuration)
@@ -276,5 +234,6 @@ def configuration(plan: Plan) -> str:
     settings["WorkingDir"] = plan.workdir
     settings["Labels"] = {**(settings.get("Labels") or {}), LABEL: plan.digest}
     created = base.get("created") or "1980-01-01T00:00:00Z"
-    history = [*(base.get("history") or ()), *({"created": created, "created_by": s.title} for s in plan.steps)]
+    own = ({"created": created, "created_by": _history(step)} for step in plan.steps)
+    history = [*(base.get("history") or ()), *own]
     return json.dumps({**base, "created": created, "config": settings, "history": history}, sort_keys=True)

@@ -11,7 +11,7 @@ import hashlib
 import posixpath
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from flyte_images_layers import DebianBase, Found, Layer, ReferenceBase, decoration, digest
@@ -145,6 +145,16 @@ def plan(image: Image, *, lock: Lock, platform: str, contents: Sequence[Sequence
         workdir=builder.workdir,
         digest=digest("plan", identity),
     )
+
+
+def below(plan: Plan, index: int) -> Plan:
+    """Return the plan of what step `index` stands on: the base and the steps that it reads, and no other."""
+    kept = sorted({*plan.steps[index].reads})
+    place = {old: new for new, old in enumerate(kept)}
+    steps = tuple(
+        replace(plan.steps[old], reads=tuple(place[it] for it in plan.steps[old].reads if it in place)) for old in kept
+    )
+    return replace(plan, steps=steps)
 
 
 class _Planner:

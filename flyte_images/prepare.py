@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flyte_images_layers import Base, DebianBase, Layer
@@ -29,7 +29,7 @@ def prepare(
 ) -> Plan:
     """Return the plan of `image` as it is now."""
     contents = [_contents(layer) for layer in image.layers]
-    lock = locked(image, environ=environ, connect=connect, warm=warm, note=note, upgrade=upgrade)
+    lock = locked(image, contents=contents, environ=environ, connect=connect, warm=warm, note=note, upgrade=upgrade)
     return plan(image, lock=lock, platform=one_platform(image), contents=contents)
 
 
@@ -44,6 +44,7 @@ def _contents(layer: Layer) -> tuple[str, ...]:
 def locked(
     image: Image,
     *,
+    contents: Sequence[Sequence[str]],
     environ: Mapping[str, str],
     connect: Callable[[], Client],
     warm: Callable[[], None] = lambda: None,
@@ -71,6 +72,7 @@ def locked(
         platform=platform,
         base=base,
         toolchain=toolchain,
+        contents=contents,
         environ=environ,
         connect=connect,
         warm=warm,

@@ -63,7 +63,7 @@ def llb(activity: Activity, *, file: str, name: str | None, builder: str | None,
     from ..llb import marshal
     from ..llb.dump import to_dot, to_json, to_text
     from ..lower import Lowering
-    from ..solving import places_of
+    from ..places import places_of
 
     if as_json and dot:
         raise SpecError("--json and --dot are two forms of the same", hint="take one of them")

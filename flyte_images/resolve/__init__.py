@@ -6,15 +6,17 @@ upgraded; nothing is asked then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flyte_images_layers import Layer, PythonRequirements, digest
 from flyte_images_layers.steps import Deb, Wheel
 
-from ..errors import FlyteImagesError, Location, ResolveError
+from ..errors import FlyteImagesError, Location
 from ..image import Image
-from ..lock import BaseImage, LayerLock, Lock, layers_from_json, layers_to_json
+from ..lock import BaseImage, LayerLock, Lock, debs_from_json, files_to_json, wheels_from_json
+from ..plan import Debs, Plan, below, plan
 from . import kept
 
 if TYPE_CHECKING:
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["request", "resolve"]
 
 _VERSION = 1
+_PLACEHOLDER = Deb(name="", version="", architecture="", filename="", sha256="", size=0)
 
 
-def request(image: Image, *, platform: str, base: BaseImage) -> str:
-    """Return the digest of all that decides what an image resolves to."""
+def request(image: Image, *, platform: str) -> str:
+    """Return the digest of what an image asks of indexes and archives: a lock for another request is not its lock."""
     asked = [(layer.python_requirements(), layer.apt_packages()) for layer in image.layers]
-    apt = base.digest if any(packages for _, packages in asked) else None
-    return digest("request", (_VERSION, image.python, platform, base.libc, apt, asked))
+    asked = [it for it in asked if it[0] is not None or it[1]]
+    return digest("request", (_VERSION, image.base, image.python, platform, asked))
 
 
 def resolve(
@@ -38,101 +41,130 @@ def resolve(
     platform: str,
     base: BaseImage,
     toolchain: BaseImage | None,
+    contents: Sequence[Sequence[str]],
     environ: Mapping[str, str],
     connect: Callable[[], Client],
     warm: Callable[[], None] = lambda: None,
     note: Callable[[str], None] = lambda text: None,
     upgrade: bool = False,
 ) -> Lock:
-    """Return the exact files of every layer of `image`.
+    """Return the exact files of every layer of `image`; `contents` are the digests of its local sources.
 
-    Raises ResolveError, with the user's line, for what does not exist, conflicts, or cannot be asked.
+    `warm` is called when something has to be asked, so a solve will follow. Raises ResolveError, with the user's line,
+    for what does not exist, conflicts, or cannot be asked.
     """
-    asked = request(image, platform=platform, base=base)
-    layers = None if upgrade else _kept(environ, asked, len(image.layers))
-    if layers is None:
-        warm()  # a solve follows
-        wheels = _wheels(image, platform, base, environ, note, upgrade=upgrade)
-        debs = _debs(image, platform, base, environ, connect, note)
-        layers = tuple(LayerLock(wheels=w, debs=d) for w, d in zip(wheels, debs, strict=True))
-        kept.write(environ, "layers", asked, layers_to_json(layers, addresses=True))
-    return Lock(request=asked, base=base, toolchain=toolchain, layers=layers)
+    asking = _Asking(image, platform, base, environ, connect, warm, note, upgrade)
+    wheels = asking.wheels()
+    found = [LayerLock(wheels=wheels.get(index, ())) for index in range(len(image.layers))]
+    asked = request(image, platform=platform)
+    for index, layer in enumerate(image.layers):
+        if layer.apt_packages():
+            # What apt is asked is what stands below the packages: the plan so far says what that is.
+            sofar = [*found[:index], replace(found[index], debs=(_PLACEHOLDER,)), *found[index + 1 :]]
+            lock = Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(sofar))
+            part = replace(image, layers=image.layers[: index + 1])
+            made = plan(part, lock=lock, platform=platform, contents=contents)
+            found[index] = replace(found[index], debs=asking.debs(layer, made))
+    return Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(found))
 
 
-def _kept(environ: Mapping[str, str], asked: str, count: int) -> tuple[LayerLock, ...] | None:
-    raw = kept.read(environ, "layers", asked)
-    try:
-        layers = layers_from_json(raw)
-    except (TypeError, KeyError, ValueError):
-        return None
-    return layers if len(layers) == count else None
+class _Asking:
+    """What is kept is taken; what is not is asked, and kept."""
 
+    def __init__(
+        self,
+        image: Image,
+        platform: str,
+        base: BaseImage,
+        environ: Mapping[str, str],
+        connect: Callable[[], Client],
+        warm: Callable[[], None],
+        note: Callable[[str], None],
+        upgrade: bool,
+    ) -> None:
+        self.image, self.platform, self.base, self.environ = image, platform, base, environ
+        self.connect, self.warm, self.note, self.upgrade = connect, warm, note, upgrade
 
-def _wheels(
-    image: Image,
-    platform: str,
-    base: BaseImage,
-    environ: Mapping[str, str],
-    note: Callable[[str], None],
-    *,
-    upgrade: bool,
-) -> list[tuple[Wheel, ...]]:
-    """The wheels of each layer: all are resolved together, and each belongs to the first layer that needs it."""
-    found: list[tuple[Wheel, ...]] = [() for _ in image.layers]
-    asking = [(index, it) for index, layer in enumerate(image.layers) if (it := layer.python_requirements())]
-    if not asking:
-        return found
-    from . import uv
+    def wheels(self) -> dict[int, tuple[Wheel, ...]]:
+        """The wheels of each layer that asks for some.
 
-    target = uv.Target(python=image.python, platform=platform, libc=base.libc)
-    note(f"resolving {', '.join(line for _, it in asking for line in it.requirements)}")
-    memory = digest("preferred", (image.name, image.python, platform, base.libc))
-    preferred = kept.read(environ, "preferred", memory)
-    with _At(image.layers[asking[-1][0]]):
+        All are resolved together, and each belongs to the first layer that needs it.
+        """
+        asking = [(index, it) for index, layer in enumerate(self.image.layers) if (it := layer.python_requirements())]
+        if not asking:
+            return {}
+        key = digest("wheels", (_VERSION, self.image.python, self.platform, self.base.libc, [it for _, it in asking]))
+        if not self.upgrade and (known := self._known(key, len(asking))):
+            return {index: wheels for (index, _), wheels in zip(asking, known, strict=True)}
+        self.warm()
+        self.note(f"resolving {', '.join(line for _, it in asking for line in it.requirements)}")
+        with _At(self.image.layers[asking[-1][0]]):
+            found = self._ask([it for _, it in asking])
+        kept.write(self.environ, "wheels", key, [files_to_json(wheels, addresses=True) for wheels in found])
+        return {index: wheels for (index, _), wheels in zip(asking, found, strict=True)}
+
+    def _known(self, key: str, count: int) -> list[tuple[Wheel, ...]] | None:
+        try:
+            known = [wheels_from_json(entry) for entry in kept.read(self.environ, "wheels", key)]
+        except (TypeError, KeyError, ValueError):
+            return None  # none, or damaged
+        return known if len(known) == count else None
+
+    def _ask(self, asked: Sequence[PythonRequirements]) -> list[tuple[Wheel, ...]]:
+        from . import uv
+
+        target = uv.Target(python=self.image.python, platform=self.platform, libc=self.base.libc)
+        memory = digest("preferred", (self.image.name, self.image.python, self.platform, self.base.libc))
+        preferred = kept.read(self.environ, "preferred", memory)
         answer = uv.ask(
-            [it for _, it in asking],
+            asked,
             target,
-            environ=environ,
+            environ=self.environ,
             preferred=preferred if isinstance(preferred, str) else "",
-            upgrade=upgrade,
+            upgrade=self.upgrade,
         )
-        kept.write(environ, "preferred", memory, answer.text)
-        taken: set[str] = set()
+        kept.write(self.environ, "preferred", memory, answer.text)
         pins = [f"{wheel.name}=={wheel.version}" for wheel in answer.wheels]
-        for number, (index, _) in enumerate(asking):
-            sofar: list[PythonRequirements] = [it for _, it in asking[: number + 1]]
-            last = number == len(asking) - 1
-            part = answer if last else uv.ask(sofar, target, environ=environ, constraints=pins)
-            found[index] = tuple(wheel for wheel in part.wheels if wheel.name not in taken)
+        found: list[tuple[Wheel, ...]] = []
+        taken: set[str] = set()
+        for number in range(1, len(asked) + 1):
+            last = number == len(asked)
+            part = answer if last else uv.ask(asked[:number], target, environ=self.environ, constraints=pins)
+            found.append(tuple(wheel for wheel in part.wheels if wheel.name not in taken))
             taken |= {wheel.name for wheel in part.wheels}
-    return found
-
-
-def _debs(
-    image: Image,
-    platform: str,
-    base: BaseImage,
-    environ: Mapping[str, str],
-    connect: Callable[[], Client],
-    note: Callable[[str], None],
-) -> list[tuple[Deb, ...]]:
-    found: list[tuple[Deb, ...]] = [() for _ in image.layers]
-    asking = [index for index, layer in enumerate(image.layers) if layer.apt_packages()]
-    if not asking:
         return found
-    from . import apt
 
-    taken: set[str] = set()
-    so_far: list[str] = []
-    for index in asking:
-        layer = image.layers[index]
-        so_far += layer.apt_packages()
-        note(f"resolving apt packages {', '.join(layer.apt_packages())}")
+    def debs(self, layer: Layer, made: Plan) -> tuple[Deb, ...]:
+        """The files of an apt layer, whose step is the last of its kind in `made`."""
+        index = max(i for i, step in enumerate(made.steps) if isinstance(step.body, Debs))
+        root = below(made, index)
+        packages = layer.apt_packages()
+        key = digest("debs", (_VERSION, packages, self.base.digest, [step.digest for step in root.steps]))
+        if not self.upgrade:
+            try:
+                return debs_from_json(kept.read(self.environ, "debs", key))
+            except (TypeError, KeyError, ValueError):
+                pass  # none, or damaged
+        from ..lower import Lowering
+        from ..places import abilities_of, check_tags, places_of, session_for
+        from . import apt
+
+        self.note(f"resolving apt packages {', '.join(packages)}")
+        client = self.connect()
+        abilities = abilities_of(client.capabilities())
+        check_tags(client, root, abilities)
+        places = places_of(self.image, root, environ=self.environ, abilities=abilities)
+        state = Lowering(abilities=abilities).lower(root, places)
         with _At(layer):
-            debs = apt.ask(tuple(so_far), base, platform, environ=environ, connect=connect)
-        found[index] = tuple(deb for deb in debs if deb.sha256 not in taken)
-        taken |= {deb.sha256 for deb in debs}
-    return found
+            found = apt.ask(
+                packages,
+                state,
+                self.platform,
+                client=client,
+                session=session_for(places, environ=self.environ),
+            )
+        kept.write(self.environ, "debs", key, files_to_json(found, addresses=True))
+        return found
 
 
 class _At:
@@ -144,5 +176,5 @@ class _At:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FlyteImagesError) and error.location is None and isinstance(error, ResolveError):
-            error.location = self.layer.location if isinstance(self.layer.location, Location) else None
+        if isinstance(error, FlyteImagesError) and error.location is None and isinstance(self.layer.location, Location):
+            error.location = self.layer.location

@@ -1,13 +1,13 @@
-"""Debian package names -> exact files, by the apt of the base itself: its sources, its keys, its idea of what is there.
+"""Debian package names -> exact files, by the apt of the image itself: its sources, its keys, its archive state.
 
-The engine runs apt in the base, with network; nothing of that step is in the image.
+The engine runs apt on what the packages are to be installed on, with network; nothing of that step is in the image.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from flyte_images_layers.steps import Deb
@@ -17,43 +17,32 @@ from ..buildkit.client import Client
 from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
 from ..buildkit.session import Session
-from ..cachedir import layout_dir
 from ..errors import ResolveError
-from ..host import host_secrets
-from ..lock import BaseImage
-from ..lower import CHECKSUM, HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, STORE, base_state, program
+from ..lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
 
 _OUT = "/flyte-images/out"
 
 
 def ask(
-    packages: Sequence[str],
-    base: BaseImage,
-    platform: str,
-    *,
-    environ: Mapping[str, str],
-    connect: Callable[[], Client],
+    packages: Sequence[str], root: llb.State, platform: str, *, client: Client, session: Session
 ) -> tuple[Deb, ...]:
-    """Return the files that installing `packages` on `base` takes, without what they only recommend, by name.
+    """Return the files that installing `packages` on `root` takes, without what they only recommend, by name.
 
     Raises ResolveError with apt's own words for an unknown package, a version that is not there, or an archive that
     does not answer.
     """
     where = llb.Platform.parse(platform)
-    note = llb.Note(name=f"apt: which files are {', '.join(packages)}", ignore_cache=True)
-    client = connect()
     asked = llb.run(
-        base_state(base, where, has_checksums=CHECKSUM in client.capabilities().features),
+        root,
         ("/bin/sh", f"{PROGRAMS}/find_debs.sh", _OUT, *packages),
         platform=where,
         env=STEP_ENV,
         network=llb.Network.UNSET,
         mounts=[HOST_BUNDLE, program("find_debs.sh"), llb.output(_OUT), llb.tmpfs("/tmp")],
         secret_env=HOST_SETTINGS,
-        note=note,
+        note=llb.Note(name=f"apt: which files are {', '.join(packages)}", ignore_cache=True),
     )
     with tempfile.TemporaryDirectory(prefix="flyte-images-apt-") as place:
-        session = Session(stores={STORE: layout_dir(environ)}, secrets=host_secrets(environ))
         try:
             client.solve(
                 llb.marshal(asked.output(_OUT)).data,
@@ -62,6 +51,8 @@ def ask(
                 internal=True,
             )
         except StepError as error:
+            if "find_debs.sh" not in (error.command or ""):
+                raise  # what stands below it failed
             raise _error(error, packages) from None
         return parse((Path(place) / "debs").read_text())
 
