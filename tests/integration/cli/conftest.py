@@ -1,0 +1,56 @@
+"""`flyte-images` as its users have it: a process of its own in a folder of its own, on the real engine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from index import Index, serve
+
+PROGRAM = (sys.executable, "-c", "import sys; from flyte_images.cli.main import main; sys.exit(main())")
+
+
+@dataclass
+class Shell:
+    """A folder, and the command line in it."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(f"import flyte_images as flyte\n\n{text}\n")
+
+    def environ(self, more: dict[str, str]) -> dict[str, str]:
+        left_out = ("FLYTE_IMAGES_DEBUG", "UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+        return {**{k: v for k, v in os.environ.items() if k not in left_out}, **self.env, **more}
+
+    def __call__(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        argv = (*PROGRAM, *args)
+        return subprocess.run(argv, cwd=self.folder, env=self.environ(env), capture_output=True, text=True, timeout=300)
+
+    def start(self, *args: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        argv = (*PROGRAM, *args)
+        return subprocess.Popen(
+            argv, cwd=self.folder, env=self.environ({}), stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def index(shell: Shell) -> Iterator[Index]:
+    """A package index of the test's own, which the command line uses."""
+    with serve() as index:
+        shell.env["UV_DEFAULT_INDEX"] = index.url
+        yield index
