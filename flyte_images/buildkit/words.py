@@ -19,6 +19,10 @@ _HINTS = (
         r"no such host|connection refused|i/o timeout|server misbehaving",
         "is the address right, and reachable by the engine?",
     ),
+    (
+        r"digest mismatch|checksum mismatch",
+        "what was served is not the file that was resolved: build with --upgrade, or tell the keeper of the index",
+    ),
     (r"no SSH key|no ssh agent", "is an agent running, with the key added (`ssh-add`)?"),
 )
 """What the engine says, and what can be done about it."""
