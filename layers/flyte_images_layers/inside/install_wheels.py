@@ -23,7 +23,9 @@ import os
 import posixpath
 import stat
 import sys
+import warnings
 import zipfile
+import zlib
 
 TAG = "python%d.%d" % sys.version_info[:2]
 CHUNKS = 4  # parts that byte-compiling is cut into: fixed, so that the bytes do not depend on the number of CPUs
@@ -31,6 +33,19 @@ CHUNKS = 4  # parts that byte-compiling is cut into: fixed, so that the bytes do
 
 class RefusedError(Exception):
     """A wheel that cannot be installed."""
+
+
+# What a damaged or hostile file makes the libraries raise (RuntimeError: an encrypted member).
+REFUSED = (
+    RefusedError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    UnicodeDecodeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    configparser.Error,
+)
 
 
 class Environment:
@@ -66,7 +81,7 @@ def install(path: str, environment: Environment) -> list[str]:
         names = sorted(entry for entry in archive.namelist() if not entry.endswith("/"))
         info = [entry for entry in names if entry.endswith(".dist-info/WHEEL") and entry.count("/") == 1]
         if len(info) != 1:
-            raise RefusedError("it has no .dist-info folder")
+            raise RefusedError("it has %s .dist-info folder of its own" % ("more than one" if info else "no"))
         dist_info = posixpath.dirname(info[0])
         data = dist_info[: -len(".dist-info")] + ".data"
         project = dist_info.split("-")[0]
@@ -167,14 +182,17 @@ def compile_all(environment: Environment, names: list[str]) -> None:
                 for name in chunk:
                     compile_one(environment, name)
                 status = 0
+            except OSError as error:
+                sys.stderr.write("%s\n" % error)
             finally:
+                sys.stderr.flush()
                 os._exit(status)
         elif chunk:
             running += 1
     for _ in range(running):
         failed |= os.wait()[1]
     if failed:
-        raise RefusedError("byte-compiling ended early")
+        sys.exit("byte-compiling ended early")
 
 
 def compile_one(environment: Environment, name: str) -> None:
@@ -213,8 +231,9 @@ def main(arguments: list[str]) -> None:
     for wheel in wheels:
         try:
             modules += install(wheel, environment)
-        except (RefusedError, zipfile.BadZipFile, configparser.Error, UnicodeDecodeError) as error:
-            sys.exit("%s cannot be installed: %s" % (os.path.basename(wheel), error))
+        except REFUSED as error:
+            sys.exit("%s cannot be installed: %s" % (os.path.basename(wheel), " ".join(str(error).split())))
+    warnings.simplefilter("ignore")  # about the style of what others wrote
     compile_all(environment, [name for name in sorted(modules) if wanted(name, environment.site)])
     settle(output, epoch)
 
