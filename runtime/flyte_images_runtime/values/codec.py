@@ -60,27 +60,15 @@ def codec(annotation: Any) -> Codec:
     flyte_images_runtime.values.problem.Problem: expected int, got str '3'
     """
     annotation = _bare(annotation)
-    try:
-        known = _KNOWN.get(annotation)
-    except TypeError:  # unhashable, e.g. a Literal of a list
-        known = None
-    if known is not None:
-        return known
+    # Not kept: `int | str` equals `str | int`, but the places of their parts differ.
     for maker in _makers(annotation):
         made = maker(annotation)
         if made is not None:
-            try:
-                _KNOWN[annotation] = made
-            except TypeError:
-                pass
             return made
     raise Problem(
         f"{name_of(annotation)} cannot cross into a container and back",
         hint="use builtins, containers, dataclasses, pydantic models, enums, arrays, tables, File or Dir",
     )
-
-
-_KNOWN: dict[Any, Codec] = {}
 
 
 def _bare(annotation: Any) -> Any:

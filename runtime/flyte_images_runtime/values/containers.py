@@ -209,9 +209,8 @@ def make(annotation: Any) -> Codec | None:
         return None
     if base is tuple:
         if not parts:
-            return _Endless(annotation, tuple, codec(Any)) if annotation is tuple or origin is None else None
-        if parts == ((),):
-            return _Tuple(annotation, ())
+            any_length = annotation in (tuple, typing.Tuple)
+            return _Endless(annotation, tuple, codec(Any)) if any_length else _Tuple(annotation, ())
         if len(parts) == 2 and parts[1] is Ellipsis:
             return _Endless(annotation, tuple, codec(parts[0]))
         return _Tuple(annotation, tuple(codec(part) for part in parts))

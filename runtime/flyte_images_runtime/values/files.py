@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from typing import Any, BinaryIO
 
 from .problem import Problem
@@ -18,11 +19,17 @@ _NOFOLLOW = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Files:
-    """The attachments of one set of values. `path` is the directory as this process sees it."""
+    """The attachments of one set of values. `path` is the directory as this process sees it.
 
-    def __init__(self, path: str, prefix: int = 0) -> None:
+    Files that arrive as such (`File`, `Dir`) are given a place below `arrivals`; with `in_place` they stay where they
+    are, for a reader that owns `path` for as long as it lives.
+    """
+
+    def __init__(self, path: str, arrivals: str | None = None, *, in_place: bool = False) -> None:
         self.path = path
-        self._next = prefix
+        self.arrivals = arrivals
+        self.in_place = in_place
+        self._next = 0
         self._fd = -1
 
     def __enter__(self) -> Files:
@@ -49,6 +56,12 @@ class Files:
         fd = os.open(name, flags, 0o644, dir_fd=self._directory())
         os.fchmod(fd, 0o644)  # whatever the umask: the container's user is another one
         return name, os.fdopen(fd, "w+b")
+
+    def arrival(self) -> str:
+        """A new directory for something that arrives."""
+        if self.arrivals is not None:
+            os.makedirs(self.arrivals, exist_ok=True)
+        return tempfile.mkdtemp(prefix="flyte-images-file-", dir=self.arrivals)
 
     def open(self, name: Any) -> BinaryIO:
         """The other side's file `name`."""

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 from typing import Any
 
 from .codec import Codec
@@ -66,14 +65,6 @@ class Dir(_OnDisk):
     """A directory whose content crosses."""
 
 
-def arrivals() -> str:
-    """A new directory for files that came from the other side: FLYTE_IMAGES_FILES, else a temporary one."""
-    parent = os.environ.get("FLYTE_IMAGES_FILES")
-    if parent:
-        os.makedirs(parent, exist_ok=True)
-    return tempfile.mkdtemp(prefix="flyte-images-file-", dir=parent)
-
-
 class _File(Codec):
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, (File, os.PathLike, str)):
@@ -90,7 +81,11 @@ class _File(Codec):
 
     def decode(self, data: Any, files: Files) -> Any:
         name = _entry(data, self.kind)
-        target = os.path.join(arrivals(), name)
+        target = os.path.join(files.arrival(), name)
+        if files.in_place:
+            files.open(data.get("file")).close()
+            os.symlink(os.path.join(files.path, data["file"]), target)
+            return File(target)
         with files.open(data.get("file")) as source, open(target, "xb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
         return File(target)
@@ -114,7 +109,7 @@ class _Dir(Codec):
         return {"file": name, "name": os.path.basename(os.path.abspath(path))}
 
     def decode(self, data: Any, files: Files) -> Any:
-        target = os.path.join(arrivals(), _entry(data, self.kind))
+        target = os.path.join(files.arrival(), _entry(data, self.kind))
         os.mkdir(target)
         with files.open(data.get("file")) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:

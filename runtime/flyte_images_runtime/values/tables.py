@@ -73,14 +73,16 @@ class _Column:
             fill: Any = False if dtype.name == "boolean" else 0
             plain = values.to_numpy(dtype=dtype.numpy_dtype, na_value=fill)
             return {"array": write_array(plain, files), "mask": write_array(mask, files), "dtype": dtype.name}
-        if isinstance(dtype, numpy.dtype) or isinstance(dtype, pandas.StringDtype):
-            return _Column._objects(column, dtype, files)
+        if isinstance(dtype, pandas.StringDtype):
+            na = getattr(dtype, "na_value", pandas.NA)
+            texts = [None if absent else str(value) for value, absent in zip(column, column.isna())]  # noqa: B905
+            return {"texts": texts, "na": "NA" if na is pandas.NA else "nan"}
+        if isinstance(dtype, numpy.dtype):
+            return _Column._objects(column, files)
         raise Problem(f"pandas dtype {dtype} cannot cross", hint="convert the column: `astype(...)`")
 
     @staticmethod
-    def _objects(column: Any, dtype: Any, files: Files) -> Any:
-        import pandas
-
+    def _objects(column: Any, files: Files) -> Any:
         missing = column.isna()
         items = []
         for at, (value, absent) in enumerate(zip(column, missing)):  # noqa: B905 Python 3.8
@@ -88,7 +90,7 @@ class _Column:
                 items.append(None if absent and value is None else [] if absent else [codec(Any).encode(value, files)])
             except Problem as problem:
                 raise problem.inside(f"[{at}]") from None
-        return {"objects": items, "text": isinstance(dtype, pandas.StringDtype)}
+        return {"objects": items}
 
     @staticmethod
     def decode(data: Any, files: Files) -> Any:
@@ -112,21 +114,25 @@ class _Column:
             return pandas.DatetimeIndex(read_array(data["array"], files), tz="UTC").tz_convert(data["zone"])
         if "array" in data:
             return read_array(data["array"], files)
+        if "texts" in data:
+            return pandas.array(data["texts"], dtype=_string_dtype(data.get("na")))
         absent = numpy.nan
         items = [
             None if item is None else codec(Any).decode(item[0], files) if item else absent for item in data["objects"]
         ]
-        if data.get("text") is True:
-            return pandas.array(items, dtype="string" if not hasattr(pandas, "StringDtype") else _string_dtype())
         column = numpy.empty(len(items), dtype=object)
         column[:] = items
         return column
 
 
-def _string_dtype() -> Any:
+def _string_dtype(na: Any) -> Any:
+    import numpy
     import pandas
 
-    return pandas.Series(["a"]).dtype if pandas.Series(["a"]).dtype != object else "string"
+    try:
+        return pandas.StringDtype(na_value=numpy.nan if na == "nan" else pandas.NA)
+    except TypeError:  # before pandas 2.3 there is the one with NA only
+        return pandas.StringDtype()
 
 
 class _Pandas(Codec):
@@ -203,7 +209,7 @@ class _Ipc(Codec):
             if self.kind.__module__.partition(".")[0] == "polars":
                 import polars
 
-                return polars.read_ipc(file, memory_map=False)
+                return polars.read_ipc(file)
             import pyarrow
 
             # mapped by number: the name must not be looked up a second time

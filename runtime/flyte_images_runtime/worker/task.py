@@ -50,7 +50,7 @@ def _perform(call: dict[str, Any]) -> Any:
     from flyte_images_runtime.values import Files, Problem, Signature
 
     function = _find(call)
-    with Files(places.IN) as inputs, Files(places.OUT) as outputs:
+    with Files(places.IN, in_place=True) as inputs, Files(places.OUT) as outputs:
         try:
             signature = Signature(function)
             args, kwargs = signature.decode(call["arguments"], inputs)
