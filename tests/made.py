@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 
 from flyte_images.image import Image
 from flyte_images.lock import BaseImage, LayerLock, Lock
@@ -96,5 +97,5 @@ def locked(
 
 
 def contents(image: Image) -> list[list[str]]:
-    """For each layer, what its local files hold: as if each held its own path."""
-    return [["sha256:" + sha(source.path) for source in layer.local_sources()] for layer in image.layers]
+    """For each layer, what its local files hold: as if each held its own name."""
+    return [["sha256:" + sha(PurePath(it.path).name) for it in layer.local_sources()] for layer in image.layers]

@@ -1,0 +1,369 @@
+"""Plans: which steps, in which order, what each reads; and that a layer costs what it changes and no more."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import pytest
+
+from flyte_images import plan as planning
+from flyte_images.cli import plans
+from flyte_images.errors import Location
+from flyte_images.image import Image
+from flyte_images.lock import BaseImage, LayerLock, Lock
+from flyte_images.plan import Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+from flyte_images_layers.steps import Wheel
+from tests import made
+
+MB = 1_000_000
+LAYERS_AT_MOST = 100
+
+
+def debian(python: str = "3.11") -> Image:
+    return Image.from_debian_base(python, platform="linux/amd64", name="app")
+
+
+def planned(image: Image, lock: Lock | None = None) -> Plan:
+    lock = lock or made.locked(image)
+    return planning.plan(image, lock=lock, platform=image.platform[0], contents=made.contents(image))
+
+
+def kinds(plan: Plan) -> list[str]:
+    return [step.body.kind for step in plan.steps]
+
+
+def only(plan: Plan, kind: type) -> list[PlanStep]:
+    return [step for step in plan.steps if isinstance(step.body, kind)]
+
+
+def digests(plan: Plan, *kinds: type) -> list[str]:
+    return [step.digest for step in plan.steps if isinstance(step.body, kinds)]
+
+
+def full() -> Image:
+    """Every kind of step, in two segments."""
+    return (
+        debian()
+        .with_apt_packages("git", "curl")
+        .with_pip_packages("torch", "six", "tomli")
+        .with_env_vars({"MODE": "test", "A": "a b"})
+        .with_workdir("/srv/app")
+        .with_source_file("test_oci.py", "/etc/app.conf.d")
+        .with_commands(["make all", ["touch", "/a b"]])
+        .with_pip_packages("numpy")
+        .with_source_folder("layers", ".", copy_contents_only=True)
+    )
+
+
+def full_lock() -> Lock:
+    return made.locked(full(), wheels=[made.wheel("torch", size=900 * MB), made.wheel("numpy", size=15 * MB)])
+
+
+def test_order_of_a_segment_and_segments_between_commands() -> None:
+    assert kinds(planned(full(), full_lock())) == [
+        "wheels",  # torch
+        "debs",
+        "venv",
+        "wheels",  # six and tomli, in a bucket or two
+        *(["wheels"] if len(only(planned(full(), full_lock()), Wheels)) == 4 else []),
+        "directory",
+        "files",
+        "command",
+        "command",
+        "wheels",  # numpy
+        "files",
+    ]
+
+
+def test_a_person_can_read_it(golden: Callable[[str, str], None]) -> None:
+    plan = planned(full(), full_lock())
+    steps = tuple(dataclasses.replace(step, location=None) for step in plan.steps)
+    golden("plan/full.txt", plans.to_text("app", dataclasses.replace(plan, digest="-", steps=steps)) + "\n")
+
+
+def test_the_digests_of_this_release(golden: Callable[[str, str], None]) -> None:
+    """A change here moves the caches of all users: the commit says why."""
+    image = (
+        Image.from_base("registry.test/base:1", python_version="3.11", platform="linux/amd64")
+        .with_apt_packages("git", "curl")
+        .with_env_vars({"MODE": "test"})
+        .with_workdir("/srv/app")
+        .with_source_file("test_oci.py")
+        .with_commands(["make all", ["touch", "/a b"]])
+    )
+    plan = planned(image, made.locked(image, base=made.OTHER_BASE, toolchain=None))
+    lines = [f"{step.digest}  {step.title}" for step in plan.steps]
+    golden("plan/digests.txt", "\n".join((*lines, f"{plan.digest}  the plan")) + "\n")
+
+
+def test_every_step_knows_the_line_that_asked_for_it() -> None:
+    image = full()
+    for step in planned(image, full_lock()).steps:
+        if not isinstance(step.body, Venv):
+            assert step.location == image.layers[step.layer].location
+            assert isinstance(step.location, Location) and step.location.file == __file__
+
+
+def test_an_image_without_layers_is_a_python_environment() -> None:
+    plan = planned(debian())
+    assert kinds(plan) == ["venv"]
+    assert dict(plan.env)["PATH"] == "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"
+    assert dict(plan.env)["VIRTUAL_ENV"] == "/opt/venv"
+    assert plan.workdir == "/"
+
+
+def test_a_base_by_name_is_left_as_it_is_without_python_packages() -> None:
+    image = Image.from_base("registry.test/base:1", python_version="3.11").with_env_vars({"A": "1"})
+    plan = planned(image, made.locked(image, base=made.OTHER_BASE, toolchain=None))
+    assert plan.steps == ()
+    assert dict(plan.env) == {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "A": "1"}
+
+
+def test_a_base_by_name_shows_its_own_packages_and_debian_does_not() -> None:
+    image = Image.from_base("registry.test/base:1", python_version="3.11").with_pip_packages("six")
+    (venv,) = only(planned(image, made.locked(image, base=made.OTHER_BASE)), Venv)
+    assert isinstance(venv.body, Venv) and venv.body.system_site_packages
+    (venv,) = only(planned(debian()), Venv)
+    assert isinstance(venv.body, Venv) and not venv.body.system_site_packages
+
+
+# --- large wheels and buckets
+
+
+def thousand(large: int) -> tuple[Image, Lock]:
+    """An image of 1,000 packages, `large` of them of a megabyte and more."""
+    names = [f"package-{number}" for number in range(1000)]
+    wheels = [made.wheel(name, size=MB + 1000 - n if n < large else 5_000) for n, name in enumerate(names)]
+    image = debian().with_pip_packages(*names)
+    return image, made.locked(image, wheels=wheels)
+
+
+@pytest.mark.parametrize("large", [0, 10, 64, 65, 1000])
+def test_a_thousand_packages_fit_in_an_image(large: int) -> None:
+    image, lock = thousand(large)
+    plan = planned(image, lock)
+    assert len(plan.steps) <= LAYERS_AT_MOST
+    placed = [wheel for step in only(plan, Wheels) for wheel in step.body.wheels]  # type: ignore[union-attr]
+    assert sorted(placed, key=lambda it: it.name) == sorted(lock.wheels().values(), key=lambda it: it.name)
+    alone = [step for step in only(plan, Wheels) if len(step.body.wheels) == 1]  # type: ignore[union-attr]
+    assert len(alone) == min(large, planning.MAX_LARGE)
+
+
+def test_large_wheels_stand_alone_and_largest_first() -> None:
+    image = debian().with_pip_packages("a", "b", "c", "d")
+    sizes = {"a": 2 * MB, "b": 3 * MB, "c": planning.LARGE, "d": planning.LARGE - 1}
+    plan = planned(image, made.locked(image, wheels=[made.wheel(name, size=size) for name, size in sizes.items()]))
+    assert [step.title for step in only(plan, Wheels)] == ["b 1.0", "a 1.0", "c 1.0", "d 1.0"]
+    assert kinds(plan) == ["wheels", "wheels", "wheels", "venv", "wheels"]
+
+
+@pytest.mark.parametrize("count", [1, 5, 31, 100, 600])
+def test_a_new_version_of_a_small_package_touches_one_bucket(count: int) -> None:
+    image = debian().with_pip_packages(*(f"package-{number}" for number in range(count)))
+    lock = made.locked(image)
+    newer = made.locked(image, wheels=[made.wheel("package-0", "2.0")])
+    before, after = digests(planned(image, lock), Wheels), digests(planned(image, newer), Wheels)
+    assert len(set(before) - set(after)) == 1 == len(set(after) - set(before))
+
+
+def test_a_small_package_more_touches_one_bucket() -> None:
+    few = [f"package-{number}" for number in range(20)]
+    before = digests(planned(debian().with_pip_packages(*few)), Wheels)
+    after = digests(planned(debian().with_pip_packages(*few, "package-20")), Wheels)
+    assert len(set(before) - set(after)) <= 1
+
+
+def test_wheels_in_a_bucket_stand_in_the_order_of_their_names() -> None:
+    image, lock = thousand(0)
+    for step in only(planned(image, lock), Wheels):
+        names = [wheel.name for wheel in step.body.wheels]  # type: ignore[union-attr]
+        assert names == sorted(names)
+
+
+def test_where_the_resolver_put_a_wheel_does_not_matter() -> None:
+    """The same files give the same steps whichever layer asked for them first."""
+    image = debian().with_pip_packages("six").with_pip_packages("tomli")
+    lock = made.locked(image)
+    six, tomli = (layer.wheels for layer in lock.layers)
+    turned = dataclasses.replace(lock, layers=(LayerLock(wheels=tomli), LayerLock(wheels=six)))
+    assert digests(planned(image, lock)) == digests(planned(image, turned))
+    assert planned(image, lock).digest == planned(image, turned).digest
+
+
+# --- what depends on what
+
+
+def test_wheels_depend_on_nothing_but_themselves_and_the_toolchain() -> None:
+    plain = debian().with_pip_packages("torch", "six")
+    torch = [made.wheel("torch", size=9 * MB)]
+    wanted = digests(planned(plain, made.locked(plain, wheels=torch)), Wheels)
+    busy = (
+        debian()
+        .with_apt_packages("git")
+        .with_source_file("test_oci.py", "/etc")
+        .with_env_vars({"A": "1"})
+        .with_workdir("/x")
+        .with_pip_packages("torch", "six")
+        .with_commands(["true"])
+    )
+    named = Image.from_base("registry.test/base:1", python_version="3.11").with_pip_packages("torch", "six")
+    for image, base in ((busy, made.BASE), (plain, made.OTHER_BASE), (named, made.OTHER_BASE)):
+        assert digests(planned(image, made.locked(image, base=base, wheels=torch)), Wheels) == wanted
+    for step in only(planned(busy, made.locked(busy)), Wheels):
+        assert step.reads == ()
+
+
+def test_debs_depend_on_the_base_and_on_what_apt_reads() -> None:
+    def debs(image: Image, base: BaseImage = made.BASE) -> list[str]:
+        return digests(planned(image, made.locked(image, base=base)), Debs)
+
+    wanted = debs(debian().with_apt_packages("git"))
+    assert debs(debian().with_pip_packages("six").with_apt_packages("git")) == wanted
+    assert debs(debian().with_source_file("test_oci.py", "/srv").with_apt_packages("git")) == wanted
+    assert debs(debian().with_env_vars({"A": "1"}).with_workdir("/x").with_apt_packages("git")) == wanted
+    assert debs(debian().with_apt_packages("git").with_source_file("test_oci.py", "/etc/apt")) == wanted
+    assert debs(debian().with_apt_packages("git"), made.OTHER_BASE) != wanted
+    assert debs(debian().with_source_file("test_oci.py", "/etc/apt").with_apt_packages("git")) != wanted
+    assert debs(debian().with_commands(["true"]).with_apt_packages("git")) != wanted
+
+
+@pytest.mark.parametrize("place", ["/etc/apt", "/usr/share/keyrings", "/var/lib", "/", "etc/apt", "/bin"])
+def test_what_apt_reads_stands_below_it(place: str) -> None:
+    image = debian().with_pip_packages("six").with_source_folder("layers", place, True).with_apt_packages("git")
+    plan = planned(image)
+    (debs,) = only(plan, Debs)
+    (files,) = only(plan, Files)
+    assert [plan.steps[index] for index in debs.reads] == [files]
+
+
+def test_the_second_apt_layer_reads_the_first() -> None:
+    plan = planned(debian().with_apt_packages("git").with_pip_packages("six").with_apt_packages("curl"))
+    first, second = only(plan, Debs)
+    assert [plan.steps[index] for index in second.reads] == [first]
+
+
+def test_a_command_reads_all_that_is_above_it_and_nothing_that_is_below() -> None:
+    plan = planned(full(), full_lock())
+    for number, step in enumerate(plan.steps):
+        if isinstance(step.body, Command):
+            assert step.reads == tuple(range(number))
+
+
+def test_a_command_has_the_environment_and_directory_of_its_place() -> None:
+    image = (
+        debian()
+        .with_commands(["a"])
+        .with_env_vars({"A": "1"})
+        .with_workdir("/x")
+        .with_commands(["b"])
+        .with_env_vars({"A": "2"})
+        .with_workdir("/y")
+    )
+    plan = planned(image)
+    first, second = (step.body for step in only(plan, Command))
+    assert isinstance(first, Command) and isinstance(second, Command)
+    assert "A" not in dict(first.env) and first.cwd == "/"
+    assert dict(second.env)["A"] == "1" and second.cwd == "/x"
+    assert dict(plan.env)["A"] == "2" and plan.workdir == "/y"
+    assert dict(first.env)["PATH"].startswith("/opt/venv/bin:")
+
+
+def test_what_stands_above_a_command_decides_it() -> None:
+    def command(image: Image) -> str:
+        return digests(planned(image), Command)[0]
+
+    found = {
+        command(image.with_commands(["true"]))
+        for image in (
+            debian(),
+            debian().with_pip_packages("six"),
+            debian().with_apt_packages("git"),
+            debian().with_env_vars({"A": "1"}),
+            debian().with_workdir("/tmp"),
+            debian().with_workdir("/x"),
+            debian().with_source_file("test_oci.py"),
+            debian().with_commands(["other"]),
+        )
+    }
+    assert len(found) == 8
+
+
+# --- destinations
+
+
+@pytest.mark.parametrize(
+    ("workdir", "given", "found"),
+    [
+        (None, "x", "/x/layers"),
+        (None, ".", "/layers"),
+        ("/srv/app", "x", "/srv/app/x/layers"),
+        ("/srv/app", "/x", "/x/layers"),
+        ("/srv/app", ".", "/srv/app/layers"),
+    ],
+)
+def test_relative_destinations_are_in_the_work_directory(workdir: str | None, given: str, found: str) -> None:
+    image = debian().with_workdir(workdir) if workdir else debian()
+    (files,) = only(planned(image.with_source_folder("layers", given)), Files)
+    assert isinstance(files.body, Files) and files.body.destination == found
+
+
+def test_the_bases_own_work_directory_holds_until_another_is_said() -> None:
+    config = json.loads(made.CONFIG)
+    config["config"]["WorkingDir"] = "/home/base"
+    base = dataclasses.replace(made.BASE, config=json.dumps(config))
+    image = debian().with_source_file("test_oci.py")
+    plan = planned(image, made.locked(image, base=base))
+    (files,) = only(plan, Files)
+    assert isinstance(files.body, Files) and files.body.destination == "/home/base/test_oci.py"
+    assert plan.workdir == "/home/base"
+
+
+@pytest.mark.parametrize("path", ["/", "/tmp", "/usr", "/opt", "/var/tmp"])
+def test_a_directory_that_every_base_has_is_not_made(path: str) -> None:
+    assert only(planned(debian().with_workdir(path)), Directory) == []
+    assert len(only(planned(debian().with_workdir("/usr/x")), Directory)) == 1
+
+
+def test_a_later_layer_wins_over_an_earlier_one() -> None:
+    image = debian().with_source_file("test_oci.py", "/x").with_source_folder("layers", "/x", True)
+    first, second = only(planned(image), Files)
+    assert (first.layer, second.layer) == (0, 1)
+
+
+def test_variables_that_are_said_again_keep_the_later_value() -> None:
+    plan = planned(debian().with_env_vars({"A": "1", "LANG": "C"}).with_env_vars({"A": "2"}))
+    assert dict(plan.env)["A"] == "2" and dict(plan.env)["LANG"] == "C"
+
+
+def test_a_base_without_a_path_gets_the_usual_one() -> None:
+    base = dataclasses.replace(made.BASE, config="{}")
+    image = debian()
+    plan = planned(image, made.locked(image, base=base))
+    assert dict(plan.env)["PATH"] == "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@pytest.mark.parametrize(
+    ("command", "title"),
+    [
+        ("make all", "make all"),
+        ("\n  first\nsecond", "first ..."),
+        ("x" * 61, "x" * 60 + " ..."),
+        (["touch", "/a b"], "touch '/a b'"),
+        (["/bin/sh", "-c", "x"], "/bin/sh -c x"),
+    ],
+)
+def test_a_command_has_a_short_title(command: str | list[str], title: str) -> None:
+    (step,) = only(planned(debian().with_commands([command])), Command)
+    assert step.title == title
+
+
+def test_a_small_wheel_belongs_to_the_line_that_asked_first() -> None:
+    image = debian().with_pip_packages("six").with_pip_packages("tomli")
+    lines = {
+        wheel.name: step.layer
+        for step in only(planned(image), Wheels)
+        for wheel in (step.body.wheels if isinstance(step.body, Wheels) else ())
+    }
+    assert lines["six"] == 0 and isinstance(made.locked(image).layers[0].wheels[0], Wheel)
