@@ -40,7 +40,7 @@ bench: tools ## against flyte's builder and the best uv Dockerfile; ARGS="--roun
 	$(BIN)/python -m tests.bench $(ARGS)
 
 test-gpu: tools ## what needs an NVIDIA GPU and its driver
-	$(BIN)/python -m pytest -m gpu $(ARGS)
+	$(BIN)/python -m pytest tests/gpu -m gpu $(ARGS)
 
 # The oldest protobuf that pyproject.toml admits must read the generated code, so an old compiler writes it; the newest
 # mypy-protobuf writes its types.

@@ -10,7 +10,7 @@ folder=$1
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 # program:package
-needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc"
+needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc crun:crun"
 
 missing=
 for pair in $needed; do
