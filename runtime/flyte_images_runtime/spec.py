@@ -6,6 +6,7 @@ serves an engine on this host and one that fetches it from a store.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,7 +88,7 @@ def thread_env(limits: Limits) -> dict[str, str]:
     """
     if limits.cpu is None:
         return {}
-    count = str(max(1, -int(-limits.cpu // 1)))
+    count = str(max(1, math.ceil(limits.cpu)))
     return dict.fromkeys(_THREADS, count)
 
 

@@ -1,0 +1,123 @@
+"""Both versions of cgroups, read from their files and made in a directory that stands for the kernel's."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from flyte_images_runtime.cgroup import read_usage, remove_group
+from flyte_images_runtime.cgroup.group import Group, Hierarchies, make_group, parse_mounts
+from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.metrics import Usage
+
+V2 = {
+    "cpu.stat": "usage_usec 1500000\nuser_usec 1\nnr_periods 22\nnr_throttled 21\nthrottled_usec 1000000\n",
+    "memory.peak": "45600000\n",
+    "memory.events": "low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 1\n",
+    "pids.peak": "7\n",
+    "io.stat": "8:0 rbytes=100 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n8:16 rbytes=1 wbytes=2\n",
+}
+V1 = {
+    "cpu.stat": "nr_periods 22\nnr_throttled 21\nthrottled_time 1000000000\n",
+    "cpuacct.usage": "1500000000\n",
+    "memory.max_usage_in_bytes": "45600000\n",
+    "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+    "pids.peak": "7\n",
+    "blkio.throttle.io_service_bytes_recursive": "8:0 Read 100\n8:0 Write 20\n8:16 Read 1\n8:16 Write 2\nTotal 123\n",
+}
+USED = Usage(
+    cpu=1.5,
+    throttled=1.0,
+    periods=22,
+    throttled_periods=21,
+    peak_memory=45_600_000,
+    oom_kills=1,
+    peak_pids=7,
+    read_bytes=101,
+    written_bytes=22,
+)
+
+
+@pytest.mark.parametrize("files", [V1, V2], ids=["v1", "v2"])
+def test_both_versions_tell_the_same(files: dict[str, str]) -> None:
+    found = read_usage(files.get)
+    assert found.cpu == pytest.approx(1.5)
+    assert Usage(**{**{name: getattr(found, name) for name in USED.__slots__}, "cpu": 1.5, "throttled": 1.0}) == USED
+
+
+def test_what_a_kernel_does_not_tell_is_none() -> None:
+    assert read_usage({}.get) == Usage()
+    assert read_usage({"memory.peak": "max\n", "cpu.stat": "rubbish"}.get) == Usage()
+    assert Usage(cpu=1.0).or_else(Usage(cpu=2.0, peak_memory=3)) == Usage(cpu=1.0, peak_memory=3)
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_version_2_gets_its_limits_on_one_directory(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    root = tmp_path / "cgroup"
+    root.mkdir()
+    mounts.write_text(f"cgroup2 {root} cgroup2 rw 0 0\n")
+    group = make_group("task-1", Limits(cpu=Decimal("0.5"), memory=64 << 20), pids=100, mounts=str(mounts))
+    assert group is not None
+    own = root / "flyte-images" / "task-1"
+    assert (own / "cpu.max").read_text() == "50000 100000"
+    assert (own / "memory.max").read_text() == str(64 << 20)
+    assert (own / "memory.swap.max").read_text() == "0"
+    assert (own / "memory.oom.group").read_text() == "1"
+    assert (own / "pids.max").read_text() == "100"
+    (own / "memory.peak").write_text("4096")
+    assert group.usage().peak_memory == 4096
+    (own / "abc").mkdir()
+    assert group.holds("abc")
+    assert not group.holds("def")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_version_1_gets_them_in_each_hierarchy(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    text = ""
+    for controllers in ("cpu,cpuacct", "memory", "pids"):
+        (tmp_path / controllers).mkdir()
+        text += f"cgroup {tmp_path / controllers} cgroup rw,relatime,{controllers} 0 0\n"
+    mounts.write_text(text)
+    group = make_group("task-1", Limits(cpu=Decimal("1.5"), memory=64 << 20), pids=100, mounts=str(mounts))
+    assert group is not None
+    at = "flyte-images/task-1"
+    assert (tmp_path / "cpu,cpuacct" / at / "cpu.cfs_quota_us").read_text() == "150000"
+    assert (tmp_path / "memory" / at / "memory.limit_in_bytes").read_text() == str(64 << 20)
+    assert (tmp_path / "memory" / at / "memory.memsw.limit_in_bytes").read_text() == str(64 << 20)
+    assert (tmp_path / "pids" / at / "pids.max").read_text() == "100"
+    (tmp_path / "cpu,cpuacct" / at / "cpuacct.usage").write_text("2000000000")
+    assert group.usage().cpu == 2.0
+
+
+def test_removal_goes_from_the_inside_out(tmp_path: Path) -> None:
+    (tmp_path / "flyte-images" / "task-1" / "container").mkdir(parents=True)
+    (tmp_path / "flyte-images" / "task-2").mkdir()
+    hierarchies = Hierarchies(tmp_path, {})
+    assert Group("task-1", hierarchies).remove()
+    assert [path.name for path in (tmp_path / "flyte-images").iterdir()] == ["task-2"]
+    assert remove_group("task-2", hierarchies)
+    assert remove_group("never-was", hierarchies)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hybrid_machine_is_version_1() -> None:
+    found = parse_mounts(
+        "cgroup /c/memory cgroup rw,memory 0 0\ncgroup /c/systemd cgroup rw,xattr,name=systemd 0 0\n"
+        "cgroup2 /c/unified cgroup2 rw 0 0\n"
+    )
+    assert found.version == 1
+    assert len(list(found.roots())) == 3
+
+
+def test_who_may_not_make_cgroups_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert make_group("x", Limits(), pids=10) is None

@@ -1,0 +1,125 @@
+"""Every end of a task has its own error, whatever mixture of signs the engine and the worker leave."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flyte_images_runtime.ends import Report, judge
+from flyte_images_runtime.engine import Ending
+from flyte_images_runtime.failures import (
+    Cancelled,
+    DiskFull,
+    InvalidArgument,
+    Killed,
+    NotSerialisable,
+    OutOfMemory,
+    Process,
+    Raised,
+    TimedOut,
+)
+from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.metrics import Usage
+from flyte_images_runtime.spec import Code, TaskSpec
+
+MIB = 1 << 20
+SPEC = TaskSpec(
+    task="ml.train",
+    image="train:1",
+    code=Code(module="m", qualname="train"),
+    limits=Limits(memory=256 * MIB),
+    timeout=5.0,
+)
+GOOD = Report(result={"result": 1})
+
+
+def error(**said: Any) -> Report:
+    return Report(result={"error": said})
+
+
+def test_a_result_is_no_error() -> None:
+    assert judge(SPEC, Ending(exit_status=0), GOOD) is None
+    # one child of it was killed, and the task lived with that
+    assert judge(SPEC, Ending(exit_status=0, oom_killed=True), GOOD) is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "report", "kind"),
+    [
+        (Ending(exit_status=137, oom_killed=True), Report(), OutOfMemory),
+        (Ending(exit_status=137, usage=Usage(oom_kills=1)), Report(), OutOfMemory),
+        (Ending(exit_status=137), Report(status=9, usage=Usage(peak_memory=256 * MIB)), OutOfMemory),
+        (Ending(exit_status=137), Report(status=9, usage=Usage(peak_memory=100 * MIB)), Killed),
+        (Ending(exit_status=137), Report(), Killed),
+        (Ending(exit_status=1, oom_killed=True), error(type="ValueError", message="x"), Raised),
+        (Ending(exit_status=1, oom_killed=True), Report(), OutOfMemory),
+        (Ending(exit_status=137, timed_out=True), Report(), TimedOut),
+        (Ending(exit_status=137, cancelled=True), Report(), Cancelled),
+        (Ending(exit_status=137, timed_out=True), GOOD, TimedOut),
+        (Ending(exit_status=1), error(type="app.Broken", message="x"), Raised),
+        (Ending(exit_status=1), error(type="OSError", message="x", errno=errno.ENOSPC), DiskFull),
+        (Ending(exit_status=1), error(type="app.Full", message="x", errno=errno.ENOSPC, bases=["OSError"]), DiskFull),
+        (Ending(exit_status=1), error(unfit="result", message="x"), NotSerialisable),
+        (Ending(exit_status=1), error(unfit="argument", message="x"), InvalidArgument),
+        (Ending(exit_status=0), Report(unreadable="it is a link"), NotSerialisable),
+        (Ending(exit_status=0), Report(), Killed),
+        (Ending(exit_status=139), Report(status=11), Killed),
+        (Ending(exit_status=143), Report(status=15), Killed),
+        (Ending(exit_status=1), Report(result={"error": "nonsense"}), NotSerialisable),
+        (Ending(exit_status=3), Report(result={"result": 1}), Killed),
+    ],
+)
+def test_each_end_has_its_error(ending: Ending, report: Report, kind: type[Exception]) -> None:
+    found = judge(SPEC, ending, report)
+    assert type(found) is kind
+    assert "ml.train" in str(found)
+    assert found.task == "ml.train"
+
+
+def test_out_of_memory_says_how_much_and_what_to_do() -> None:
+    report = Report(status=9, largest=(Process(pid=7, memory=250 * MIB, command="python3 train"),))
+    found = judge(SPEC, Ending(exit_status=137, oom_killed=True, usage=Usage(peak_memory=256 * MIB)), report)
+    assert isinstance(found, OutOfMemory)
+    assert (found.limit, found.peak, found.suggested) == (256 * MIB, 256 * MIB, 512 * MIB)
+    assert "256Mi" in str(found)
+    assert "250Mi: python3 train" in str(found)
+    assert found.hint is not None
+    assert 'Resources(memory="512Mi")' in found.hint
+    without = judge(replace(SPEC, limits=Limits()), Ending(exit_status=137, oom_killed=True), Report())
+    assert without is not None
+    assert "this host ran out" in str(without)
+
+
+def test_a_missing_module_names_the_layer_that_would_bring_it() -> None:
+    found = judge(
+        SPEC, Ending(exit_status=1), error(type="ModuleNotFoundError", message="No module named 'pandas.core'")
+    )
+    assert found is not None
+    assert found.hint is not None
+    assert "`pandas`" in found.hint
+    assert "with_pip_packages" in found.hint
+
+
+def test_builtin_errors_are_themselves_again_and_no_other_class_is_made() -> None:
+    def raised(name: str) -> Raised:
+        found = judge(SPEC, Ending(exit_status=1), error(type=name, message="no data", traceback="File ...\n"))
+        assert isinstance(found, Raised)
+        return found
+
+    value = raised("ValueError").as_builtin()
+    assert type(value) is ValueError
+    assert value.args == ("no data",)
+    assert value.__cause__ is not None
+    assert "File ..." in value.__notes__[0]
+    for name in ("app.Broken", "os.system", "SystemExit", "KeyboardInterrupt", "eval", "__import__", "GeneratorExit"):
+        assert raised(name).as_builtin() is None
+
+
+def test_a_chain_without_end_is_cut() -> None:
+    said: dict[str, Any] = {"type": "E", "message": ""}
+    said["cause"] = said
+    found = judge(SPEC, Ending(exit_status=1), Report(result={"error": said}))
+    assert isinstance(found, Raised)
