@@ -1,0 +1,197 @@
+"""TaskSpec -> config.json, the OCI runtime's description of a container. Pure.
+
+The same reach as the docker engine gives a task: every item that is loosened is loosened by name in `Hardening`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..exchange import Exchange
+from ..gpu.cdi import Edits
+from ..spec import TaskSpec
+from ..worker import places
+from .rootfs import Rootfs
+from .seccomp import profile
+
+VERSION = "1.0.2"  # known to every runc since 1.0 and crun since 0.15
+_MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_CAPABILITY_SETS = ("bounding", "effective", "permitted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeNumber:
+    """A device node of the host, as it was found: `c` or `b`, and its numbers."""
+
+    kind: str
+    major: int
+    minor: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is decided at the start and is not in the specification.
+
+    cgroup    where the container's own cgroup is made, below the task's
+    groups    (directory of the host, place in the container) of the task's cgroup, for it to read
+    files     (file of the host, place in the container): hosts, resolv.conf, hostname
+    network   path of a network namespace; "" for a new, empty one; None for the host's
+    edits     what leased devices bring, with the numbers of their nodes by host path
+    """
+
+    user: tuple[int, int]
+    library: str
+    shm: int
+    cgroup: str
+    environment: Mapping[str, str]
+    tmp: str | None = None
+    groups: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    network: str | None = ""
+    edits: Edits = field(default_factory=Edits)
+    nodes: Mapping[str, NodeNumber] = field(default_factory=dict)
+    open_files: int = 1 << 20
+    apparmor: str | None = None
+
+
+def bundle_config(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, settings: Settings) -> dict[str, Any]:
+    """Return the document. The root filesystem is `rootfs` beside it."""
+    return {
+        "ociVersion": VERSION,
+        "hostname": "task",
+        "root": {"path": "rootfs", "readonly": spec.hardening.read_only_root},
+        "process": _process(spec, rootfs, settings),
+        "mounts": _mounts(spec, exchange, settings),
+        "hooks": _hooks(settings.edits),
+        "linux": _linux(spec, settings),
+    }
+
+
+def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, Any]:
+    image = dict(line.partition("=")[::2] for line in rootfs.env)
+    devices = dict(line.partition("=")[::2] for line in settings.edits.env)
+    env = {"PATH": _PATH, **image, "HOSTNAME": "task", **devices, **settings.environment}
+    capabilities = sorted(_capability(name) for name in spec.hardening.capabilities)
+    # without rights over its own identity a process of an ordinary user needs them inherited
+    sets = (*_CAPABILITY_SETS, "inheritable", "ambient") if settings.user[0] else _CAPABILITY_SETS
+    process = {
+        "terminal": False,
+        "user": {
+            "uid": settings.user[0],
+            "gid": settings.user[1],
+            "additionalGids": sorted({settings.user[1], *settings.edits.groups}),
+        },
+        "args": [spec.python, f"{places.LIB}/flyte_images_runtime/worker/start.py", "--watch-stdin"],
+        "env": [f"{name}={value}" for name, value in env.items()],
+        "cwd": spec.workdir or rootfs.workdir or "/",
+        "capabilities": dict.fromkeys(sets, capabilities),
+        "noNewPrivileges": not spec.hardening.new_privileges,
+        "oomScoreAdj": 500,  # before anything of the host's
+        "rlimits": [
+            {"type": "RLIMIT_NOFILE", "soft": settings.open_files, "hard": settings.open_files},
+            {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+        ],
+    }
+    return {**process, "apparmorProfile": settings.apparmor} if settings.apparmor else process
+
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _capability(name: str) -> str:
+    """`sys_nice`, `SYS_NICE` and `CAP_SYS_NICE` are one."""
+    return "CAP_" + name.upper().removeprefix("CAP_")
+
+
+def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
+    mounts = [
+        _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
+        _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", f"size={settings.shm}", source="shm"),
+        _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+        _bind(settings.tmp, "/tmp", "rw", "nosuid", "nodev")
+        if settings.tmp
+        else _mount("/tmp", "tmpfs", "nosuid", "nodev", "mode=1777", f"size={settings.shm}"),
+        _bind(settings.library, f"{places.LIB}/flyte_images_runtime", "ro"),
+        _bind(str(exchange.inputs), places.IN, "ro", "nosuid", "nodev"),
+        _bind(str(exchange.outputs), places.OUT, "rw", "nosuid", "nodev"),
+    ]
+    if settings.groups:
+        mounts.append(_mount("/sys/fs/cgroup", "tmpfs", "nosuid", "noexec", "nodev", "mode=755", "size=64k"))
+    mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
+    mounts += [_bind(host, place, "ro") for host, place in settings.files]
+    mounts += [_bind(root, f"{places.CODE}/{at}", "ro") for at, root in enumerate(spec.code.roots)]
+    mounts += [_bind(one.source, one.target, "ro" if one.read_only else "rw") for one in spec.mounts]
+    mounts += [
+        {"destination": one.path, "type": one.type, "source": one.host, "options": list(one.options)}
+        for one in settings.edits.mounts
+    ]
+    return mounts
+
+
+def _mount(place: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:
+    return {"destination": place, "type": kind, "source": source or kind, "options": list(options)}
+
+
+def _bind(source: str, place: str, *options: str) -> dict[str, Any]:
+    return {"destination": place, "type": "bind", "source": source, "options": ["rbind", "rprivate", *options]}
+
+
+def _hooks(edits: Edits) -> dict[str, Any]:
+    hooks: dict[str, Any] = {}
+    for hook in edits.hooks:
+        one: dict[str, Any] = {"path": hook.path, "args": list(hook.args), "env": list(hook.env)}
+        hooks.setdefault(hook.name, []).append({**one, "timeout": hook.timeout} if hook.timeout else one)
+    return hooks
+
+
+def _linux(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
+    namespaces: list[dict[str, str]] = [{"type": name} for name in ("pid", "ipc", "uts", "mount", "cgroup")]
+    if settings.network is not None:
+        namespaces.append({"type": "network", **({"path": settings.network} if settings.network else {})})
+    devices, allowed = _devices(settings)
+    linux: dict[str, Any] = {
+        "namespaces": namespaces,
+        "cgroupsPath": settings.cgroup,
+        "resources": {"devices": [{"allow": False, "access": "rwm"}, *allowed], "pids": {"limit": spec.hardening.pids}},
+        "devices": devices,
+        "maskedPaths": list(_MASKED),
+        "readonlyPaths": list(_READ_ONLY),
+        "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0"} if settings.network is not None else {},
+        "rootfsPropagation": "rprivate",
+    }
+    if spec.hardening.seccomp == "default":
+        linux["seccomp"] = profile([_capability(name) for name in spec.hardening.capabilities])
+    return linux
+
+
+def _devices(settings: Settings) -> tuple[list[dict[str, Any]], Sequence[dict[str, Any]]]:
+    """The nodes of leased devices, and the permission to open them; the runtime adds null, zero and their like."""
+    devices, allowed = [], []
+    for node in settings.edits.nodes:
+        found = settings.nodes[node.host]
+        mode = found.mode if node.mode is None else node.mode
+        device = {"path": node.path, "type": found.kind, "major": found.major, "minor": found.minor, "fileMode": mode}
+        devices.append({**device, "uid": node.uid or 0, "gid": node.gid or 0})
+        numbers = {"type": found.kind, "major": found.major, "minor": found.minor}
+        allowed.append({"allow": True, "access": node.permissions, **numbers})
+    return devices, allowed

@@ -1,0 +1,120 @@
+"""Image reference -> Rootfs: where the image's files are on this machine, without a copy if that can be.
+
+    name:tag            an image of Docker: the snapshot that its containerd has unpacked, as it lies there
+    dir:/path           an unpacked root filesystem; `dir:/` is the machine's own
+    oci-layout:/path    an OCI layout (`@sha256:...` says which of its images): unpacked once, by content
+
+Found once and written down; later calls read the record and look whether the directories are still there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..failures import ImageCannotStart
+from . import layout, snapshots
+from .rootfs import Rootfs, from_json
+
+Inspect = Callable[[str], "dict[str, Any] | None"]
+"""Asks Docker what an image is; None if it has none of that name."""
+
+_KEY = "flyte-images-{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of this machine. `store` holds records and unpacked layers; `inspect` asks Docker, if there is one."""
+
+    store: Path
+    inspect: Inspect | None = None
+
+    def find(self, reference: str) -> Rootfs:
+        """Return the image's files; ImageCannotStart says why it has none here."""
+        if reference.startswith("dir:"):
+            return self._directory(reference)
+        if reference.startswith("oci-layout:"):
+            return layout.find(reference, self.store)
+        described = self.inspect(reference) if self.inspect is not None else None
+        if described is None:
+            raise ImageCannotStart(f"the engine has no image {reference}", hint="build it, or pull it")
+        return self._of_docker(reference, described)
+
+    def _directory(self, reference: str) -> Rootfs:
+        path = Path(reference.removeprefix("dir:"))
+        if not path.is_absolute() or not path.is_dir():
+            raise ImageCannotStart(f"there is no directory `{path}`", hint="dir:/path/of/a/root/filesystem")
+        return Rootfs(layers=(str(path.resolve()),), architecture="")
+
+    def _of_docker(self, reference: str, described: dict[str, Any]) -> Rootfs:
+        layers = [str(layer) for layer in (described.get("RootFS") or {}).get("Layers") or ()]
+        if not layers:
+            raise ImageCannotStart(f"image {reference} has no layers", hint="build it on a base")
+        identity = str(described.get("Id"))
+        record = self.store / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
+        with contextlib.suppress(OSError, ValueError):
+            known = from_json(record.read_text())
+            if known.is_there():
+                return known
+        found = Rootfs(
+            layers=self._unpacked(reference, layers),
+            env=tuple((described.get("Config") or {}).get("Env") or ()),
+            workdir=(described.get("Config") or {}).get("WorkingDir") or "/",
+            user=(described.get("Config") or {}).get("User") or "",
+            architecture=str(described.get("Architecture") or ""),
+        )
+        write(record, found.to_json())
+        return found
+
+    def _unpacked(self, reference: str, layers: list[str]) -> tuple[str, ...]:
+        chain = chain_id(layers)
+        reasons = []
+        for socket in snapshots.reachable():
+            try:
+                found = snapshots.Snapshots(socket).view(_KEY.format(chain.removeprefix("sha256:")), chain)
+            except snapshots.NoSnapshot as error:
+                reasons.append(str(error))
+                continue
+            if all(Path(layer).is_dir() for layer in found):
+                return found
+            reasons.append(f"{socket}: its directories are not on this machine")
+        raise ImageCannotStart(
+            f"the files of image {reference} are out of reach: {'; '.join(reasons) or 'no containerd answers here'}",
+            hint="use the docker engine, or Docker with the containerd image store (as root, on the same machine)",
+        )
+
+
+def forget(store: Path, chain: str) -> None:
+    """Let the image's layers go: its record, and what keeps containerd from collecting them."""
+    for socket in snapshots.reachable():
+        with contextlib.suppress(snapshots.NoSnapshot):
+            snapshots.Snapshots(socket).drop(_KEY.format(chain.removeprefix("sha256:")))
+
+
+def chain_id(layers: list[str]) -> str:
+    """The name of a stack of layers, as the OCI image specification makes it.
+
+    >>> chain_id(["sha256:" + "0" * 64])[:15]
+    'sha256:00000000'
+    """
+    chain = layers[0]
+    for layer in layers[1:]:
+        chain = "sha256:" + hashlib.sha256(f"{chain} {layer}".encode()).hexdigest()
+    return chain
+
+
+def write(path: Path, text: str) -> None:
+    """Write a record so that it is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

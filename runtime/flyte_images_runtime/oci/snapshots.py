@@ -1,0 +1,129 @@
+"""containerd's snapshots: the directories of an image's layers, as they lie there, kept from being collected.
+
+The three calls that are needed, over its socket. Their messages are a handful of strings and are put together here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SOCKETS = ("/run/docker/containerd/containerd.sock", "/run/containerd/containerd.sock")
+_SERVICE = "/containerd.services.snapshots.v1.Snapshots/"
+_PATIENCE = 20.0
+
+
+class NoSnapshot(Exception):
+    """No containerd that can be reached has unpacked that image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """A snapshotter of the containerd at `socket`, as clients of `namespace` see it."""
+
+    socket: str
+    namespace: str = "moby"
+    snapshotter: str = "overlayfs"
+
+    def view(self, key: str, chain: str) -> tuple[str, ...]:
+        """Return the layers' directories, the topmost first, and keep them until `drop`."""
+        labels = _pair("containerd.io/gc.root", datetime.now(UTC).isoformat(timespec="seconds"))
+        request = _text(1, self.snapshotter) + _text(2, key) + _text(3, chain) + _bytes(4, labels)
+        with self._calls() as call:
+            answer = call("View", request, taken=lambda: call("Mounts", _text(1, self.snapshotter) + _text(2, key)))
+        return _directories(answer)
+
+    def drop(self, key: str) -> None:
+        """Let the engine collect the layers again, once nothing else needs them."""
+        with self._calls() as call, contextlib.suppress(NoSnapshot):
+            call("Remove", _text(1, self.snapshotter) + _text(2, key))
+
+    @contextlib.contextmanager
+    def _calls(self) -> Iterator[Any]:
+        import grpc
+
+        metadata = (("containerd-namespace", self.namespace),)
+        with grpc.insecure_channel(f"unix://{self.socket}") as channel:
+
+            def call(method: str, request: bytes, *, taken: Any = None) -> bytes:
+                ask: Any = channel.unary_unary(_SERVICE + method, request_serializer=None, response_deserializer=None)
+                try:
+                    return bytes(ask(request, metadata=metadata, timeout=_PATIENCE))
+                except grpc.RpcError as error:
+                    if error.code() == grpc.StatusCode.ALREADY_EXISTS and taken is not None:
+                        return bytes(taken())
+                    raise NoSnapshot(f"{self.socket}: {error.details()}") from None
+
+            yield call
+
+
+def reachable() -> list[str]:
+    """The sockets of containerds of this machine."""
+    return [socket for socket in SOCKETS if Path(socket).is_socket()]
+
+
+def _directories(mounts: bytes) -> tuple[str, ...]:
+    """Mounts -> directories: one that is bound, or the `lowerdir` of an overlay.
+
+    >>> bound = _text(1, "bind") + _text(2, "/s/1/fs") + _text(4, "ro") + _text(4, "rbind")
+    >>> _directories(_bytes(1, bound))
+    ('/s/1/fs',)
+    >>> _directories(_bytes(1, _text(1, "overlay") + _text(2, "overlay") + _text(4, "lowerdir=/s/2/fs:/s/1/fs")))
+    ('/s/2/fs', '/s/1/fs')
+    """
+    found = [_fields(mount) for number, mount in _fields(mounts) if number == 1]
+    if len(found) != 1:
+        raise NoSnapshot(f"a snapshot of {len(found)} mounts is not known here")
+    kind = next((value.decode() for number, value in found[0] if number == 1), "")
+    source = next((value.decode() for number, value in found[0] if number == 2), "")
+    options = [value.decode() for number, value in found[0] if number == 4]
+    if kind == "bind":
+        return (source,)
+    for option in options:
+        if kind == "overlay" and option.startswith("lowerdir="):
+            return tuple(re.split(r"(?<!\\):", option.removeprefix("lowerdir=")))
+    raise NoSnapshot(f"a snapshot that is a mount of `{kind}` is not known here")
+
+
+def _fields(message: bytes) -> list[tuple[int, bytes]]:
+    """The fields of a message of strings and messages."""
+    found, at = [], 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        if key & 7 != 2:
+            raise NoSnapshot("containerd answered something else than mounts")
+        length, at = _varint(message, at)
+        found.append((key >> 3, message[at : at + length]))
+        at += length
+    return found
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (message[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if message[at - 1] < 0x80:
+            return value, at
+
+
+def _bytes(number: int, content: bytes) -> bytes:
+    length, encoded = len(content), b""
+    while length > 0x7F:
+        encoded += bytes([length & 0x7F | 0x80])
+        length >>= 7
+    return bytes([number << 3 | 2]) + encoded + bytes([length]) + content
+
+
+def _text(number: int, text: str) -> bytes:
+    return _bytes(number, text.encode())
+
+
+def _pair(key: str, value: str) -> bytes:
+    return _text(1, key) + _text(2, value)
