@@ -1,0 +1,232 @@
+"""The oci engine: a bundle in a mount namespace of its own, and crun or runc to run it. No daemon; for root."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import stat
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...cgroup import Group, make_group
+from ...engine import Running
+from ...exchange import Exchange
+from ...failures import EngineLost, ImageCannotStart, TaskError
+from ...gpu import cdi
+from ...oci.config import NodeNumber, Settings, bundle_config
+from ...oci.images import Images, Inspect
+from ...oci.mounts import in_own_namespace, mount, overlay
+from ...oci.rootfs import Rootfs
+from ...quantity import format_size
+from ...spec import TaskSpec
+from ..docker.container import environment
+from .program import Program, find
+from .running import OciRunning
+
+_NOBODY = (1000, 1000)  # who a task is where the caller is root
+_LIBRARY = Path(__file__).resolve().parents[2]
+_BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
+_CGROUP_FILES = ("memory", "cpu", "cpuacct", "pids")
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class OciEngine:
+    """Runs tasks in containers of `program`, of images that are in `store` or in Docker's own directories."""
+
+    name = "oci"
+
+    def __init__(self, store: Path, *, inspect: Inspect | None = None, program: Program | None = None) -> None:
+        self.images = Images(store, inspect)
+        self._program = program or find()
+
+    def check(self, spec: TaskSpec) -> None:
+        if os.geteuid() != 0:
+            raise EngineLost("the oci engine is for root", task=spec.task, hint="use the docker engine")
+        if self._program is None:
+            raise EngineLost(
+                "the oci engine found neither crun nor runc",
+                task=spec.task,
+                hint="install one, or use the docker engine",
+            )
+        _check_limits(spec)
+        hardening = spec.hardening
+        if hardening.runtime is not None:
+            raise EngineLost(
+                f"the oci engine does not use `{hardening.runtime}`",
+                task=spec.task,
+                hint="use the docker engine for it",
+            )
+        if hardening.user is not None and not all(part.isdigit() for part in hardening.user.split(":")):
+            raise EngineLost(
+                f"the oci engine takes users by number: `{hardening.user}`", task=spec.task, hint='user="1000:1000"'
+            )
+        if spec.network == "outbound":
+            raise EngineLost(
+                "the oci engine has no network of its own", task=spec.task, hint='network="none" or "host"'
+            )
+
+    def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
+        assert self._program is not None
+        rootfs = self.images.find(spec.image)
+        _check_machine(spec, rootfs)
+        edits = cdi.read().edits(spec.devices) if spec.devices else cdi.Edits()
+        group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+        if group is None:
+            raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
+        log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
+        try:
+            user = _user(spec)
+            exchange.give_to(*user)
+            settings = _settings(spec, group, edits, user)
+            process = in_own_namespace(lambda: self._launch(spec, exchange, rootfs, settings, log))
+        except BaseException as error:
+            os.close(log)
+            group.remove()
+            if isinstance(error, OSError):
+                raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
+            raise
+        return OciRunning(process, log, spec, group, _why_not)
+
+    def _launch(
+        self, spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, settings: Settings, log: int
+    ) -> subprocess.Popen[bytes]:
+        """In a mount namespace of its own: make the bundle in memory, start the runtime."""
+        assert self._program is not None
+        _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
+        mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
+        for name in ("upper", "work", "rootfs", "state"):
+            (_BUNDLE / name).mkdir()
+        upper = _BUNDLE if spec.hardening.read_only_root else _on_disk(exchange)
+        overlay(rootfs.layers, _BUNDLE / "rootfs", upper=upper / "upper", work=upper / "work")
+        for name, text in _FILES.items():
+            (_BUNDLE / name).write_text(text)
+        (_BUNDLE / "config.json").write_text(json.dumps(bundle_config(spec, exchange, rootfs, settings)))
+        self._program.prepare(_BUNDLE / "nothing")
+        return subprocess.Popen(
+            self._program.run(_BUNDLE, "task", log),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(log,),
+            cwd=_BUNDLE,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
+        )
+
+
+_FILES = {
+    "hosts": "127.0.0.1\tlocalhost task\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+    "hostname": "task\n",
+}
+
+
+def _settings(spec: TaskSpec, group: Group, edits: cdi.Edits, user: tuple[int, int]) -> Settings:
+    limits = spec.limits
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    files = [(str(_BUNDLE / name), f"/etc/{name}") for name in _FILES]
+    if spec.network != "none":
+        files = [("/etc/resolv.conf", "/etc/resolv.conf"), ("/etc/hosts", "/etc/hosts")]
+    return Settings(
+        user=user,
+        library=str(_LIBRARY),
+        shm=limits.shm or limits.memory or memory // 2,
+        cgroup=f"{group.engine_parent}/container",
+        environment=environment(spec),
+        groups=tuple(_own_groups(group)),
+        files=tuple(pair for pair in files if Path(pair[0]).exists() or pair[0].startswith(str(_BUNDLE))),
+        network=None if spec.network == "host" else "",
+        edits=edits,
+        nodes=_nodes(edits),
+        open_files=min(1 << 20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+    )
+
+
+def _own_groups(group: Group) -> list[tuple[str, str]]:
+    """The task's cgroup where programs look for theirs."""
+    below = group.engine_parent.lstrip("/")
+    hierarchies = group.hierarchies
+    if hierarchies.version == 2:
+        assert hierarchies.unified is not None
+        return [(str(hierarchies.unified / below), "/sys/fs/cgroup")]
+    return [
+        (str(hierarchies.legacy[name] / below), f"/sys/fs/cgroup/{name}")
+        for name in _CGROUP_FILES
+        if name in hierarchies.legacy
+    ]
+
+
+def _nodes(edits: cdi.Edits) -> Mapping[str, NodeNumber]:
+    found = {}
+    for node in edits.nodes:
+        try:
+            seen = Path(node.host).stat()
+        except OSError as error:
+            raise EngineLost(f"the device node `{node.host}` cannot be passed: {error.strerror}") from None
+        kind = "b" if stat.S_ISBLK(seen.st_mode) else "c"
+        found[node.host] = NodeNumber(
+            kind=kind, major=os.major(seen.st_rdev), minor=os.minor(seen.st_rdev), mode=stat.S_IMODE(seen.st_mode)
+        )
+    return found
+
+
+def _on_disk(exchange: Exchange) -> Path:
+    """Where a task that may write its root does so: beside its outputs, not in memory, and removed with them."""
+    place = exchange.outputs.parent
+    for name in ("upper", "work"):
+        (place / name).mkdir(exist_ok=True)
+        (place / name).chmod(0o755)
+    return place
+
+
+def _user(spec: TaskSpec) -> tuple[int, int]:
+    user, _, group = (spec.hardening.user or "").partition(":")
+    if not user:
+        return _NOBODY
+    return int(user), int(group) if group else int(user)
+
+
+def _check_limits(spec: TaskSpec) -> None:
+    cores, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = spec.limits
+    if limits.cpu is not None and limits.cpu > cores:
+        raise EngineLost(
+            f"task `{spec.task}` may use {limits.cpu} CPUs, this machine has {cores}",
+            task=spec.task,
+            hint=f'Resources(cpu="{cores}") at most',
+        )
+    if limits.memory is not None and limits.memory > memory:
+        raise EngineLost(
+            f"task `{spec.task}` may use {format_size(limits.memory)} of memory, this machine has {memory >> 20}Mi",
+            task=spec.task,
+            hint=f'Resources(memory="{memory >> 20}Mi") at most',
+        )
+    if limits.disk is not None:
+        raise EngineLost("the oci engine cannot limit the disk of a container", task=spec.task, hint="leave disk= out")
+
+
+def _check_machine(spec: TaskSpec, rootfs: Rootfs) -> None:
+    machine = _MACHINES.get(os.uname().machine, os.uname().machine)
+    if rootfs.architecture not in ("", machine):
+        raise ImageCannotStart(
+            f"image {spec.image} is for {rootfs.architecture}, this machine is {machine}",
+            task=spec.task,
+            hint="build it for this platform",
+        )
+
+
+def _why_not(said: str, spec: TaskSpec) -> TaskError:
+    """The runtime's words -> the error that says what to do."""
+    lower = said.lower()
+    if "executable file" in lower or (spec.python in said and "no such file" in lower):
+        return ImageCannotStart(
+            f"image {spec.image} has no `{spec.python}`",
+            task=spec.task,
+            hint="a task's image needs Python 3.8 or newer",
+        )
+    if "exec format error" in lower:
+        return ImageCannotStart(
+            f"image {spec.image} is for another kind of processor", task=spec.task, hint="build it for this platform"
+        )
+    return ImageCannotStart(f"the container of {spec.image} could not be started: {said}", task=spec.task)
