@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flyte_images_layers import decoration, digest
-from flyte_images_layers.steps import Deb, Wheel
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .errors import SpecError
 
@@ -53,9 +53,10 @@ class BaseImage:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerLock:
-    """What was found for one layer of the image: wheels or Debian packages, in the order of their names."""
+    """What was found for one layer of the image: Python or Debian packages, in the order of their names."""
 
     wheels: tuple[Wheel, ...] = ()
+    sdists: tuple[Sdist, ...] = ()
     debs: tuple[Deb, ...] = ()
 
 
@@ -82,9 +83,14 @@ class Lock:
         return {wheel.name: wheel for layer in self.layers for wheel in layer.wheels}
 
 
-def files_to_json(files: Sequence[Wheel | Deb], *, addresses: bool) -> list[dict[str, Any]]:
+def files_to_json(files: Sequence[Wheel | Sdist | Deb], *, addresses: bool) -> list[dict[str, Any]]:
     """The JSON form of package files; with `addresses`, where each was seen too."""
-    return [{key: value for key, value in asdict(file).items() if addresses or key != "url"} for file in files]
+
+    def form(entry: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in entry.items() if addresses or key != "url"}
+        return kept | ({"build": [form(wheel) for wheel in kept["build"]]} if "build" in kept else {})
+
+    return [form(asdict(file)) for file in files]
 
 
 def wheels_from_json(raw: object) -> tuple[Wheel, ...]:
@@ -92,6 +98,13 @@ def wheels_from_json(raw: object) -> tuple[Wheel, ...]:
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
     return tuple(Wheel(**file) for file in raw)
+
+
+def sdists_from_json(raw: object) -> tuple[Sdist, ...]:
+    """The inverse for source distributions; raises as for wheels."""
+    if not isinstance(raw, list):
+        raise TypeError("not a list of files")
+    return tuple(Sdist(**{**file, "build": wheels_from_json(file["build"])}) for file in raw)
 
 
 def debs_from_json(raw: object) -> tuple[Deb, ...]:
@@ -111,6 +124,7 @@ def dumps(locks: Mapping[str, Lock]) -> str:
             "layers": [
                 {
                     "wheels": files_to_json(layer.wheels, addresses=False),
+                    "sdists": files_to_json(layer.sdists, addresses=False),
                     "debs": files_to_json(layer.debs, addresses=False),
                 }
                 for layer in lock.layers
@@ -133,7 +147,11 @@ def loads(text: str, *, where: str = "the lock") -> dict[str, Lock]:
                 base=BaseImage(**entry["base"]),
                 toolchain=BaseImage(**entry["toolchain"]) if entry["toolchain"] else None,
                 layers=tuple(
-                    LayerLock(wheels=wheels_from_json(layer["wheels"]), debs=debs_from_json(layer["debs"]))
+                    LayerLock(
+                        wheels=wheels_from_json(layer["wheels"]),
+                        sdists=sdists_from_json(layer["sdists"]),
+                        debs=debs_from_json(layer["debs"]),
+                    )
                     for layer in entry["layers"]
                 ),
             )

@@ -11,19 +11,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from flyte_images_layers.inside import text as inside
-from flyte_images_layers.steps import Deb, Wheel
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from . import llb
 from .errors import SpecError
 from .lock import BaseImage
 from .origins import Abilities, Places, base_state, layout_state, package_state
-from .plan import VENV, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+from .plan import VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 
 EPOCH = 315_532_800  # 1980-01-01, the time of every file that we make
 LABEL = "io.flyte-images.plan"
 PROGRAMS = "/flyte-images/programs"
 _OUT = "/flyte-images/out"
 _IN = "/flyte-images/in"
+_BUILD = "/flyte-images/build"
 _SECRETS = "/run/secrets/flyte-images"
 _NS = 1_000_000_000
 
@@ -84,6 +85,9 @@ class Lowering:
             case Wheels() as body:
                 assert plan.toolchain is not None  # plan.py makes no such step without one
                 state = self._wheels(self._base(plan.toolchain, platform, places), body, note, platform, places)
+            case Built() as body:
+                assert plan.toolchain is not None
+                state = self._built(self._base(plan.toolchain, platform, places), body, note, platform, places)
             case Venv() as body:
                 shared = "yes" if body.system_site_packages else "no"
                 words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
@@ -109,8 +113,30 @@ class Lowering:
         python = (f"python{body.python}", "-I", "-S")
         return _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
 
+    def _built(
+        self, toolchain: llb.State, body: Built, note: llb.Note, platform: llb.Platform, places: Places
+    ) -> llb.State:
+        """Three steps: what the build needs, the build, and its wheel installed as any other."""
+        python = (f"python{body.python}", "-I", "-S")
+        mounts, paths = self._fetched(body.sdist.build, note, places)
+        words = ("install_wheels.py", _OUT, "/env", str(EPOCH), *paths)
+        needs = _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+        [mount], [path] = self._fetched([body.sdist], note, places)
+        words = ("build_wheel.py", f"{_OUT}/wheel", f"{_BUILD}/env", path)
+        mounts = [mount, llb.bind(_BUILD, needs)]
+        built = _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+        words = ("install_wheels.py", _OUT, VENV, str(EPOCH), f"{_IN}/wheel")
+        return _run_program(
+            toolchain,
+            python,
+            words,
+            note=note,
+            platform=platform,
+            mounts=[llb.bind(f"{_IN}/wheel", built, selector="/wheel")],
+        )
+
     def _fetched(
-        self, packages: Sequence[Wheel | Deb], note: llb.Note, places: Places
+        self, packages: Sequence[Wheel | Sdist | Deb], note: llb.Note, places: Places
     ) -> tuple[list[llb.Mount], list[str]]:
         """Each package file by its hash, mounted, and its path."""
         mounts, paths = [], []
@@ -218,6 +244,8 @@ def _history(step: PlanStep) -> str:
     match step.body:
         case Wheels(wheels=packages) | Debs(debs=packages):
             return ", ".join(f"{it.name} {it.version}" for it in packages)
+        case Built(sdist=sdist):
+            return f"{sdist.name} {sdist.version} from source"
         case Files(destination=destination):
             return f"files {destination}"
         case Directory(path=path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flyte_images_layers.steps import Deb, Wheel
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from . import llb
 from .lock import BaseImage
@@ -84,7 +84,7 @@ def blob_name(digest: str) -> str:
     return "blob-" + digest.removeprefix("sha256:")
 
 
-def package_state(package: Wheel | Deb, note: llb.Note, abilities: Abilities, places: Places) -> llb.State:
+def package_state(package: Wheel | Sdist | Deb, note: llb.Note, abilities: Abilities, places: Places) -> llb.State:
     """A package file: fetched by the engine, or served by this client where the engine cannot."""
     if package.sha256 in places.packages:
         return layout_state(places.packages[package.sha256], None, note, abilities, places)

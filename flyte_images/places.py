@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from flyte_images_layers.steps import Deb, Wheel
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .buildkit.address import Docker
 from .buildkit.capabilities import Capabilities
@@ -21,7 +21,7 @@ from .host import host_secrets
 from .image import Image
 from .oci import Layout
 from .origins import STORE, Abilities, Places, blob_name
-from .plan import Debs, Files, Plan, Wheels
+from .plan import Built, Debs, Files, Plan, Wheels
 
 _CHECKSUM = "source.image.checksum"
 
@@ -79,12 +79,15 @@ def check_tags(client: Client, plan: Plan, abilities: Abilities) -> None:
             raise ResolveError(said, hint="--upgrade takes what is there")
 
 
-def packages(plan: Plan) -> Iterable[Wheel | Deb]:
+def packages(plan: Plan) -> Iterable[Wheel | Sdist | Deb]:
     """Every package file of a plan."""
     for step in plan.steps:
         match step.body:
             case Wheels(wheels=wheels):
                 yield from wheels
+            case Built(sdist=sdist):
+                yield sdist
+                yield from sdist.build
             case Debs(debs=debs):
                 yield from debs
 

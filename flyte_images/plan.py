@@ -16,7 +16,17 @@ from typing import ClassVar
 
 from flyte_images_layers import DebianBase, Found, Layer, ReferenceBase, decoration, digest
 from flyte_images_layers.inside import text as inside
-from flyte_images_layers.steps import AddFiles, Deb, InstallDebs, InstallWheels, RunCommand, SetEnv, SetWorkdir, Wheel
+from flyte_images_layers.steps import (
+    AddFiles,
+    Deb,
+    InstallDebs,
+    InstallWheels,
+    RunCommand,
+    Sdist,
+    SetEnv,
+    SetWorkdir,
+    Wheel,
+)
 
 from .errors import Location
 from .image import Image
@@ -45,6 +55,18 @@ class Wheels:
     wheels: tuple[Wheel, ...]
     python: str
     toolchain: str
+    installer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """Build the wheel of a source distribution in the toolchain, and put it into the virtual environment."""
+
+    kind: ClassVar[str] = "built"
+    sdist: Sdist
+    python: str
+    toolchain: str
+    builder: str
     installer: str
 
 
@@ -93,7 +115,7 @@ class Directory:
     path: str
 
 
-Body = Wheels | Venv | Debs | Command | Files | Directory
+Body = Wheels | Built | Venv | Debs | Command | Files | Directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +152,8 @@ def plan(image: Image, *, lock: Lock, platform: str, contents: Sequence[Sequence
     """
     builder = _Planner(image, lock, platform)
     for index, layer in enumerate(image.layers):
-        found = Found(wheels=lock.layers[index].wheels, debs=lock.layers[index].debs, contents=tuple(contents[index]))
+        entry = lock.layers[index]
+        found = Found(wheels=entry.wheels, sdists=entry.sdists, debs=entry.debs, contents=tuple(contents[index]))
         builder.add(index, layer, found)
     builder.close()
     steps = tuple(builder.steps)
@@ -175,6 +198,7 @@ class _Planner:
         self.workdir = str(lock.base.settings.get("WorkingDir") or "/")
         self.installer = _digest_of("install_wheels.py")
         self.wheels: list[tuple[int, Wheel]] = []
+        self.sdists: list[tuple[int, Sdist]] = []
         self.debs: list[tuple[int, tuple[Deb, ...], int]] = []
         self.files: list[tuple[int, Body]] = []
         self.has_venv = False
@@ -186,6 +210,7 @@ class _Planner:
                     if not self.has_python:
                         self.has_python, self.env = True, in_venv(self.env)
                     self.wheels += [(index, wheel) for wheel in step.wheels]
+                    self.sdists += [(index, sdist) for sdist in step.sdists]
                 case InstallDebs():
                     self.debs.append((index, step.debs, len(self.files)))
                 case AddFiles():
@@ -208,6 +233,8 @@ class _Planner:
         large, small = _split(self.wheels)
         for index, wheel in large:
             self._step(index, self._wheels([wheel]), title=f"{wheel.name} {wheel.version}")
+        for index, sdist in sorted(self.sdists, key=lambda entry: entry[1].name):
+            self._step(index, self._built(sdist), title=f"{sdist.name} {sdist.version} from source")
         early = self._debs()
         if self.has_python and not self.has_venv:
             self.has_venv = True
@@ -218,7 +245,7 @@ class _Planner:
         for position, (index, body) in enumerate(self.files):
             if position not in early:
                 self._step(index, body, title=self.image.layers[index].title)
-        self.wheels, self.debs, self.files = [], [], []
+        self.wheels, self.sdists, self.debs, self.files = [], [], [], []
 
     def _debs(self) -> set[int]:
         """Add the apt steps, and before each the files that it reads; return the positions of those files."""
@@ -263,6 +290,17 @@ class _Planner:
             wheels=tuple(sorted(wheels, key=lambda wheel: wheel.name)),
             python=toolchain.python,
             toolchain=toolchain.digest,
+            installer=self.installer,
+        )
+
+    def _built(self, sdist: Sdist) -> Built:
+        toolchain = self.lock.toolchain
+        assert toolchain is not None  # as for wheels
+        return Built(
+            sdist=sdist,
+            python=toolchain.python,
+            toolchain=toolchain.digest,
+            builder=_digest_of("build_wheel.py"),
             installer=self.installer,
         )
 

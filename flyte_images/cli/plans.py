@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from flyte_images_layers.steps import Deb, Wheel
 
-from ..plan import Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+from ..plan import Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 from ..progress.text import clean, size
 
 _LISTED = 6  # packages of one step that are named
@@ -62,6 +62,8 @@ def kind_of(step: PlanStep) -> str:
     match step.body:
         case Wheels(wheels=wheels):
             return "wheel" if len(wheels) == 1 else f"{len(wheels)} wheels"
+        case Built():
+            return "source"
         case Debs(debs=debs):
             return "deb" if len(debs) == 1 else f"{len(debs)} debs"
         case Venv():

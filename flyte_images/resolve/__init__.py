@@ -11,16 +11,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flyte_images_layers import Layer, PythonRequirements, digest
-from flyte_images_layers.steps import Deb, Wheel
+from flyte_images_layers.steps import Deb, Sdist
 
 from ..errors import FlyteImagesError, Location
 from ..image import Image
-from ..lock import BaseImage, LayerLock, Lock, debs_from_json, files_to_json, wheels_from_json
+from ..lock import BaseImage, LayerLock, Lock, debs_from_json, files_to_json, sdists_from_json, wheels_from_json
 from ..plan import Debs, Plan, below, plan
 from . import kept
 
 if TYPE_CHECKING:
     from ..buildkit.client import Client
+    from . import uv
+    from .sdists import Source
 
 __all__ = ["request", "resolve"]
 
@@ -54,8 +56,8 @@ def resolve(
     for what does not exist, conflicts, or cannot be asked.
     """
     asking = _Asking(image, platform, base, environ, connect, warm, note, upgrade)
-    wheels = asking.wheels()
-    found = [LayerLock(wheels=wheels.get(index, ())) for index in range(len(image.layers))]
+    python = asking.python()
+    found = [python.get(index, LayerLock()) for index in range(len(image.layers))]
     asked = request(image, platform=platform)
     for index, layer in enumerate(image.layers):
         if layer.apt_packages():
@@ -85,8 +87,8 @@ class _Asking:
         self.image, self.platform, self.base, self.environ = image, platform, base, environ
         self.connect, self.warm, self.note, self.upgrade = connect, warm, note, upgrade
 
-    def wheels(self) -> dict[int, tuple[Wheel, ...]]:
-        """The wheels of each layer that asks for some.
+    def python(self) -> dict[int, LayerLock]:
+        """The Python packages of each layer that asks for some.
 
         All are resolved together, and each belongs to the first layer that needs it.
         """
@@ -94,23 +96,26 @@ class _Asking:
         if not asking:
             return {}
         key = digest("wheels", (_VERSION, self.image.python, self.platform, self.base.libc, [it for _, it in asking]))
-        if not self.upgrade and (known := self._known(key, len(asking))):
-            return {index: wheels for (index, _), wheels in zip(asking, known, strict=True)}
-        self.warm()
-        self.note(f"resolving {', '.join(line for _, it in asking for line in it.requirements)}")
-        with _At(self.image.layers[asking[-1][0]]):
-            found = self._ask([it for _, it in asking])
-        kept.write(self.environ, "wheels", key, [files_to_json(wheels, addresses=True) for wheels in found])
-        return {index: wheels for (index, _), wheels in zip(asking, found, strict=True)}
+        found = None if self.upgrade else self._known(key, len(asking))
+        if found is None:
+            self.warm()
+            self.note(f"resolving {', '.join(line for _, it in asking for line in it.requirements)}")
+            with _At(self.image.layers[asking[-1][0]]):
+                found = self._ask([it for _, it in asking])
+            kept.write(self.environ, "wheels", key, [_python_to_json(entry) for entry in found])
+        return {index: entry for (index, _), entry in zip(asking, found, strict=True)}
 
-    def _known(self, key: str, count: int) -> list[tuple[Wheel, ...]] | None:
+    def _known(self, key: str, count: int) -> list[LayerLock] | None:
         try:
-            known = [wheels_from_json(entry) for entry in kept.read(self.environ, "wheels", key)]
+            known = [
+                LayerLock(wheels=wheels_from_json(entry["wheels"]), sdists=sdists_from_json(entry["sdists"]))
+                for entry in kept.read(self.environ, "wheels", key)
+            ]
         except (TypeError, KeyError, ValueError):
             return None  # none, or damaged
         return known if len(known) == count else None
 
-    def _ask(self, asked: Sequence[PythonRequirements]) -> list[tuple[Wheel, ...]]:
+    def _ask(self, asked: Sequence[PythonRequirements]) -> list[LayerLock]:
         from . import uv
 
         target = uv.Target(python=self.image.python, platform=self.platform, libc=self.base.libc)
@@ -124,15 +129,30 @@ class _Asking:
             upgrade=self.upgrade,
         )
         kept.write(self.environ, "preferred", memory, answer.text)
-        pins = [f"{wheel.name}=={wheel.version}" for wheel in answer.wheels]
-        found: list[tuple[Wheel, ...]] = []
+        sdists = {source.name: self._sdist(source, asked, target) for source in answer.sources}
+        pins = [f"{name}=={version}" for name, version in answer.versions.items()]
+        found: list[LayerLock] = []
         taken: set[str] = set()
         for number in range(1, len(asked) + 1):
             last = number == len(asked)
             part = answer if last else uv.ask(asked[:number], target, environ=self.environ, constraints=pins)
-            found.append(tuple(wheel for wheel in part.wheels if wheel.name not in taken))
-            taken |= {wheel.name for wheel in part.wheels}
+            new = set(part.versions) - taken
+            wheels = tuple(wheel for wheel in part.wheels if wheel.name in new)
+            found.append(LayerLock(wheels=wheels, sdists=tuple(sdists[name] for name in sorted(new & set(sdists)))))
+            taken |= new
         return found
+
+    def _sdist(self, source: Source, asked: Sequence[PythonRequirements], target: uv.Target) -> Sdist:
+        """A source distribution with what its build needs, which comes from the same indexes."""
+        from . import uv
+        from .sdists import build_requirements
+
+        self.note(f"{source.name} {source.version} has no wheel: it is built from source")
+        needs = build_requirements(source, self.environ)
+        like = replace(asked[0], requirements=(*needs, "wheel"))
+        build = uv.ask([like], target, environ=self.environ).wheels
+        fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
+        return Sdist(build=build, **fields)
 
     def debs(self, layer: Layer, made: Plan) -> tuple[Deb, ...]:
         """The files of an apt layer, whose step is the last of its kind in `made`."""
@@ -178,3 +198,10 @@ class _At:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FlyteImagesError) and error.location is None and isinstance(self.layer.location, Location):
             error.location = self.layer.location
+
+
+def _python_to_json(entry: LayerLock) -> dict[str, object]:
+    return {
+        "wheels": files_to_json(entry.wheels, addresses=True),
+        "sdists": files_to_json(entry.sdists, addresses=True),
+    }

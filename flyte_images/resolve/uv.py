@@ -17,8 +17,10 @@ from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
 
 from ..errors import ResolveError
+from .sdists import Source
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_NO_WHEEL = r"no wheels|only-binary|building from source is disabled|no usable wheels|no-build"
 _DEFAULT_LIBC = "2.28"  # what nearly every base of the last years has
 
 
@@ -47,10 +49,20 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What uv found, by name, and its own text of it, which is what it prefers the next time."""
+    """What uv found, by name, and its own text of it, which is what it prefers the next time.
+
+    `sources` are those that have no wheel for the target.
+    """
 
     wheels: tuple[Wheel, ...]
+    sources: tuple[Source, ...]
     text: str
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each package."""
+        found: list[Wheel | Source] = [*self.wheels, *self.sources]
+        return {file.name: file.version for file in found}
 
 
 def ask(
@@ -61,11 +73,13 @@ def ask(
     preferred: str = "",
     constraints: Sequence[str] = (),
     upgrade: bool = False,
+    sources: bool = False,
 ) -> Answer:
     """Resolve all of `asked` together.
 
-    Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. Raises ResolveError
-    with uv's own explanation of a conflict, an unknown package, or an index that does not answer.
+    Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. With `sources`, packages
+    may be without a wheel; uv may have to run their build backends to know what they need. Raises ResolveError with
+    uv's own explanation of a conflict, an unknown package, or an index that does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
         folder = Path(place)
@@ -77,17 +91,33 @@ def ask(
         argv = [
             *(_uv(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
-            *("--no-build", "--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
+            *(() if sources else ("--no-build",)),
+            *("--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
             *_options(asked, environ),
         ]
         if constraints:
             (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints))
             argv += ["--constraints", str(folder / "constraints.txt")]
         done = subprocess.run(argv, cwd=folder, env=_environ(environ), capture_output=True, text=True, check=False)
+        if done.returncode and not sources and re.search(_NO_WHEEL, done.stderr):
+            return ask(
+                asked,
+                target,
+                environ=environ,
+                preferred=preferred,
+                constraints=constraints,
+                upgrade=upgrade,
+                sources=True,
+            )
         if done.returncode:
             raise _error(done.stderr, asked, target)
         text = out.read_text()
-    return Answer(wheels=_wheels(tomllib.loads(text), target), text=text)
+    found = [_file(package, target) for package in tomllib.loads(text).get("packages", ())]
+    return Answer(
+        wheels=tuple(sorted((it for it in found if isinstance(it, Wheel)), key=lambda it: it.name)),
+        sources=tuple(sorted((it for it in found if isinstance(it, Source)), key=lambda it: it.name)),
+        text=text,
+    )
 
 
 def _uv() -> str:
@@ -130,31 +160,21 @@ def _environ(environ: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def _wheels(document: Mapping[str, Any], target: Target) -> tuple[Wheel, ...]:
-    wheels = []
-    for package in document.get("packages", ()):
-        name = package["name"]
-        files = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
-        if not files:
-            raise ResolveError(
-                f"`{name}` {package.get('version', '')} has no wheel for {target.python} on {target.uv_platform}",
-                hint="name a version that has one, another python_version, or build a wheel and serve it from an index",
-            )
-        file = files[0]
-        url = file.get("url") or Path(file["path"]).resolve().as_uri()
-        filename = unquote(urlsplit(url).path.rpartition("/")[2])
-        version = package.get("version") or filename.split("-")[1]
-        wheels.append(
-            Wheel(
-                name=name,
-                version=version,
-                filename=filename,
-                sha256=file["hashes"]["sha256"],
-                size=int(file.get("size") or 0),
-                url=url,
-            )
+def _file(package: Mapping[str, Any], target: Target) -> Wheel | Source:
+    """The file that uv has chosen for a package: its wheel, or its source distribution where none fits."""
+    name = package["name"]
+    wheels = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
+    if not wheels and "sdist" not in package:
+        raise ResolveError(
+            f"`{name}` {package.get('version', '')} has no wheel for {target.python} on {target.uv_platform}",
+            hint="name a version that has one, another python_version, or build a wheel and serve it from an index",
         )
-    return tuple(sorted(wheels, key=lambda wheel: wheel.name))
+    file = wheels[0] if wheels else package["sdist"]
+    url = file.get("url") or Path(file["path"]).resolve().as_uri()
+    filename = unquote(urlsplit(url).path.rpartition("/")[2])
+    version, sha256 = package.get("version") or filename.split("-")[1], file["hashes"]["sha256"]
+    kind: type[Wheel | Source] = Wheel if wheels else Source
+    return kind(name=name, version=version, filename=filename, sha256=sha256, size=int(file.get("size") or 0), url=url)
 
 
 def _error(said: str, asked: Sequence[PythonRequirements], target: Target) -> ResolveError:
@@ -171,7 +191,7 @@ def _hint(said: str) -> str:
         return "is the name spelled as on the index, and is it on the index that is asked?"
     if re.search(r"error sending request|Failed to fetch|Connect|dns error|timed out|os error", said):
         return "does the index answer? uv's and pip's own settings say which it is (UV_DEFAULT_INDEX, PIP_INDEX_URL)"
-    if re.search(r"no wheels|only-binary|building from source is disabled|no usable wheels|no-build", said):
+    if re.search(_NO_WHEEL, said):
         return "name a version that has a wheel for it, another python_version, or serve a wheel from an index of yours"
     if "unsatisfiable" in said or "No solution" in said:
         return "loosen one of the requirements that it names"

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from .canonical import decoration
 from .errors import LayerError
-from .steps import Deb, Step, Wheel
+from .steps import Deb, Sdist, Step, Wheel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class Found:
     """What resolving gave to one layer."""
 
     wheels: tuple[Wheel, ...] = ()
+    sdists: tuple[Sdist, ...] = ()
     debs: tuple[Deb, ...] = ()
     contents: tuple[str, ...] = field(default=())
 

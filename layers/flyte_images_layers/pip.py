@@ -62,7 +62,7 @@ class PipPackages(Layer):
         )
 
     def lower(self, found: Found) -> tuple[Step, ...]:
-        return (InstallWheels(wheels=found.wheels),)
+        return (InstallWheels(wheels=found.wheels, sdists=found.sdists),)
 
 
 def _normal(text: str) -> str:

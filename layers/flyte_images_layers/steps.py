@@ -27,6 +27,19 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sdist:
+    """A source distribution of the resolved set, where there is no wheel; `build` is all that its build needs."""
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+    build: tuple[Wheel, ...]
+    url: str = decoration("")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deb:
     """One Debian package of the resolved set; `url` as that of a wheel."""
 
@@ -41,10 +54,11 @@ class Deb:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallWheels:
-    """Put wheels into the virtual environment."""
+    """Put wheels into the virtual environment, and those that are built from source distributions."""
 
     kind: ClassVar[str] = "install_wheels"
     wheels: tuple[Wheel, ...]
+    sdists: tuple[Sdist, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

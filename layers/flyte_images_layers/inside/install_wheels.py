@@ -1,6 +1,6 @@
 """Unpack wheels into a virtual environment below an output directory, and compile them.
 
-    install_wheels.py OUTPUT VENV EPOCH WHEEL...
+    install_wheels.py OUTPUT VENV EPOCH WHEEL|FOLDER...
 
 writes OUTPUT/VENV/lib/pythonX.Y/site-packages/... for the Python that runs it. The same wheels give the same bytes:
 files are written in the order of their names with the time EPOCH, byte code is checked by nothing but its place
@@ -223,12 +223,17 @@ def settle(output: str, epoch: int) -> None:
         os.utime(folder, (epoch, epoch))
 
 
+def wheels_in(folder: str) -> list[str]:
+    """The wheels that a build has left in a folder."""
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".whl")]
+
+
 def main(arguments: list[str]) -> None:
     output, venv, epoch, wheels = arguments[0], arguments[1], int(arguments[2]), arguments[3:]
     os.umask(0o022)
     environment = Environment(output, venv)
     modules: list[str] = []
-    for wheel in wheels:
+    for wheel in (found for given in wheels for found in (wheels_in(given) if os.path.isdir(given) else [given])):
         try:
             modules += install(wheel, environment)
         except REFUSED as error:

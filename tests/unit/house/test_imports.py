@@ -13,7 +13,8 @@ from house import ROOT, Module, modules
 # itself, which re-exports, stands above all.
 ORDER = (
     *("errors", "cachedir", "oci", "context", "image", "options", "task", "environment", "spec", "lock", "plan", "llb"),
-    *("lower", "buildkit", "host", "bootstrap", "resolve", "prepare", "solving", "progress", "builder"),
+    *("origins", "lower", "buildkit", "host", "bootstrap", "places", "resolve", "prepare", "solving", "progress"),
+    "builder",
     *("run running mapping", "cli"),
 )
 PLACES = {name: number for number, names in enumerate(ORDER) for name in names.split()}
