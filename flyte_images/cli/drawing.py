@@ -59,6 +59,9 @@ def to_svg(name: str, plan: Plan) -> str:
     rank: dict[str, int] = {}
     for box in boxes:  # each stands behind what it reads in the list too
         rank[box.key] = max((rank[read] + 1 for read in box.reads), default=0)
+    for box in boxes:
+        if not box.reads and box.kind not in ("base", "toolchain"):  # files: beside what is made, not beside the base
+            rank[box.key] = min(rank[reader.key] for reader in boxes if box.key in reader.reads) - 1
     columns: dict[int, list[_Box]] = {}
     for box in boxes:
         columns.setdefault(rank[box.key], []).append(box)
