@@ -19,6 +19,7 @@ from ..errors import EngineError
 from .dial import Connection
 
 _CHUNK = 1 << 18
+_PATIENCE = 2.0  # seconds for the last words of a connection that is gone
 
 
 class Bridge:
@@ -34,6 +35,7 @@ class Bridge:
         self.target = f"unix-abstract:{name}"
         self.error: EngineError | None = None
         self._splices: list[Splice] = []
+        self._last_words = ""
         self._acceptor = threading.Thread(target=self._accept, name="flyte-images-bridge", daemon=True)
         self._acceptor.start()
 
@@ -55,12 +57,19 @@ class Bridge:
             for ended in [splice for splice in self._splices if not splice.alive]:
                 self._splices.remove(ended)
                 ended.close()
+                self._last_words = ended.said or self._last_words
             self.error = None
             self._splices.append(Splice(inner, outer))
 
     def said(self) -> str:
-        """Why the connection is gone, as far as the other end said it."""
-        return str(self.error) if self.error else "".join(splice.said for splice in self._splices[-1:])
+        """Why the connection is gone, as far as the other end said it. Whoever asks has just lost it."""
+        for splice in [*self._splices]:  # grpcio may be connecting again already
+            if not splice.alive and splice.said:
+                return splice.said
+        for splice in self._splices[-1:]:
+            splice.ended(_PATIENCE)
+            self._last_words = splice.said or self._last_words
+        return str(self.error or self._last_words)
 
     def close(self) -> None:
         """Close every connection and wait for the threads."""
@@ -86,6 +95,10 @@ class Splice:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
+
+    def ended(self, patience: float) -> None:
+        """Wait for its end, and for what is said there."""
+        self._thread.join(patience)
 
     def close(self) -> None:
         self._waker.close()

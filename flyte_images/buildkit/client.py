@@ -284,7 +284,7 @@ class Client:
         try:
             return call()
         except grpc.RpcError as error:
-            raise engine_error(error, str(self.address), said=self._bridge.said()) from None
+            raise engine_error(error, str(self.address), said=self._bridge.said) from None
 
     @contextlib.contextmanager
     def _gateway(self, session: str = "") -> Iterator[tuple[tuple[str, str], ...]]:

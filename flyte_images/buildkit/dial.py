@@ -49,6 +49,11 @@ class Connection:
         """The last that the program at the other end wrote to its standard error."""
         if self.complaints is None or self.complaints.closed:
             return ""
+        if self.program is not None:
+            import subprocess
+
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.program.wait(0.5)  # its words may come a moment after its output has ended
         self.complaints.seek(0)
         return self.complaints.read()[-2000:].decode("utf-8", "replace").strip()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -83,21 +84,21 @@ def _location(source: dict[str, object]) -> Location | None:
     return None
 
 
-def engine_error(error: grpc.RpcError, engine: str, *, said: str = "") -> EngineError:
-    """The error of a call that says nothing of a build: `engine` is its address, `said` what its connection told."""
-    code, text = error.code(), said or _text(error)
+def engine_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = str) -> EngineError:
+    """The error of a call that is no build: `engine` is its address, `said` gets what its connection told."""
+    code, text = error.code(), _text(error)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return EngineError(
             f"the BuildKit at {engine} does not answer", hint="is it overloaded, or has the connection stalled?"
         )
     if code in _LOST:
-        return ConnectionLostError(engine, text)
+        return ConnectionLostError(engine, said() or text)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return EngineError(f"what answers at {engine} is no BuildKit, or one too old: {text}")
     return EngineError(f"the BuildKit at {engine} refused: {text}")
 
 
-def build_error(error: grpc.RpcError, engine: str, *, said: str = "") -> FlyteImagesError:
+def build_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = str) -> FlyteImagesError:
     """The error of a failed solve, not yet with what only the graph and its events know: command and log."""
     details, text = details_of(error), _text(error)
     if details.vertex:

@@ -115,7 +115,7 @@ class Solving:
     def _explain(self, error: grpc.RpcError) -> FlyteImagesError:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and self._timeout:
             return BuildError(f"the build did not end within {self._timeout:g} s", hint="give it more time")
-        found = build_error(error, self._engine, said=self._said())
+        found = build_error(error, self._engine, said=self._said)
         if not isinstance(found, StepError):
             return found
         from . import graph  # only a failure has to know what the steps are

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.buildkit.address import Docker
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.deliver import Target, deliver
 from flyte_images.buildkit.discovery import choose, engine
@@ -66,6 +65,12 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             server.terminate()
 
 
+def docker(*argv: str) -> bytes:
+    """The engine itself, not over ssh."""
+    here = ("docker", "-H", "unix:///var/run/docker.sock")
+    return subprocess.run((*here, *argv), check=True, capture_output=True).stdout
+
+
 def test_a_buildkit_over_ssh(ssh: Server) -> None:
     works(connect(f"ssh://me@{ssh.host}:{ssh.port}"))
 
@@ -85,13 +90,11 @@ def test_a_docker_engine_over_ssh(ssh: Server, monkeypatch: pytest.MonkeyPatch) 
     found = find_image(far, name)
     assert found is not None
     assert found.id == done.digest
-    saved = subprocess.run(
-        ("docker", "-H", "unix:///var/run/docker.sock", "save", name), check=True, capture_output=True
-    )
-    subprocess.run(("docker", "-H", "unix:///var/run/docker.sock", "rmi", name), check=True, capture_output=True)
-    find_store(os.environ)([saved.stdout])
+    saved = docker("save", name)
+    docker("rmi", name)
+    find_store(os.environ)([saved])
     assert find_image(far, name) is not None
-    subprocess.run(("docker", "-H", "unix:///var/run/docker.sock", "rmi", name), check=True, capture_output=True)
+    docker("rmi", name)
 
 
 def test_a_key_that_the_server_does_not_take(ssh: Server, tmp_path: Path) -> None:
@@ -105,8 +108,6 @@ def test_a_key_that_the_server_does_not_take(ssh: Server, tmp_path: Path) -> Non
 @pytest.fixture
 def container(client: Client, base: Base) -> Iterator[str]:
     """A container with a `buildctl` that leads to the engine under test."""
-    docker = engine(environ={key: value for key, value in os.environ.items() if key != "BUILDKIT_HOST"})
-    assert isinstance(docker, Docker)
     name = f"flyte-images-test-{salt()}"
     with listening(here()) as port:
         graph = Graph()
@@ -114,13 +115,13 @@ def container(client: Client, base: Base) -> Iterator[str]:
         head = graph.run(graph.layout(base.digest), script)
         target = Target(names=(f"docker.io/library/{name}:1",), into=lambda: find_store(os.environ))
         deliver(client, graph.definition(head), target, session=base.session)
-        started = ("docker", "run", "--detach", "--network=host", "--name", name, f"{name}:1", "/bin/sleep", "600")
+        started = ("run", "--detach", "--network=host", "--name", name, f"{name}:1", "/bin/sleep", "600")
         try:
-            subprocess.run(started, check=True, capture_output=True)
+            docker(*started)
             yield name
         finally:
-            subprocess.run(("docker", "rm", "--force", name), check=True, capture_output=True)
-            subprocess.run(("docker", "rmi", f"{name}:1"), check=True, capture_output=True)
+            docker("rm", "--force", name)
+            docker("rmi", f"{name}:1")
 
 
 def test_a_buildkit_in_a_container(container: str) -> None:
