@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from index import Index, serve
+from ...index import Index, serve
 
 PROGRAM = (sys.executable, "-c", "import sys; from flyte_images.cli.main import main; sys.exit(main())")
 
@@ -51,6 +49,6 @@ def shell(tmp_path: Path) -> Shell:
 @pytest.fixture
 def index(shell: Shell) -> Iterator[Index]:
     """A package index of the test's own, which the command line uses."""
-    with serve() as index:
+    with serve(Index()) as index:
         shell.env["UV_DEFAULT_INDEX"] = index.url
         yield index

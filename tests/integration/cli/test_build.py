@@ -12,8 +12,9 @@ import sys
 import time
 
 import pytest
-from conftest import Shell
-from index import Index
+
+from ...index import Index
+from .conftest import Shell
 
 HEAVY = ("grpc", "google.protobuf", "pydantic", "rich", "yaml", "asyncio", "ssl", "subprocess", "http.client")
 pytestmark = pytest.mark.engine
@@ -97,8 +98,8 @@ def conflict(index: Index) -> str:
 
 
 def mismatch(index: Index) -> str:
-    name = f"liar_{secrets.token_hex(4)}"  # the engine has seen no file of that name
-    index.add(name, lie=True)
+    name = f"liar-{secrets.token_hex(4)}"  # the engine has seen no file of that name
+    index.lies.add(index.add(name))
     return f'.with_pip_packages("{name}")'
 
 

@@ -6,7 +6,8 @@ import doctest
 import importlib
 
 import pytest
-from house import PACKAGES, Module, modules
+
+from .house import PACKAGES, Module, modules
 
 EVERY = [module for package in PACKAGES for module in modules(package) if ">>>" in module.path.read_text()]
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from house import ROOT
+
+from .house import ROOT
 
 
 def test_every_exported_name_is_there() -> None:

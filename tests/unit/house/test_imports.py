@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from house import ROOT, Module, modules
+
+from .house import ROOT, Module, modules
 
 # A module imports only what stands before it; those on one line make one thing, and may know each other. The package
 # itself, which re-exports, stands above all.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from house import ROOT, tracked
+from .house import ROOT, tracked
 
 # Written so that this file does not hold them itself.
 _PARTS = (

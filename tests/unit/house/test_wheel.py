@@ -8,9 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from house import PACKAGES, ROOT
 
 import flyte_images
+
+from .house import PACKAGES, ROOT
 
 
 @pytest.fixture(scope="module")
