@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..exchange import Exchange
 from ..gpu.cdi import Edits
@@ -52,7 +52,7 @@ class Settings:
     cgroup    where the container's own cgroup is made, below the task's
     groups    (directory of the host, place in the container) of the task's cgroup, for it to read
     files     (file of the host, place in the container): hosts, resolv.conf, hostname
-    network   path of a network namespace; "" for a new, empty one; None for the host's
+    network   "new": an empty one of its own; "inherited": that of the process which starts the runtime
     edits     what leased devices bring, with the numbers of their nodes by host path
     """
 
@@ -64,7 +64,7 @@ class Settings:
     tmp: str | None = None
     groups: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, str], ...] = ()
-    network: str | None = ""
+    network: Literal["new", "inherited"] = "new"
     edits: Edits = field(default_factory=Edits)
     nodes: Mapping[str, NodeNumber] = field(default_factory=dict)
     open_files: int = 1 << 20
@@ -165,18 +165,17 @@ def _hooks(edits: Edits) -> dict[str, Any]:
 
 
 def _linux(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
-    namespaces: list[dict[str, str]] = [{"type": name} for name in ("pid", "ipc", "uts", "mount", "cgroup")]
-    if settings.network is not None:
-        namespaces.append({"type": "network", **({"path": settings.network} if settings.network else {})})
+    new = settings.network == "new"
+    namespaces = ["pid", "ipc", "uts", "mount", "cgroup", *(["network"] if new else [])]
     devices, allowed = _devices(settings)
     linux: dict[str, Any] = {
-        "namespaces": namespaces,
+        "namespaces": [{"type": name} for name in namespaces],
         "cgroupsPath": settings.cgroup,
         "resources": {"devices": [{"allow": False, "access": "rwm"}, *allowed], "pids": {"limit": spec.hardening.pids}},
         "devices": devices,
         "maskedPaths": list(_MASKED),
         "readonlyPaths": list(_READ_ONLY),
-        "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0"} if settings.network is not None else {},
+        "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0"} if new else {},
         "rootfsPropagation": "rprivate",
     }
     if spec.hardening.seccomp == "default":

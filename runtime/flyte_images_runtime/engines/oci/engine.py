@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ...cgroup import Group, make_group
 from ...engine import Running
@@ -16,11 +17,13 @@ from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart, TaskError
 from ...gpu import cdi
 from ...oci.config import NodeNumber, Settings, bundle_config
-from ...oci.images import Images, Inspect
+from ...oci.images import Images
 from ...oci.mounts import in_own_namespace, mount, overlay
+from ...oci.network import BRIDGE, NETWORK, Bridge, docker_network, find_bridge, name_servers, plug_in
 from ...oci.rootfs import Rootfs
 from ...quantity import format_size
 from ...spec import TaskSpec
+from ..docker.api import Api, Refused
 from ..docker.container import environment
 from .program import Program, find
 from .running import OciRunning
@@ -37,9 +40,20 @@ class OciEngine:
 
     name = "oci"
 
-    def __init__(self, store: Path, *, inspect: Inspect | None = None, program: Program | None = None) -> None:
-        self.images = Images(store, inspect)
+    def __init__(self, store: Path, *, docker: Api | None = None, program: Program | None = None) -> None:
+        self._docker = docker
+        self.images = Images(store, self._inspect if docker else None)
         self._program = program or find()
+
+    def _inspect(self, reference: str) -> dict[str, Any] | None:
+        assert self._docker is not None
+        try:
+            found: dict[str, Any] = self._docker.call("GET", f"/images/{reference}/json")
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
+        return found
 
     def check(self, spec: TaskSpec) -> None:
         if os.geteuid() != 0:
@@ -62,9 +76,11 @@ class OciEngine:
             raise EngineLost(
                 f"the oci engine takes users by number: `{hardening.user}`", task=spec.task, hint='user="1000:1000"'
             )
-        if spec.network == "outbound":
+        if spec.network == "outbound" and find_bridge() is None and self._docker is None:
             raise EngineLost(
-                "the oci engine has no network of its own", task=spec.task, hint='network="none" or "host"'
+                "the oci engine has a network for tasks only where Docker makes one",
+                task=spec.task,
+                hint='network="none" or "host", or use the docker engine',
             )
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
@@ -80,7 +96,8 @@ class OciEngine:
             user = _user(spec)
             exchange.give_to(*user)
             settings = _settings(spec, group, edits, user)
-            process = in_own_namespace(lambda: self._launch(spec, exchange, rootfs, settings, log))
+            bridge = self._bridge(spec) if spec.network == "outbound" else None
+            process = in_own_namespace(lambda: self._launch(spec, exchange, rootfs, settings, log, bridge))
         except BaseException as error:
             os.close(log)
             group.remove()
@@ -90,17 +107,25 @@ class OciEngine:
         return OciRunning(process, log, spec, group, _why_not)
 
     def _launch(
-        self, spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, settings: Settings, log: int
+        self,
+        spec: TaskSpec,
+        exchange: Exchange,
+        rootfs: Rootfs,
+        settings: Settings,
+        log: int,
+        bridge: Bridge | None,
     ) -> subprocess.Popen[bytes]:
         """In a mount namespace of its own: make the bundle in memory, start the runtime."""
         assert self._program is not None
+        if bridge is not None:
+            plug_in(bridge)
         _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
         mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
         for name in ("upper", "work", "rootfs", "state"):
             (_BUNDLE / name).mkdir()
         upper = _BUNDLE if spec.hardening.read_only_root else _on_disk(exchange)
         overlay(rootfs.layers, _BUNDLE / "rootfs", upper=upper / "upper", work=upper / "work")
-        for name, text in _FILES.items():
+        for name, text in _files(spec).items():
             (_BUNDLE / name).write_text(text)
         (_BUNDLE / "config.json").write_text(json.dumps(bundle_config(spec, exchange, rootfs, settings)))
         self._program.prepare(_BUNDLE / "nothing")
@@ -115,19 +140,50 @@ class OciEngine:
             start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
         )
 
+    def _bridge(self, spec: TaskSpec) -> Bridge:
+        """The bridge to the outside, which Docker makes when it is first needed."""
+        bridge = find_bridge()
+        if bridge is None and self._docker is not None:
+            try:
+                self._docker.call("POST", "/networks/create", docker_network())
+            except Refused as refused:
+                if refused.status != 409:  # another task was first
+                    raise EngineLost(
+                        f"Docker could not make the network {NETWORK}: {refused}", task=spec.task
+                    ) from None
+            bridge = find_bridge()
+        if bridge is None:
+            raise EngineLost(
+                f"there is no bridge `{BRIDGE}`",
+                task=spec.task,
+                hint=f'docker network rm {NETWORK}, and it is made again; or network="none"',
+            )
+        return bridge
 
-_FILES = {
-    "hosts": "127.0.0.1\tlocalhost task\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-    "hostname": "task\n",
-}
+
+def _files(spec: TaskSpec) -> dict[str, str]:
+    """The files of /etc that are the container's and not the image's."""
+    if spec.network == "host":
+        return {name: _read(f"/etc/{name}") for name in ("hosts", "hostname", "resolv.conf")}
+    files = {"hosts": _HOSTS, "hostname": "task\n"}
+    if spec.network == "outbound":
+        files["resolv.conf"] = name_servers(_read("/etc/resolv.conf"), _read("/run/systemd/resolve/resolv.conf"))
+    return files
+
+
+_HOSTS = "127.0.0.1\tlocalhost task\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
 
 
 def _settings(spec: TaskSpec, group: Group, edits: cdi.Edits, user: tuple[int, int]) -> Settings:
     limits = spec.limits
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    files = [(str(_BUNDLE / name), f"/etc/{name}") for name in _FILES]
-    if spec.network != "none":
-        files = [("/etc/resolv.conf", "/etc/resolv.conf"), ("/etc/hosts", "/etc/hosts")]
     return Settings(
         user=user,
         library=str(_LIBRARY),
@@ -135,8 +191,8 @@ def _settings(spec: TaskSpec, group: Group, edits: cdi.Edits, user: tuple[int, i
         cgroup=f"{group.engine_parent}/container",
         environment=environment(spec),
         groups=tuple(_own_groups(group)),
-        files=tuple(pair for pair in files if Path(pair[0]).exists() or pair[0].startswith(str(_BUNDLE))),
-        network=None if spec.network == "host" else "",
+        files=tuple((str(_BUNDLE / name), f"/etc/{name}") for name in _files(spec)),
+        network="new" if spec.network == "none" else "inherited",
         edits=edits,
         nodes=_nodes(edits),
         open_files=min(1 << 20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),

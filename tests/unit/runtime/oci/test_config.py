@@ -102,15 +102,10 @@ def test_inputs_and_code_cannot_be_written() -> None:
         assert ("rw" in options, "ro" in options) == (writable, not writable)
 
 
-@pytest.mark.parametrize(
-    ("network", "namespace"),
-    [("", {"type": "network"}), ("/run/n", {"type": "network", "path": "/run/n"}), (None, None)],
-)
-def test_the_network_is_its_own_a_given_one_or_the_host_s(
-    network: str | None, namespace: dict[str, str] | None
-) -> None:
+@pytest.mark.parametrize(("network", "own"), [("new", True), ("inherited", False)])
+def test_the_network_is_new_or_that_of_who_starts_it(network: str, own: bool) -> None:
     found = [one for one in _config({"network": network})["linux"]["namespaces"] if one["type"] == "network"]
-    assert found == ([namespace] if namespace else [])
+    assert found == ([{"type": "network"}] if own else [])
 
 
 def test_leased_devices_bring_their_nodes_and_only_those_may_be_opened() -> None:
