@@ -6,6 +6,7 @@ Reads apt's configuration on this machine, so mirrors, proxies and certificates 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -99,7 +100,7 @@ def fetch(suite: str, directory: Path, *, environ: Mapping[str, str]) -> Archive
     # The packages are then fetched by whoever mmdebstrap is in its namespace.
     for path in (directory, *directory.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    releases = [_release(path) for path in sorted((directory / "lists").glob("*Release"))]
+    releases = [read_release(path) for path in sorted((directory / "lists").glob("*Release"))]
     return Archive(suite=suite, directory=directory, releases=tuple(releases), environ=environ)
 
 
@@ -110,6 +111,11 @@ def require_tools(environ: Mapping[str, str]) -> None:
             raise EngineError(f"`{tool}` is not installed: a Debian base cannot be made here", hint=_INSTALL)
     if not _KEYRING.exists():
         raise EngineError(f"Debian's archive keys are not installed: there is no `{_KEYRING}`", hint=_INSTALL)
+    if os.geteuid() != 0 and shutil.which("newuidmap", path=environ.get("PATH", "")) is None:
+        raise EngineError(
+            "`newuidmap` is not installed: a Debian base can be made here by root only",
+            hint="as root: apt-get install uidmap, and give the user a range in /etc/subuid and /etc/subgid",
+        )
 
 
 def public(text: str) -> str:
@@ -205,7 +211,7 @@ def _unusable(suite: str, sources: str, output: str) -> ResolveError:
     return ResolveError(f"the Debian archive at `{where}` gives no package lists of {suite}: {reason}", hint=hint)
 
 
-def _release(path: Path) -> Release:
+def read_release(path: Path) -> Release:
     data = path.read_bytes()
     fields = dict(re.findall(r"^(Codename|Date): (.+)$", data.decode(), re.MULTILINE))
     lists = sorted(path.parent.glob(re.sub("(In)?Release$", "", path.name) + "*_Packages"))
