@@ -29,6 +29,18 @@ _SECRETS = "/run/secrets/flyte-images"
 _NS = 1_000_000_000
 
 
+_SETTLED = ("/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH))
+
+
+def users_words(said: str) -> str:
+    """What an engine says of a command, without the program of ours that it is run by.
+
+    >>> users_words('process "/bin/sh /flyte-images/programs/settled.sh 315532800 make all" did not complete')
+    'process "make all" did not complete'
+    """
+    return said.replace(" ".join((*_SETTLED, "")), "")
+
+
 class Lowering:
     """Lowers plans; what several plans have in common is made once."""
 
@@ -162,7 +174,7 @@ class Lowering:
         ).root
 
     def _command(self, below: llb.State, step: PlanStep, body: Command, platform: llb.Platform) -> llb.State:
-        wrapped = ("/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH), *body.argv)
+        wrapped = (*_SETTLED, *body.argv)
         return llb.run(
             below,
             wrapped,

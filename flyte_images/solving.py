@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .buildkit.exporters import Packing
 from .buildkit.load import find_store
 from .errors import BuildError
 from .image import Image
-from .lower import Lowering, configuration
+from .lower import Lowering, configuration, users_words
 from .places import abilities_of, check_tags, places_of, session_for
 from .plan import Plan
 
@@ -59,13 +59,17 @@ def solve_plan(
         epoch=_created(plan),
     )
     target = Target(names=(ref,), packing=packing, push=push, into=lambda: find_store(environ))
-    result = deliver(
-        client,
-        definition.data,
-        target,
-        session=session_for(places, environ=environ),
-        on_event=watched,
-    )
+    try:
+        result = deliver(
+            client,
+            definition.data,
+            target,
+            session=session_for(places, environ=environ),
+            on_event=watched,
+        )
+    except BuildError as error:
+        error.command = users_words(error.command) if error.command else None
+        raise
     digest = result.exporter_response.get("containerimage.digest", "")
     if not digest:
         raise BuildError(f"the engine says nothing of the image that it was to make: {dict(result.exporter_response)}")
@@ -87,6 +91,8 @@ class _Watched:
             elif event.completed is not None:
                 self._seen.add(event.digest)
             self.ran = bool(self._seen)
+            if event.error:
+                event = replace(event, error=users_words(event.error))
         self.on_event(event)
 
 
