@@ -7,6 +7,7 @@ files as a chain of copies.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,13 +33,31 @@ _NS = 1_000_000_000
 _SETTLED = ("/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH))
 
 
+_SHELL = ("/bin/sh", "-ec")  # what a command that is one string is run by
+
+
+def users_command(command: str) -> str:
+    """A command as an engine reports it (quoted for a shell) -> as the user wrote it.
+
+    >>> users_command("/bin/sh /flyte-images/programs/settled.sh 315532800 /bin/sh -ec 'echo a; exit 1'")
+    'echo a; exit 1'
+    >>> users_command("/bin/sh /flyte-images/programs/settled.sh 315532800 touch 'a b'")
+    "touch 'a b'"
+    """
+    words = tuple(shlex.split(command))
+    if words[: len(_SETTLED)] == _SETTLED:
+        words = words[len(_SETTLED) :]
+    return words[2] if words[:2] == _SHELL and len(words) == 3 else shlex.join(words)
+
+
 def users_words(said: str) -> str:
-    """What an engine says of a command, without the program of ours that it is run by.
+    """What an engine says of a command (its words joined by spaces), without the programs that it is run by.
 
     >>> users_words('process "/bin/sh /flyte-images/programs/settled.sh 315532800 make all" did not complete')
     'process "make all" did not complete'
     """
-    return said.replace(" ".join((*_SETTLED, "")), "")
+    ours = " ".join((*_SETTLED, ""))
+    return said.replace(ours + " ".join((*_SHELL, "")), "").replace(ours, "")
 
 
 class Lowering:

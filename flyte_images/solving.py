@@ -17,7 +17,7 @@ from .buildkit.exporters import Packing
 from .buildkit.load import find_store
 from .errors import BuildError
 from .image import Image
-from .lower import Lowering, configuration, users_words
+from .lower import Lowering, configuration, users_command, users_words
 from .places import abilities_of, check_tags, places_of, session_for
 from .plan import Plan
 
@@ -68,7 +68,7 @@ def solve_plan(
             on_event=watched,
         )
     except BuildError as error:
-        error.command = users_words(error.command) if error.command else None
+        error.command = users_command(error.command) if error.command else None
         raise
     digest = result.exporter_response.get("containerimage.digest", "")
     if not digest:
