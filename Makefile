@@ -37,6 +37,7 @@ check: venv ## ruff and mypy
 	$(BIN)/mypy
 
 bench: tools ## against flyte's builder and the best uv Dockerfile; ARGS="--rounds 3"
+	$(BIN)/python -m compileall -q flyte_images layers runtime
 	$(BIN)/python -m tests.bench $(ARGS)
 
 test-gpu: tools ## what needs an NVIDIA GPU and its driver
