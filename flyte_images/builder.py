@@ -21,7 +21,7 @@ from .buildkit.engine_api import find_image
 from .errors import EngineError, FlyteImagesError, SpecError
 from .image import Image
 from .plan import Plan
-from .prepare import prepare
+from .prepare import prepare, with_addresses
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ class _Engine:
 
     def close(self) -> None:
         self._closed = True  # a connection that is being made is closed by whoever makes it
-        if self._client is not None:
-            self._client.close()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     @property
     def choice(self) -> Choice:
@@ -147,10 +148,11 @@ class _Engine:
                 from .buildkit.client import open_choice
 
                 self._client = open_choice(self.choice)
+            client = self._client
             if self._closed:
-                self._client.close()
+                self.close()
                 raise EngineError("the build was ended")
-            return self._client
+            return client
 
 
 class _Job:
@@ -181,9 +183,10 @@ class _Job:
         if digest is None:
             from .solving import solve_plan
 
+            environ, connect = self.engine.environ, self.engine.connect
             outcome = solve_plan(
                 self.image,
-                plan,
+                with_addresses(self.image, plan, environ=environ, connect=connect),
                 ref,
                 client=self.engine.connect(),
                 environ=self.engine.environ,

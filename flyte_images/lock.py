@@ -15,6 +15,7 @@ from flyte_images_layers import decoration, digest
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .errors import SpecError
+from .image import Image
 
 FORMAT = 1
 
@@ -114,7 +115,22 @@ def debs_from_json(raw: object) -> tuple[Deb, ...]:
     return tuple(Deb(**file) for file in raw)
 
 
-def dumps(locks: Mapping[str, Lock]) -> str:
+def asking(image: Image) -> list[int]:
+    """The layers of an image for which an index or an archive is asked, by their place."""
+    return [
+        index
+        for index, layer in enumerate(image.layers)
+        if layer.python_requirements() is not None or layer.apt_packages()
+    ]
+
+
+def request(image: Image, *, platform: str) -> str:
+    """Return the digest of what an image asks for: a lock for another request is not its lock."""
+    asked = [(image.layers[i].python_requirements(), image.layers[i].apt_packages()) for i in asking(image)]
+    return digest("request", (FORMAT, image.base, image.python, platform, asked))
+
+
+def dumps(locks: Mapping[str, tuple[Image, Lock]]) -> str:
     """Return the JSON form of the locks of several images, by name: sorted keys, two spaces, a trailing newline."""
     images = {
         name: {
@@ -123,41 +139,49 @@ def dumps(locks: Mapping[str, Lock]) -> str:
             "toolchain": asdict(lock.toolchain) if lock.toolchain else None,
             "layers": [
                 {
-                    "wheels": files_to_json(layer.wheels, addresses=False),
-                    "sdists": files_to_json(layer.sdists, addresses=False),
-                    "debs": files_to_json(layer.debs, addresses=False),
+                    "wheels": files_to_json(lock.layers[index].wheels, addresses=False),
+                    "sdists": files_to_json(lock.layers[index].sdists, addresses=False),
+                    "debs": files_to_json(lock.layers[index].debs, addresses=False),
                 }
-                for layer in lock.layers
+                for index in asking(image)
             ],
         }
-        for name, lock in locks.items()
+        for name, (image, lock) in locks.items()
     }
     return json.dumps({"format": FORMAT, "images": images}, indent=2, sort_keys=True) + "\n"
 
 
-def loads(text: str, *, where: str = "the lock") -> dict[str, Lock]:
-    """Parse the JSON form; raises SpecError, naming `where`, for anything that is not a lock of this format."""
+def loads(text: str, image: Image, *, platform: str, where: str = "the lock") -> Lock | None:
+    """Find the lock of `image` in the JSON form; None if there is none for what it asks.
+
+    Raises SpecError, naming `where`, for anything that is not of this format.
+    """
+    wanted = request(image, platform=platform)
     try:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
             raise SpecError(f"{where} has another format", hint="make it again: flyte-images lock")
-        return {
-            name: Lock(
-                request=entry["request"],
-                base=BaseImage(**entry["base"]),
-                toolchain=BaseImage(**entry["toolchain"]) if entry["toolchain"] else None,
-                layers=tuple(
-                    LayerLock(
-                        wheels=wheels_from_json(layer["wheels"]),
-                        sdists=sdists_from_json(layer["sdists"]),
-                        debs=debs_from_json(layer["debs"]),
-                    )
-                    for layer in entry["layers"]
-                ),
-            )
-            for name, entry in raw["images"].items()
-        }
+        for entry in raw["images"].values():
+            if entry["request"] == wanted:
+                return _lock(entry, image)
     except SpecError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(f"{where} is damaged: {error!r}", hint="remove it; it is made again") from None
+        raise SpecError(f"{where} is damaged: {error!r}", hint="make it again: flyte-images lock") from None
+    return None
+
+
+def _lock(entry: Mapping[str, Any], image: Image) -> Lock:
+    layers = [LayerLock()] * len(image.layers)
+    for index, layer in zip(asking(image), entry["layers"], strict=True):
+        layers[index] = LayerLock(
+            wheels=wheels_from_json(layer["wheels"]),
+            sdists=sdists_from_json(layer["sdists"]),
+            debs=debs_from_json(layer["debs"]),
+        )
+    return Lock(
+        request=entry["request"],
+        base=BaseImage(**entry["base"]),
+        toolchain=BaseImage(**entry["toolchain"]) if entry["toolchain"] else None,
+        layers=tuple(layers),
+    )

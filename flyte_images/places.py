@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-
-from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .buildkit.address import Docker
 from .buildkit.capabilities import Capabilities
@@ -21,7 +19,7 @@ from .host import host_secrets
 from .image import Image
 from .oci import Layout
 from .origins import STORE, Abilities, Places, blob_name
-from .plan import Built, Debs, Files, Plan, Wheels
+from .plan import Files, Plan, packages
 
 _CHECKSUM = "source.image.checksum"
 
@@ -77,19 +75,6 @@ def check_tags(client: Client, plan: Plan, abilities: Abilities) -> None:
             now = f"is {found.id} now" if found else "is gone"
             said = f"`{name}` in the engine {now}; it was {base.digest}"
             raise ResolveError(said, hint="--upgrade takes what is there")
-
-
-def packages(plan: Plan) -> Iterable[Wheel | Sdist | Deb]:
-    """Every package file of a plan."""
-    for step in plan.steps:
-        match step.body:
-            case Wheels(wheels=wheels):
-                yield from wheels
-            case Built(sdist=sdist):
-                yield sdist
-                yield from sdist.build
-            case Debs(debs=debs):
-                yield from debs
 
 
 def _packed(image: Image, plan: Plan, layout: Path) -> dict[tuple[str, str], str]:

@@ -180,6 +180,19 @@ def below(plan: Plan, index: int) -> Plan:
     return replace(plan, steps=steps)
 
 
+def packages(plan: Plan) -> Iterable[Wheel | Sdist | Deb]:
+    """Every package file of a plan."""
+    for step in plan.steps:
+        match step.body:
+            case Wheels(wheels=wheels):
+                yield from wheels
+            case Built(sdist=sdist):
+                yield sdist
+                yield from sdist.build
+            case Debs(debs=debs):
+                yield from debs
+
+
 class _Planner:
     """Collects one segment at a time, and closes it at each command."""
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flyte_images_layers import Base, DebianBase, Layer
 
 from .bootstrap.found import FoundBase, known_base
-from .errors import SpecError
+from .cachedir import layout_dir
+from .errors import ResolveError, SpecError
 from .image import Image
-from .lock import BaseImage, Lock
-from .plan import Plan, plan
+from .lock import BaseImage, Lock, loads
+from .oci import Layout
+from .plan import Plan, packages, plan
 from .resolve import resolve
 
 if TYPE_CHECKING:
     from .buildkit.client import Client
+
+LOCK_NAME = "flyte-images.lock"
 
 
 def prepare(
@@ -28,9 +35,28 @@ def prepare(
     upgrade: bool = False,
 ) -> Plan:
     """Return the plan of `image` as it is now."""
-    contents = [_contents(layer) for layer in image.layers]
+    contents = contents_of(image)
     lock = locked(image, contents=contents, environ=environ, connect=connect, warm=warm, note=note, upgrade=upgrade)
     return plan(image, lock=lock, platform=one_platform(image), contents=contents)
+
+
+def with_addresses(image: Image, made: Plan, *, environ: Mapping[str, str], connect: Callable[[], Client]) -> Plan:
+    """Return the plan with the address of every package file: one made from the project's lock has none."""
+    if all(file.url for file in packages(made)):
+        return made
+    from .resolve import addresses
+
+    lock = from_project(image, made.platform)
+    if lock is None:
+        raise ResolveError("the project's lock changed during the build", hint="build again")
+    found = addresses.find(lock, image, platform=made.platform, environ=environ, connect=connect)
+    again = plan(image, lock=found, platform=made.platform, contents=contents_of(image))
+    return replace(again, base=made.base)
+
+
+def contents_of(image: Image) -> list[tuple[str, ...]]:
+    """The digests of the local sources of each layer."""
+    return [_contents(layer) for layer in image.layers]
 
 
 def _contents(layer: Layer) -> tuple[str, ...]:
@@ -51,8 +77,13 @@ def locked(
     note: Callable[[str], None] = lambda text: None,
     upgrade: bool = False,
 ) -> Lock:
-    """Return the exact files of `image`: what was found before, or what is found now."""
+    """Return the exact files of `image`: those of the project's lock, what was found before, or what is found now."""
     platform = one_platform(image)
+    if not upgrade:
+        kept = from_project(image, platform)
+        if kept is not None:
+            base = available(kept.base, image, platform, environ=environ, connect=connect, note=note)
+            return replace(kept, base=base)
 
     def find(base: Base, *, refresh: bool) -> BaseImage:
         found = None if refresh else known_base(base, platform, environ)
@@ -79,6 +110,51 @@ def locked(
         note=note,
         upgrade=upgrade,
     )
+
+
+def lock_path(image: Image) -> Path | None:
+    """Where the lock of the project is: beside the file that says what the image is."""
+    if image.location is None or not os.path.isfile(image.location.file):  # noqa: PTH113 - a string is at hand
+        return None
+    return Path(image.location.file).with_name(LOCK_NAME)
+
+
+def from_project(image: Image, platform: str) -> Lock | None:
+    """The image's lock in the project's file; None without one, or if it is for something else than is asked now."""
+    path = lock_path(image)
+    try:
+        text = path.read_text() if path else None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"`{path}` cannot be read: {error}") from None
+    return loads(text, image, platform=platform, where=f"`{path}`") if text is not None else None
+
+
+def available(
+    base: BaseImage,
+    image: Image,
+    platform: str,
+    *,
+    environ: Mapping[str, str],
+    connect: Callable[[], Client],
+    note: Callable[[str], None],
+) -> BaseImage:
+    """A locked base, if it can be had here. One that is bootstrapped is made again where it is missing, and has to be
+    the same."""
+    if base.origin != "layout" or Layout(layout_dir(environ)).complete(base.digest):
+        return base
+    from .bootstrap.choice import find_base
+
+    found = find_base(image.base, platform, environ=environ, client=connect, note=note, refresh=True)
+    if found.digest != base.digest:
+        raise ResolveError(
+            f"the lock stands on {base.description} ({base.digest}), which is not on this machine; what is to be had "
+            f"now is {found.description} ({found.digest})",
+            hint="bring the base along with the cache directory, or lock again: flyte-images lock --upgrade",
+            location=image.location,
+        )
+    return base
 
 
 def one_platform(image: Image) -> str:

@@ -20,6 +20,7 @@ _VERBS = {
     "build": "build the images of a file; print one reference a line",
     "run": "build what a task needs, run it in its image, print the result",
     "show": "what would be done: plan, llb, graph; no engine is needed",
+    "lock": "resolve the images of a file once, for every machine",
     "base": "Debian bases that are made without a registry",
     "doctor": "what works on this machine, and the fix for what does not",
 }

@@ -6,21 +6,20 @@ resolved before are the one thing that needs an engine.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import FlyteImagesError, SpecError
+from .connecting import connector
 from .interrupt import Activity
 from .options import builder_option, file_argument, json_option
 
 if TYPE_CHECKING:
-    from ..buildkit.client import Client
     from ..plan import Plan
     from .load import Named
 
@@ -130,23 +129,6 @@ def _plans(chosen: Sequence[Named], builder: str | None) -> list[tuple[Named, Pl
 
     with connector(builder) as connect:
         return [(it, prepare(it.image, environ=os.environ, connect=connect, note=note)) for it in chosen]
-
-
-@contextlib.contextmanager
-def connector(builder: str | None) -> Iterator[Callable[[], Client]]:
-    """A way to the engine for those steps of resolving that need one; nothing is dialled before."""
-    with contextlib.ExitStack() as stack:
-        clients: list[Client] = []
-
-        def connect() -> Client:
-            from ..buildkit.client import open_choice
-            from ..buildkit.discovery import choose
-
-            if not clients:
-                clients.append(stack.enter_context(open_choice(choose(builder, environ=os.environ))))
-            return clients[0]
-
-        yield connect
 
 
 def note(text: str) -> None:

@@ -15,26 +15,28 @@ from flyte_images_layers.steps import Deb, Sdist
 
 from ..errors import FlyteImagesError, Location
 from ..image import Image
-from ..lock import BaseImage, LayerLock, Lock, debs_from_json, files_to_json, sdists_from_json, wheels_from_json
+from ..lock import (
+    BaseImage,
+    LayerLock,
+    Lock,
+    debs_from_json,
+    files_to_json,
+    request,
+    sdists_from_json,
+    wheels_from_json,
+)
 from ..plan import Debs, Plan, below, plan
-from . import kept
+from . import addresses, kept
 
 if TYPE_CHECKING:
     from ..buildkit.client import Client
     from . import uv
     from .sdists import Source
 
-__all__ = ["request", "resolve"]
+__all__ = ["resolve"]
 
 _VERSION = 1
 _PLACEHOLDER = Deb(name="", version="", architecture="", filename="", sha256="", size=0)
-
-
-def request(image: Image, *, platform: str) -> str:
-    """Return the digest of what an image asks of indexes and archives: a lock for another request is not its lock."""
-    asked = [(layer.python_requirements(), layer.apt_packages()) for layer in image.layers]
-    asked = [it for it in asked if it[0] is not None or it[1]]
-    return digest("request", (_VERSION, image.base, image.python, platform, asked))
 
 
 def resolve(
@@ -103,6 +105,11 @@ class _Asking:
             with _At(self.image.layers[asking[-1][0]]):
                 found = self._ask([it for _, it in asking])
             kept.write(self.environ, "wheels", key, [_python_to_json(entry) for entry in found])
+            for entry in found:
+                addresses.remember(entry.wheels, self.environ)
+                addresses.remember(entry.sdists, self.environ)
+                for sdist in entry.sdists:
+                    addresses.remember(sdist.build, self.environ)
         return {index: entry for (index, _), entry in zip(asking, found, strict=True)}
 
     def _known(self, key: str, count: int) -> list[LayerLock] | None:
@@ -184,6 +191,7 @@ class _Asking:
                 session=session_for(places, environ=self.environ),
             )
         kept.write(self.environ, "debs", key, files_to_json(found, addresses=True))
+        addresses.remember(found, self.environ)
         return found
 
 

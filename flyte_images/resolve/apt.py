@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flyte_images_layers.steps import Deb
@@ -18,7 +18,10 @@ from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
 from ..buildkit.session import Session
 from ..errors import ResolveError
+from ..lock import BaseImage
 from ..lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
+from ..origins import Places, base_state
+from ..places import abilities_of, session_for
 
 _OUT = "/flyte-images/out"
 
@@ -31,10 +34,27 @@ def ask(
     Raises ResolveError with apt's own words for an unknown package, a version that is not there, or an archive that
     does not answer.
     """
+    return _run(("install", *packages), packages, root, platform, client=client, session=session)
+
+
+def exact(
+    debs: Sequence[Deb], base: BaseImage, platform: str, *, client: Client, environ: Mapping[str, str]
+) -> tuple[Deb, ...]:
+    """Return where the archives of `base` have exactly these versions now; raises ResolveError for one that is gone."""
+    abilities, places = abilities_of(client.capabilities()), Places()
+    root = base_state(base, llb.Platform.parse(platform), abilities, places)
+    names = [f"{deb.name}:{deb.architecture}={deb.version}".replace(":all=", "=") for deb in debs]
+    session = session_for(places, environ=environ)
+    return _run(("download", *names), names, root, platform, client=client, session=session)
+
+
+def _run(
+    words: Sequence[str], packages: Sequence[str], root: llb.State, platform: str, *, client: Client, session: Session
+) -> tuple[Deb, ...]:
     where = llb.Platform.parse(platform)
     asked = llb.run(
         root,
-        ("/bin/sh", f"{PROGRAMS}/find_debs.sh", _OUT, *packages),
+        ("/bin/sh", f"{PROGRAMS}/find_debs.sh", _OUT, *words),
         platform=where,
         env=STEP_ENV,
         network=llb.Network.UNSET,

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,10 +60,14 @@ class Answer:
     text: str
 
     @property
+    def files(self) -> list[Wheel | Source]:
+        """Wheels and sources."""
+        return [*self.wheels, *self.sources]
+
+    @property
     def versions(self) -> dict[str, str]:
         """The version of each package."""
-        found: list[Wheel | Source] = [*self.wheels, *self.sources]
-        return {file.name: file.version for file in found}
+        return {file.name: file.version for file in self.files}
 
 
 def ask(
@@ -74,11 +79,13 @@ def ask(
     constraints: Sequence[str] = (),
     upgrade: bool = False,
     sources: bool = False,
+    deps: bool = True,
 ) -> Answer:
     """Resolve all of `asked` together.
 
     Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. With `sources`, packages
-    may be without a wheel; uv may have to run their build backends to know what they need. Raises ResolveError with
+    may be without a wheel; uv may have to run their build backends to know what they need. Without `deps` nothing but
+    what is asked for is found. Raises ResolveError with
     uv's own explanation of a conflict, an unknown package, or an index that does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
@@ -92,6 +99,7 @@ def ask(
             *(_uv(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
             *(() if sources else ("--no-build",)),
+            *(() if deps else ("--no-deps",)),
             *("--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
             *_options(asked, environ),
         ]
@@ -108,6 +116,7 @@ def ask(
                 constraints=constraints,
                 upgrade=upgrade,
                 sources=True,
+                deps=deps,
             )
         if done.returncode:
             raise _error(done.stderr, asked, target)
@@ -124,9 +133,13 @@ def _uv() -> str:
     from uv import find_uv_bin
 
     try:
-        return os.fsdecode(find_uv_bin())
+        with _FINDING:
+            return os.fsdecode(find_uv_bin())
     except FileNotFoundError as error:
         raise ResolveError(f"uv is not there: {error}", hint="pip install uv") from None
+
+
+_FINDING = threading.Lock()  # it uses sysconfig, which gives half an answer to a second thread of the first call
 
 
 def _options(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,63 @@
+"""flyte-images lock: resolve all images of a file once, and write what was found beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from .interrupt import Activity
+from .options import builder_option, file_argument, json_option, progress_option
+
+
+@click.command("lock")
+@file_argument
+@builder_option
+@click.option("--upgrade", is_flag=True, help="Resolve bases and packages anew instead of keeping what is locked.")
+@click.option("--check", is_flag=True, help="Write nothing; fail if the lock does not cover every image.")
+@progress_option
+@json_option
+@click.pass_obj
+def command(
+    activity: Activity, *, file: str, builder: str | None, upgrade: bool, check: bool, progress: str, as_json: bool
+) -> None:
+    """Write flyte-images.lock beside FILE: the exact base and package files of its images, by hash.
+
+    Builds of these images, here and on other machines, then use those files and resolve nothing.
+    """
+    from ..errors import SpecError
+    from ..lock import dumps
+    from ..prepare import LOCK_NAME, contents_of, from_project, locked, one_platform
+    from ..progress import Progress
+    from .connecting import connector
+    from .load import load
+
+    activity.doing = f"the import of {file}"
+    chosen = load(file).select(())
+    path = Path(file).absolute().with_name(LOCK_NAME)
+    if check:
+        missing = [it.name for it in chosen if from_project(it.image, one_platform(it.image)) is None]
+        if missing:
+            raise SpecError(f"`{path}` does not cover {', '.join(missing)}", hint=f"flyte-images lock {file}")
+        return
+    activity.doing = f"the lock of {', '.join(it.name for it in chosen)}"
+    with Progress(progress, sys.stderr) as display, connector(builder) as connect:  # type: ignore[arg-type]
+        locks = {
+            it.name: (
+                it.image,
+                locked(
+                    it.image,
+                    contents=contents_of(it.image),
+                    environ=os.environ,
+                    connect=connect,
+                    note=display.note,
+                    upgrade=upgrade,
+                ),
+            )
+            for it in chosen
+        }
+    text = dumps(locks)
+    path.write_text(text)
+    click.echo(text.rstrip("\n") if as_json else str(path))

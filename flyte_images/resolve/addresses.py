@@ -1,0 +1,107 @@
+"""Where the files of a lock are to be had: a lock names them by hash alone.
+
+What this machine has seen is in the user's cache directory; else the index, or the image's archives, are asked for
+exactly these versions, and have to offer the same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from flyte_images_layers import PythonRequirements
+from flyte_images_layers.steps import Deb, Sdist, Wheel
+
+from ..errors import ResolveError
+from ..image import Image
+from ..lock import LayerLock, Lock
+from . import kept
+
+if TYPE_CHECKING:
+    from ..buildkit.client import Client
+
+_File = TypeVar("_File", Wheel, Deb)
+_KIND = "address"
+
+
+def remember(files: Iterable[Wheel | Sdist | Deb], environ: Mapping[str, str]) -> None:
+    """Keep where files were seen."""
+    for file in files:
+        if file.url and kept.read(environ, _KIND, file.sha256) != file.url:
+            kept.write(environ, _KIND, file.sha256, file.url)
+
+
+def find(lock: Lock, image: Image, *, platform: str, environ: Mapping[str, str], connect: Callable[[], Client]) -> Lock:
+    """Return the lock with the address of every file; raises ResolveError for files that nobody offers any more."""
+    asker = _Asker(lock, image, platform, environ, connect)
+    layers = tuple(asker.layer(index, entry) for index, entry in enumerate(lock.layers))
+    return replace(lock, layers=layers)
+
+
+class _Asker:
+    def __init__(
+        self, lock: Lock, image: Image, platform: str, environ: Mapping[str, str], connect: Callable[[], Client]
+    ) -> None:
+        self.lock, self.image, self.platform, self.environ, self.connect = lock, image, platform, environ, connect
+        self._python: dict[str, str] | None = None
+
+    def layer(self, index: int, entry: LayerLock) -> LayerLock:
+        sdists = tuple(
+            replace(sdist, url=self._url(sdist.sha256, self._from_index), build=self._all(sdist.build))
+            for sdist in entry.sdists
+        )
+        return replace(entry, wheels=self._all(entry.wheels), sdists=sdists, debs=self._debs(entry.debs))
+
+    def _all(self, wheels: Sequence[Wheel]) -> tuple[Wheel, ...]:
+        return tuple(
+            wheel if wheel.url else replace(wheel, url=self._url(wheel.sha256, self._from_index)) for wheel in wheels
+        )
+
+    def _url(self, sha256: str, ask: Callable[[], Mapping[str, str]]) -> str:
+        seen = kept.read(self.environ, _KIND, sha256)
+        if isinstance(seen, str):
+            return seen
+        found = ask()
+        if sha256 not in found:
+            raise ResolveError(
+                f"no index offers the file with sha256 {sha256} that is locked",
+                hint="the lock may be from another index, or the file was withdrawn: flyte-images lock --upgrade",
+            )
+        return found[sha256]
+
+    def _from_index(self) -> Mapping[str, str]:
+        """Addresses by sha256 of all Python files of the lock, asked for once."""
+        if self._python is None:
+            from . import uv
+
+            target = uv.Target(python=self.image.python, platform=self.platform, libc=self.lock.base.libc)
+            asked = [it for layer in self.image.layers if (it := layer.python_requirements())]
+            self._python = {}
+            for group in self._groups():
+                like = replace(asked[0], requirements=tuple(f"{it.name}=={it.version}" for it in group))
+                answer = uv.ask([like, *(_indexes(it) for it in asked[1:])], target, environ=self.environ, deps=False)
+                self._python |= {file.sha256: file.url for file in answer.files}
+            for group in self._groups():
+                remember([replace(it, url=self._python.get(it.sha256, "")) for it in group], self.environ)
+        return self._python
+
+    def _groups(self) -> list[list[Wheel | Sdist]]:
+        """The files of the environment, and those of each build from source: each may have versions of its own."""
+        sdists = [sdist for entry in self.lock.layers for sdist in entry.sdists]
+        environment: list[Wheel | Sdist] = [wheel for entry in self.lock.layers for wheel in entry.wheels]
+        builds: list[list[Wheel | Sdist]] = [[*sdist.build] for sdist in sdists]
+        return [[*environment, *sdists], *builds]
+
+    def _debs(self, debs: Sequence[Deb]) -> tuple[Deb, ...]:
+        missing = [deb for deb in debs if not deb.url and kept.read(self.environ, _KIND, deb.sha256) is None]
+        if missing:
+            from . import apt
+
+            offered = apt.exact(missing, self.lock.base, self.platform, client=self.connect(), environ=self.environ)
+            remember(offered, self.environ)
+        return tuple(deb if deb.url else replace(deb, url=self._url(deb.sha256, dict)) for deb in debs)
+
+
+def _indexes(asked: PythonRequirements) -> PythonRequirements:
+    return replace(asked, requirements=())
