@@ -22,11 +22,12 @@ from pathlib import Path
 import pytest
 
 from flyte_images import llb
-from flyte_images.bootstrap import Bootstrapped, FoundBase, find_base, known_base, list_bases
+from flyte_images.bootstrap import Bootstrapped, FoundBase, bootstrap, find_base, known_base, list_bases
 from flyte_images.buildkit import exporters
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.session import Session
 from flyte_images.cachedir import layout_dir
+from flyte_images.errors import ResolveError
 from flyte_images.oci import Layout
 from flyte_images_layers import DebianBase, ReferenceBase
 
@@ -104,10 +105,13 @@ def made() -> Iterator[Made]:
         place.chmod(0o755)  # without root, mmdebstrap is another user
         (temporary := place / "tmp").mkdir()
         environ = {**os.environ, "FLYTE_IMAGES_CACHE": str(place / "cache"), "TMPDIR": str(temporary)}
-        with making(environ) as killed, making(environ) as heir, making(environ) as other:
-            killed.until("installing packages")
+        with contextlib.ExitStack() as stack:
+            killed = stack.enter_context(making(environ))
+            killed.until("fetching the package lists")
+            heir, other = (stack.enter_context(making(environ)) for _ in range(2))
             heir.until("another process")
             other.until("another process")
+            killed.until("installing packages")
             killed.process.kill()
             digests = {heir.end(), other.end()}
         bases = list_bases(environ)
@@ -273,6 +277,41 @@ def test_an_image_in_a_registry_is_a_base(made: Made, client: Client, tmp_path: 
     assert (found.kind, found.reference) == ("registry", f"{name}@{found.digest}")
     assert json.loads(found.config)["rootfs"] == json.loads(made.found.config)["rootfs"]
     assert known_base(wanted, PLATFORM, environ) == found  # though the registry is gone
+
+
+def test_an_archive_that_does_not_answer_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    environ = refused(tmp_path, "http://127.0.0.1:1/debian")
+    with pytest.raises(
+        ResolveError, match=r"`http://127\.0\.0\.1:1/debian` gives no package lists of bookworm"
+    ) as raised:
+        bootstrap("bookworm", environ=environ, note=lambda text: None)
+    assert "network" in str(raised.value.hint)
+    assert not list((tmp_path / "tmp").iterdir())
+    assert not layout_dir(environ).exists()
+
+
+def test_an_archive_that_debian_has_not_signed_is_refused(tmp_path: Path) -> None:
+    for name in ("debian/dists/bookworm", "debian/dists/bookworm-updates", "debian-security/dists/bookworm-security"):
+        lists = tmp_path / name / "main" / f"binary-{debian_architecture()}"
+        lists.mkdir(parents=True)
+        (lists / "Packages").write_text("")
+        release = "Codename: x\nDate: Sat, 21 Nov 2026 09:15:44 UTC\nSHA256:\n"
+        (tmp_path / name / "Release").write_text(release)
+    tmp_path.chmod(0o755)
+    with pytest.raises(ResolveError, match="not signed") as raised:
+        bootstrap("bookworm", environ=refused(tmp_path, f"file://{tmp_path}/debian"), note=lambda text: None)
+    assert "debian-archive-keyring" in str(raised.value.hint)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def refused(place: Path, mirror: str) -> dict[str, str]:
+    (place / "tmp").mkdir()
+    mine = {"FLYTE_IMAGES_CACHE": str(place / "cache"), "TMPDIR": str(place / "tmp")}
+    return {**os.environ, **mine, "FLYTE_IMAGES_DEBIAN_MIRROR": mirror}
+
+
+def debian_architecture() -> str:
+    return subprocess.run(("dpkg", "--print-architecture"), check=True, capture_output=True, text=True).stdout.strip()
 
 
 _PATH = {"PATH": "/usr/bin:/bin"}
