@@ -17,11 +17,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flyte_images_runtime.accelerators import GPU as GPU
     from flyte_images_runtime.accelerators import GPUAccelerator as GPUAccelerator
+    from flyte_images_runtime.failures import Cancelled as Cancelled
+    from flyte_images_runtime.failures import DiskFull as DiskFull
+    from flyte_images_runtime.failures import EngineLost as EngineLost
+    from flyte_images_runtime.failures import ImageCannotStart as ImageCannotStart
+    from flyte_images_runtime.failures import InvalidArgument as InvalidArgument
+    from flyte_images_runtime.failures import Killed as Killed
+    from flyte_images_runtime.failures import NotSerialisable as NotSerialisable
+    from flyte_images_runtime.failures import OutOfMemory as OutOfMemory
+    from flyte_images_runtime.failures import Raised as Raised
+    from flyte_images_runtime.failures import TaskError as TaskError
+    from flyte_images_runtime.failures import TimedOut as TimedOut
     from flyte_images_runtime.resources import Resources as Resources
+    from flyte_images_runtime.values import Dir as Dir
+    from flyte_images_runtime.values import File as File
 
     from . import errors as errors
     from .builder import BuildResult as BuildResult
     from .builder import build as build
+    from .environment import RetryStrategy as RetryStrategy
+    from .environment import ReusePolicy as ReusePolicy
     from .environment import Secret as Secret
     from .environment import TaskEnvironment as TaskEnvironment
     from .image import Image as Image
@@ -31,13 +46,28 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "BuildResult": "flyte_images.builder",
+    "Dir": "flyte_images_runtime.values",
+    "File": "flyte_images_runtime.values",
     "GPU": "flyte_images_runtime.accelerators",
     "GPUAccelerator": "flyte_images_runtime.accelerators",
     "Image": "flyte_images.image",
     "Resources": "flyte_images_runtime.resources",
+    "RetryStrategy": "flyte_images.options",
+    "ReusePolicy": "flyte_images.options",
     "Secret": "flyte_images.environment",
     "TaskEnvironment": "flyte_images.environment",
     "build": "flyte_images.builder",
+    "Cancelled": "flyte_images_runtime.failures",
+    "DiskFull": "flyte_images_runtime.failures",
+    "EngineLost": "flyte_images_runtime.failures",
+    "ImageCannotStart": "flyte_images_runtime.failures",
+    "InvalidArgument": "flyte_images_runtime.failures",
+    "Killed": "flyte_images_runtime.failures",
+    "NotSerialisable": "flyte_images_runtime.failures",
+    "OutOfMemory": "flyte_images_runtime.failures",
+    "Raised": "flyte_images_runtime.failures",
+    "TaskError": "flyte_images_runtime.failures",
+    "TimedOut": "flyte_images_runtime.failures",
     "run": "flyte_images.run",
 }
 

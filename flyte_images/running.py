@@ -8,6 +8,8 @@ import os
 import secrets as randomness
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.code import locate
@@ -32,6 +34,7 @@ from flyte_images_runtime.spec import Mount, TaskSpec
 from flyte_images_runtime.values import Problem
 
 from .errors import EngineError, SpecError
+from .shipping import ship
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +53,12 @@ _BUILDING = threading.Lock()
 @functools.cache
 def engine_at(address: str) -> DockerEngine:
     """The engine, asked once what it is."""
-    return DockerEngine(address)
+    from flyte_images_runtime import worker
+
+    start = Path(worker.__file__ or "").with_name("start.py")
+    package = start.parents[1]
+    readable = all(path.stat().st_mode & 0o005 for path in (package, start.parent)) and start.stat().st_mode & 0o004
+    return DockerEngine(address, library=str(package) if readable else ship(str(package), environ=os.environ)[0])
 
 
 def find_engine() -> DockerEngine:
@@ -174,10 +182,11 @@ class Call:
             code = locate(self.task.function)
         except RuntimeSpecError as error:
             raise SpecError(str(error), hint=error.hint, location=self.task.location) from None
+        copies = tuple(ship(root, environ=os.environ)[0] for root in code.roots)
         return TaskSpec(
             task=self.task.name,
             image=image,
-            code=code,
+            code=replace(code, copies=copies),
             limits=options.limits(),
             env=options.env_vars,
             timeout=options.timeout,
@@ -217,8 +226,6 @@ class Call:
 
 
 def _with_mounts(spec: TaskSpec, mounts: tuple[Mount, ...]) -> TaskSpec:
-    from dataclasses import replace
-
     return replace(spec, mounts=(*spec.mounts, *mounts)) if mounts else spec
 
 

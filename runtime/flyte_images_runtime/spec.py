@@ -20,13 +20,15 @@ PIDS = 4096
 class Code:
     """The task's function: `module` is imported with `roots` (directories of this host) in front of sys.path.
 
-    `file` is set for a program (`python train.py`): the module is then that file, whatever its name.
+    `file` is set for a program (`python train.py`): the module is then that file, whatever its name. `copies` stand
+    for the roots, one for each, where the task must not or cannot read the originals.
     """
 
     module: str
     qualname: str
     roots: tuple[str, ...] = ()
     file: str | None = None
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,12 +24,16 @@ _LIBRARY = Path(__file__).resolve().parents[2]
 
 
 class DockerEngine:
-    """Docker Engine at `address`, on this machine (directories are bound into the containers)."""
+    """Docker Engine at `address`, on this machine (directories are bound into the containers).
+
+    `library` is a copy of this package that the containers' user can read.
+    """
 
     name = "docker"
 
-    def __init__(self, address: str = "unix:///var/run/docker.sock") -> None:
+    def __init__(self, address: str = "unix:///var/run/docker.sock", *, library: str = str(_LIBRARY)) -> None:
         self.api = Api(address)
+        self.library = library
         self._asked = threading.Lock()
 
     @functools.cached_property
@@ -91,7 +95,7 @@ class DockerEngine:
             settings = Settings(
                 owner=str(current()),
                 user=user,
-                library=str(_LIBRARY),
+                library=self.library,
                 shm=self._shm(spec),
                 cgroup_parent=group.engine_parent if group else None,
             )

@@ -110,7 +110,7 @@ class OciRunning:
     def _kill(self) -> None:
         """End all that is in the task's cgroup, until its end is seen: a container that is being made comes later."""
         for attempt in range(200):
-            for pid in self._group.processes():
+            for pid in filter(None, self._group.processes()):  # 0 would be this process's own group
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if self._process.poll() is not None:

@@ -1,0 +1,123 @@
+"""The caller's source trees -> copies by content that a task may read, kept for the next run.
+
+A copy is one state of the tree, whatever is edited while the task runs, and can be read by the task's user however
+private the original is. Ignore rules are those of images (`.dockerignore`), and what no task needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from .cachedir import cache_dir
+from .context.index import Index
+from .context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
+from .errors import SpecError
+
+LARGEST = 512 << 20
+"""Bytes of a source tree; more is data, and belongs into a mount."""
+
+_IGNORE = ("**/venv", "**/node_modules", "**/.ssh", "**/.gnupg", "**/.aws", "**/.cache")
+_UNUSED = 7 * 86400.0  # seconds after which a copy that no run has used goes
+
+
+def ship(root: str, *, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return a directory with what is in `root` and its content's digest. SpecError if the tree is too large."""
+    cache = cache_dir(environ)
+    patterns = (*_IGNORE, *_only_code(root, environ))
+    index = Index(cache / "context", "\0".join(("code", root, *patterns)))
+    tree = scan(root, patterns)
+    _check_size(tree, root)
+    if not is_known(tree, index):
+        read_all(tree, index)
+    index.save()
+    digest = tree_digest(tree)
+    place = cache / "code" / digest.removeprefix("sha256:")
+    if place.is_dir():
+        with contextlib.suppress(OSError):
+            os.utime(place)
+    else:
+        _copy(tree, place)
+        _forget_old(place.parent)
+    return str(place), digest
+
+
+def _only_code(root: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """For a root that is nobody's project (a home directory, /tmp): its modules that are loaded, and nothing else."""
+    shared = {"/", environ.get("HOME", "/"), str(Path.home()), tempfile.gettempdir(), "/tmp", "/var/tmp"}
+    if os.path.abspath(root) not in {os.path.abspath(one) for one in shared}:  # noqa: PTH100
+        return ()
+    loaded = {
+        Path(file).relative_to(root).parts[0]
+        for module in list(sys.modules.values())
+        if isinstance(file := getattr(module, "__file__", None), str) and Path(file).is_relative_to(root)
+    }
+    return ("*", *(f"!{name}" for name in sorted(loaded)))
+
+
+def _check_size(tree: Tree, root: str) -> None:
+    sizes: dict[str, int] = {}
+    for entry in tree.entries:
+        top = os.fsdecode(entry.path.partition(b"/")[0])
+        sizes[top] = sizes.get(top, 0) + (entry.status.st_size if entry.kind == "f" else 0)
+    total = sum(sizes.values())
+    if total > LARGEST:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise SpecError(
+            f"the source tree `{root}` is {total >> 20} MiB, most of it in `{largest}`",
+            hint=f"name `{largest}` in {root}/.dockerignore; data goes into mounts= or a File",
+        )
+
+
+def _copy(tree: Tree, place: Path) -> None:
+    """Write the copy beside its place, then move it there: it is whole, or not there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name[:16]}.{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        for entry in tree.entries:
+            if entry.path:
+                _place(tree, entry, os.fsencode(temporary) + b"/" + entry.path)
+        temporary.chmod(0o755)
+        with contextlib.suppress(OSError):  # another process was as quick: its copy is the same
+            temporary.rename(place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _place(tree: Tree, entry: Entry, target: bytes) -> None:
+    match entry.kind:
+        case "d":
+            os.mkdir(target)  # noqa: PTH102 - bytes: any name
+            os.chmod(target, 0o755)  # noqa: PTH101 - whatever the umask
+        case "l":
+            os.symlink(entry.target, target)  # noqa: PTH211
+        case _:
+            with open(target, "xb") as file:
+
+                def begin(_: os.stat_result) -> None:
+                    file.seek(0)
+                    file.truncate()
+
+                def data(chunk: bytes) -> None:
+                    file.write(chunk)
+
+                read(tree, entry, Index(None, ""), begin=begin, data=data)
+            os.chmod(target, 0o755 if entry.is_executable else 0o644)  # noqa: PTH101
+            os.utime(target, ns=(entry.status.st_mtime_ns, entry.status.st_mtime_ns))
+
+
+def _forget_old(directory: Path) -> None:
+    """Remove copies that have not been used for a week."""
+    limit = time.time() - _UNUSED
+    for place in directory.iterdir():
+        with contextlib.suppress(OSError):
+            if place.stat().st_mtime < limit:
+                shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,82 @@
+"""An image of our own building for all tests, and after each test a look at what is left: nothing may be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images.running import find_engine
+from flyte_images_runtime.cgroup import group_names
+from flyte_images_runtime.engines.docker import DockerEngine
+from flyte_images_runtime.exchange import left_over
+from flyte_images_runtime.owner import current
+
+
+@dataclass(frozen=True)
+class Left:
+    """What tasks have on this machine: containers, cgroups, directories."""
+
+    containers: frozenset[str]
+    groups: frozenset[str]
+    directories: frozenset[str]
+
+
+def left(owner: str = "") -> Left:
+    label = "io.flyte-images.owner" + (f"={owner}" if owner else "")
+    filters = json.dumps({"label": [label]})
+    found = find_engine().api.call("GET", "/containers/json", all="true", filters=filters)
+    return Left(
+        frozenset(container["Id"] for container in found),
+        frozenset(group_names(owner)),
+        frozenset(str(path) for path in left_over(owner)),
+    )
+
+
+NOTHING = Left(frozenset(), frozenset(), frozenset())
+
+
+@pytest.fixture(scope="session")
+def engine() -> DockerEngine:
+    return find_engine()
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The default image, as `flyte.run` would build it."""
+    return flyte.build(flyte.Image.from_debian_base()).ref
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """No container, cgroup or directory of this process outlives a test."""
+    yield
+    assert left(str(current())) == NOTHING
+
+
+@pytest.fixture
+def program(tmp_path: Path, image: str) -> Callable[..., subprocess.Popen[str]]:
+    """Start a user's program; `{image}` in it is the image."""
+
+    def start(code: str, *argv: str, **options: object) -> subprocess.Popen[str]:
+        file = tmp_path / "app.py"
+        file.write_text(textwrap.dedent(code).replace("{image}", image))
+        return subprocess.Popen(
+            [sys.executable, str(file), *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            **options,  # type: ignore[call-overload]
+        )
+
+    return start

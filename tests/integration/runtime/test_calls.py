@@ -1,0 +1,154 @@
+"""A call of a task gives what the function gives, in the image, under the limits."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import pathlib
+import time
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images_runtime.failures import InvalidArgument, NotSerialisable
+
+from . import tasks
+
+pytestmark = pytest.mark.engine
+quiet = flyte.run.using(on_line=None)
+
+
+def test_typed_arguments_and_results_are_the_same_on_both_sides() -> None:
+    rows = [
+        tasks.Row(
+            "a",
+            datetime.datetime(2020, 1, 1),
+            tasks.Colour.RED,
+            tasks.Row("b", datetime.datetime.max, tasks.Colour.RED),
+        )
+    ]
+    done = quiet(tasks.mirror, 10**30, "ü", rows=rows, path=pathlib.Path("/a"), blob=b"\0" * 200_000, either="x")
+    assert done.result == (10**30, "ü", rows, pathlib.Path("/a"), b"\0" * 200_000, "x")
+    assert type(done.result[2][0]) is tasks.Row
+
+
+def test_defaults_and_none() -> None:
+    done = quiet(tasks.mirror, 1, rows=[], path=pathlib.Path("b"), blob=b"", either=None)
+    assert done.result == (1, "a", [], pathlib.Path("b"), b"", None)
+
+
+def test_an_argument_that_does_not_fit_starts_nothing() -> None:
+    with pytest.raises(InvalidArgument, match=r"parameter `rows` at `rows\[0\]`: expected Row, got int 3"):
+        quiet(tasks.mirror, 1, rows=[3], path=pathlib.Path("b"), blob=b"", either=None)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="missing a required argument: 'seconds'"):
+        quiet(tasks.slow)
+
+
+def test_a_result_that_is_not_what_the_annotation_says() -> None:
+    with pytest.raises(NotSerialisable, match="result: expected int, got str 'text'"):
+        quiet(tasks.end, "result")
+    with pytest.raises(NotSerialisable, match=r"result at `result\['lock'\]\[0\]`: lock"):
+        quiet(tasks.unserialisable)
+
+
+def test_a_plain_call_runs_here_and_run_runs_there() -> None:
+    assert tasks.read_environment(["HOSTNAME_OF_TEST"]) == {"HOSTNAME_OF_TEST": None}
+    os.environ["ONLY_HERE"] = "1"
+    try:
+        assert tasks.read_environment(["ONLY_HERE"]) == {"ONLY_HERE": "1"}
+        assert quiet(tasks.read_environment, ["ONLY_HERE"]).result == {"ONLY_HERE": None}
+    finally:
+        del os.environ["ONLY_HERE"]
+
+
+def test_async_tasks_run_side_by_side_from_an_event_loop() -> None:
+    async def several() -> tuple[list[int], float]:
+        began = time.monotonic()
+        runs = await asyncio.gather(*(quiet.aio(tasks.slow, 3.0, n) for n in range(3)))
+        return [run.result for run in runs], time.monotonic() - began
+
+    results, seconds = asyncio.run(several())
+    assert results == [0, 1, 2]
+    assert seconds < 9  # one after the other would be more than that
+
+
+def test_cancelling_ends_the_container() -> None:
+    async def cancelled() -> float:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(quiet.aio(tasks.slow, 600), 2)
+        return time.monotonic() - began
+
+    assert asyncio.run(cancelled()) < 60
+
+
+def test_map_keeps_the_order_and_ends_the_rest_at_the_first_failure() -> None:
+    runs = quiet.map(tasks.slow, [0.5, 0.1, 0.0], [1, 2, 3], concurrency=3)
+    assert [run.result for run in runs] == [1, 2, 3]
+    with pytest.raises(ValueError, match="no rows"):
+        quiet.map(tasks.fail, ["value", "value"], concurrency=2)
+    kept = quiet.map(tasks.fail, ["value", "own"], return_exceptions=True)
+    assert [type(each).__name__ for each in kept] == ["ValueError", "Raised"]
+    assert quiet.map(tasks.slow, []) == []
+
+
+def test_everything_that_is_printed_arrives_in_its_stream() -> None:
+    lines: list[tuple[str, str, str]] = []
+    done = flyte.run.using(on_line=lambda *line: lines.append(line))(tasks.chatter, 2000)
+    assert [text for _, stream, text in lines if stream == "stderr"] == [f"err {n}" for n in range(2000)]
+    assert [text for _, stream, text in lines if stream == "stdout"][:-1] == [f"out {n}" for n in range(2000)]
+    assert lines[-1] == ("tests.chatter", "stdout", "unfinished")
+    assert done.logs.stderr.splitlines()[-1] == "err 1999"
+
+
+def test_environment_variables_and_secrets(monkeypatch: pytest.MonkeyPatch, engine: object) -> None:
+    monkeypatch.setenv("HF_TOKEN", "sesame")
+    task = tasks.read_environment.override(
+        env_vars={"MODE": "a=b c"}, secrets=["hf-token", flyte.Secret("hf-token", mount="/run/secrets/token")]
+    )
+    done = quiet(task, ["MODE", "HF_TOKEN", "OMP_NUM_THREADS", "HOME", "USER"])
+    assert done.result == {
+        "MODE": "a=b c",
+        "HF_TOKEN": "sesame",
+        "OMP_NUM_THREADS": "1",
+        "HOME": "/tmp/home",
+        "USER": "task",
+    }
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(flyte.errors.SpecError, match="no value for the secret `hf-token`"):
+        quiet(task, [])
+
+
+def test_files_cross_both_ways(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "data.csv").write_text("a,b")
+    assert quiet(tasks.read_file, flyte.File(tmp_path / "data.csv")).result == ("data.csv", "a,b")
+    made = quiet(tasks.write_file, "hello").result
+    assert made.name == "made.txt"
+    assert made.read_text() == "hello"
+
+
+def test_metrics_tell_what_it_took() -> None:
+    done = quiet(tasks.burn.override(limits=flyte.Resources(cpu="0.5", memory="256Mi")), 2.0, 2)
+    metrics = done.metrics
+    assert metrics.wall is not None
+    assert metrics.wall >= 2.0
+    assert metrics.start is not None
+    assert metrics.total >= metrics.start + metrics.wall
+    assert metrics.cpu is not None
+    assert 0.1 < metrics.cpu < metrics.total
+    assert metrics.throttled
+    assert metrics.throttled_periods
+    assert metrics.peak_memory is not None
+    assert 4 << 20 < metrics.peak_memory < 256 << 20
+
+
+def test_retries_try_again_and_say_so() -> None:
+    lines: list[str] = []
+    noisy = flyte.run.using(on_line=lambda task, stream, line: lines.append(line))
+    with pytest.raises(ValueError, match="no rows"):
+        noisy(tasks.fail.override(retries=flyte.RetryStrategy(count=2, backoff=0.01)), "value")
+    assert [line for line in lines if "failed" in line] == [
+        "attempt 1 of 3 failed: task `tests.fail` raised ValueError: no rows",
+        "attempt 2 of 3 failed: task `tests.fail` raised ValueError: no rows",
+    ]

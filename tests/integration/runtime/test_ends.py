@@ -1,0 +1,185 @@
+"""Every bad end is an error of its own that says what happened, with the task's own figures and lines."""
+
+from __future__ import annotations
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images_runtime.engines.docker import DockerEngine
+from flyte_images_runtime.failures import (
+    DiskFull,
+    EngineLost,
+    ImageCannotStart,
+    Killed,
+    NotSerialisable,
+    OutOfMemory,
+    Raised,
+    TimedOut,
+)
+
+from . import tasks
+
+pytestmark = pytest.mark.engine
+quiet = flyte.run.using(on_line=None)
+
+
+def test_a_task_is_killed_at_its_memory_limit_and_the_error_says_so() -> None:
+    assert quiet(tasks.hog, 150).result == 150
+    with pytest.raises(OutOfMemory) as caught:
+        quiet(tasks.hog, 600)
+    error = caught.value
+    assert error.limit == 256 << 20
+    assert error.peak is not None
+    assert 250 << 20 < error.peak <= 256 << 20
+    assert error.suggested == 512 << 20
+    assert "memory limit of 256Mi" in str(error)
+    assert "512Mi" in str(error.hint)
+
+
+def test_memory_has_no_swap_on_top_and_other_tasks_live_on() -> None:
+    tight = tasks.hog.override(limits=flyte.Resources(memory="64Mi"))
+    assert quiet(tight, 20).result == 20
+    with pytest.raises(OutOfMemory):
+        quiet(tight, 70)
+
+
+def test_a_child_that_is_killed_is_not_yet_the_tasks_end() -> None:
+    assert quiet(tasks.hog_in_child, 600).result == -9
+
+
+def test_two_cpus_are_two_and_half_a_cpu_is_half() -> None:
+    half = quiet(tasks.burn.override(limits=flyte.Resources(cpu="0.5")), 3.0, 2)
+    assert half.result < 0.65
+    one = quiet(tasks.burn.override(limits=flyte.Resources(cpu=1)), 3.0, 2)
+    assert one.result < 1.25
+    assert half.metrics.throttled_periods
+
+
+def test_a_time_limit_ends_the_task() -> None:
+    with pytest.raises(TimedOut, match=r"time limit of 1\.5 s"):
+        quiet(tasks.slow.override(timeout=1.5), 600)
+    assert quiet(tasks.slow.override(timeout=600), 0.0, 7).result == 7
+    with pytest.raises(TimeoutError):  # it is one
+        quiet(tasks.slow.override(timeout=1), 600)
+
+
+def test_builtin_errors_come_back_as_themselves_with_the_remote_lines() -> None:
+    with pytest.raises(ValueError, match="no rows") as caught:
+        quiet(tasks.fail, "value")
+    assert type(caught.value) is ValueError
+    cause = caught.value.__cause__
+    assert isinstance(cause, Raised)
+    last = [line.strip() for line in cause.remote.traceback.splitlines() if "File" in line]
+    assert last == [f'File "{tasks.__file__}", line {number}, in {name}' for number, name in _lines()]
+    assert 'raise ValueError("no rows")' in caught.value.__notes__[0]
+    with pytest.raises(FileNotFoundError, match="/nowhere"):
+        quiet(tasks.fail, "os")
+
+
+def _lines() -> list[tuple[int, str]]:
+    with open(tasks.__file__) as file:
+        text = file.read().splitlines()
+    return [
+        (text.index('        raise ValueError("no rows")') - 0 + 1 - 0 + _after(text), "fail"),
+        (text.index('        raise ValueError("no rows")') + 1, "deeper"),
+    ]
+
+
+def _after(text: list[str]) -> int:
+    raised = text.index('        raise ValueError("no rows")')
+    return text.index("    deeper()", raised) - raised
+
+
+def test_an_error_of_the_users_own_class_is_told_by_name() -> None:
+    with pytest.raises(Raised) as caught:
+        quiet(tasks.fail, "own")
+    assert caught.value.remote.type.endswith("tasks.OwnError")
+    assert caught.value.remote.message == "no rows in a.csv"
+    assert "no rows in a.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "said"),
+    [
+        ("exit", Raised, "SystemExit: 3"),
+        ("hard", Killed, "before it had a result"),
+        ("hard137", Killed, "signal 9"),
+        ("segfault", Killed, "signal 11 .SIGSEGV."),
+        ("kill", Killed, "signal 9 .SIGKILL."),
+    ],
+)
+def test_the_ways_a_process_can_end(how: str, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        quiet(tasks.end, how)
+
+
+def test_no_room_left() -> None:
+    with pytest.raises(DiskFull, match="No space left"):
+        quiet(tasks.fill.override(limits=flyte.Resources(memory="512Mi", shm="16Mi")), "/dev/shm/x", 64)
+
+
+def test_an_image_that_is_not_there_or_has_no_python(engine: DockerEngine) -> None:
+    env = flyte.TaskEnvironment(name="bare", image="flyte-images-test-bare:1")
+    task = flyte.environment.Task(tasks.end.function, env, env.options, tasks.end.location)
+    engine.api.call(
+        "POST", "/images/create", fromSrc="-", repo="flyte-images-test-bare", tag="1", body=None
+    ) if False else None
+    _import_empty(engine, "flyte-images-test-bare", "1")
+    try:
+        with pytest.raises(ImageCannotStart, match="has no `python3`") as caught:
+            quiet(task, "x")
+        assert "Python 3.8" in str(caught.value.hint)
+    finally:
+        engine.api.call("DELETE", "/images/flyte-images-test-bare:1", force="true")
+
+
+def _import_empty(engine: DockerEngine, repository: str, tag: str) -> None:
+    """An image with one file and no program in it."""
+    import http.client
+    import io
+    import tarfile
+
+    from flyte_images_runtime.engines.docker.api import connect
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("empty"))
+    connection = http.client.HTTPConnection("docker")
+    connection.sock = connect(engine.api.address, 60)
+    connection.request(
+        "POST",
+        f"/images/create?fromSrc=-&repo={repository}&tag={tag}",
+        body=buffer.getvalue(),
+        headers={"Content-Type": "application/x-tar"},
+    )
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def test_what_cannot_be_applied_is_an_error_before_anything_starts(engine: DockerEngine) -> None:
+    cores = engine.facts["NCPU"]
+    for limits, said in (
+        (flyte.Resources(cpu=cores + 1), f"has {cores}"),
+        (flyte.Resources(memory="64Ti"), "memory"),
+        (flyte.Resources(disk="1Gi"), "cannot limit the disk"),
+    ):
+        with pytest.raises(EngineLost, match=said):
+            quiet(tasks.slow.override(limits=limits), 0.0)
+    with pytest.raises(EngineLost, match="no OCI runtime `nope`"):
+        quiet(tasks.slow.override(runtime="nope"), 0.0)
+
+
+def test_a_result_that_leads_elsewhere_is_not_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+    secret = tmp_path_factory.mktemp("secret") / "x.json"
+    secret.write_text('{"result": 42}')
+    with pytest.raises(NotSerialisable, match="cannot be read"):
+        quiet(tasks.replace_result, str(secret))
+
+
+def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = flyte.TaskEnvironment(name="lost", image="x:1")
+    task = flyte.environment.Task(tasks.end.function, env, env.options, tasks.end.location)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    with pytest.raises((EngineLost, flyte.errors.EngineError)) as caught:
+        quiet(task, "x")
+    assert caught.value.exit_code == 3

@@ -1,0 +1,190 @@
+"""A task can harm neither this machine nor another task, and nothing of it stays behind, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images_runtime.engines.docker import DockerEngine
+from flyte_images_runtime.orphans import sweep
+from flyte_images_runtime.owner import Owner, current
+
+from . import tasks
+from .conftest import NOTHING, left
+
+pytestmark = pytest.mark.engine
+quiet = flyte.run.using(on_line=None)
+Program = Callable[..., "subprocess.Popen[str]"]
+
+
+def test_a_task_has_no_rights_that_it_does_not_need() -> None:
+    found = quiet(tasks.rights).result
+    assert found["uid"] != 0
+    assert int(found["capabilities"], 16) == 0
+    assert int(found["bounding"], 16) == 0
+    assert found["no_new_privs"] == "1"
+    assert found["seccomp"] == "2"
+    for place in ("root", "code", "inputs", "worker"):
+        assert found[place] in ("OSError30", "PermissionError13"), place
+    assert found["tmp"] == found["home"] == "yes"
+    assert found["engine"] == "FileNotFoundError2"
+    assert found["setuid"] == "PermissionError1"
+    assert found["mount"] != 0
+    assert found["interfaces"] == ["lo"]
+    assert len(found["processes"]) <= 3  # its own, and no other's
+
+
+def test_each_right_is_given_by_name() -> None:
+    loose = tasks.rights.override(
+        user="0:0", read_only_root=False, capabilities=["SYS_NICE", "DAC_OVERRIDE"], network="outbound"
+    )
+    found = quiet(loose).result
+    assert found["uid"] == 0
+    assert found["root"] == "yes"
+    assert int(found["capabilities"], 16) == (1 << 23) | (1 << 1)
+    assert found["interfaces"] != ["lo"]
+    assert found["code"] == "OSError30"
+
+
+def test_a_fork_bomb_ends_at_its_own_limit() -> None:
+    assert quiet(tasks.fork_bomb.override(pids=64)).result < 64
+
+
+def test_mounts_are_read_only_unless_they_are_said_to_be_written(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(OSError, match="Read-only"):
+        quiet(tasks.fill.override(mounts=[f"{tmp_path}/shared:/data"]), "/data/x", 1)
+    quiet(tasks.fill.override(mounts=[f"{tmp_path}/shared:/data:rw"]), "/data/x", 1)
+    assert (tmp_path / "shared" / "x").stat().st_size == 1 << 20
+
+
+def test_processes_that_a_task_leaves_die_with_it() -> None:
+    began = time.monotonic()
+    assert quiet(tasks.leave_children).result == 1
+    assert time.monotonic() - began < 60
+
+
+SLEEPER = """
+    import os, sys, time
+    import flyte_images as flyte
+
+    env = flyte.TaskEnvironment(name="sleep", image="{image}", limits=flyte.Resources(memory="128Mi"))
+
+    @env.task
+    def sleep() -> int:
+        print("asleep", flush=True)
+        time.sleep(600)
+        return 1
+
+    if __name__ == "__main__":
+        from flyte_images_runtime.owner import current
+        print(current(), flush=True)
+        flyte.run.using(on_line=lambda task, stream, line: print(line, flush=True))(sleep)
+"""
+
+
+def asleep(process: subprocess.Popen[str]) -> str:
+    """Wait until the task sleeps; return its owner."""
+    assert process.stdout is not None
+    owner = process.stdout.readline().strip()
+    assert process.stdout.readline().strip() == "asleep", process.communicate()
+    assert left(owner).containers
+    return owner
+
+
+def gone(owner: str, within: float = 30.0) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if left(owner) == NOTHING:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_ctrl_c_leaves_nothing(program: Program) -> None:
+    process = program(SLEEPER)
+    owner = asleep(process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert left(owner) == NOTHING
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_caller_that_is_killed_leaves_nothing(program: Program, number: signal.Signals) -> None:
+    process = program(SLEEPER)
+    owner = asleep(process)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert gone(owner)
+
+
+def test_even_without_its_keeper_the_container_ends_and_the_next_caller_sweeps(program: Program) -> None:
+    process = program(SLEEPER)
+    owner = asleep(process)
+    for keeper in _children(process.pid):
+        os.kill(keeper, signal.SIGKILL)
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while _running(owner) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _running(owner)  # its supervisor saw the end of stdin
+    quiet(tasks.slow, 0.0)
+    sweep("unix:///var/run/docker.sock")
+    assert gone(owner)
+
+
+def _running(owner: str) -> bool:
+    import json
+
+    from flyte_images.running import find_engine
+
+    filters = json.dumps({"label": [f"io.flyte-images.owner={owner}"], "status": ["running"]})
+    return bool(find_engine().api.call("GET", "/containers/json", filters=filters))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_the_sweep_leaves_the_living_alone(program: Program) -> None:
+    process = program(SLEEPER)
+    owner = asleep(process)
+    assert not Owner(*(lambda o: (o.boot, o.space, o.pid, o.start))(current())).is_gone()
+    sweep("unix:///var/run/docker.sock")
+    assert left(owner) != NOTHING
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert left(owner) == NOTHING
+
+
+def test_a_container_that_is_removed_by_somebody_else(program: Program, engine: DockerEngine) -> None:
+    process = program(SLEEPER)
+    owner = asleep(process)
+    [container] = left(owner).containers
+    engine.api.call("DELETE", f"/containers/{container}", force="true")
+    _, errors = process.communicate(timeout=60)
+    assert "EngineLost" in errors or "Killed" in errors
+    assert gone(owner)
+
+
+def test_a_container_that_is_stopped_from_outside(program: Program, engine: DockerEngine) -> None:
+    process = program(SLEEPER)
+    owner = asleep(process)
+    [container] = left(owner).containers
+    began = time.monotonic()
+    engine.api.call("POST", f"/containers/{container}/stop", t=60)
+    assert time.monotonic() - began < 30  # it did not have to be killed
+    _, errors = process.communicate(timeout=60)
+    assert "Killed" in errors
+    assert "SIGTERM" in errors
+    assert gone(owner)
