@@ -26,9 +26,11 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from .buildkit.client import Client
+    from .lower import Lowering
 
 _LABEL = "io.flyte-images.plan"
 _DEFAULT_NAME = "flyte-images"
+_AT_ONCE = 16  # images; each has a session of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,7 @@ class _Engine:
         self._client: Client | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._lowering: Lowering | None = None
 
     def __enter__(self) -> _Engine:
         return self
@@ -155,6 +158,18 @@ class _Engine:
             return client
 
 
+    def lowering(self, *, no_cache: bool) -> Lowering:
+        """The one that all images of this build share: what they have in common is lowered once."""
+        client = self.connect()
+        with self._lock:
+            if self._lowering is None:
+                from .lower import Lowering
+                from .places import abilities_of
+
+                self._lowering = Lowering(abilities=abilities_of(client.capabilities()), no_cache=no_cache)
+            return self._lowering
+
+
 class _Job:
     """One image on its way."""
 
@@ -188,10 +203,10 @@ class _Job:
                 self.image,
                 with_addresses(self.image, plan, environ=environ, connect=connect),
                 ref,
-                client=self.engine.connect(),
-                environ=self.engine.environ,
+                client=connect(),
+                lowering=self.engine.lowering(no_cache=self.options.no_cache),
+                environ=environ,
                 push=self.options.push,
-                no_cache=self.options.no_cache,
                 on_event=self.progress.image(self.name),
             )
             digest, plan, cached = outcome.digest, outcome.plan, outcome.cached
@@ -240,7 +255,7 @@ def _together(jobs: Sequence[_Job], engine: _Engine) -> list[BuildResult]:
     """All jobs at once. The first error ends the others too; Ctrl-C ends all."""
     from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-    with ThreadPoolExecutor(len(jobs), "flyte-images-build") as pool, _cut(engine):
+    with ThreadPoolExecutor(min(len(jobs), _AT_ONCE), "flyte-images-build") as pool, _cut(engine):
         running = [pool.submit(job.run) for job in jobs]
         done, waiting = wait(running, return_when=FIRST_EXCEPTION)
         failed = next((it for it in running if it in done and it.exception() is not None), None)

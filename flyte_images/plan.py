@@ -353,8 +353,8 @@ def in_venv(env: Mapping[str, str]) -> dict[str, str]:
 def _split(wheels: Sequence[tuple[int, Wheel]]) -> tuple[list[tuple[int, Wheel]], list[tuple[int, Wheel]]]:
     """Return the wheels that stand alone, largest first, and the others."""
     by_size = sorted(wheels, key=lambda entry: (-entry[1].size, entry[1].name))
-    alone = [entry for entry in by_size if entry[1].size >= LARGE][:MAX_LARGE]
-    return alone, [entry for entry in by_size if entry not in alone]
+    large = sum(1 for _, wheel in by_size if wheel.size >= LARGE)
+    return by_size[: min(large, MAX_LARGE)], by_size[min(large, MAX_LARGE) :]
 
 
 def _buckets(wheels: Sequence[tuple[int, Wheel]]) -> list[list[tuple[int, Wheel]]]:

@@ -37,18 +37,18 @@ def solve_plan(
     ref: str,
     *,
     client: Client,
+    lowering: Lowering,
     environ: Mapping[str, str],
     push: bool,
-    no_cache: bool,
     on_event: Callable[[Event], None],
 ) -> Outcome:
-    """Solve `plan` and export it under `ref`."""
+    """Solve `plan` and export it under `ref`; `lowering` is one for all images of a build."""
     capabilities = client.capabilities()
     capabilities.check_platform(plan.platform)
     abilities = abilities_of(capabilities)
     check_tags(client, plan, abilities)
     places = places_of(image, plan, environ=environ, abilities=abilities)
-    state = Lowering(abilities=abilities, no_cache=no_cache).lower(plan, places)
+    state = lowering.lower(plan, places)
     definition = llb.marshal(state, sources=_sources(plan))
     watched = _Watched(on_event)
     packing = Packing(

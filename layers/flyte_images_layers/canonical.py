@@ -11,6 +11,7 @@ out: names, places and labels decide nothing about the result.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -52,9 +53,18 @@ def encode(value: object) -> bytes:
                 b"d", (key + item for key, item in sorted((encode(k), encode(v)) for k, v in value.items()))
             )
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata != _DECORATION}
-        return b"r" + encode(getattr(value, "kind", type(value).__name__)) + encode(fields)
+        return _known_record(value) if getattr(value, "is_shared", False) else _record(value)
     raise TypeError(f"no canonical form for {type(value).__name__}: {value!r}")
+
+
+def _record(value: Any) -> bytes:
+    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata != _DECORATION}
+    return b"r" + encode(getattr(value, "kind", type(value).__name__)) + encode(fields)
+
+
+# A package is in many images: a class that says `is_shared` is encoded once. Its fields are strings and ints, so that
+# records that are equal (decoration aside) have the same bytes.
+_known_record = functools.lru_cache(maxsize=1 << 16)(_record)
 
 
 def digest(domain: str, value: object) -> str:

@@ -18,6 +18,7 @@ class Wheel:
     `url` is where it was seen last; a file is what its hash says, wherever it comes from.
     """
 
+    is_shared: ClassVar[bool] = True
     name: str
     version: str
     filename: str
@@ -43,6 +44,7 @@ class Sdist:
 class Deb:
     """One Debian package of the resolved set; `url` as that of a wheel."""
 
+    is_shared: ClassVar[bool] = True
     name: str
     version: str
     architecture: str
