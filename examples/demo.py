@@ -60,7 +60,6 @@ def hog(mebibytes: int) -> int:
 def main() -> None:
     """Build, train, exceed a limit, build again."""
     from flyte_images.progress import Progress
-    from flyte_images_runtime.failures import OutOfMemory
 
     title("1. An image with pandas and scikit-learn")
     with Progress("auto", sys.stderr) as progress:
@@ -75,7 +74,7 @@ def main() -> None:
     title("3. 1 GiB of memory in an environment that has 256 MiB")
     try:
         flyte.run(hog, 1024)
-    except OutOfMemory as error:
+    except flyte.OutOfMemory as error:
         print(f"{type(error).__name__}: {error}\nhint: {error.hint}")
     else:
         sys.exit("the limit did not hold")
