@@ -53,7 +53,8 @@ def encode(value: object) -> bytes:
                 b"d", (key + item for key, item in sorted((encode(k), encode(v)) for k, v in value.items()))
             )
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _known_record(value) if getattr(value, "is_shared", False) else _record(value)
+        is_shared = getattr(value, "is_shared", False)
+        return _known_record(value) if is_shared else _record(value)  # type: ignore[arg-type]  # frozen: hashable
     raise TypeError(f"no canonical form for {type(value).__name__}: {value!r}")
 
 
