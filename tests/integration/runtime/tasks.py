@@ -96,7 +96,7 @@ def fail(kind: str) -> None:
         if kind == "own":
             raise OwnError("no rows in a.csv")
         if kind == "os":
-            os.stat("/nowhere")
+            pathlib.Path("/nowhere").stat()
         raise ValueError("no rows")
 
     deeper()
@@ -156,7 +156,7 @@ def rights() -> dict[str, Any]:
         "setuid": can(os.setuid, 0),
         "mount": ctypes.CDLL(None).mount(b"x", b"/mnt", b"tmpfs", 0, None),
         "interfaces": sorted(name for _, name in socket.if_nameindex()),
-        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+        "processes": sorted(int(each.name) for each in pathlib.Path("/proc").iterdir() if each.name.isdigit()),
     }
 
 
@@ -182,10 +182,7 @@ def fill(path: str, mebibytes: int) -> None:
 @env.task
 def replace_result(target: str) -> int:
     """What a hostile task would do: make the caller read one of its own files as the result."""
-    import atexit
-
-    atexit.register(os.symlink, target, "/run/flyte-images/out/link")
-    os.symlink(target, "/run/flyte-images/out/result.json")
+    pathlib.Path("/run/flyte-images/out/result.json").symlink_to(target)
     os._exit(0)
 
 
@@ -199,7 +196,7 @@ def leave_children() -> int:
 
 @env.task
 def read_file(file: flyte.File) -> tuple[str, str]:
-    return os.path.basename(file.path), file.read_text()
+    return file.name, file.read_text()
 
 
 @env.task
