@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flyte_images_runtime.log import Log
     from flyte_images_runtime.metrics import Metrics
 
+    from .engines import EngineName
     from .image import Image
     from .progress import Progress
     from .running import Call
@@ -65,12 +66,14 @@ class Runner:
     on_line   called with what a task prints (default: to stderr); None for silence
     progress  shows builds
     builder   whom to ask for builds
+    engine    "docker", "oci" (crun or runc without a daemon; root), or "auto"
     as_is     raise what the task raised as `Raised`, never as a built-in class
     """
 
     on_line: OnLine | None = to_stderr
     progress: Progress | None = field(default=None, compare=False)
     builder: str | None = None
+    engine: EngineName = "docker"
     as_is: bool = False
 
     def using(self, **changes: Any) -> Runner:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import secrets as randomness
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.code import locate
 from flyte_images_runtime.engine import Running, Stream
-from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.exchange import Exchange, make_exchange
 from flyte_images_runtime.execute import Finished, call_document, execute
@@ -33,7 +30,8 @@ from flyte_images_runtime.orphans import watch_over
 from flyte_images_runtime.spec import Mount, TaskSpec
 from flyte_images_runtime.values import Problem
 
-from .errors import EngineError, SpecError
+from .engines import docker_engine, engine_for
+from .errors import SpecError
 from .shipping import ship
 
 if TYPE_CHECKING:
@@ -50,34 +48,11 @@ _READY: dict[str, str] = {}
 _BUILDING = threading.Lock()
 
 
-@functools.cache
-def engine_at(address: str) -> DockerEngine:
-    """The engine, asked once what it is."""
-    from flyte_images_runtime import worker
-
-    start = Path(worker.__file__ or "").with_name("start.py")
-    package = start.parents[1]
-    readable = all(path.stat().st_mode & 0o005 for path in (package, start.parent)) and start.stat().st_mode & 0o004
-    return DockerEngine(address, library=str(package) if readable else ship(str(package), environ=os.environ)[0])
-
-
-def find_engine() -> DockerEngine:
-    """The Docker Engine that `docker` would use. EngineError if there is none."""
-    from .buildkit.discovery import engine
-
-    found = engine(environ=os.environ)
-    if found is None:
-        raise EngineError(
-            "there is no Docker Engine to run tasks on", hint="start one, or set DOCKER_HOST; see `flyte-images doctor`"
-        )
-    return engine_at(str(found.api))
-
-
 def ready_image(image: Image, *, progress: Progress | None = None, builder: str | None = None) -> str:
     """The reference of `image` in the engine. An image by name alone is taken as it is if the engine has it."""
     from flyte_images_layers import ReferenceBase
 
-    if not image.layers and isinstance(image.base, ReferenceBase) and find_engine().has_image(image.base.reference):
+    if not image.layers and isinstance(image.base, ReferenceBase) and docker_engine().has_image(image.base.reference):
         return image.base.reference
     digest = image.digest
     with _BUILDING:
@@ -119,11 +94,10 @@ class Call:
 
     def _run(self) -> Run[Any]:
         image = self.runner.image(self.task.environment.built_image)
-        engine = find_engine()
-        watch_over(engine.api.address)
+        watch_over(docker_engine().api.address)
         attempt = 1
         while True:
-            finished, result = self._attempt(engine, image)
+            finished, result = self._attempt(image)
             if finished.error is None:
                 return self._done(finished, result, image, attempt)
             retries = self.task.options.retries
@@ -146,13 +120,13 @@ class Call:
             attempts=attempt,
         )
 
-    def _attempt(self, engine: DockerEngine, image: str) -> tuple[Finished, Any]:
+    def _attempt(self, image: str) -> tuple[Finished, Any]:
         exchange = make_exchange()
         try:
             spec = self._spec(image)
             spec = self._prepare(spec, exchange)
             finished = execute(
-                engine,
+                engine_for(self.runner.engine, spec),
                 spec,
                 exchange,
                 on_line=self._say,
@@ -294,4 +268,4 @@ def _settle(soon: Callable[..., Any], done: Any, outcome: Any, error: BaseExcept
         soon(settle)
 
 
-__all__ = ["Call", "TaskError", "awaited", "engine_at", "find_engine", "ready_image"]
+__all__ = ["Call", "TaskError", "awaited", "ready_image"]

@@ -139,7 +139,7 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         mounts.append(_mount("/sys/fs/cgroup", "tmpfs", "nosuid", "noexec", "nodev", "mode=755", "size=64k"))
     mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
     mounts += [_bind(host, place, "ro") for host, place in settings.files]
-    mounts += [_bind(root, f"{places.CODE}/{at}", "ro") for at, root in enumerate(spec.code.roots)]
+    mounts += [_bind(root, f"{places.CODE}/{at}", "ro") for at, root in enumerate(spec.code.copies or spec.code.roots)]
     mounts += [_bind(one.source, one.target, "ro" if one.read_only else "rw") for one in spec.mounts]
     mounts += [
         {"destination": one.path, "type": one.type, "source": one.host, "options": list(one.options)}

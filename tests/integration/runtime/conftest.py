@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images.running import find_engine
+from flyte_images.engines import docker_engine
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.exchange import left_over
@@ -33,7 +33,7 @@ class Left:
 def left(owner: str = "") -> Left:
     label = "io.flyte-images.owner" + (f"={owner}" if owner else "")
     filters = json.dumps({"label": [label]})
-    found = find_engine().api.call("GET", "/containers/json", all="true", filters=filters)
+    found = docker_engine().api.call("GET", "/containers/json", all="true", filters=filters)
     return Left(
         frozenset(container["Id"] for container in found),
         frozenset(group_names(owner)),
@@ -46,7 +46,7 @@ NOTHING = Left(frozenset(), frozenset(), frozenset())
 
 @pytest.fixture(scope="session")
 def engine() -> DockerEngine:
-    return find_engine()
+    return docker_engine()
 
 
 @pytest.fixture(scope="session")

@@ -146,10 +146,10 @@ def test_even_without_its_keeper_the_container_ends_and_the_next_caller_sweeps(p
 def _running(owner: str) -> bool:
     import json
 
-    from flyte_images.running import find_engine
+    from flyte_images.engines import docker_engine
 
     filters = json.dumps({"label": [f"io.flyte-images.owner={owner}"], "status": ["running"]})
-    return bool(find_engine().api.call("GET", "/containers/json", filters=filters))
+    return bool(docker_engine().api.call("GET", "/containers/json", filters=filters))
 
 
 def _children(pid: int) -> list[int]:
