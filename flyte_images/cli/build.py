@@ -40,6 +40,7 @@ def command(
     from ..progress import Progress
     from .load import load
 
+    activity.events = progress == "json"
     activity.doing = f"the import of {file}"
     chosen = load(file).select(names)
     activity.doing = f"the build of {', '.join(it.name for it in chosen)}"

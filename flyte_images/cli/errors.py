@@ -55,6 +55,21 @@ def render_error(error: FlyteImagesError, stream: TextIO, *, env: Mapping[str, s
             out.line(f"      {clean(line)}")
 
 
+def event_of_error(error: FlyteImagesError, stream: TextIO) -> None:
+    """Write `error` for a program, as one JSON line like those of `--progress json`.
+
+    `event` is `error`; `text`, `hint`, `exit_code`, `file`, `line`, `command` and `log` are what render_error shows.
+    """
+    import json
+
+    fields: dict[str, object] = {"event": "error", "text": str(error), "hint": error.hint, "exit_code": error.exit_code}
+    if error.location:
+        fields |= {"file": error.location.file, "line": error.location.line}
+    if isinstance(error, BuildError):
+        fields |= {"command": error.command, "log": error.log}
+    Writer(stream).line(json.dumps(fields))
+
+
 def _terminal(stream: TextIO) -> bool:
     try:
         return stream.isatty()

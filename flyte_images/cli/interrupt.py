@@ -17,10 +17,14 @@ _SHOW_CURSOR = "\x1b[?25h"  # live bars hide it
 
 
 class Activity:
-    """What the command is doing, in words that fit behind `stopped: `; the signal that ended it, if one did."""
+    """What the command is doing, in words that fit behind `stopped: `; the signal that ended it, if one did.
+
+    `events`: stderr is for a program, one JSON object a line, so errors are objects too.
+    """
 
     def __init__(self) -> None:
         self.doing = ""
+        self.events = False
         self.signal: signal.Signals | None = None
 
     @contextlib.contextmanager
@@ -56,5 +60,11 @@ class Activity:
 
     def report(self) -> None:
         """Say what was stopped."""
+        what = self.doing or "nothing had begun"
+        text = f"stopped: {what}"
+        if self.events:
+            import json
+
+            text = json.dumps({"event": "stopped", "text": what})
         with contextlib.suppress(OSError, ValueError):
-            print(f"stopped: {self.doing or 'nothing had begun'}", file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)

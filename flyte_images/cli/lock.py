@@ -34,6 +34,7 @@ def command(
     from .connecting import connector
     from .load import load
 
+    activity.events = progress == "json"
     activity.doing = f"the import of {file}"
     chosen = load(file).select(())
     path = Path(file).absolute().with_name(LOCK_NAME)

@@ -76,24 +76,27 @@ def main(args: Sequence[str] | None = None) -> int:
         except SystemExit as exit:  # click's own way with a broken pipe
             return exit.code if isinstance(exit.code, int) else 1
         except Exception as error:
-            return _report(error)
+            return _report(error, activity)
     return code if isinstance(code, int) else 0
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, activity: Activity) -> int:
     if (
         isinstance(error, click.UsageError) and error.ctx and type(error).__name__ == "NoArgsIsHelpError"
     ):  # of click 8.2
         click.echo(error.ctx.get_help(), err=True)
         return 2
-    from .errors import render_error
+    from .errors import event_of_error, render_error
 
     if os.environ.get("FLYTE_IMAGES_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
     ours = _ours(error)
-    render_error(ours, sys.stderr)
+    if activity.events:
+        event_of_error(ours, sys.stderr)
+    else:
+        render_error(ours, sys.stderr)
     return ours.exit_code
 
 

@@ -49,6 +49,7 @@ def command(
     """
     from .load import load
 
+    activity.events = progress == "json"
     activity.doing = f"the import of {file}"
     chosen = find_task(load(file), task)
     if set(arguments) & {"--help", "-h"}:
@@ -60,7 +61,18 @@ def command(
     from ..progress import Progress
     from ..run import run
 
-    runner = run.using(builder=builder, as_is=True, on_line=lambda name, stream, line: click.echo(line, err=True))
+    def tell(words: str, event: str, /, **fields: object) -> None:
+        """To stderr: words, or an event where a program reads it."""
+        if progress == "json":
+            import json
+
+            words = json.dumps({"event": event, "task": chosen.name, **fields})
+        click.echo(words, err=True)
+
+    def line(name: str, stream: str, text: str) -> None:
+        tell(text, "output", stream=stream, text=text)
+
+    runner = run.using(builder=builder, as_is=True, on_line=line)
     activity.doing = f"the build of the image of {chosen.name}"
     with Progress(progress, sys.stderr) as display:  # type: ignore[arg-type] # click has checked it
         runner.using(progress=display).image(chosen.environment.built_image)
@@ -68,10 +80,11 @@ def command(
     try:
         done = runner(chosen, *args, **kwargs)
     except Raised as error:
-        click.echo(error.remote.traceback.rstrip("\n"), err=True)
+        traceback = error.remote.traceback.rstrip("\n")
+        tell(traceback, "traceback", text=traceback)
         raise
     if progress != "quiet":
-        click.echo(f"{chosen.name}: {used(done.metrics)}", err=True)
+        tell(f"{chosen.name}: {used(done.metrics)}", "task", metrics=done.metrics.as_dict())
     if as_json:
         document = {
             "task": done.task,

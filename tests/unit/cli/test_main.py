@@ -120,6 +120,29 @@ def test_an_error_with_a_place_shows_the_users_line(
     assert f"error: {script}:3: step failed\n    other = image.with_env_vars" in capsys.readouterr().err
 
 
+def test_with_json_progress_an_error_is_an_event_too(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> list[BuildResult]:
+        place = Location(str(Path(script).resolve()), 3)
+        raise BuildError("step failed", hint="mend it", location=place, command="false", log="no\n")
+
+    monkeypatch.setattr(builder, "build_all", fail)
+    assert main(["build", script, "--progress=json"]) == 1
+    out, err = capsys.readouterr()
+    event = json.loads(err)
+    assert out == "" and event.pop("file").endswith(script)
+    assert event == {
+        "event": "error",
+        "text": "step failed",
+        "hint": "mend it",
+        "exit_code": 1,
+        "line": 3,
+        "command": "false",
+        "log": "no\n",
+    }
+
+
 @pytest.mark.parametrize(
     ("args", "message", "hint"),
     [
@@ -166,8 +189,8 @@ def test_a_command_that_lacks_its_verb_shows_the_help_on_stderr(
 SLEEPY = """
 import flyte_images.builder, signal, sys, time
 def build_all(images, **options):
-    print("begun", flush=True)
     try:
+        print("begun", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         if "stubborn" in sys.argv[1]:
