@@ -22,12 +22,13 @@ from .dial import PATIENCE, dial
 from .discovery import Choice, choose
 from .events import Event
 from .exporters import Exporter
-from .failure import ConnectionLostError, engine_error, interrupted
+from .failure import ConnectionLostError, engine_error, interrupted, stuck
 from .ondemand import start
 from .pb import content_pb2, control_pb2, gateway_pb2
 from .request import Prepared, solve_request
 from .session import OpenSession, Session
 from .solve import SolveResult, Solving
+from .unstick import layouts_of, unstick
 from .wire import (
     CONTENT_READ,
     DISK_USAGE,
@@ -189,17 +190,24 @@ class Client:
             entitlements=entitlements,
             internal=internal,
         )
-        for pause in _PAUSES:
-            try:
-                return self._solve(request, session or Session(), on_event, timeout)
-            except (BuildError, EngineError) as error:
-                if not interrupted(error):
-                    raise
-            time.sleep(pause)
-        return self._solve(request, session or Session(), on_event, timeout)
+        session = session or Session()
+        with contextlib.ExitStack() as until_done:
+            for pause in _PAUSES:
+                try:
+                    return self._solve(request, session, on_event, timeout, until_done)
+                except (BuildError, EngineError) as error:
+                    if not interrupted(error) and not stuck(error):
+                        raise
+                time.sleep(pause)
+            return self._solve(request, session, on_event, timeout, until_done)
 
     def _solve(
-        self, request: Prepared, session: Session, on_event: Callable[[Event], None] | None, timeout: float | None
+        self,
+        request: Prepared,
+        session: Session,
+        on_event: Callable[[Event], None] | None,
+        timeout: float | None,
+        until_done: contextlib.ExitStack,
     ) -> SolveResult:
         with OpenSession(self._channel, session, stores=request.stores, targets=request.targets) as opened:
             request.message.ref = opened.id
@@ -213,7 +221,13 @@ class Client:
                 engine=str(self.address),
                 said=self._bridge.said,
             )
-            response = solving.run(on_event)
+            try:
+                response = solving.run(on_event)
+            except BuildError as error:
+                if stuck(error):
+                    images = layouts_of(request.message.definition, session.stores, opened.readings.unread)
+                    until_done.enter_context(unstick(self, images))
+                raise
         request.finish(response.exporter_response)
         return response
 

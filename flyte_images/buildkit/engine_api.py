@@ -66,6 +66,14 @@ def load_image(engine: Docker, archive: Iterable[bytes]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def remove_image(engine: Docker, name: str, *, patience: float = PATIENCE) -> None:
+    """Take the name from the image; without another name it is gone. That there is none is as well."""
+    with _Exchange(engine, "DELETE", f"/images/{quote(name, safe='/:@')}", patience=patience) as exchange:
+        exchange.send(())
+        if exchange.status not in (200, 404):
+            exchange.json()
+
+
 def push_image(engine: Docker, name: str, *, login: Mapping[str, str] | None = None) -> None:
     """Let the engine push its image `name`.
 

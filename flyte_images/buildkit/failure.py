@@ -16,6 +16,8 @@ from .words import hint_for, step_message
 _DETAILS = "grpc-status-details-bin"
 _INTERRUPTED = r"context canceled|code = (Canceled|Unavailable)|no active session"
 
+_STUCK = "unsupported offset"
+
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL)
 
 
@@ -130,6 +132,11 @@ def interrupted(error: FlyteImagesError) -> bool:
     if isinstance(error, StepError) and error.exit_status is not None:
         return False
     return isinstance(error, ConnectionLostError) or bool(re.search(_INTERRUPTED, str(error)))
+
+
+def stuck(error: FlyteImagesError) -> bool:
+    """Does the engine hold the first part of a blob, from a transfer that broke off, and cannot go on from there?"""
+    return _STUCK in str(error)
 
 
 def _text(error: grpc.RpcError) -> str:

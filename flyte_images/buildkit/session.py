@@ -26,7 +26,7 @@ from .pb.control_pb2 import BytesMessage
 from .registry_login import DockerLogins, Login, docker_config_file
 from .services import Handlers
 from .services.auth import auth
-from .services.content import content
+from .services.content import Readings, content
 from .services.filesend import Target, filesend
 from .services.filesync import Files, filesync
 from .services.health import health
@@ -65,13 +65,14 @@ class OpenSession:
         self, channel: grpc.Channel, session: Session, *, stores: Mapping[str, Path], targets: Mapping[int, Target]
     ) -> None:
         self.id = secrets.token_hex(13)[:25]
+        self.readings = Readings()
         self._channel = channel
         all_stores = {**{f"oci:{name}": path for name, path in session.stores.items()}, **stores}
         self._handlers: Handlers = {
             **health(),
             **auth(session.logins),
             **secrets_service(session.secrets),
-            **(content(all_stores) if all_stores else {}),
+            **(content(all_stores, self.readings) if all_stores else {}),
             **(filesync(session.files) if session.files else {}),
             **(ssh(session.ssh) if session.ssh else {}),
             **(filesend(targets) if targets else {}),

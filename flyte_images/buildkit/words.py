@@ -23,6 +23,11 @@ _HINTS = (
         r"digest mismatch|checksum mismatch",
         "what was served is not the file that was resolved: build with --upgrade, or tell the keeper of the index",
     ),
+    (r"the file `.*` is damaged", "it has been removed: build again, and it is made anew"),
+    (
+        r"unsupported offset",
+        "the engine holds half of a file from a build that was cut off: `flyte-images cache prune`, or wait an hour",
+    ),
     (r"no SSH key|no ssh agent", "is an agent running, with the key added (`ssh-add`)?"),
 )
 """What the engine says, and what can be done about it."""

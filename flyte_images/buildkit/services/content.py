@@ -5,9 +5,11 @@ A store is a directory with `blobs/sha256/<hex>`, as an OCI layout has it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,14 +35,19 @@ _CHUNK = 1 << 20
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
-def content(stores: Mapping[str, Path]) -> Handlers:
-    """Serve the blobs of `stores`, by the ids that the engine asks for, and take in blobs that it writes there."""
+def content(stores: Mapping[str, Path], readings: Readings) -> Handlers:
+    """Serve the blobs of `stores`, by the ids that the engine asks for, and take in blobs that it writes there.
+
+    A blob that turns out to be damaged while it is read is removed: whoever made it then makes it again, where it would
+    fail each build from now on.
+    """
 
     def info(request: InfoRequest, context: grpc.ServicerContext) -> InfoResponse:
         try:
             found = _blob(stores, request.digest, context).stat()
         except FileNotFoundError:
             _missing(request.digest, context)
+        readings.asked(request.digest)
         answer = Info(digest=request.digest, size=found.st_size)
         answer.created_at.FromNanoseconds(found.st_mtime_ns)
         answer.updated_at.FromNanoseconds(found.st_mtime_ns)
@@ -61,6 +68,10 @@ def content(stores: Mapping[str, Path]) -> Handlers:
                 data = file.read(min(_CHUNK, end - offset))
                 if not data:
                     context.abort(grpc.StatusCode.DATA_LOSS, f"{request.digest} became shorter while it was read")
+                if not readings.fits(request.digest, offset, data, size):
+                    with contextlib.suppress(OSError):
+                        Path(file.name).unlink()
+                    context.abort(grpc.StatusCode.DATA_LOSS, f"the file `{file.name}` is damaged")
                 yield ReadResponse(offset=offset, data=data)
                 offset += len(data)
 
@@ -78,6 +89,41 @@ def content(stores: Mapping[str, Path]) -> Handlers:
             write, request_deserializer=WriteRequest.FromString, response_serializer=WriteResponse.SerializeToString
         ),
     }
+
+
+class Readings:
+    """Which blobs were asked about and read, and their digests from the first byte to the last, in whatever pieces."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: dict[str, tuple[int, hashlib._Hash]] = {}
+        self._unread: dict[str, None] = {}
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The digests of the blobs that were asked about, and not read to their end."""
+        return frozenset(self._unread)
+
+    def asked(self, digest: str) -> None:
+        """Note that the engine means to read it."""
+        self._unread[digest] = None
+
+    def fits(self, digest: str, offset: int, data: bytes, size: int) -> bool:
+        """Note a piece; False if it is the last one, and the whole is not what its name says."""
+        if offset + len(data) == size:
+            self._unread.pop(digest, None)
+        with self._lock:
+            at, state = self._begun.pop(digest, (0, hashlib.sha256()))
+        if offset == 0 != at:
+            at, state = 0, hashlib.sha256()
+        if offset != at:  # not read in order: the engine alone checks it
+            return True
+        state.update(data)
+        if offset + len(data) == size:
+            return f"sha256:{state.hexdigest()}" == digest
+        with self._lock:
+            self._begun[digest] = offset + len(data), state
+        return True
 
 
 def _store(stores: Mapping[str, Path], context: grpc.ServicerContext) -> Path:

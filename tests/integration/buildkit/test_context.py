@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from flyte_images.buildkit.client import Client
 from flyte_images.buildkit.events import Event, Vertex
 from flyte_images.buildkit.exporters import Files
 from flyte_images.buildkit.session import Session
-from flyte_images.context import EPOCH, PLATFORM, Packed, Source, pack
+from flyte_images.context import EPOCH, PLATFORM, Packed, Source, index, pack
+from flyte_images.errors import BuildError
 
 from .conftest import Base
 from .graphs import salt
@@ -85,3 +87,30 @@ def test_an_unchanged_folder_is_cached_and_not_sent_again(client: Client, tmp_pa
         last = {event.digest: event for event in seen if isinstance(event, Vertex)}
         assert copied.digest is not None
         assert last[copied.digest].cached is (turn == "again")
+
+
+def test_a_blob_that_was_damaged_by_hand_fails_one_build_and_no_more(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "RACY", 0)
+    root, layout = tmp_path / "project", tmp_path / "layout"
+    root.mkdir()
+    (root / "a").write_text(salt() * 100_000)
+
+    def build() -> bytes:
+        packed = pack([Source(root, "/app")], layout)
+        copied = llb.file(None, [llb.copy(state(packed), "/app/a", "/a")])
+        session = Session(stores={"context": layout})
+        client.solve(llb.marshal(copied).data, session=session, exporters=[Files(dest=tmp_path / "out")])
+        return (tmp_path / "out" / "a").read_bytes()
+
+    time.sleep(0.05)  # what has just been written is read again
+    packed = pack([Source(root, "/app")], layout)
+    blob = layout / "blobs" / "sha256" / packed.layer.digest.removeprefix("sha256:")
+    with blob.open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"?")
+    with pytest.raises(BuildError, match=f"the file `{blob}` is damaged") as caught:
+        build()
+    assert "build again" in (caught.value.hint or "")
+    assert build() == (root / "a").read_bytes()

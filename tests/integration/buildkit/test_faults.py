@@ -7,6 +7,7 @@ import json
 import os
 import random
 import secrets
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import pytest
 from flyte_images.buildkit.address import Docker, Unix
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.discovery import choose
+from flyte_images.buildkit.events import Event
 from flyte_images.buildkit.exporters import Layout, Packing
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import FlyteImagesError
@@ -109,3 +111,33 @@ def test_two_hundred_broken_connections(base: Base, tmp_path_factory: pytest.Tem
     print(dict(ended))
     assert ended.total() == FAULTS
     assert sum(count for how, count in ended.items() if how.endswith("not reached")) < FAULTS // 10
+
+
+class Enough(Exception):
+    """Raised by a listener, to end a build."""
+
+
+@pytest.mark.parametrize("how", ["cut", "stall", "cancel"])
+def test_a_large_blob_whose_transfer_broke_off_half_way(base: Base, tmp_path: Path, how: str) -> None:
+    """BuildKit keeps its first part, and cannot go on from there."""
+    store = tmp_path / "store"
+    noisy = add_layer(base.directory, base.digest, store, {"noise": secrets.token_bytes(12_000_000)})
+    graph = Graph()
+    definition = graph.definition(graph.copy(graph.layout(noisy), "/noise", "/noise"))
+    build = Build(definition, Session(stores={"base": store}), tmp_path / "out")
+    with engine_behind_proxy(tmp_path) as (broken, address):
+
+        def listen(event: Event) -> None:
+            if how == "cancel" and broken.carried[True] > 6_000_000:
+                raise Enough
+
+        if how in ("cut", "stall"):
+            broken.inject(Fault("cut" if how == "cut" else "stall", 6_000_000, True))
+        with contextlib.suppress(FlyteImagesError, Enough), connect(address, patience=PATIENCE) as client:
+            client.solve(definition, session=build.session, on_event=listen)
+        assert broken.struck.is_set() or how == "cancel"
+        assert broken.carried[True] > 6_000_000
+        with connect(address) as client:
+            build.run(client)
+    left = subprocess.run(("docker", "images", "-q", "flyte-images-transfer"), check=True, capture_output=True)
+    assert not left.stdout
