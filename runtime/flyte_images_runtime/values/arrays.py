@@ -45,7 +45,7 @@ def read_array(data: Any, files: Files) -> Any:
             raise Problem(f"attachment {data.get('npy')} is not a .npy file: {error}") from None
         if dtype.hasobject:
             raise Problem(f"attachment {data.get('npy')} holds Python objects")
-        order = "F" if fortran else "C"
+        order: Any = "F" if fortran else "C"
         if 0 in shape or dtype.itemsize == 0:
             return numpy.empty(shape, dtype=dtype, order=order)
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import types
 import typing
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from .files import Files
 from .problem import Problem, name_of
@@ -89,24 +89,32 @@ def _bare(annotation: Any) -> Any:
             return annotation
 
 
-def _makers(annotation: Any) -> list[Maker]:
-    from .containers import make as container
-    from .paths import make as path
-    from .records import make as record
-    from .scalars import make as scalar
-    from .untyped import make as untyped
-
-    found: list[Maker] = [scalar, container, untyped, path, record]
+def _makers(annotation: Any) -> Iterator[Maker]:
+    """What may know the annotation, in this order. Imported one by one: a task's start pays for each."""
     package = foreign(typing.get_origin(annotation) or annotation)
     if package == "arrays":
         from .arrays import make as array
 
-        found.insert(0, array)
+        yield array
     elif package == "tables":
         from .tables import make as table
 
-        found.insert(0, table)
-    return found
+        yield table
+    from .scalars import make as scalar
+
+    yield scalar
+    from .containers import make as container
+
+    yield container
+    from .untyped import make as untyped
+
+    yield untyped
+    from .paths import make as path
+
+    yield path
+    from .records import make as record
+
+    yield record
 
 
 def foreign(kind: Any) -> str | None:

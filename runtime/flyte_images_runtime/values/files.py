@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from typing import Any, BinaryIO
 
 from .problem import Problem
@@ -61,6 +60,8 @@ class Files:
         """A new directory for something that arrives."""
         if self.arrivals is not None:
             os.makedirs(self.arrivals, exist_ok=True)
+        import tempfile
+
         return tempfile.mkdtemp(prefix="flyte-images-file-", dir=self.arrivals)
 
     def open(self, name: Any) -> BinaryIO:

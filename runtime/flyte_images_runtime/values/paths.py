@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tarfile
+import typing
 from typing import Any
 
 from .codec import Codec
 from .files import Files
 from .problem import Problem, expected, shown
+
+if typing.TYPE_CHECKING:
+    from tarfile import TarFile, TarInfo
 
 _PLAIN_NAME = re.compile(r"[^/\x00]{1,255}")
 
@@ -74,7 +76,7 @@ class _File(Codec):
             with open(path, "rb") as source:
                 name, target = files.new("file")
                 with target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                    _copy(source, target)
         except OSError as error:
             raise Problem(f"file {path} cannot be read: {error.strerror}") from None
         return {"file": name, "name": os.path.basename(path)}
@@ -87,7 +89,7 @@ class _File(Codec):
             os.symlink(os.path.join(files.path, data["file"]), target)
             return File(target)
         with files.open(data.get("file")) as source, open(target, "xb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+            _copy(source, file)
         return File(target)
 
     def parse(self, text: str) -> Any:
@@ -103,12 +105,16 @@ class _Dir(Codec):
         path = os.fspath(value)
         if not os.path.isdir(path):
             raise Problem(f"there is no directory {path}")
+        import tarfile
+
         name, file = files.new("tar")
         with file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             archive.add(path, arcname=".", filter=_anonymous)
         return {"file": name, "name": os.path.basename(os.path.abspath(path))}
 
     def decode(self, data: Any, files: Files) -> Any:
+        import tarfile
+
         target = os.path.join(files.arrival(), _entry(data, self.kind))
         os.mkdir(target)
         with files.open(data.get("file")) as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -122,13 +128,13 @@ class _Dir(Codec):
         return Dir(text)
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def _anonymous(member: TarInfo) -> TarInfo | None:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member if member.isreg() or member.isdir() or member.issym() else None
 
 
-def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> None:
+def _unpack(archive: TarFile, member: TarInfo, target: str) -> None:
     """One member, if it stays below `target` whatever it is called and whatever came before it."""
     path = os.path.normpath(os.path.join(target, member.name))
     parent = os.path.realpath(os.path.dirname(path))
@@ -151,7 +157,15 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> N
             path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700 if member.mode & 0o100 else 0o600
         )
         with os.fdopen(fd, "wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+            _copy(source, file)
+
+
+def _copy(source: Any, target: Any) -> None:
+    while True:
+        chunk = source.read(1 << 20)
+        if not chunk:
+            return
+        target.write(chunk)
 
 
 def _entry(data: Any, kind: Any) -> str:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import decimal
-import enum
-import fractions
 import json
 import os
-import pathlib
 import typing
-import uuid
 from typing import Any, Callable
 
 from .codec import Codec
@@ -173,9 +167,7 @@ class _Text(Codec):
 
     def accepts(self, value: Any) -> bool:
         # a datetime is a date to Python, but not the other half of `date | datetime`
-        return isinstance(value, self.kind) and not (
-            self.kind is datetime.date and isinstance(value, datetime.datetime)
-        )
+        return isinstance(value, self.kind) and not (self.kind.__name__ == "date" and hasattr(value, "hour"))
 
     def encode(self, value: Any, files: Files) -> Any:
         if not self.accepts(value):
@@ -201,8 +193,10 @@ class _Path(_Text):
         return isinstance(value, (str, os.PathLike))
 
 
-def _timedelta(text: str) -> datetime.timedelta:
-    """`3 1.5` is 3 days and 1.5 seconds: exact, unlike a number of seconds."""
+def _timedelta(text: str) -> Any:
+    """`3,1,5` is 3 days, 1 second and 5 microseconds: exact. A user may write `90`, `1.5h`, `250ms`."""
+    import datetime
+
     days, seconds, microseconds = text.split(",") if "," in text else ("0", *_seconds(text))
     return datetime.timedelta(days=int(days), seconds=int(seconds), microseconds=int(microseconds))
 
@@ -216,7 +210,9 @@ def _seconds(text: str) -> tuple[str, str]:
     return "0", str(round(float(text) * 1_000_000))
 
 
-def _moment(text: str) -> datetime.datetime:
+def _moment(text: str) -> Any:
+    import datetime
+
     # Python before 3.11 does not know the Z of UTC
     return datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
 
@@ -232,7 +228,7 @@ class _Enum(Codec):
         return value.name
 
     def decode(self, data: Any, files: Files) -> Any:
-        if isinstance(data, dict) and issubclass(self.kind, enum.Flag) and isinstance(data.get("value"), int):
+        if isinstance(data, dict) and hasattr(self.kind, "__or__") and isinstance(data.get("value"), int):
             return self.kind(data["value"])
         if not isinstance(data, str) or data not in self.kind.__members__:
             raise Problem(f"{shown(data)} is no member of {name_of(self.kind)}")
@@ -281,10 +277,31 @@ class _Literal(Codec):
         raise Problem(f"{text!r} is none of {', '.join(str(value) for value in self.values)}")
 
 
-def _delta_text(value: datetime.timedelta) -> str:
+def _delta_text(value: Any) -> str:
     return f"{value.days},{value.seconds},{value.microseconds}"
 
 
+def _range_text(value: Any) -> str:
+    return json.dumps([value.start, value.stop, value.step])
+
+
+def _range(text: str) -> Any:
+    return range(*json.loads(text))
+
+
+# By the class's full name, so that no module is imported for types that a signature does not have.
+_TEXTS: dict[str, tuple[str, str]] = {
+    "datetime.datetime": ("isoformat", "_moment"),
+    "datetime.date": ("isoformat", "fromisoformat"),
+    "datetime.time": ("isoformat", "fromisoformat"),
+    "datetime.timedelta": ("_delta_text", "_timedelta"),
+    "decimal.Decimal": ("str", ""),
+    "fractions.Fraction": ("str", ""),
+    "uuid.UUID": ("str", ""),
+    "builtins.complex": ("str", ""),
+    "builtins.range": ("_range_text", "_range"),
+}
+_PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath")
 _KINDS: dict[Any, Codec] = {
     bool: _Plain(bool),
     str: _Plain(str),
@@ -293,34 +310,53 @@ _KINDS: dict[Any, Codec] = {
     type(None): _None(type(None)),
     bytes: _Bytes(bytes),
     bytearray: _Bytes(bytearray),
-    datetime.datetime: _Text(datetime.datetime, datetime.datetime.isoformat, _moment),
-    datetime.date: _Text(datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
-    datetime.time: _Text(datetime.time, datetime.time.isoformat, datetime.time.fromisoformat),
-    datetime.timedelta: _Text(datetime.timedelta, _delta_text, _timedelta),
-    decimal.Decimal: _Text(decimal.Decimal, str, decimal.Decimal),
-    fractions.Fraction: _Text(fractions.Fraction, str, fractions.Fraction),
-    uuid.UUID: _Text(uuid.UUID, str, uuid.UUID),
-    complex: _Text(complex, str, complex),
-    range: _Text(range, lambda r: json.dumps([r.start, r.stop, r.step]), lambda text: range(*json.loads(text))),
 }
-for _path in (pathlib.Path, pathlib.PosixPath, pathlib.PurePath, pathlib.PurePosixPath, os.PathLike):
-    _read: Any = pathlib.Path if _path is os.PathLike else _path
-    _KINDS[_path] = _Path(_path, os.fspath, _read)
+
+
+def scalar_for(kind: Any) -> Codec | None:
+    """The codec for values of exactly this class, whatever was annotated."""
+    known = _KINDS.get(kind) if isinstance(kind, type) else None
+    if known is None and isinstance(kind, type):
+        known = _text_for(kind)
+        if known is not None:
+            _KINDS[kind] = known
+    return known
+
+
+def _text_for(kind: Any) -> Codec | None:
+    package = kind.__module__.partition(".")[0]
+    if kind is os.PathLike or (package == "pathlib" and kind.__name__ in _PATHS):
+        import pathlib
+
+        return _Path(kind, os.fspath, pathlib.Path if kind is os.PathLike else kind)
+    if f"{package}.{kind.__qualname__}" not in _TEXTS:
+        return None
+    write, read = _TEXTS[f"{package}.{kind.__qualname__}"]
+    own = {"str": str, "": kind, **{name: globals()[name] for name in (write, read) if name[:1] == "_"}}
+    return _Text(kind, own.get(write) or getattr(kind, write), own.get(read) or getattr(kind, read))
+
+
+def tagged(name: Any) -> Codec | None:
+    """The codec of the class that a value without annotation has named; only those above."""
+    for kind in list(_KINDS):
+        if kind.__name__ == name:
+            return _KINDS[kind]
+    for full in (*_TEXTS, *(f"pathlib.{path}" for path in _PATHS)):
+        module, _, short = full.partition(".")
+        if short == name:
+            return scalar_for(getattr(__import__(module), short))
+    return None
 
 
 def make(annotation: Any) -> Codec | None:
     """The codec of a single value's type, if it is one."""
     if annotation is None:
         return _KINDS[type(None)]
-    if isinstance(annotation, typing.Hashable) and annotation in _KINDS:
-        return _KINDS[annotation]
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    known = scalar_for(annotation)
+    if known is not None:
+        return known
+    if isinstance(annotation, type) and hasattr(annotation, "__members__"):
         return _Enum(annotation)
     if typing.get_origin(annotation) is typing.Literal:
         return _Literal(annotation)
     return None
-
-
-def scalar_for(kind: type) -> Codec | None:
-    """The codec for values of exactly this class, whatever was annotated."""
-    return _KINDS.get(kind)

@@ -120,7 +120,7 @@ class _Column:
         items = [
             None if item is None else codec(Any).decode(item[0], files) if item else absent for item in data["objects"]
         ]
-        column = numpy.empty(len(items), dtype=object)
+        column: Any = numpy.empty(len(items), dtype=object)
         column[:] = items
         return column
 

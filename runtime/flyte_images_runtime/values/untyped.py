@@ -7,7 +7,6 @@ annotation: the other side must not be told by the data which class to make.
 from __future__ import annotations
 
 import collections
-import enum
 import types
 import typing
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from .codec import Codec, codec, foreign
 from .files import Files
 from .problem import Problem, name_of, shown
-from .scalars import scalar_for
+from .scalars import scalar_for, tagged
 
 _TAG = "$type"
 _GROUPS: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset}
@@ -80,7 +79,7 @@ class _Any(Codec):
                     if base.__name__ == short and base.__module__.partition(".")[0] == package:
                         return {_TAG: name, "is": codec(base).encode(value, files)}
         for base in (str, bool, int, float):  # subclasses of the builtins, such as numpy's float64, lose their class
-            if isinstance(value, base) and not isinstance(value, enum.Enum):
+            if isinstance(value, base) and not hasattr(kind, "__members__"):
                 return codec(base).encode(value, files)
         raise Problem(
             f"{kind.__qualname__} {shown(value)} can only cross where the annotation names its class",
@@ -101,7 +100,8 @@ class _Any(Codec):
             return _GROUPS[name](self.decode(item, files) for item in inner)
         if name in _FOREIGN_NAMES:
             return codec(_foreign_class(name)).decode(inner, files)
-        for known in _named(name):
+        known = tagged(name)
+        if known is not None:
             return known.decode(inner, files)
         raise Problem(f"a value of the unknown type {shown(name)}")
 
@@ -120,12 +120,6 @@ def _foreign_class(name: str) -> Any:
         return getattr(__import__(package), short)
     except ImportError:
         raise Problem(f"a {name} arrived, but `{package}` is not installed here", hint=f"install {package}") from None
-
-
-def _named(name: Any) -> list[Codec]:
-    from .scalars import _KINDS
-
-    return [known for kind, known in _KINDS.items() if kind.__name__ == name]
 
 
 def make(annotation: Any) -> Codec | None:

@@ -7,11 +7,8 @@ keeps the function. So an image needs neither flyte_images nor what it depends o
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import importlib.abc
 import importlib.machinery
-import inspect
 import sys
 import types
 from typing import Any, Callable
@@ -75,6 +72,9 @@ class Task:
         return self
 
     async def aio(self, *args: Any, **kwargs: Any) -> Any:
+        import asyncio
+        import inspect
+
         if inspect.iscoroutinefunction(self.function):
             return await self.function(*args, **kwargs)
         loop = asyncio.get_running_loop()
@@ -120,10 +120,11 @@ _ENDS = (
 )
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] in _NAMES:
-            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+            loader: Any = self  # importlib.abc is slow to import, and only a name
+            return importlib.machinery.ModuleSpec(name, loader, is_package=True)
         return None
 
     def create_module(self, spec: Any) -> Any:

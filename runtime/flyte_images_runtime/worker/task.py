@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.util
-import inspect
 import json
 import os
 import sys
-import traceback
 from typing import Any
 
 from flyte_images_runtime.worker import places, standin
@@ -58,7 +55,9 @@ def _perform(call: dict[str, Any]) -> Any:
             raise Unfit("argument", problem) from None
         _mark_began()
         value = function(*args, **kwargs)
-        if inspect.iscoroutine(value):
+        if hasattr(value, "cr_frame"):  # a coroutine
+            import asyncio
+
             value = asyncio.run(value)
         try:
             result = signature.encode_result(value, outputs)
@@ -118,6 +117,8 @@ def describe(error: BaseException, call: dict[str, Any]) -> dict[str, Any]:
     """What was raised, as data: names and text only."""
     if isinstance(error, Unfit):
         return {"unfit": error.what, "message": str(error), "hint": error.hint}
+    import traceback
+
     lines = traceback.TracebackException.from_exception(error)
     _at_home(lines, call, set())
     return dict(_one(error, set()), traceback="".join(lines.format()))
