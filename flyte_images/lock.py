@@ -7,6 +7,7 @@ for: a lock for another request is not used, only preferred versions are taken f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -98,21 +99,31 @@ def wheels_from_json(raw: object) -> tuple[Wheel, ...]:
     """The inverse for wheels; raises ValueError, KeyError or TypeError for anything else."""
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
-    return tuple(Wheel(**file) for file in raw)
+    return tuple(Wheel(**_checked(file)) for file in raw)
 
 
 def sdists_from_json(raw: object) -> tuple[Sdist, ...]:
     """The inverse for source distributions; raises as for wheels."""
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
-    return tuple(Sdist(**{**file, "build": wheels_from_json(file["build"])}) for file in raw)
+    return tuple(Sdist(**_checked({**file, "build": wheels_from_json(file["build"])})) for file in raw)
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    for name, value in fields.items():
+        wanted = {"size": int, "build": tuple}.get(name, str)
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise ValueError(f"{name} of a file is {value!r}")
+    if not re.fullmatch(r"[0-9a-f]{64}", fields["sha256"]):
+        raise ValueError(f"{fields['sha256']!r} is no sha256")
+    return fields
 
 
 def debs_from_json(raw: object) -> tuple[Deb, ...]:
     """The inverse for Debian packages; raises as for wheels."""
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
-    return tuple(Deb(**file) for file in raw)
+    return tuple(Deb(**_checked(file)) for file in raw)
 
 
 def asking(image: Image) -> list[int]:

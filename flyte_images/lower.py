@@ -65,7 +65,7 @@ class Lowering:
 
     def __init__(self, *, abilities: Abilities = Abilities(), no_cache: bool = False) -> None:  # noqa: B008 - frozen
         self._abilities = abilities
-        self._no_cache = no_cache
+        self.no_cache = no_cache
         self._states: dict[tuple[str, str], llb.State] = {}
 
     def lower(self, plan: Plan, places: Places) -> llb.State:
@@ -208,7 +208,7 @@ class Lowering:
 
     def _note(self, step: PlanStep) -> llb.Note:
         group = llb.Group(step.digest, step.title)
-        return llb.Note(name=step.title, group=group, location=step.location, ignore_cache=self._no_cache)
+        return llb.Note(name=step.title, group=group, location=step.location, ignore_cache=self.no_cache)
 
 
 # Nothing of the machine and the day is to show in what a step makes.

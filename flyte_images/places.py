@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .buildkit.address import Docker
 from .buildkit.capabilities import Capabilities
@@ -19,7 +23,7 @@ from .host import host_secrets
 from .image import Image
 from .oci import Layout
 from .origins import STORE, Abilities, Places, blob_name
-from .plan import Files, Plan, packages
+from .plan import Files, Plan, files_of
 
 _CHECKSUM = "source.image.checksum"
 
@@ -39,13 +43,16 @@ def places_of(
     *,
     environ: Mapping[str, str],
     abilities: Abilities = Abilities(),  # noqa: B008 - frozen
+    serve_all: bool = False,
 ) -> Places:
     """Pack what this machine has to serve for `plan` into the user's OCI layout, and say where it is there.
 
-    Raises BuildError when a local file is not any more what the plan says.
+    That is local files, and packages that are on this machine or behind a login of its; all packages with `serve_all`.
+    Raises BuildError when a local file is not any more what the plan says, ResolveError for a package that cannot be
+    had.
     """
     layout = layout_dir(environ)
-    files, served = _packed(image, plan, layout), _served(plan, layout)
+    files, served = _packed(image, plan, layout), _served(plan, layout, environ, serve_all=serve_all)
     blobs: dict[str, tuple[str, ...]] = {}
     if not abilities.layouts:
         bases = (it.reference for it in (plan.base, plan.toolchain) if it is not None and it.origin == "layout")
@@ -96,23 +103,61 @@ def _packed(image: Image, plan: Plan, layout: Path) -> dict[tuple[str, str], str
     return packed
 
 
-def _served(plan: Plan, layout: Path) -> dict[str, str]:
-    """Package files that lie on this machine, where no engine can fetch them, as images in the layout."""
+def _served(plan: Plan, layout: Path, environ: Mapping[str, str], *, serve_all: bool) -> dict[str, str]:
+    """Package files that no engine can fetch, as images in the layout."""
     served: dict[str, str] = {}
-    for package in packages(plan):
-        address = urlsplit(package.url)
-        if address.scheme in ("http", "https"):
-            continue
-        path = Path(unquote(address.path))
-        try:
-            with open(path, "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ResolveError(f"`{path}` of {package.name} cannot be read: {error.strerror}") from None
-        if found != package.sha256:
-            raise ResolveError(
-                f"`{path}` is not the file that {package.name} was resolved to: its sha256 is {found}",
-                hint="--upgrade resolves the image again",
-            )
-        served[package.sha256] = pack([Source(path, f"/{package.filename}")], layout).name
+    for step in plan.steps:
+        for package in files_of(step.body):
+            try:
+                name = _serve(package, layout, environ, serve_all=serve_all)
+            except ResolveError as error:
+                error.location = step.location
+                raise
+            if name is not None:
+                served[package.sha256] = name
     return served
+
+
+def _serve(package: Wheel | Sdist | Deb, layout: Path, environ: Mapping[str, str], *, serve_all: bool) -> str | None:
+    """The image that holds a package file, if it is one to be served."""
+    address = urlsplit(package.url)
+    if address.scheme not in ("http", "https"):
+        return _local(package, Path(unquote(address.path)), layout)
+    if not serve_all and address.username is None and not _is_private(address.hostname, environ):
+        return None
+    from .fetch import fetch
+
+    with tempfile.TemporaryDirectory(prefix="flyte-images-fetch-") as place:
+        path = fetch(package, Path(place), environ)
+        return pack([Source(path, f"/{package.filename}")], layout).name
+
+
+def _is_private(host: str | None, environ: Mapping[str, str]) -> bool:
+    """Whether this machine has a login for that host."""
+    settings = tuple(sorted(pair for pair in environ.items() if pair[0].startswith(_LOGIN_SETTINGS)))
+    return _has_login(host, settings)
+
+
+@functools.lru_cache
+def _has_login(host: str | None, settings: tuple[tuple[str, str], ...]) -> bool:
+    from .fetch import login
+
+    return login(f"https://{host}/", dict(settings)) is not None
+
+
+_LOGIN_SETTINGS = ("UV_", "PIP_", "NETRC", "HOME")
+
+
+def _local(package: Wheel | Sdist | Deb, path: Path, layout: Path) -> str:
+    """A package file on this machine, if it is still what its hash says."""
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ResolveError(f"`{path}` of {package.name} cannot be read: {error.strerror}") from None
+    if found != package.sha256:
+        raise ResolveError(
+            f"`{path}` is not the file that {package.name} was resolved to: its sha256 is {found}",
+            hint="--upgrade resolves the image again",
+        )
+    return pack([Source(path, f"/{package.filename}")], layout).name

@@ -12,7 +12,7 @@ import posixpath
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from flyte_images_layers import DebianBase, Found, Layer, ReferenceBase, decoration, digest
 from flyte_images_layers.inside import text as inside
@@ -31,6 +31,8 @@ from flyte_images_layers.steps import (
 from .errors import Location
 from .image import Image
 from .lock import BaseImage, Lock
+
+_File = TypeVar("_File", Wheel, Sdist, Deb)
 
 VENV = "/opt/venv"
 LARGE = 1_000_000  # bytes of a wheel from which on it is a layer of its own
@@ -180,17 +182,43 @@ def below(plan: Plan, index: int) -> Plan:
     return replace(plan, steps=steps)
 
 
+def readdressed(plan: Plan, urls: Mapping[str, str]) -> Plan:
+    """Return the same plan with package files at other addresses, by their sha256."""
+
+    def at(file: _File) -> _File:
+        return replace(file, url=urls.get(file.sha256, file.url))
+
+    def body_of(body: Body) -> Body:
+        match body:
+            case Wheels(wheels=wheels):
+                return replace(body, wheels=tuple(map(at, wheels)))
+            case Debs(debs=debs):
+                return replace(body, debs=tuple(map(at, debs)))
+            case Built(sdist=sdist):
+                return replace(body, sdist=replace(at(sdist), build=tuple(map(at, sdist.build))))
+            case _:
+                return body
+
+    return replace(plan, steps=tuple(replace(step, body=body_of(step.body)) for step in plan.steps))
+
+
 def packages(plan: Plan) -> Iterable[Wheel | Sdist | Deb]:
     """Every package file of a plan."""
     for step in plan.steps:
-        match step.body:
-            case Wheels(wheels=wheels):
-                yield from wheels
-            case Built(sdist=sdist):
-                yield sdist
-                yield from sdist.build
-            case Debs(debs=debs):
-                yield from debs
+        yield from files_of(step.body)
+
+
+def files_of(body: Body) -> Sequence[Wheel | Sdist | Deb]:
+    """The package files that a step reads."""
+    match body:
+        case Wheels(wheels=wheels):
+            return wheels
+        case Built(sdist=sdist):
+            return (sdist, *sdist.build)
+        case Debs(debs=debs):
+            return debs
+        case _:
+            return ()
 
 
 class _Planner:

@@ -14,12 +14,15 @@ from .buildkit.client import Client
 from .buildkit.deliver import Target, deliver
 from .buildkit.events import Event, Vertex
 from .buildkit.exporters import Packing
+from .buildkit.failure import StepError
+from .buildkit.graph import find as find_step
 from .buildkit.load import find_store
-from .errors import BuildError
+from .errors import BuildError, ResolveError
 from .image import Image
 from .lower import Lowering, configuration, users_command, users_words
+from .origins import Abilities, Places
 from .places import abilities_of, check_tags, places_of, session_for
-from .plan import Plan
+from .plan import Plan, packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,38 +45,93 @@ def solve_plan(
     push: bool,
     on_event: Callable[[Event], None],
 ) -> Outcome:
-    """Solve `plan` and export it under `ref`; `lowering` is one for all images of a build."""
+    """Solve `plan` and export it under `ref`; `lowering` is one for all images of a build.
+
+    A package file that the engine cannot fetch is fetched here and served, if it can be had at all.
+    """
     capabilities = client.capabilities()
     capabilities.check_platform(plan.platform)
     abilities = abilities_of(capabilities)
     check_tags(client, plan, abilities)
     places = places_of(image, plan, environ=environ, abilities=abilities)
-    state = lowering.lower(plan, places)
-    definition = llb.marshal(state, sources=_sources(plan))
-    watched = _Watched(on_event)
-    packing = Packing(
-        config=configuration(plan),
-        base_config=plan.base.config,
-        compression="zstd",
-        compression_level=1,
-        epoch=_created(plan),
-    )
-    target = Target(names=(ref,), packing=packing, push=push, into=lambda: find_store(environ))
+    solve = _Solve(plan, ref, client, environ, push, on_event)
     try:
-        result = deliver(
-            client,
-            definition.data,
-            target,
-            session=session_for(places, environ=environ),
-            on_event=watched,
+        return solve.run(lowering, places)
+    except StepError as error:
+        if not solve.was_fetching(error):
+            raise
+        try:
+            everything = _served(image, plan, environ, abilities)
+        except ResolveError as reason:
+            reason.location = error.location
+            raise reason from None
+    return solve.run(Lowering(abilities=abilities, no_cache=lowering.no_cache), everything)
+
+
+def _served(image: Image, plan: Plan, environ: Mapping[str, str], abilities: Abilities) -> Places:
+    """All package files, fetched by this machine, from where the index has them now if need be."""
+    try:
+        return places_of(image, plan, environ=environ, abilities=abilities, serve_all=True)
+    except ResolveError:
+        from .resolve.addresses import fresh
+
+        now = fresh(plan, image, environ)
+        if [file.url for file in packages(now)] == [file.url for file in packages(plan)]:
+            raise
+    return places_of(image, now, environ=environ, abilities=abilities, serve_all=True)
+
+
+class _Solve:
+    """One plan on its way through the engine, a second time if need be."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        ref: str,
+        client: Client,
+        environ: Mapping[str, str],
+        push: bool,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self.plan, self.client, self.environ, self.on_event = plan, client, environ, on_event
+        packing = Packing(
+            config=configuration(plan),
+            base_config=plan.base.config,
+            compression="zstd",
+            compression_level=1,
+            epoch=_created(plan),
         )
-    except BuildError as error:
-        error.command = users_command(error.command) if error.command else None
-        raise
-    digest = result.exporter_response.get("containerimage.digest", "")
-    if not digest:
-        raise BuildError(f"the engine says nothing of the image that it was to make: {dict(result.exporter_response)}")
-    return Outcome(digest=digest, plan=plan, cached=not watched.ran)
+        self.target = Target(names=(ref,), packing=packing, push=push, into=lambda: find_store(environ))
+        self.definition = b""
+
+    def run(self, lowering: Lowering, places: Places) -> Outcome:
+        """Lower, solve and export. Raises as the engine's client does."""
+        self.definition = llb.marshal(lowering.lower(self.plan, places), sources=_sources(self.plan)).data
+        watched = _Watched(self.on_event)
+        try:
+            result = deliver(
+                self.client,
+                self.definition,
+                self.target,
+                session=session_for(places, environ=self.environ),
+                on_event=watched,
+            )
+        except BuildError as error:
+            error.command = users_command(error.command) if error.command else None
+            raise
+        said = dict(result.exporter_response)
+        digest = said.get("containerimage.digest", "")
+        if not digest:
+            raise BuildError(f"the engine says nothing of the image that it was to make: {said}")
+        return Outcome(digest=digest, plan=self.plan, cached=not watched.ran)
+
+    def was_fetching(self, error: StepError) -> bool:
+        """Whether the step that failed is the engine's fetching of a package file.
+
+        Older engines take the words of a refusal for the file, and say that its digest is another.
+        """
+        step = find_step(self.definition, error.vertex)
+        return step is not None and step.name.startswith("fetch ")
 
 
 @dataclass(slots=True)

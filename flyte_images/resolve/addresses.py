@@ -6,6 +6,7 @@ exactly these versions, and have to offer the same files.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +17,7 @@ from flyte_images_layers.steps import Deb, Sdist, Wheel
 from ..errors import ResolveError
 from ..image import Image
 from ..lock import LayerLock, Lock
+from ..plan import Plan, packages, readdressed
 from . import kept
 
 if TYPE_CHECKING:
@@ -37,6 +39,28 @@ def find(lock: Lock, image: Image, *, platform: str, environ: Mapping[str, str],
     asker = _Asker(lock, image, platform, environ, connect)
     layers = tuple(asker.layer(index, entry) for index, entry in enumerate(lock.layers))
     return replace(lock, layers=layers)
+
+
+def fresh(made: Plan, image: Image, environ: Mapping[str, str]) -> Plan:
+    """Return a plan with the addresses that the index has now for its Python files, where it still has them.
+
+    Addresses that were kept may be of a mirror that is gone.
+    """
+    from . import uv
+
+    python = image.python
+    libc = (made.toolchain or made.base).libc
+    target = uv.Target(python=python, platform=made.platform, libc=libc)
+    asked = [it for layer in image.layers if (it := layer.python_requirements())]
+    files = [file for file in packages(made) if not isinstance(file, Deb)]
+    urls: dict[str, str] = {}
+    for file in files:
+        like = replace(asked[0], requirements=(f"{file.name}=={file.version}",))
+        with contextlib.suppress(ResolveError):  # not there any more: its old address is all that there is
+            answer = uv.ask([like, *map(_indexes, asked[1:])], target, environ=environ, deps=False)
+            urls |= {found.sha256: found.url for found in answer.files}
+    remember([replace(file, url=urls.get(file.sha256, "")) for file in files], environ)
+    return readdressed(made, urls)
 
 
 class _Asker:

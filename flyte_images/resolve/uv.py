@@ -21,6 +21,7 @@ from ..errors import ResolveError
 from .sdists import Source
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_KNOWN_LIBCS = (17, 28, *range(31, 41))  # the glibc 2.x that uv has a name for
 _NO_WHEEL = r"no wheels|only-binary|building from source is disabled|no usable wheels|no-build"
 _DEFAULT_LIBC = "2.28"  # what nearly every base of the last years has
 
@@ -45,7 +46,9 @@ class Target:
             raise ResolveError(
                 f"no Python packages are resolved for `{self.platform}`", hint="linux/amd64, linux/arm64"
             )
-        return f"{_MACHINES[architecture]}-manylinux_{(self.libc or _DEFAULT_LIBC).replace('.', '_')}"
+        wanted = int((self.libc or _DEFAULT_LIBC).split(".")[1])
+        minor = max((it for it in _KNOWN_LIBCS if it <= wanted), default=_KNOWN_LIBCS[0])
+        return f"{_MACHINES[architecture]}-manylinux_2_{minor}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +203,8 @@ def _error(said: str, asked: Sequence[PythonRequirements], target: Target) -> Re
 
 
 def _hint(said: str) -> str:
+    if re.search(r"401|403|authentication credentials|Unauthorized|Forbidden", said):
+        return "give uv the login: ~/.netrc, a keyring, or UV_INDEX_<NAME>_USERNAME and _PASSWORD"
     if re.search(r"not found in the package registry|was not found in|404 Not Found", said):
         return "is the name spelled as on the index, and is it on the index that is asked?"
     if re.search(r"error sending request|Failed to fetch|Connect|dns error|timed out|os error", said):

@@ -14,7 +14,7 @@ from .house import ROOT, Module, modules
 # itself, which re-exports, stands above all.
 ORDER = (
     *("errors", "cachedir", "oci", "context", "image", "options", "task", "environment", "spec", "lock", "plan", "llb"),
-    *("origins", "lower", "buildkit", "host", "bootstrap", "places", "resolve", "prepare", "solving", "progress"),
+    *("origins", "lower", "buildkit", "host", "bootstrap", "fetch", "places", "resolve", "prepare", "solving", "progress"),
     "builder",
     *("run running mapping", "cli"),
 )
