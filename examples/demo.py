@@ -103,4 +103,7 @@ def used(metrics: Metrics) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except flyte.errors.FlyteImagesError as error:
+        sys.exit(f"{error}\nhint: {error.hint}")
