@@ -30,6 +30,7 @@ from flyte_images_runtime.orphans import watch_over
 from flyte_images_runtime.spec import Mount, TaskSpec
 from flyte_images_runtime.values import Problem
 
+from .devices import Lease, leased
 from .engines import docker_engine, engine_for
 from .errors import SpecError
 from .shipping import ship
@@ -123,16 +124,16 @@ class Call:
     def _attempt(self, image: str) -> tuple[Finished, Any]:
         exchange = make_exchange()
         try:
-            spec = self._spec(image)
-            spec = self._prepare(spec, exchange)
-            finished = execute(
-                engine_for(self.runner.engine, spec),
-                spec,
-                exchange,
-                on_line=self._say,
-                on_running=self._started,
-                queue=time.monotonic() - self.asked,
-            )
+            spec = self._prepare(self._spec(image), exchange)
+            with leased(spec, wait=self.task.options.gpu_wait) as lease:
+                finished = execute(
+                    engine_for(self.runner.engine, lease.spec),
+                    lease.spec,
+                    exchange,
+                    on_line=self._say,
+                    on_running=lambda running: self._started(running, lease),
+                    queue=time.monotonic() - self.asked,
+                )
             result = self._result(exchange, finished) if finished.error is None else None
             return finished, result
         finally:
@@ -140,7 +141,8 @@ class Call:
                 self._running = None
             exchange.remove()
 
-    def _started(self, running: Running) -> None:
+    def _started(self, running: Running, lease: Lease) -> None:
+        lease.started(running)
         with self._guard:
             self._running = running
             if self._cancelled.is_set():

@@ -36,6 +36,10 @@ class Running(Protocol):
         """Pass on what it prints until it has ended. Ends it at its time limit."""
         ...
 
+    def pid(self) -> int | None:
+        """A process of this host that lives as long as the container; None where there is none."""
+        ...
+
     def cancel(self) -> None:
         """End it now; from any thread. `wait` returns."""
         ...

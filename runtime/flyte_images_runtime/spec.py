@@ -79,6 +79,8 @@ class TaskSpec:
     hardening: Hardening = field(default_factory=Hardening)
     devices: tuple[str, ...] = ()
     """CDI names of the leased devices: `nvidia.com/gpu=GPU-...`."""
+    device_ids: tuple[str, ...] = ()
+    """Which cards they are."""
 
 
 def thread_env(limits: Limits) -> dict[str, str]:

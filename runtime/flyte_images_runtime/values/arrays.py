@@ -49,7 +49,7 @@ def read_array(data: Any, files: Files) -> Any:
         if 0 in shape or dtype.itemsize == 0:
             return numpy.empty(shape, dtype=dtype, order=order)
         try:
-            mapped = numpy.memmap(file, dtype=dtype, mode="c", offset=file.tell(), shape=shape, order=order)
+            mapped: Any = numpy.memmap(file, dtype=dtype, mode="c", offset=file.tell(), shape=shape, order=order)
         except (ValueError, OSError) as error:
             raise Problem(f"attachment {data.get('npy')} is shorter than its header says: {error}") from None
         return numpy.asarray(mapped)

@@ -13,6 +13,7 @@ from ...worker import places
 OWNER = "io.flyte-images.owner"
 NAME = "io.flyte-images.name"
 TASK = "io.flyte-images.task"
+DEVICES = "io.flyte-images.devices"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ def create_body(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[
         "Env": [f"{name}={value}" for name, value in environment(spec).items()],
         "User": spec.hardening.user or f"{settings.user[0]}:{settings.user[1]}",
         "WorkingDir": spec.workdir or "",
-        "Labels": {OWNER: settings.owner, NAME: exchange.name, TASK: spec.task},
+        "Labels": _labels(spec, exchange, settings),
         "Hostname": "task",
         "AttachStdin": True,
         "AttachStdout": True,
@@ -48,6 +49,11 @@ def create_body(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[
         "StopSignal": "SIGTERM",
         "HostConfig": host,
     }
+
+
+def _labels(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, str]:
+    labels = {OWNER: settings.owner, NAME: exchange.name, TASK: spec.task}
+    return {**labels, DEVICES: ",".join(spec.device_ids)} if spec.device_ids else labels
 
 
 def environment(spec: TaskSpec) -> dict[str, str]:

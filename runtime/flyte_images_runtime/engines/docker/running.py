@@ -57,6 +57,10 @@ class DockerRunning:
     def _time_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
+    def pid(self) -> int | None:
+        found = int(self._api.call("GET", f"/containers/{self._id}/json")["State"].get("Pid") or 0)
+        return found or None
+
     def cancel(self) -> None:
         self._cancelled = True
         if self._streams is not None:

@@ -75,6 +75,9 @@ class OciRunning:
             usage=usage,
         )
 
+    def pid(self) -> int | None:
+        return self._process.pid
+
     def cancel(self) -> None:
         with self._guard:
             self._cancelled = True
