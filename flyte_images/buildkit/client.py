@@ -27,7 +27,7 @@ from .ondemand import start
 from .pb import content_pb2, control_pb2, gateway_pb2
 from .request import Prepared, solve_request
 from .session import OpenSession, Session
-from .solve import SolveResult, Solving
+from .solve import STALL, SolveResult, Solving
 from .unstick import layouts_of, unstick
 from .wire import (
     CONTENT_READ,
@@ -74,21 +74,22 @@ class Record:
     uses: int
 
 
-def connect(address: str | None = None, *, patience: float = PATIENCE) -> Client:
+def connect(address: str | None = None, *, patience: float = PATIENCE, stall: float = STALL) -> Client:
     """Connect to the BuildKit at `address` (or of that buildx builder), else to the one that discovery.py chooses.
 
-    `patience` is the seconds after which an engine that says nothing is taken for gone; a build may be silent for as
-    long as it likes while the engine itself answers. Use it as a context manager. Raises EngineError unless a BuildKit
-    answers.
+    `patience` is the seconds after which an engine that says nothing is taken for gone. A command of a build may be
+    silent for as long as it likes while the engine itself answers; where a build waits for a registry or another
+    server and nothing moves for `stall` seconds, it is given up. Use it as a context manager. Raises EngineError
+    unless a BuildKit answers.
     """
-    return open_choice(choose(address, environ=os.environ), patience=patience)
+    return open_choice(choose(address, environ=os.environ), patience=patience, stall=stall)
 
 
-def open_choice(choice: Choice, *, patience: float = PATIENCE) -> Client:
+def open_choice(choice: Choice, *, patience: float = PATIENCE, stall: float = STALL) -> Client:
     """Connect to what discovery.py chose, starting it where it says so."""
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(start(choice.daemon)) if choice.daemon else contextlib.nullcontext()
-        client = stack.enter_context(Client(choice.address, patience=patience, held=held))
+        client = stack.enter_context(Client(choice.address, patience=patience, stall=stall, held=held))
         try:
             client.info()
         except ConnectionLostError as error:
@@ -111,11 +112,12 @@ class Client:
         address: Address,
         *,
         patience: float = PATIENCE,
+        stall: float = STALL,
         held: contextlib.AbstractContextManager[object] = contextlib.nullcontext(),  # noqa: B008 - has no state
     ) -> None:
         self.address = address
         self._held = held  # until the connection is closed
-        self._patience = patience
+        self._patience, self._stall = patience, stall
         self._capabilities: Capabilities | None = None
         # Dialled by us, whatever the address: grpcio cannot, and says less of why it failed.
         self._bridge = Bridge(lambda: dial(address, patience=patience))
@@ -220,6 +222,7 @@ class Client:
                 patience=self._patience,
                 engine=str(self.address),
                 said=self._bridge.said,
+                stall=self._stall,
             )
             try:
                 response = solving.run(on_event)

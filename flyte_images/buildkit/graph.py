@@ -1,4 +1,4 @@
-"""A serialized definition -> what a step of it was to do, for error messages."""
+"""A serialized definition -> what a step of it was to do. Asked when something is wrong."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ def find(definition: bytes, digest: str) -> Step | None:
                 location=_location(graph, digest),
             )
     return None
+
+
+def sources_and_works(definition: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """The digests of the steps that fetch something, and of those that do something."""
+    found: tuple[set[str], set[str]] = (set(), set())
+    for data in getattr(ops_pb2.Definition.FromString(definition), "def"):
+        is_work = ops_pb2.Op.FromString(data).WhichOneof("op") != "source"
+        found[is_work].add(f"sha256:{hashlib.sha256(data).hexdigest()}")
+    return frozenset(found[0]), frozenset(found[1])
 
 
 def _location(graph: ops_pb2.Definition, digest: str) -> Location | None:

@@ -6,6 +6,7 @@ import contextlib
 import queue
 import shlex
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from types import MappingProxyType
 import grpc
 
 from ..errors import BuildError, FlyteImagesError
-from .events import Event, Vertex, VertexLog
+from .events import Event, Vertex, VertexLog, VertexStatus
 from .failure import StepError, build_error
 from .pb.control_pb2 import SolveRequest, StatusRequest, StatusResponse
 from .status import events_of
@@ -22,6 +23,9 @@ from .wire import SOLVE, STATUS
 
 _TAIL = 40  # lines of a failed step's log
 _GRACE = 5.0  # seconds for the last events after the end
+STALL = 600.0
+"""Seconds without any progress after which a build that waits for some server is given up. Commands may take longer."""
+
 _NO_EVENTS = 0.3  # the same where there was no event at all: the engine refused before there was a job to watch
 
 
@@ -54,12 +58,15 @@ class Solving:
         patience: float,
         engine: str,
         said: Callable[[], str],
+        stall: float = STALL,
     ) -> None:
         self._channel, self._request, self._timeout = channel, request, timeout
         self._alive, self._patience, self._engine, self._said = alive, patience, engine, said
         self._queue: queue.SimpleQueue[StatusResponse | _End] = queue.SimpleQueue()
+        self._stall = stall
         self._tails: dict[str, deque[bytes]] = {}
-        self._names: dict[str, str] = {}
+        self._vertices: dict[str, Vertex] = {}
+        self._open: dict[tuple[str, str], None] = {}  # vertex and name of what is under way in it
 
     def run(self, on_event: Callable[[Event], None] | None) -> SolveResult:
         call = SOLVE.future(self._channel, self._request, timeout=self._timeout)
@@ -87,14 +94,21 @@ class Solving:
     def _watch(self, on_event: Callable[[Event], None] | None) -> None:
         """Deliver events until the solve is over and its events have come, or have been waited for long enough."""
         solved = watched = False
+        heard = time.monotonic()
         while not (solved and watched):
             try:
-                item = self._queue.get(timeout=(_GRACE if self._names else _NO_EVENTS) if solved else self._patience)
+                item = self._queue.get(timeout=(_GRACE if self._vertices else _NO_EVENTS) if solved else self._patience)
             except queue.Empty:
                 if solved:
                     return
                 self._alive()
+                if time.monotonic() - heard > self._stall and (awaited := self._awaited()):
+                    raise BuildError(
+                        f"nothing has moved for {self._stall:g} s: {awaited}",
+                        hint="does the server answer? Build again when it does: finished steps are kept",
+                    ) from None
                 continue
+            heard = time.monotonic()
             if isinstance(item, StatusResponse):
                 for event in events_of(item):
                     self._note(event)
@@ -108,9 +122,32 @@ class Solving:
     def _note(self, event: Event) -> None:
         """Keep what an error will want to show."""
         if isinstance(event, Vertex):
-            self._names[event.digest] = event.name
+            self._vertices[event.digest] = event
+        elif isinstance(event, VertexStatus):
+            if event.completed is None:
+                self._open[event.vertex, event.id] = None
+            else:
+                self._open.pop((event.vertex, event.id), None)
         elif isinstance(event, VertexLog):
             self._tails.setdefault(event.vertex, deque(maxlen=4 * _TAIL)).append(event.data)
+
+    def _awaited(self) -> str:
+        """What is waited for, if all that runs waits for some server."""
+        from . import graph
+
+        sources, works = graph.sources_and_works(self._request.definition)
+        found = []
+        for vertex in self._vertices.values():
+            if vertex.started is None or vertex.completed is not None:
+                continue
+            under_way = [id for digest, id in self._open if digest == vertex.digest]
+            sent = [id for id in under_way if id.startswith("pushing ")]
+            if vertex.digest in works or not (vertex.digest in sources or sent or vertex.name.startswith("importing ")):
+                return ""
+            found.append(": ".join((vertex.name, *(sent or under_way)[-1:])))
+            if sent:
+                found += [f"to {it.attrs['name']}" for it in self._request.exporters if it.attrs.get("push")]
+        return " ".join(found)
 
     def _explain(self, error: grpc.RpcError) -> FlyteImagesError:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and self._timeout:
@@ -122,7 +159,8 @@ class Solving:
 
         step = graph.find(self._request.definition, found.vertex)
         log = b"".join(self._tails.get(found.vertex, ())).decode("utf-8", "replace")
-        name = self._names.get(found.vertex, "") or (step.name if step else "")
+        known = self._vertices.get(found.vertex)
+        name = (known.name if known else "") or (step.name if step else "")
         return StepError(
             f"{name}: {found}" if name else str(found),
             vertex=found.vertex,

@@ -36,6 +36,9 @@ class Graph:
     def image(self, ref: str) -> str:
         return self.add(pb.Op(platform=PLATFORM, source=pb.SourceOp(identifier=f"docker-image://{ref}")))
 
+    def http(self, url: str, checksum: str) -> str:
+        return self.add(pb.Op(source=pb.SourceOp(identifier=url, attrs={"http.checksum": checksum})))
+
     def tarball(self, source: str, name: str) -> str:
         """The contents of a tarball that is the file `name` of a local source."""
         attrs = {"local.unique": source, "local.sharedkeyhint": source}

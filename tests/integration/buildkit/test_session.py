@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.buildkit.client import Client
+from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.events import Event, VertexLog
 from flyte_images.buildkit.exporters import Image
 from flyte_images.buildkit.registry_login import DockerLogins
@@ -155,3 +156,42 @@ def test_a_refused_push_says_so_and_works_when_it_is_allowed(client: Client, bas
         registry.fault = lambda method, path: None
         client.solve(definition, exporters=[image])
         assert "team/app:1" in registry.manifests
+
+
+@pytest.mark.parametrize("what", ["push", "base", "file"])
+def test_a_server_that_hangs_is_named_and_works_when_it_answers(client: Client, what: str) -> None:
+    with serve(Registry()) as registry, connect(patience=0.5, stall=2) as impatient:
+        name = f"{registry.address}/team/app:1"
+        image = Image(names=(name,), push=True, store=False)
+        graph = Graph()
+        client.solve(graph.definition(graph.file("/greeting", salt().encode())), exporters=[image])
+        data = salt().encode()
+        registry.blobs[digest := f"sha256:{hashlib.sha256(data).hexdigest()}"] = data
+        head = {
+            "push": lambda: graph.file("/greeting", salt().encode()),
+            "base": lambda: graph.image(name),
+            "file": lambda: graph.http(f"http://{registry.address}/v2/any/blobs/{digest}", digest),
+        }[what]()
+        definition, exporters = graph.definition(head), [image] if what == "push" else []
+        registry.fault = lambda method, path: 0
+        with pytest.raises(BuildError, match=f"nothing has moved for 2 s: .*{registry.address}") as caught:
+            impatient.solve(definition, exporters=exporters)
+        assert caught.value.hint
+        registry.fault = lambda method, path: None
+        registry.hanging.set()
+        # The engine may ask the session of the build that is gone first, for which it waits five seconds.
+        client.solve(definition, exporters=exporters)
+
+
+def test_a_command_may_be_silent_for_longer_than_a_server(base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"sleep 4; echo {salt()}")
+    with connect(patience=0.5, stall=1) as client:
+        client.solve(graph.definition(head), session=base.session)
+
+
+def test_a_registry_that_hangs_when_it_is_asked_for_a_digest(client: Client) -> None:
+    with serve(Registry(fault=lambda method, path: 0)) as registry:
+        with pytest.raises(EngineError, match="does not answer"):
+            client.resolve_image(f"{registry.address}/team/app:1", timeout=1)
+        assert client.info()
