@@ -1,0 +1,233 @@
+"""What a user writes about a task is refused where it is written, and the later word wins."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images.errors import SpecError
+from flyte_images.mapping import map_calls
+from flyte_images.options import Options
+from flyte_images.shipping import LARGEST, ship
+from flyte_images_runtime.failures import Cancelled
+
+
+def env(**settings: Any) -> flyte.TaskEnvironment:
+    return flyte.TaskEnvironment(name="ml", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"limits": {"cpu": 1}}, "limits={'cpu': 1} is not a Resources"),
+        ({"limits": flyte.Resources(cpu=1), "resources": flyte.Resources(cpu=1)}, "two names of one thing"),
+        ({"accelerator": "T4", "limits": flyte.Resources(gpu="A10G:1")}, "A10G"),
+        ({"env_vars": {"A": 1}}, "the value of `A` is no text"),
+        ({"env_vars": {"A=B": "x"}}, "'A=B' is not a variable's name"),
+        ({"env_vars": ["A=1"]}, "not a mapping"),
+        ({"secrets": [3]}, "3 is no Secret"),
+        ({"timeout": "fast"}, "timeout='fast' is no time"),
+        ({"timeout": -1}, "timeout=-1"),
+        ({"timeout": True}, "timeout=True"),
+        ({"retries": -1}, "retries=-1"),
+        ({"retries": 1.5}, "retries=1.5"),
+        ({"cache": "sometimes"}, "cache='sometimes'"),
+        ({"network": "wifi"}, "network='wifi'"),
+        ({"mounts": ["a"]}, "'a' is no mount"),
+        ({"mounts": ["a:/b"]}, "there is no `a`"),
+        ({"mounts": ["/tmp:/b:rx"]}, "is no mount"),
+        ({"workdir": "a"}, "not an absolute path"),
+        ({"user": "ada"}, "user='ada'"),
+        ({"capabilities": ["ALL"]}, "'ALL' is not a capability"),
+        ({"pids": 1}, "pids=1"),
+        ({"runtime": "a b"}, "runtime='a b'"),
+        ({"read_only_root": 1}, "neither True nor False"),
+        ({"reusable": 3}, "reusable=3"),
+        ({"limitz": 1}, "there is no option `limitz`"),
+        ({"image": 3}, "image=3 is not an Image"),
+    ],
+)
+def test_nonsense_is_refused_on_its_own_line(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        env(**settings)
+    assert said in str(caught.value)
+    assert caught.value.location is not None
+    assert caught.value.location.file == __file__
+    if settings not in ({"limitz": 1}, {"image": 3}):
+        with pytest.raises(SpecError, match=r".") as again:
+            env().task(**settings)
+        assert str(again.value) == str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "ML", "a b", "-a", "a--b", "a_", 3])
+def test_a_name_of_an_environment(name: Any) -> None:
+    with pytest.raises(SpecError, match="not a name for an environment"):
+        flyte.TaskEnvironment(name=name)
+
+
+def test_a_name_alone_is_enough() -> None:
+    one = flyte.TaskEnvironment(name="ml")
+    assert one.options == Options()
+    assert one.built_image.base == flyte.Image.from_debian_base().base
+    assert flyte.TaskEnvironment(name="ml", image="ubuntu:24.04").built_image.base.title == "ubuntu:24.04"
+
+
+def test_environment_then_decorator_then_call() -> None:
+    one = env(timeout=60, retries=2, env_vars={"A": "1"}, limits=flyte.Resources(cpu=2), network="none")
+
+    @one.task(timeout=datetime.timedelta(minutes=2), retries=0)
+    def task(a: int) -> int:
+        return a
+
+    assert (task.options.timeout, task.options.retries.count, task.options.network) == (120.0, 0, "none")
+    other = task.override(timeout=None, limits=flyte.Resources(cpu=1), user=0, capabilities="CAP_SYS_NICE")
+    assert other.options.timeout is None
+    assert other.options.limits().cpu == 1
+    assert (other.options.hardening.user, other.options.hardening.capabilities) == ("0:0", ("SYS_NICE",))
+    assert other.options.env_vars == (("A", "1"),)
+    assert (task.options.timeout, task.options.limits().cpu) == (120.0, 2)  # as it was
+    assert (other(3), other.name) == (3, "ml.task")
+
+
+def test_what_is_no_function_is_no_task() -> None:
+    one = env()
+
+    class Callable:
+        def __call__(self) -> None: ...
+
+    def generator() -> Any:
+        yield 1
+
+    for function, said in ((Callable, "not a function"), (Callable(), "not a function"), (generator, "yields")):
+        with pytest.raises(SpecError, match=said):
+            one.task(function)
+    task = one.task(lambda: None)
+    with pytest.raises(SpecError, match="is a task already"):
+        one.task(task)
+    with pytest.raises(SpecError, match="not a task"):
+        flyte.run(lambda: None)  # type: ignore[arg-type]
+
+
+def test_a_signature_that_cannot_cross_names_the_task_and_its_line() -> None:
+    def task(a: int, b: type) -> None: ...
+
+    made = env().task(task)
+    with pytest.raises(SpecError, match=r"task `ml.task`: parameter `b`: type cannot cross") as caught:
+        _ = made.signature
+    assert caught.value.location is not None
+    assert caught.value.location.file == __file__
+
+
+async def _double(n: int) -> int:
+    return 2 * n
+
+
+def test_a_task_can_be_awaited_whatever_its_function_is() -> None:
+    import asyncio
+
+    asynchronous = env().task(_double)
+    synchronous = env().task(lambda n: n + 1)
+    assert asyncio.run(asynchronous.aio(3)) == 6
+    assert asyncio.run(synchronous.aio(3)) == 4
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, flyte_images as flyte\n"
+        "env = flyte.TaskEnvironment(name='a', limits=flyte.Resources(cpu=1))\n"
+        "@env.task\ndef f(a: int) -> int: ...\n"
+        "heavy = ('grpc', 'pydantic', 'numpy', 'asyncio', 'python_on_whales', 'rich', 'yaml', 'ssl', 'http')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+class _Call:
+    """Stands for a call of a task: what it does is a function."""
+
+    def __init__(self, outcome: Any) -> None:
+        import threading
+
+        self.outcome = outcome
+        self.cancelled = threading.Event()
+        self.task = env().task(lambda: None)
+
+    def run(self) -> Any:
+        if self.outcome == "wait":
+            assert self.cancelled.wait(60)
+            raise Cancelled("cancelled")
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+def mapped(outcomes: list[Any], **options: Any) -> list[Any]:
+    return map_calls([_Call(outcome) for outcome in outcomes], **options)  # type: ignore[misc]
+
+
+def test_map_keeps_the_order_whatever_the_width() -> None:
+    for width in (1, 3, 100):
+        assert mapped(list(range(20)), concurrency=width) == list(range(20))
+
+
+def test_the_first_failure_ends_what_runs_and_is_the_one_that_is_raised() -> None:
+    with pytest.raises(ValueError, match="bad"):
+        mapped(["wait", ValueError("bad"), "wait"], concurrency=3)
+    error = ValueError("bad")
+    assert mapped([1, error, 3], concurrency=2, return_exceptions=True) == [1, error, 3]
+    with pytest.raises(SpecError, match="concurrency=0"):
+        mapped([1], concurrency=0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> dict[str, str]:
+    return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+
+
+def test_a_copy_of_a_source_tree_is_by_content_and_readable_by_all(tmp_path: Path, cache: dict[str, str]) -> None:
+    tree = tmp_path / "project"
+    (tree / "pkg").mkdir(parents=True)
+    (tree / "pkg" / "a.py").write_text("x = 1")
+    (tree / "pkg" / "a.py").chmod(0o600)
+    (tree / "pkg").chmod(0o700)
+    (tree / ".git").mkdir()
+    (tree / "venv").mkdir()
+    (tree / ".dockerignore").write_text("*.csv\n")
+    (tree / "big.csv").write_text("1,2")
+    place, digest = ship(str(tree), environ=cache)
+    names = {str(path.relative_to(place)): path.stat().st_mode & 0o777 for path in Path(place).rglob("*")}
+    assert names == {"pkg": 0o755, "pkg/a.py": 0o644}
+    assert ship(str(tree), environ=cache) == (place, digest)
+    (tree / "pkg" / "a.py").write_text("x = 2")
+    other, changed = ship(str(tree), environ=cache)
+    assert changed != digest
+    assert (Path(place, "pkg", "a.py").read_text(), Path(other, "pkg", "a.py").read_text()) == ("x = 1", "x = 2")
+    (tree / "pkg" / "a.py").write_text("x = 1")
+    assert ship(str(tree), environ=cache) == (place, digest)
+
+
+def test_a_home_directory_is_not_shipped_whole(tmp_path: Path, cache: dict[str, str]) -> None:
+    home = tmp_path / "home"
+    (home / "documents").mkdir(parents=True)
+    (home / "documents" / "letter.txt").write_text("dear")
+    (home / "secret.txt").write_text("sesame")
+    place, _ = ship(str(home), environ=cache)
+    assert list(Path(place).iterdir()) == []
+
+
+def test_a_tree_full_of_data_is_refused_with_its_largest_part(tmp_path: Path, cache: dict[str, str]) -> None:
+    (tmp_path / "project" / "data").mkdir(parents=True)
+    with open(tmp_path / "project" / "data" / "a.bin", "wb") as file:
+        file.truncate(LARGEST + 1)
+    with pytest.raises(SpecError, match="most of it in `data`"):
+        ship(str(tmp_path / "project"), environ=cache)
