@@ -21,6 +21,9 @@ MESSAGE_LIMIT = 16 << 20
 OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    # The error of a failed step is a trailer that quotes the step, and all of the user's file if it has that.
+    ("grpc.max_metadata_size", MESSAGE_LIMIT),
+    ("grpc.absolute_max_metadata_size", MESSAGE_LIMIT),
     ("grpc.use_local_subchannel_pool", 1),  # else channels to a reused path share their connections
     ("grpc.enable_http_proxy", 0),  # BuildKit's own clients dial without a proxy
     ("grpc.default_authority", "localhost"),
