@@ -50,7 +50,7 @@ class Settings:
     """What is decided at the start and is not in the specification.
 
     cgroup    where the container's own cgroup is made, below the task's
-    groups    (directory of the host, place in the container) of the task's cgroup, for it to read
+    groups    (directory of the host, place in the container) of the task's cgroup, for it to read; outermost first
     files     (file of the host, place in the container): hosts, resolv.conf, hostname
     network   "new": an empty one of its own; "inherited": that of the process which starts the runtime
     edits     what leased devices bring, with the numbers of their nodes by host path
@@ -135,8 +135,6 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         _bind(str(exchange.inputs), places.IN, "ro", "nosuid", "nodev"),
         _bind(str(exchange.outputs), places.OUT, "rw", "nosuid", "nodev"),
     ]
-    if settings.groups:
-        mounts.append(_mount("/sys/fs/cgroup", "tmpfs", "nosuid", "noexec", "nodev", "mode=755", "size=64k"))
     mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
     mounts += [_bind(host, place, "ro") for host, place in settings.files]
     mounts += [_bind(root, f"{places.CODE}/{at}", "ro") for at, root in enumerate(spec.code.copies or spec.code.roots)]

@@ -1,0 +1,175 @@
+"""What the contract's tests run in containers. Plain functions of a module that needs nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def speak() -> None:
+    print("first")
+    print("second", file=sys.stderr)
+    subprocess.run(["sh", "-c", "printf unfinished"], check=True)
+
+
+def fail() -> None:
+    raise LookupError("no such row")
+
+
+def burn(periods: int) -> int:
+    """Use up the processor until the quota of `periods` periods is spent."""
+    end = time.process_time() + 0.05 * periods
+    while time.process_time() < end:
+        pass
+    return 0
+
+
+def hold(mebibytes: int) -> int:
+    held = [bytearray(b"x" * (1 << 20)) for _ in range(mebibytes)]
+    return len(held)
+
+
+def breed(count: int) -> int:
+    """Start threads until it is refused."""
+    stop = threading.Event()
+    try:
+        for number in range(count):
+            try:
+                threading.Thread(target=stop.wait, daemon=True).start()
+            except RuntimeError:
+                return number
+        return count
+    finally:
+        stop.set()
+
+
+def sleep(seconds: float) -> None:
+    print("asleep", flush=True)
+    time.sleep(seconds)
+
+
+def leave_a_child() -> int:
+    return subprocess.Popen(["sleep", "300"], start_new_session=True).pid
+
+
+def identity() -> dict[str, Any]:
+    status = dict(line.rstrip("\n").split(":\t", 1) for line in open("/proc/self/status") if ":\t" in line)  # noqa: SIM115
+    return {
+        "uid": os.getuid(),
+        "gid": os.getgid(),
+        "groups": sorted(os.getgroups()),
+        "pids": len([path for path in Path("/proc").iterdir() if path.name.isdigit()]),
+        "hostname": socket.gethostname(),
+        "cwd": str(Path.cwd()),
+        **{name: status[name].strip() for name in ("CapEff", "CapBnd", "CapPrm", "NoNewPrivs", "Seccomp")},
+    }
+
+
+def attempt(paths: list[str], mode: str = "wb") -> list[str]:
+    """What becomes of opening each path: `ok` or the error's name."""
+    found = []
+    for path in paths:
+        try:
+            with open(path, mode, buffering=0) as file:
+                found.append("ok" if "w" in mode else f"ok {len(file.read(64))}")
+        except OSError as error:
+            found.append(errno.errorcode.get(error.errno or 0, repr(error)))
+    return found
+
+
+def calls() -> list[str]:
+    """What becomes of what a prisoner would try."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    trials: dict[str, Any] = {
+        "unshare": lambda: libc.unshare(0x10000000),
+        "mount": lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, None),
+        "chroot": lambda: libc.chroot(b"/tmp"),
+        "clone": lambda: libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0),
+        "keyctl": lambda: libc.syscall(250, 0, -3, 0),
+        "bpf": lambda: libc.syscall(321, 0, 0, 0),
+        "mknod": lambda: libc.mknod(b"/tmp/node", 0o020666, os.makedev(1, 1)),
+        "sethostname": lambda: libc.sethostname(b"x", 1),
+        "vsock": lambda: libc.socket(40, 1, 0),
+    }
+    found = []
+    for name, trial in trials.items():
+        ctypes.set_errno(0)
+        result = trial()
+        if name == "clone" and result == 0:
+            os._exit(0)
+        found.append(f"{name} {errno.errorcode[ctypes.get_errno()] if result == -1 else 'ok'}")
+    return found
+
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def shared_memory() -> int:
+    stat = os.statvfs("/dev/shm")
+    return stat.f_blocks * stat.f_frsize
+
+
+def interfaces() -> list[str]:
+    return sorted(name for _, name in socket.if_nameindex())
+
+
+def reach(host: str, port: int) -> str:
+    try:
+        with socket.create_connection((host, port), timeout=20) as link:
+            return link.recv(64).decode()
+    except OSError as error:
+        return type(error).__name__
+
+
+def listen_low() -> int:
+    with socket.create_server(("", 80)) as server:
+        return int(server.getsockname()[1])
+
+
+def descriptors() -> list[str]:
+    found = []
+    for path in Path("/proc/1/fd").iterdir():
+        try:
+            found.append(str(path.readlink()))
+        except OSError:
+            continue
+    return found
+
+
+def own_limits() -> dict[str, str]:
+    """The limits as programs inside look for them."""
+    places = {
+        "memory": ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        "cpu": ("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+    }
+    found = {}
+    for name, paths in places.items():
+        for path in map(Path, paths):
+            if path.exists():
+                found[name] = path.read_text().strip()
+    return found
+
+
+def write_file(path: str, text: str) -> str:
+    with open(path, "w") as file:
+        file.write(text)
+    with open(path) as file:
+        return file.read()
+
+
+def run(argv: list[str]) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

@@ -1,0 +1,346 @@
+"""The contract of all engines, tried on each that this machine has: the same tasks, the same limits, the same ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyte_images_runtime.engine import Engine, Running
+from flyte_images_runtime.engines.docker import DockerEngine
+from flyte_images_runtime.engines.oci import OciEngine
+from flyte_images_runtime.engines.oci.program import find
+from flyte_images_runtime.exchange import make_exchange
+from flyte_images_runtime.execute import Finished, call_document, execute
+from flyte_images_runtime.failures import (
+    Cancelled,
+    EngineLost,
+    ImageCannotStart,
+    Killed,
+    OutOfMemory,
+    Raised,
+    TaskError,
+    TimedOut,
+)
+from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
+
+pytestmark = pytest.mark.engine
+MI = 1 << 20
+CONTRACT = str(Path(__file__).with_name("contract"))
+ENGINES = ["docker", *(f"oci-{name}" for name in ("crun", "runc") if os.getuid() == 0 and find([name]))]
+Call = Callable[..., Finished]
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rootfs")
+
+
+@pytest.fixture(params=ENGINES)
+def runner(request: pytest.FixtureRequest, engine: DockerEngine, store: Path) -> Engine:
+    kind, _, program = request.param.partition("-")
+    return engine if kind == "docker" else OciEngine(store, docker=engine.api, program=find([program]))
+
+
+@pytest.fixture
+def call(runner: Engine, image: str) -> Call:
+    """Run a function of contract/tasks.py; options are the specification's."""
+
+    def run(
+        function: str,
+        /,
+        *,
+        lines: list[tuple[str, str]] | None = None,
+        on_running: Callable[[Running], None] | None = None,
+        spec: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Finished:
+        options = {"image": image, "network": "none", "limits": Limits(cpu=Decimal(1), memory=256 * MI), **(spec or {})}
+        task = TaskSpec(
+            task=f"contract.{function}", code=Code(module="tasks", qualname=function, roots=(CONTRACT,)), **options
+        )
+        exchange = make_exchange()
+        try:
+            exchange.write_call(call_document(task, arguments, secrets={}))
+            heard = [] if lines is None else lines
+            return execute(
+                runner, task, exchange, on_line=lambda stream, line: heard.append((stream, line)), on_running=on_running
+            )
+        finally:
+            exchange.remove()
+
+    return run
+
+
+def result(finished: Finished) -> Any:
+    assert finished.error is None, finished.error
+    return finished.result
+
+
+def test_a_result_and_its_account(call: Call) -> None:
+    finished = call("add", one=1, other=2)
+    assert result(finished) == 3
+    metrics = finished.metrics
+    assert metrics.cpu is not None
+    assert metrics.cpu > 0
+    assert metrics.peak_memory is not None
+    assert MI < metrics.peak_memory < 256 * MI
+    assert metrics.start is not None
+    assert metrics.wall is not None
+
+
+def test_both_streams_arrive_line_by_line_and_to_the_end(call: Call) -> None:
+    lines: list[tuple[str, str]] = []
+    result(call("speak", lines=lines))
+    assert sorted(lines) == [("stderr", "second"), ("stdout", "first"), ("stdout", "unfinished")]
+
+
+def test_what_a_task_raises_comes_back(call: Call) -> None:
+    error = call("fail").error
+    assert isinstance(error, Raised)
+    assert error.remote.type == "LookupError"
+    assert error.remote.message == "no such row"
+
+
+def test_the_processor_is_held_to_the_limit(call: Call) -> None:
+    finished = call("burn", periods=20, spec={"limits": Limits(cpu=Decimal("0.25"), memory=256 * MI)})
+    result(finished)
+    assert finished.metrics.throttled_periods is not None
+    assert finished.metrics.throttled_periods > 10  # a full second at a quarter of a core
+    assert finished.metrics.throttled is not None
+
+
+def test_memory_is_held_to_the_limit_and_the_end_says_so(call: Call) -> None:
+    assert result(call("hold", mebibytes=40)) == 40
+    error = call("hold", mebibytes=300).error
+    assert isinstance(error, OutOfMemory)
+    assert error.limit == 256 * MI
+    assert error.peak is not None
+    assert error.peak > 250 * MI
+
+
+def test_processes_are_held_to_the_limit(call: Call) -> None:
+    assert result(call("breed", count=200, spec={"hardening": Hardening(pids=32)})) < 32
+    assert result(call("breed", count=200)) == 200
+
+
+def test_shared_memory_is_as_large_as_it_is_asked_to_be(call: Call) -> None:
+    assert result(call("shared_memory")) == 256 * MI
+    limits = Limits(cpu=Decimal(1), memory=256 * MI, shm=64 * MI)
+    assert result(call("shared_memory", spec={"limits": limits})) == 64 * MI
+
+
+def test_the_limits_can_be_read_inside(call: Call) -> None:
+    found = result(call("own_limits", spec={"limits": Limits(cpu=Decimal("0.5"), memory=128 * MI)}))
+    assert found["memory"] == str(128 * MI)
+    assert found["cpu"].split()[0] == "50000"
+
+
+def test_thread_pools_are_sized_by_the_limit_and_the_user_wins(call: Call) -> None:
+    env = result(call("environment", spec={"env": (("MKL_NUM_THREADS", "7"), ("MY_OWN", "x=y z"))}))
+    assert (env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"], env["MY_OWN"]) == ("1", "7", "x=y z")
+    assert env["PATH"].split(":")[0] == "/opt/venv/bin"  # the image's own
+
+
+def test_a_task_is_nobody_with_no_rights(call: Call) -> None:
+    found = result(call("identity"))
+    assert (found["uid"], found["gid"], found["groups"]) == (1000, 1000, [1000])
+    assert {found[name] for name in ("CapEff", "CapBnd", "CapPrm")} == {"0000000000000000"}
+    assert (found["NoNewPrivs"], found["Seccomp"], found["hostname"]) == ("1", "2", "task")
+    assert found["pids"] < 6  # its own, and none of the machine's
+
+
+def test_what_a_prisoner_would_try_is_refused(call: Call) -> None:
+    assert {line.split()[1] for line in result(call("calls"))} <= {"EPERM"}
+
+
+def test_only_tmp_and_the_outputs_can_be_written(call: Call) -> None:
+    paths = ["/file", "/usr/bin/file", "/etc/hosts", "/run/flyte-images/in/file", "/run/flyte-images/code/0/file"]
+    assert set(result(call("attempt", paths=paths))) <= {"EROFS", "EACCES"}
+    assert result(call("attempt", paths=["/tmp/file", "/dev/shm/file", "/tmp/home/file"])) == ["ok", "ok", "ok"]
+
+
+def test_the_kernel_s_levers_are_out_of_reach(call: Call) -> None:
+    root = {"hardening": Hardening(user="0:0")}
+    levers = ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/sys/kernel/new"]
+    found = result(call("attempt", paths=levers, spec=root))
+    assert found[0] == "EROFS"
+    assert set(found) <= {"EROFS", "EACCES", "EPERM", "ENOENT"}  # not every kernel has them all
+    groups = ["/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/new"]
+    assert set(result(call("attempt", paths=groups, spec=root))) <= {"EROFS", "ENOENT", "EACCES"}
+    hidden = result(call("attempt", paths=["/proc/kcore", "/proc/keys", "/proc/timer_list"], mode="rb", spec=root))
+    assert set(hidden) <= {"ok 0", "EACCES", "ENOENT"}
+
+
+def test_only_harmless_devices_are_there(call: Call) -> None:
+    found = set(result(call("run", argv=["ls", "/dev"])).split())
+    harmless = "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    assert found <= set(harmless.split())
+    assert {"null", "zero", "urandom", "shm", "pts"} <= found
+    assert result(call("attempt", paths=["/dev/null", "/dev/zero"])) == ["ok", "ok"]
+
+
+def test_nothing_of_the_caller_is_open_inside(call: Call) -> None:
+    with open(CONTRACT + "/tasks.py"):
+        for link in result(call("descriptors")):
+            assert link.startswith(("pipe:", "/dev/null", "anon_inode:", "socket:", "/proc/")), link
+
+
+def test_each_part_is_loosened_by_its_name(call: Call) -> None:
+    loose = Hardening(user="1234:4321", read_only_root=False, capabilities=("NET_BIND_SERVICE",), new_privileges=True)
+    found = result(call("identity", spec={"hardening": loose, "workdir": "/usr"}))
+    assert (found["uid"], found["gid"], found["cwd"], found["NoNewPrivs"]) == (1234, 4321, "/usr", "0")
+    assert int(found["CapBnd"], 16) == 1 << 10
+    root = {"hardening": Hardening(user="0:0", read_only_root=False)}
+    assert result(call("write_file", path="/etc/mine", text="kept", spec=root)) == "kept"
+    assert result(call("attempt", paths=["/etc/mine"], mode="rb")) == ["ENOENT"]  # the image is as it was
+    free = {"hardening": Hardening(seccomp="unconfined")}
+    assert result(call("identity", spec=free))["Seccomp"] == "0"
+
+
+def test_mounts_are_read_only_unless_asked(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file").write_text("given")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work").chmod(0o777)
+    mounts = (
+        Mount(source=str(tmp_path / "data"), target="/data"),
+        Mount(source=str(tmp_path / "work"), target="/opt/some/work", read_only=False),
+    )
+    assert result(call("attempt", paths=["/data/file"], mode="rb", spec={"mounts": mounts})) == ["ok 5"]
+    assert result(call("attempt", paths=["/data/new"], spec={"mounts": mounts})) == ["EROFS"]
+    assert result(call("write_file", path="/opt/some/work/made", text="x", spec={"mounts": mounts})) == "x"
+    assert (tmp_path / "work/made").read_text() == "x"
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, int]]:
+    """Something on this machine's own address that says hello."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        address = probe.getsockname()[0]
+    with socket.create_server((address, 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    link, _ = listening.accept()
+                except OSError:
+                    return
+                with link:
+                    link.sendall(b"hello")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield address, listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_the_network_is_as_far_as_it_is_asked_to_be(call: Call, server: tuple[str, int]) -> None:
+    host, port = server
+    assert result(call("interfaces")) == ["lo"]
+    assert result(call("reach", host=host, port=port)) != "hello"
+    outbound = {"network": "outbound"}
+    assert result(call("reach", host=host, port=port, spec=outbound)) == "hello"
+    assert len(result(call("interfaces", spec=outbound))) == 2
+    assert result(call("listen_low", spec=outbound)) == 80
+    assert result(call("listen_low")) == 80
+    here = sorted(name for _, name in socket.if_nameindex() if not name.startswith(("veth", "fi")))
+    there = result(call("interfaces", spec={"network": "host"}))
+    there = [name for name in there if not name.startswith(("veth", "fi"))]
+    assert there == here
+
+
+def test_a_task_that_takes_too_long_is_ended(call: Call) -> None:
+    assert isinstance(call("sleep", seconds=60, spec={"timeout": 1.5}).error, TimedOut)
+
+
+def test_a_task_can_be_taken_back_at_any_moment(call: Call) -> None:
+    for after in (0.0, 0.02, 0.1, 0.4):
+
+        def later(running: Running, after: float = after) -> None:
+            threading.Timer(after, running.cancel).start()
+
+        assert isinstance(call("sleep", seconds=60, on_running=later).error, Cancelled)
+
+
+def test_what_a_task_started_ends_with_it(call: Call) -> None:
+    before = set(_sleepers())
+    result(call("leave_a_child"))
+    assert set(_sleepers()) <= before
+
+
+def _sleepers() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes() == b"sleep\x00300\x00":
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_task_that_is_killed_says_so(call: Call) -> None:
+    code = "import os; os.kill(os.getppid(), 9)"
+    assert isinstance(call("run", argv=["python3", "-c", code]).error, (Killed, TaskError))
+
+
+def test_many_at_once_are_told_apart(call: Call) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        finished = list(pool.map(lambda number: call("add", one=number, other=1), range(24)))
+    assert [result(one) for one in finished] == list(range(1, 25))
+
+
+def test_an_image_that_cannot_start_says_why(call: Call) -> None:
+    with pytest.raises(ImageCannotStart, match="no image") as absent:
+        call("add", one=1, other=2, spec={"image": "flyte-images-test/absent:1"})
+    assert absent.value.hint
+    with pytest.raises(ImageCannotStart, match="has no `python4`"):
+        call("add", one=1, other=2, spec={"python": "python4"})
+
+
+def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
+    cores = os.cpu_count() or 1
+    for limits in (Limits(cpu=Decimal(cores + 1)), Limits(memory=1 << 50), Limits(disk=1 << 30)):
+        with pytest.raises(EngineLost) as refused:
+            call("add", one=1, other=2, spec={"limits": limits})
+        assert refused.value.hint
+        assert refused.value.exit_code == 3
+    with pytest.raises(EngineLost):
+        call("add", one=1, other=2, spec={"hardening": Hardening(runtime="no-such-runtime")})
+    with pytest.raises((EngineLost, Exception)):
+        call("add", one=1, other=2, spec={"devices": ("flyte-images.test/none=0",)})
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="/etc/cdi is root's")
+def test_a_device_comes_with_all_that_its_maker_says(call: Call, tmp_path: Path) -> None:
+    """A made-up vendor whose device is real: this machine's /dev/fuse, under another name."""
+    kind = f"flyte-images.test/c{secrets.token_hex(4)}"
+    (tmp_path / "library").write_text("of the driver")
+    node = {"path": "/dev/made-up", "hostPath": "/dev/fuse", "permissions": "rw", "fileMode": 0o666}
+    mount = {"hostPath": str(tmp_path / "library"), "containerPath": "/usr/lib/made-up.so", "options": ["ro", "rbind"]}
+    edits = {"deviceNodes": [node], "env": ["MADE_UP=yes"], "mounts": [mount]}
+    file = Path("/etc/cdi") / f"{kind.partition('/')[2]}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": [{"name": "0", "containerEdits": edits}]})
+    )
+    try:
+        spec = {"devices": (f"{kind}=0",)}
+        assert result(call("attempt", paths=["/dev/made-up"], mode="r+b", spec=spec)) != ["ENOENT"]
+        assert result(call("attempt", paths=["/usr/lib/made-up.so"], mode="rb", spec=spec)) == ["ok 13"]
+        assert result(call("environment", spec=spec))["MADE_UP"] == "yes"
+    finally:
+        file.unlink()

@@ -1,0 +1,236 @@
+"""The oci engine alone: the reach of its filter, images of many layers, and what is left when everything is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from flyte_images_runtime.cgroup import group_names
+from flyte_images_runtime.engines.docker import DockerEngine
+from flyte_images_runtime.engines.oci import OciEngine
+from flyte_images_runtime.engines.oci.program import find
+from flyte_images_runtime.exchange import make_exchange
+from flyte_images_runtime.execute import Finished, call_document, execute
+from flyte_images_runtime.failures import ImageCannotStart
+from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.oci.images import Images
+from flyte_images_runtime.spec import Code, Mount, TaskSpec
+
+pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="the oci engine is for root")]
+CONTRACT = str(Path(__file__).with_name("contract"))
+PROGRAMS = [name for name in ("crun", "runc") if find([name])]
+
+# For each number: what the call answers to nonsense. e: not permitted, n: not implemented, x: anything else.
+PROBE = r"""
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    for (long number = 0; number < 480; number++) {
+        int ends[2];
+        char told = 'x';
+        if (pipe(ends)) return 1;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(1);
+            setpgid(0, 0);
+            errno = 0;
+            long result = syscall(number, -1L, -1L, -1L, -1L, -1L, -1L);
+            if (result == -1) told = errno == EPERM ? 'e' : errno == ENOSYS ? 'n' : 'x';
+            write(ends[1], &told, 1);
+            _exit(0);
+        }
+        close(ends[1]);
+        read(ends[0], &told, 1);
+        close(ends[0]);
+        kill(child, SIGKILL);
+        waitpid(child, 0, 0);
+        putchar(told);
+    }
+    return 0;
+}
+"""
+
+
+def _engine(store: Path, docker: DockerEngine, program: str) -> OciEngine:
+    return OciEngine(store, docker=docker.api, program=find([program]))
+
+
+def _call(
+    engine: DockerEngine | OciEngine, image: str, function: str, mounts: tuple[Mount, ...] = (), **arguments: object
+) -> Finished:
+    code = Code(module="tasks", qualname=function, roots=(CONTRACT,))
+    limits = Limits(cpu=Decimal(1), memory=256 << 20)
+    spec = TaskSpec(task=function, image=image, code=code, network="none", limits=limits, mounts=mounts)
+    exchange = make_exchange()
+    try:
+        exchange.write_call(call_document(spec, arguments, secrets={}))
+        return execute(engine, spec, exchange)
+    finally:
+        exchange.remove()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_filter_answers_each_call_as_docker_s_does(
+    engine: DockerEngine, image: str, tmp_path: Path, program: str
+) -> None:
+    (tmp_path / "probe.c").write_text(PROBE)
+    subprocess.run(("gcc", "-static", "-O1", "-w", "-o", tmp_path / "probe", tmp_path / "probe.c"), check=True)
+    numbers = subprocess.run(
+        ("gcc", "-E", "-dM", "-"), input=b"#include <asm/unistd.h>", stdout=subprocess.PIPE, check=True
+    )
+    names = {
+        int(number): name for name, number in re.findall(r"#define __NR_(\w+) (\d+)$", numbers.stdout.decode(), re.M)
+    }
+    tmp_path.chmod(0o755)
+    mounts = (Mount(source=str(tmp_path), target="/probe"),)
+    docker, ours = (
+        _call(one, image, "run", mounts, argv=["/probe/probe"]).result
+        for one in (engine, _engine(tmp_path / "store", engine, program))
+    )
+    assert len(docker) == len(ours) == 480
+    different = {names[number]: (docker[number], ours[number]) for number in names if docker[number] != ours[number]}
+    assert different.keys() <= {"personality"}  # another answer to a nonsensical argument
+    unknown = {number for number in range(480) if number not in names and ours[number] != docker[number]}
+    assert {ours[number] for number in unknown} <= {"n"}  # so that programs fall back to what they know
+
+
+def test_an_image_of_many_layers_is_used_where_it_lies(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+    name = f"flyte-images-test-layers:{secrets.token_hex(4)}"
+    steps = "".join(f"COPY file /layer/{number}\n" for number in range(90))
+    (tmp_path / "file").write_text("one of many")
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\n{steps}")
+    subprocess.run(("docker", "build", "-q", "-t", name, tmp_path), check=True, capture_output=True)
+    try:
+        oci = _engine(tmp_path / "store", engine, PROGRAMS[0])
+        rootfs = oci.images.find(name)
+        assert len(rootfs.layers) > 90
+        assert all("/snapshots/" in layer for layer in rootfs.layers)  # no copy
+        finished = _call(oci, name, "attempt", paths=["/layer/0", "/layer/89"], mode="rb")
+        assert finished.result == ["ok 11", "ok 11"]
+    finally:
+        subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
+
+
+def test_a_record_whose_layers_are_gone_is_made_again(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+    images = Images(tmp_path / "store", _engine(tmp_path / "store", engine, PROGRAMS[0]).images.inspect)
+    found = images.find(image)
+    (record,) = (tmp_path / "store").glob("*.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "layers": ["/gone"]}))
+    assert images.find(image) == found
+    record.write_text("not a record")
+    assert images.find(image) == found
+    with pytest.raises(ImageCannotStart, match="no directory"):
+        images.find("dir:/no/such/place")
+
+
+def _pipe(argv: tuple[str, ...], place: Path) -> None:
+    """Unpack the archive that a program writes."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        subprocess.run(("tar", "-x", "-C", place), stdin=process.stdout, check=True)
+    assert process.returncode == 0
+
+
+def _unpacked(image: str, place: Path) -> Path:
+    """The image's files in a directory, as another tool would leave them."""
+    name = f"flyte-images-test-{secrets.token_hex(4)}"
+    subprocess.run(("docker", "create", "--name", name, image, "true"), check=True, capture_output=True)
+    try:
+        place.mkdir()
+        _pipe(("docker", "export", name), place)
+    finally:
+        subprocess.run(("docker", "rm", name), check=True, capture_output=True)
+    return place
+
+
+@pytest.mark.parametrize("form", ["dir", "oci-layout"])
+def test_images_need_no_docker(image: str, tmp_path: Path, form: str) -> None:
+    if form == "dir":
+        reference = f"dir:{_unpacked(image, tmp_path / 'root')}"
+    else:
+        (tmp_path / "layout").mkdir()
+        _pipe(("docker", "save", image), tmp_path / "layout")
+        reference = f"oci-layout:{tmp_path / 'layout'}"
+    alone = OciEngine(tmp_path / "store", program=find(PROGRAMS[:1]))
+    finished = _call(alone, reference, "add", one=20, other=22)
+    assert finished.error is None, finished.error
+    assert finished.result == 42
+
+
+CLIENT = """
+import sys
+from decimal import Decimal
+from pathlib import Path
+from flyte_images_runtime.engines.docker import DockerEngine
+from flyte_images_runtime.engines.oci import OciEngine
+from flyte_images_runtime.engines.oci.program import find
+from flyte_images_runtime.exchange import make_exchange
+from flyte_images_runtime.execute import call_document, execute
+from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.owner import current
+from flyte_images_runtime.spec import Code, TaskSpec
+store, program, image, contract, address = sys.argv[1:]
+engine = OciEngine(Path(store), docker=DockerEngine(address).api, program=find([program]))
+code = Code(module="tasks", qualname="sleep", roots=(contract,))
+spec = TaskSpec(task="t", image=image, code=code, network="outbound", limits=Limits(cpu=Decimal(1), memory=256 << 20))
+print(current(), flush=True)
+while True:
+    exchange = make_exchange()
+    exchange.write_call(call_document(spec, {"seconds": 30}, secrets={}))
+    execute(engine, spec, exchange)
+"""
+
+
+def _mounts() -> list[str]:
+    return sorted(
+        line.split(" - ")[1] for line in Path("/proc/self/mountinfo").read_text().splitlines() if "flyte-images" in line
+    )
+
+
+def _of_owner(owner: str) -> list[str]:
+    """Processes that run in a cgroup of the owner's."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cgroup"):
+        try:
+            if owner in path.read_text():
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_killed_client_leaves_nothing(engine: DockerEngine, image: str, tmp_path: Path, program: str) -> None:
+    from flyte_images_runtime.orphans import sweep
+
+    before = _mounts()
+    for after in (0.0, 0.05, 0.15, 0.6):
+        argv = (sys.executable, "-c", CLIENT, tmp_path / "store", program, image, CONTRACT, engine.api.address)
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        client = subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, text=True)
+        assert client.stdout is not None
+        owner = client.stdout.readline().strip()
+        time.sleep(after)
+        client.send_signal(signal.SIGKILL)
+        client.communicate()
+        quiet, deadline = 0, time.monotonic() + 60
+        while quiet < 20 and time.monotonic() < deadline:  # a container that is being made comes a moment later
+            quiet = 0 if _of_owner(owner) else quiet + 1
+            time.sleep(0.05)
+        assert _of_owner(owner) == []
+        assert _mounts() == before
+        sweep(engine.api.address, owner)
+        assert group_names(owner) == set()
