@@ -73,7 +73,7 @@ class Runner:
     on_line: OnLine | None = to_stderr
     progress: Progress | None = field(default=None, compare=False)
     builder: str | None = None
-    engine: EngineName = "docker"
+    engine: EngineName = "auto"
     as_is: bool = False
 
     def using(self, **changes: Any) -> Runner:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
+from flyte_images_runtime.cgroup import group_names
+from flyte_images_runtime.cgroup.group import Group, parse_mounts
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.orphans import sweep
 from flyte_images_runtime.owner import Owner, current
@@ -72,6 +74,7 @@ def test_processes_that_a_task_leaves_die_with_it() -> None:
     assert time.monotonic() - began < 60
 
 
+ENGINES = pytest.mark.parametrize("name", ["docker", "oci"])
 SLEEPER = """
     import os, sys, time
     import flyte_images as flyte
@@ -87,7 +90,7 @@ SLEEPER = """
     if __name__ == "__main__":
         from flyte_images_runtime.owner import current
         print(current(), flush=True)
-        flyte.run.using(on_line=lambda task, stream, line: print(line, flush=True))(sleep)
+        flyte.run.using(on_line=lambda task, stream, line: print(line, flush=True), engine="{engine}")(sleep)
 """
 
 
@@ -96,7 +99,7 @@ def asleep(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     owner = process.stdout.readline().strip()
     assert process.stdout.readline().strip() == "asleep", process.communicate()
-    assert left(owner).containers
+    assert left(owner).groups
     return owner
 
 
@@ -109,8 +112,9 @@ def gone(owner: str, within: float = 30.0) -> bool:
     return False
 
 
-def test_ctrl_c_leaves_nothing(program: Program) -> None:
-    process = program(SLEEPER)
+@ENGINES
+def test_ctrl_c_leaves_nothing(program: Program, name: str) -> None:
+    process = program(SLEEPER.replace("{engine}", name))
     owner = asleep(process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -118,19 +122,21 @@ def test_ctrl_c_leaves_nothing(program: Program) -> None:
     assert left(owner) == NOTHING
 
 
+@ENGINES
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_caller_that_is_killed_leaves_nothing(program: Program, number: signal.Signals) -> None:
-    process = program(SLEEPER)
+def test_a_caller_that_is_killed_leaves_nothing(program: Program, number: signal.Signals, name: str) -> None:
+    process = program(SLEEPER.replace("{engine}", name))
     owner = asleep(process)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert gone(owner)
 
 
-def test_even_without_its_keeper_the_container_ends_and_the_next_caller_sweeps(program: Program) -> None:
-    process = program(SLEEPER)
+@ENGINES
+def test_even_without_its_keeper_the_container_ends_and_the_next_caller_sweeps(program: Program, name: str) -> None:
+    process = program(SLEEPER.replace("{engine}", name))
     owner = asleep(process)
-    for keeper in _children(process.pid):
+    for keeper in _keepers(process.pid):
         os.kill(keeper, signal.SIGKILL)
     process.kill()
     process.communicate(timeout=60)
@@ -138,9 +144,21 @@ def test_even_without_its_keeper_the_container_ends_and_the_next_caller_sweeps(p
     while _running(owner) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _running(owner)  # its supervisor saw the end of stdin
+    assert gone_processes(owner)
     quiet(tasks.slow, 0.0)
     sweep("unix:///var/run/docker.sock")
     assert gone(owner)
+
+
+def gone_processes(owner: str, within: float = 30.0) -> bool:
+    """Does nothing run in the owner's cgroups?"""
+    hierarchies = parse_mounts(Path("/proc/self/mounts").read_text())
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not any(Group(name, hierarchies).processes() for name in group_names(owner)):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _running(owner: str) -> bool:
@@ -152,12 +170,16 @@ def _running(owner: str) -> bool:
     return bool(docker_engine().api.call("GET", "/containers/json", filters=filters))
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def _keepers(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    found = [child for child in children if b"orphans" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert found
+    return found
 
 
-def test_the_sweep_leaves_the_living_alone(program: Program) -> None:
-    process = program(SLEEPER)
+@ENGINES
+def test_the_sweep_leaves_the_living_alone(program: Program, name: str) -> None:
+    process = program(SLEEPER.replace("{engine}", name))
     owner = asleep(process)
     assert not Owner(*(lambda o: (o.boot, o.space, o.pid, o.start))(current())).is_gone()
     sweep("unix:///var/run/docker.sock")
@@ -168,7 +190,7 @@ def test_the_sweep_leaves_the_living_alone(program: Program) -> None:
 
 
 def test_a_container_that_is_removed_by_somebody_else(program: Program, engine: DockerEngine) -> None:
-    process = program(SLEEPER)
+    process = program(SLEEPER.replace("{engine}", "docker"))
     owner = asleep(process)
     [container] = left(owner).containers
     engine.api.call("DELETE", f"/containers/{container}", force="true")
@@ -178,7 +200,7 @@ def test_a_container_that_is_removed_by_somebody_else(program: Program, engine: 
 
 
 def test_a_container_that_is_stopped_from_outside(program: Program, engine: DockerEngine) -> None:
-    process = program(SLEEPER)
+    process = program(SLEEPER.replace("{engine}", "docker"))
     owner = asleep(process)
     [container] = left(owner).containers
     began = time.monotonic()

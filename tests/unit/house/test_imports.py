@@ -15,8 +15,7 @@ from .house import ROOT, Module, modules
 ORDER = (
     *("errors", "cachedir", "oci", "context", "image", "options", "task", "environment", "spec", "lock", "plan", "llb"),
     *("origins", "lower", "buildkit", "host", "bootstrap", "fetch", "places", "resolve", "prepare", "solving", "progress"),
-    "builder",
-    *("run running mapping", "cli"),
+    *("builder", "shipping", "engines", "devices", "run running mapping", "cli"),
 )
 PLACES = {name: number for number, names in enumerate(ORDER) for name in names.split()}
 LEAVES = ("flyte_images_layers", "flyte_images_runtime")
