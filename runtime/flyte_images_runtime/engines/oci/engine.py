@@ -121,8 +121,8 @@ class OciEngine:
             plug_in(bridge)
         _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
         mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
-        for name in ("upper", "work", "rootfs", "state"):
-            (_BUNDLE / name).mkdir()
+        for name in ("upper", "work", "rootfs", "state", *(f"cgroup/{name}" for name in _CGROUP_FILES)):
+            (_BUNDLE / name).mkdir(parents=True)
         upper = _BUNDLE if spec.hardening.read_only_root else _on_disk(exchange)
         overlay(rootfs.layers, _BUNDLE / "rootfs", upper=upper / "upper", work=upper / "work")
         for name, text in _files(spec).items():
@@ -207,9 +207,12 @@ def _own_groups(group: Group) -> list[tuple[str, str]]:
         assert hierarchies.unified is not None
         return [(str(hierarchies.unified / below), "/sys/fs/cgroup")]
     return [
-        (str(hierarchies.legacy[name] / below), f"/sys/fs/cgroup/{name}")
-        for name in _CGROUP_FILES
-        if name in hierarchies.legacy
+        (str(_BUNDLE / "cgroup"), "/sys/fs/cgroup"),
+        *(
+            (str(hierarchies.legacy[name] / below), f"/sys/fs/cgroup/{name}")
+            for name in _CGROUP_FILES
+            if name in hierarchies.legacy
+        ),
     ]
 
 
