@@ -18,13 +18,6 @@ from .record import SUITES
 
 PACKAGES = ("ca-certificates", "netbase", "passwd", "python3", "tzdata")
 
-_UNNEEDED = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
-_NEEDED = (
-    "/usr/share/doc/*/copyright",
-    "/usr/share/locale/locale.alias",
-    "/usr/share/doc/apt/examples/*sources*",  # read and removed by finish.sh
-)
-
 # Where apt finds its way and its rights; a base is made with them and does not keep them.
 _APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries", "Acquire::ForceIPv")
 
@@ -43,9 +36,9 @@ def make_tree(archive: Archive, target: Path, *, held: int) -> None:
         *("sh", _script("guard.sh", archive)),
         *("mmdebstrap", "--quiet", f"--mode={'root' if os.geteuid() == 0 else 'unshare'}", "--variant=apt"),
         *("--skip=update", f"--include={','.join(PACKAGES)}", f"--aptopt={settings}"),
-        *(f"--dpkgopt=path-exclude={path}" for path in _UNNEEDED),
-        *(f"--dpkgopt=path-include={path}" for path in _NEEDED),
-        *(f"--setup-hook={_hook(*setup)}", f"--customize-hook={_hook(*finish)}"),
+        f"--setup-hook={_hook(*setup)}",
+        f"--extract-hook={_hook(_script('unpacked.sh', archive))}",
+        f"--customize-hook={_hook(*finish)}",
         *(archive.suite, "-", str(archive.sources)),
     )
     environ = {

@@ -27,9 +27,9 @@ rm -rf etc/apt/sources.list etc/apt/sources.list.d/* "$examples"
 # Proxies and the way to credentials; which of usrmerge's two was to be taken.
 rm etc/apt/apt.conf.d/99mmdebstrap etc/apt/preferences.d/flyte-images
 
-# What is installed later is trimmed in the same way: no documentation, no translations, no second copy of packages.
-grep -v examples etc/dpkg/dpkg.cfg.d/99mmdebstrap >etc/dpkg/dpkg.cfg.d/no-documentation
-rm etc/dpkg/dpkg.cfg.d/99mmdebstrap
+sed -i /examples/d etc/dpkg/dpkg.cfg.d/no-documentation
+
+# What is installed later brings no translations of descriptions, and leaves no second copy of packages.
 cat >etc/apt/apt.conf.d/image <<'END'
 Acquire::Languages "none";
 Binary::apt::APT::Keep-Downloaded-Packages "false";

@@ -17,3 +17,17 @@ printf 'Package: usrmerge\nPin: release *\nPin-Priority: -1\n' >"$root/etc/apt/p
 
 mkdir -p "$root/var/lib/apt/lists"
 cp "$lists"/*_* "$root/var/lib/apt/lists/"
+
+# No documentation and no translations, whatever is installed, now and later. In this way and not by an option, for which
+# mmdebstrap has a Python program filter each essential package: 10 of 33 s of processor time. apt's examples are read
+# and removed by finish.sh.
+mkdir -p "$root/etc/dpkg/dpkg.cfg.d"
+cat >"$root/etc/dpkg/dpkg.cfg.d/no-documentation" <<'END'
+path-exclude=/usr/share/doc/*
+path-exclude=/usr/share/info/*
+path-exclude=/usr/share/locale/*
+path-exclude=/usr/share/man/*
+path-include=/usr/share/doc/*/copyright
+path-include=/usr/share/locale/locale.alias
+path-include=/usr/share/doc/apt/examples/*sources*
+END
