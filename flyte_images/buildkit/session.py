@@ -22,6 +22,7 @@ from typing import Any
 
 import grpc
 
+from .partial import remove_left
 from .pb.control_pb2 import BytesMessage
 from .registry_login import DockerLogins, Login, docker_config_file
 from .services import Handlers
@@ -36,6 +37,7 @@ from .services.ssh import ssh
 from .wire import OPTIONS, SESSION
 
 _CHUNK = 1 << 17
+_PREFIX = "flyte-images-session-"
 _WORKERS = 32  # a running call holds one; the health check must never wait behind transfers
 
 
@@ -103,7 +105,8 @@ class OpenSession:
         self._socket.close()
 
     def _connect(self) -> socket.socket:
-        directory = tempfile.mkdtemp(prefix="flyte-images-session-")  # 0700: nobody else can connect
+        remove_left(Path(tempfile.gettempdir()), _PREFIX)
+        directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")  # 0700: nobody else can connect
         opened = os.open(directory, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             path = f"/proc/self/fd/{opened}/s"  # a socket's path has 108 bytes at most, however long TMPDIR is

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -40,11 +40,13 @@ print("done")
 """
 
 
-def build_elsewhere(tmp_path: Path, base: Base, definition: bytes) -> subprocess.Popen[str]:
+def build_elsewhere(
+    tmp_path: Path, base: Base, definition: bytes, environ: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """The same build in a process of its own; its output is the steps'."""
     file = tmp_path / f"definition-{salt()}"
     file.write_bytes(definition)
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **(environ or {})}
     argv = (sys.executable, "-c", BUILD, str(file), str(base.directory))
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
 
@@ -131,6 +133,49 @@ def test_an_engine_that_ends_in_mid_build(engine: Engine, base: Base, how: signa
         ending[0].join()
         engine.start()
         client.solve(graph.definition(quick), session=base.session)  # with the same client
+
+
+def test_a_client_whose_engine_is_frozen_can_be_interrupted(engine: Engine, tmp_path: Path, base: Base) -> None:
+    graph = Graph()
+    head = graph.run(graph.layout(base.digest), f"echo going; sleep 600; echo {salt()}")
+    assert engine.process
+    frozen = [engine.process.pid]
+    with build_elsewhere(tmp_path, base, graph.definition(head), {"BUILDKIT_HOST": engine.address}) as process:
+        try:
+            assert line(process) == "going"
+            os.kill(*frozen, signal.SIGSTOP)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+            assert "KeyboardInterrupt" in said
+        finally:
+            os.kill(*frozen, signal.SIGCONT)
+
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), Path("/usr/lib/faketime/libfaketimeMT.so.1"))
+
+
+def test_a_clock_that_jumps_is_of_no_account(tmp_path: Path, base: Base) -> None:
+    """The client's clock goes forth and back by years in mid-build; files of a build are from its future."""
+    clock = tmp_path / "clock"
+    environ = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+    }
+    assert FAKETIME.exists(), "install libfaketime"
+    clock.write_text("+0d")
+    graph = Graph()
+    head = graph.run(
+        graph.layout(base.digest), f"echo one; sleep 1; echo two; sleep 1; echo three; sleep 1; echo {salt()}"
+    )
+    with build_elsewhere(tmp_path, base, graph.definition(head), environ) as process:
+        for word, jump in (("one", "+2000d"), ("two", "-4000d"), ("three", "+1d")):
+            assert line(process) == word
+            clock.write_text(jump)
+        out, said = process.communicate(timeout=60)
+    assert out.splitlines()[-1] == "done", said
 
 
 def test_an_engine_whose_disk_is_full(tmp_path: Path, base: Base) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import secrets
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,12 +53,12 @@ class Build:
         return done.exporter_response["containerimage.digest"]
 
 
-def new_build(base: Base, directory: Path) -> Build:
-    """Half a megabyte of noise travels to the engine, is measured by a step, and a small image comes back."""
+def new_build(base: Base, directory: Path, size: int = 500_000) -> Build:
+    """Some noise travels to the engine, is looked at by a step, and a small image comes back."""
     store = directory / "store"
-    noisy = add_layer(base.directory, base.digest, store, {"noise": secrets.token_bytes(500_000)})
+    noisy = add_layer(base.directory, base.digest, store, {"noise": secrets.token_bytes(size)})
     graph = Graph()
-    measured = graph.run(graph.layout(noisy), "mkdir /out; echo begin; wc -c < /noise > /out/size; echo end")
+    measured = graph.run(graph.layout(noisy), "mkdir /out; echo begin; head -c 0 /noise > /out/nothing; echo end")
     head = graph.copy(measured, "/out", "/", timestamp=1_000_000_000)
     return Build(graph.definition(head), Session(stores={"base": store}), directory / "out")
 
@@ -111,6 +112,52 @@ def test_two_hundred_broken_connections(base: Base, tmp_path_factory: pytest.Tem
     print(dict(ended))
     assert ended.total() == FAULTS
     assert sum(count for how, count in ended.items() if how.endswith("not reached")) < FAULTS // 10
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from flyte_images.buildkit.client import connect
+from flyte_images.buildkit.exporters import Layout
+from flyte_images.buildkit.session import Session
+definition, store, out = map(Path, sys.argv[1:])
+print("begin", flush=True)
+with connect() as client:
+    session = Session(stores={"base": store})
+    client.solve(definition.read_bytes(), session=session, exporters=[Layout(dest=out)])
+"""
+
+
+def test_a_client_that_is_killed_at_any_moment(base: Base, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What it had begun is nobody's burden: the same build works, gives the same, and clears away what was left."""
+    expected = ""
+    moments = [number / 8 for number in range(8)]
+    killed = 0
+    with connect() as client:
+        for moment in moments:
+            directory = tmp_path_factory.mktemp("k")
+            build = new_build(base, directory, 8_000_000)
+            (directory / "definition").write_bytes(build.definition)
+            argv = (
+                sys.executable,
+                "-c",
+                KILLED,
+                str(directory / "definition"),
+                str(directory / "store"),
+                str(build.out),
+            )
+            environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+            with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE) as process:
+                assert process.stdout
+                assert process.stdout.readline() == b"begin\n"
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(moment)
+                process.kill()
+            killed += process.returncode < 0
+            expected = expected or build.run(client)
+            assert build.run(client) == expected
+            assert {path.name for path in build.out.iterdir()} == {"blobs", "index.json", "oci-layout"}
+    assert killed > len(moments) // 3
 
 
 class Enough(Exception):
