@@ -10,7 +10,7 @@ folder=$1
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 # program:package
-needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc crun:crun"
+needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc crun:crun faketime:faketime"
 
 missing=
 for pair in $needed; do
