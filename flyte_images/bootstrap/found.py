@@ -65,7 +65,7 @@ def remember(base: Base, platform: str, found: FoundBase, *, environ: Mapping[st
 
 def write_record(path: Path, value: object) -> None:
     """Write a record under its name when it is whole: others may be reading."""
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(value, indent=1) + "\n")
