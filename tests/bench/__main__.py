@@ -22,7 +22,7 @@ from . import report
 from .bases import prepare_images
 from .contenders import Dockerfile, Flyte, Ours
 from .engine import Engine, engine, registry
-from .rounds import Contender, Results, build_rounds, client_rounds, pushes
+from .rounds import Contender, Results, build_rounds, client_rounds, many, pushes
 
 NOTES = """\
 Medians of {rounds} interleaved rounds (5 no-op builds in each; {clients} runs of what needs no engine); in brackets the
@@ -79,6 +79,13 @@ def main() -> None:
                 if not contender.cold_only:
                     with registry(directory) as store:
                         pushes(own, store, contender, results)
+        if "many" in cases:
+            for contender in contenders:
+                if isinstance(contender, Ours | Dockerfile):
+                    own.forget_builds(keep=(base, uv_image))
+                    contender.forget()
+                    with registry(directory) as store:
+                        many(own, store, contender, results, keep=(base, uv_image))
     machine["load_after"] = round(os.getloadavg()[0], 2)
     document = report.document(results.samples, machine=machine, inside=results.facts)
     options.out.write_text(json.dumps(document, indent=1) + "\n")
@@ -92,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of builds (default 5)")
     parser.add_argument("--client-rounds", type=int, default=15, help="runs of what needs no engine (default 15)")
     parser.add_argument("--only", help="contenders by their column, separated by semicolons")
-    parser.add_argument("--cases", default="client,builds,push", help="any of client,builds,push")
+    parser.add_argument("--cases", default="client,builds,push,many", help="any of client,builds,push,many")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser.add_argument(
         "--directory", type=Path, default=home / "flyte-images-bench", help="where engine and files live"

@@ -6,6 +6,7 @@ byte-compiled, a folder of sources copied last, the image loaded into the engine
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -82,6 +83,18 @@ class Ours:
         )
         argv = (self._program, "build", "app.py", *(("--push",) if definition.registry else ()))
         return Command(argv=argv, cwd=self.directory, env=self._env(engine))
+
+    def define_many(self, engine: Engine, shared: tuple[str, ...], own: tuple[str, ...], registry: str) -> Command:
+        """One image for each of `own`, all in one file, pushed."""
+        folder = self.directory / "many"
+        folder.mkdir(exist_ok=True)
+        lines = ["import flyte_images as flyte"]
+        for number, name in enumerate(own):
+            base = f'flyte.Image.from_debian_base("{PYTHON}", name="many-{number}", registry={registry!r})'
+            packages = ", ".join(map(repr, (*shared, name)))
+            lines.append(f"image_{number} = {base}.with_pip_packages({packages})")
+        (folder / "app.py").write_text("\n".join(lines) + "\n")
+        return Command(argv=(self._program, "build", "app.py", "--push"), cwd=folder, env=self._env(engine))
 
     def image(self, output: str) -> str:
         return output.strip().splitlines()[-1].split()[-1]
@@ -220,6 +233,31 @@ COPY src /root/src
             *(f"--tag={tag}", output, "."),
         )
         return Command(argv=argv, cwd=self.directory, env={**engine.env, "BENCH_INDEX": _index() or ""})
+
+    def define_many(self, engine: Engine, shared: tuple[str, ...], own: tuple[str, ...], registry: str) -> Command:
+        """One target of a bake file for each of `own`, so that BuildKit builds them side by side; pushed."""
+        folder = self.directory / "many"
+        targets: dict[str, object] = {}
+        for number, name in enumerate(own):
+            context = folder / f"image-{number}"
+            (context / "src").mkdir(parents=True, exist_ok=True)
+            text = self._text.format(base=self._base, uv=self._uv_image, secret=self._secret if _index() else "")
+            (context / "Dockerfile").write_text(text)
+            (context / "requirements.txt").write_text("".join(f"{it}\n" for it in (*shared, name)))
+            push = "type=image,compression=zstd,push=true" if self.zstd else "type=registry"
+            targets[f"image-{number}"] = {
+                "context": str(context),
+                "tags": [f"{registry}/many:{number}"],
+                "output": [push],
+                "network": "host",
+                "attest": ["type=provenance,disabled=true"],
+                "args": {name: os.environ[name] for name in _PROXIES if name in os.environ},
+                "secret": ["id=index,env=BENCH_INDEX"] if _index() else [],
+            }
+        bake = {"group": {"default": {"targets": sorted(targets)}}, "target": targets}
+        (folder / "bake.json").write_text(json.dumps(bake))
+        argv = ("docker", "buildx", "bake", "--builder=default", "--file", str(folder / "bake.json"))
+        return Command(argv=argv, cwd=folder, env={**engine.env, "BENCH_INDEX": _index() or ""})
 
     def image(self, output: str) -> str:
         return "bench-dockerfile:1"

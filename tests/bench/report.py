@@ -11,6 +11,9 @@ _ROWS = (
     ("source changed", "one source file changed", "s"),
     ("cold", "cold build", "s"),
     ("bytes pushed", "pushed after adding httpx", "bytes"),
+    ("bytes of one", "numpy, scipy and a small package, pushed", "bytes"),
+    ("bytes of many", "20 such images, pushed", "bytes"),
+    ("many", "20 such images, built at once and pushed", "s"),
     ("define an image", "import and define an image", "s"),
     ("--help", "`--help`", "s"),
 )

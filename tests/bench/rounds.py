@@ -15,6 +15,12 @@ Contender = Ours | Flyte | Dockerfile
 
 STACK = ("pandas", "scikit-learn")
 ADDED = (*STACK, "httpx")
+MANY_SHARED = ("numpy", "scipy")
+MANY = (
+    *("attrs", "certifi", "click", "cachetools", "colorama", "decorator", "filelock", "fsspec", "idna", "isodate"),
+    *("itsdangerous", "jmespath", "more-itertools", "mypy-extensions", "networkx", "packaging", "platformdirs"),
+    *("pluggy", "pyparsing", "tabulate"),
+)
 _NO_OPS = 5
 _CHECK = """
 import importlib.util, json, os, pathlib, site, sys
@@ -84,6 +90,21 @@ def pushes(engine: Engine, registry: Registry, contender: Contender, results: Re
     contender.define(engine, Definition(packages=ADDED, sources="first", registry=registry.address)).run()
     results.add("bytes of the whole push", contender.label, before)
     results.add("bytes pushed", contender.label, registry.bytes_held() - before)
+
+
+def many(
+    engine: Engine, registry: Registry, contender: Ours | Dockerfile, results: Results, *, keep: tuple[str, ...]
+) -> None:
+    """MANY images that share a large package and have a small one each, built at once and pushed."""
+    before = registry.bytes_held()
+    contender.define_many(engine, MANY_SHARED, MANY[:1], registry.address).run()
+    one = registry.bytes_held() - before
+    engine.forget_builds(keep=keep)
+    contender.forget()
+    seconds, _ = _timed(contender.define_many(engine, MANY_SHARED, MANY, registry.address))
+    results.add("many", contender.label, seconds)
+    results.add("bytes of one", contender.label, one)
+    results.add("bytes of many", contender.label, registry.bytes_held() - before)
 
 
 def client_rounds(engine: Engine, contenders: list[Contender], results: Results, *, rounds: int) -> None:
