@@ -14,7 +14,7 @@ needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux dock
 
 missing=
 for pair in $needed; do
-    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
+    command -v "${pair%%:*}" >/dev/null || missing="$missing $(echo "${pair#*:}" | tr , ' ')"
 done
 if [ -n "$missing" ]; then
     if ! may_apt; then
