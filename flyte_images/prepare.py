@@ -90,7 +90,11 @@ def locked(
         if found is None:
             from .bootstrap.choice import find_base
 
-            found = find_base(base, platform, environ=environ, client=connect, note=note, refresh=refresh)
+            try:
+                found = find_base(base, platform, environ=environ, client=connect, note=note, refresh=refresh)
+            except ResolveError as error:
+                error.location = error.location or image.location
+                raise
         return base_image(found)
 
     base = find(image.base, refresh=upgrade)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 from . import llb
 from .buildkit.client import Client
@@ -106,7 +104,7 @@ class _Solve:
 
     def run(self, lowering: Lowering, places: Places) -> Outcome:
         """Lower, solve and export. Raises as the engine's client does."""
-        self.definition = llb.marshal(lowering.lower(self.plan, places), sources=_sources(self.plan)).data
+        self.definition = llb.marshal(lowering.lower(self.plan, places)).data
         watched = _Watched(self.on_event)
         try:
             result = deliver(
@@ -152,12 +150,6 @@ class _Watched:
             if event.error:
                 event = replace(event, error=users_words(event.error))
         self.on_event(event)
-
-
-def _sources(plan: Plan) -> dict[str, bytes]:
-    """The user's files that are named by steps, for the engine to quote."""
-    files = {step.location.file for step in plan.steps if step.location is not None}
-    return {name: Path(name).read_bytes() for name in files if os.path.isfile(name)}  # noqa: PTH113
 
 
 def _created(plan: Plan) -> int:
