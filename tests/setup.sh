@@ -9,8 +9,9 @@ folder=$1
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
-# program:package
-needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc crun:crun faketime:faketime"
+# program:packages
+needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc crun:crun
+    faketime:faketime gcc:gcc,libc6-dev zstd:zstd ip:iproute2 pgrep:procps"
 
 missing=
 for pair in $needed; do
