@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
@@ -66,8 +67,14 @@ class TaskEnvironment:
         self.depends_on = tuple(depends_on)
         self.options = Options().changed(settings, self.location)
         self.tasks: dict[str, Task[..., Any]] = {}
+        _ALL.add(self)
         self._image = image
         self._built: Image | None = image if isinstance(image, Image) else None
+
+    @staticmethod
+    def all() -> list[TaskEnvironment]:
+        """Every environment of this process."""
+        return list(_ALL)
 
     @property
     def image(self) -> str | Image:
@@ -105,3 +112,6 @@ class TaskEnvironment:
 
     def __repr__(self) -> str:
         return f"<environment {self.name}>"
+
+
+_ALL: weakref.WeakSet[TaskEnvironment] = weakref.WeakSet()

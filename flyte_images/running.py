@@ -33,6 +33,7 @@ from flyte_images_runtime.values import Problem
 from .devices import Lease, leased
 from .engines import docker_engine, engine_for
 from .errors import SpecError
+from .nested import Reception
 from .shipping import ship
 
 if TYPE_CHECKING:
@@ -67,11 +68,14 @@ def ready_image(image: Image, *, progress: Progress | None = None, builder: str 
 class Call:
     """A call of a task. `run` does it; `cancel`, from another thread, ends it."""
 
-    def __init__(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], runner: Runner) -> None:
+    def __init__(
+        self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], runner: Runner, *, depth: int = 0
+    ) -> None:
         self.task = task
         self.args = args
         self.kwargs = kwargs
         self.runner = runner
+        self.depth = depth
         self.asked = time.monotonic()
         self._cancelled = threading.Event()
         self._running: Running | None = None
@@ -85,6 +89,10 @@ class Call:
             if not self.runner.as_is and (builtin := error.as_builtin()) is not None:
                 raise builtin from error
             raise
+
+    def inner(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """A call that this one's task makes."""
+        return Call(task, args, kwargs, replace(self.runner, as_is=True), depth=self.depth + 1)
 
     def cancel(self) -> None:
         """End it: `run` raises Cancelled."""
@@ -125,7 +133,7 @@ class Call:
         exchange = make_exchange()
         try:
             spec = self._prepare(self._spec(image), exchange)
-            with leased(spec, wait=self.task.options.gpu_wait) as lease:
+            with Reception(self, exchange), leased(spec, wait=self.task.options.gpu_wait) as lease:
                 finished = execute(
                     engine_for(self.runner.engine, lease.spec),
                     lease.spec,

@@ -48,7 +48,10 @@ class Files:
         return self._fd
 
     def new(self, suffix: str) -> tuple[str, BinaryIO]:
-        """A new file to write to, and the name under which the other side finds it."""
+        """A new file to write to, and the name under which the other side finds it. Makes the directory if need be."""
+        if self._fd < 0 and not os.path.isdir(self.path):
+            os.mkdir(self.path)
+            os.chmod(self.path, 0o755)
         self._next += 1
         name = f"{self._next}.{suffix}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -68,7 +71,11 @@ class Files:
         """The other side's file `name`."""
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise Problem(f"{name!r} is not the name of an attachment")
-        return open_regular(name, self._directory())
+        try:
+            directory = self._directory()
+        except OSError as error:
+            raise Problem(f"attachments cannot be read: {error.strerror}") from None
+        return open_regular(name, directory)
 
 
 def open_regular(name: str, directory: int) -> BinaryIO:

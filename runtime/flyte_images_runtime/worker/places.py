@@ -8,6 +8,7 @@ CODE = ROOT + "/code"
 HOME = "/tmp/home"
 
 CALL = "call.json"
+HOST = "host.sock"
 BEGAN = "began"
 RESULT = "result.json"
 END = "end.json"

@@ -28,6 +28,8 @@ class _Open(type):
 class Described(metaclass=_Open):
     """Takes any call; what it was given by name, it has as an attribute."""
 
+    described = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.__dict__.update(kwargs)
 
@@ -54,31 +56,82 @@ class TaskEnvironment(Described):
 
 
 class Task:
-    """A task of the user's: a call runs the function here."""
+    """A task of the user's. A call of one of the same environment runs the function here; of another, over there."""
 
-    def __init__(self, env: Any, function: Callable[..., Any]) -> None:
+    def __init__(self, env: Any, function: Callable[..., Any], settings: Any = None) -> None:
         functools.update_wrapper(self, function)
         self.env = env
         self.function = function
+        self.settings = settings or {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
+        if self._is_here():
+            return self.function(*args, **kwargs)
+        return self.awaited(args, kwargs) if _is_async(self.function) else self.elsewhere(args, kwargs)
+
+    def _is_here(self) -> bool:
+        return not self.settings and _here.get("environment") in (None, self.env.name)
+
+    def elsewhere(self, args: Any, kwargs: Any) -> Any:
+        """Run it in a container of its own, and wait."""
+        if "environment" not in _here:
+            raise RuntimeError(_IMPORTED)
+        from flyte_images_runtime.worker import host
+
+        return host.call(self, args, kwargs)
+
+    async def awaited(self, args: Any, kwargs: Any) -> Any:
+        """The same, while the event loop goes on; as many at once as there are calls."""
+        import asyncio
+        import threading
+
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def settle(method: Any, value: Any) -> None:
+            if not done.done():
+                method(value)
+
+        def work() -> None:
+            try:
+                outcome = self.elsewhere(args, kwargs)
+            except BaseException as error:
+                loop.call_soon_threadsafe(settle, done.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(settle, done.set_result, outcome)
+
+        threading.Thread(target=work, daemon=True).start()
+        return await done
 
     @property
     def name(self) -> str:
         return "%s.%s" % (self.env.name, self.function.__name__)
 
     def override(self, **options: Any) -> Task:
-        return self
+        return Task(self.env, self.function, {**self.settings, **options})
 
     async def aio(self, *args: Any, **kwargs: Any) -> Any:
-        import asyncio
-        import inspect
-
-        if inspect.iscoroutinefunction(self.function):
+        if not self._is_here():
+            return await self.awaited(args, kwargs)
+        if _is_async(self.function):
             return await self.function(*args, **kwargs)
+        import asyncio
+
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, functools.partial(self.function, *args, **kwargs))
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return bool(function.__code__.co_flags & 0x80)  # CO_COROUTINE; `inspect` is slow to import
+
+
+_here: dict[str, Any] = {}
+"""Which environment this container is, once the module is imported and the task begins."""
+
+
+def begin(call: dict[str, Any]) -> None:
+    """From now on calls of other environments' tasks are made over there."""
+    _here["environment"] = call["task"].rpartition(".")[0]
 
 
 def function_of(found: Any) -> Any:
@@ -86,11 +139,52 @@ def function_of(found: Any) -> Any:
     return found.function if isinstance(found, Task) else found
 
 
-def run(*args: Any, **kwargs: Any) -> Any:
-    raise RuntimeError(
-        "flyte_images.run was called inside a container: if the module runs its tasks when it is imported, "
-        'put that below `if __name__ == "__main__":`'
-    )
+class Run:
+    """What flyte.run returns inside a task: the result."""
+
+    def __init__(self, task: Any, result: Any) -> None:
+        self.task = task.name
+        self.result = result
+
+
+class _Runner:
+    """`flyte.run` inside a task: the other task gets a container of its own."""
+
+    def __call__(self, task: Any, *args: Any, **kwargs: Any) -> Run:
+        if "environment" not in _here:
+            raise RuntimeError(_IMPORTED)
+        return Run(task, task.elsewhere(args, kwargs))
+
+    async def aio(self, task: Any, *args: Any, **kwargs: Any) -> Run:
+        return Run(task, await task.awaited(args, kwargs))
+
+    def map(self, task: Any, *iterables: Any, concurrency: int = 4, return_exceptions: bool = False) -> list[Any]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        def one(args: Any) -> Any:
+            try:
+                return self(task, *args)
+            except Exception as error:
+                if return_exceptions:
+                    return error
+                raise
+
+        with ThreadPoolExecutor(concurrency) as pool:
+            return list(pool.map(one, zip(*iterables)))  # noqa: B905 Python 3.8
+
+    def using(self, **changes: Any) -> _Runner:
+        return self
+
+
+def build(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("flyte_images.build was called inside a container: images are built outside of tasks")
+
+
+run = _Runner()
+_IMPORTED = (
+    "flyte_images.run was called while a container imports the module: if the module runs its tasks when it is "
+    'imported, put that below `if __name__ == "__main__":`'
+)
 
 
 class _Module(types.ModuleType):
@@ -106,17 +200,21 @@ class _Module(types.ModuleType):
         return made
 
     def _make(self, name: str) -> Any:
-        if name.endswith("Error") or name in _ENDS:
+        if name == "TaskError" or name in _ENDS.split():
+            from flyte_images_runtime.worker import host
+
+            return host.kind(name)
+        if name.endswith("Error"):
             return type(name, (Exception,), {"__module__": self.__name__})
         if name == "TaskEnvironment":
             return TaskEnvironment
         if name in ("run", "build"):
-            return run
+            return run if name == "run" else build
         return type(name, (Described,), {"__module__": self.__name__}) if name[:1].isupper() else Described()
 
 
 _ENDS = (
-    "Raised NotSerialisable InvalidArgument OutOfMemory DiskFull TimedOut Killed ImageCannotStart EngineLost".split()
+    "Raised NotSerialisable InvalidArgument OutOfMemory DiskFull TimedOut Killed Cancelled ImageCannotStart EngineLost"
 )
 
 

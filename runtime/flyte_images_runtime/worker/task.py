@@ -54,6 +54,7 @@ def _perform(call: dict[str, Any]) -> Any:
         except Problem as problem:
             raise Unfit("argument", problem) from None
         _mark_began()
+        standin.begin(call)
         value = function(*args, **kwargs)
         if hasattr(value, "cr_frame"):  # a coroutine
             import asyncio

@@ -1,0 +1,39 @@
+"""JSON documents over a socket: four bytes of length, then the text. For both sides; standard library of Python 3.8."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+LARGEST = 1 << 28  # bytes
+
+
+def send(link: Any, document: Any) -> None:
+    """Send one document."""
+    text = json.dumps(document).encode()
+    if len(text) > LARGEST:
+        raise ValueError(f"a message of {len(text) >> 20} MiB is too long")
+    link.sendall(len(text).to_bytes(4, "big") + text)
+
+
+def receive(link: Any) -> Any:
+    """Receive one document; None when the other side has closed. ValueError for what is none."""
+    head = _exactly(link, 4)
+    if head is None:
+        return None
+    length = int.from_bytes(head, "big")
+    if length > LARGEST:
+        raise ValueError(f"a message of {length} bytes is too long")
+    text = _exactly(link, length)
+    return None if text is None else json.loads(text)
+
+
+def _exactly(link: Any, count: int) -> bytes | None:
+    parts = []
+    while count:
+        arrived = link.recv(min(count, 1 << 20))
+        if not arrived:
+            return None
+        parts.append(arrived)
+        count -= len(arrived)
+    return b"".join(parts)

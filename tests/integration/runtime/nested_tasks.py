@@ -1,0 +1,114 @@
+"""Tasks that call tasks of other environments."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import flyte_images as flyte
+
+outer = flyte.TaskEnvironment(
+    name="outer", limits=flyte.Resources(cpu="1", memory="128Mi"), env_vars={"WHERE": "outer"}, network="none"
+)
+inner = flyte.TaskEnvironment(
+    name="inner", limits=flyte.Resources(cpu="0.5", memory="64Mi"), env_vars={"WHERE": "inner"}, network="none"
+)
+
+
+@inner.task
+def where(n: int) -> tuple[str | None, int, str]:
+    return os.environ.get("WHERE"), n + 1, os.environ["OMP_NUM_THREADS"]
+
+
+@inner.task
+async def waiting(n: int) -> int:
+    await asyncio.sleep(0.5)
+    return n * n
+
+
+@inner.task
+def fails(kind: str) -> None:
+    if kind == "hog":
+        held = [bytearray(b"x" * (1 << 20)) for _ in range(500)]
+        print(len(held))
+    raise (ValueError("inside") if kind == "value" else OwnError("inside"))
+
+
+class OwnError(Exception):
+    pass
+
+
+@outer.task
+def beside(n: int) -> str | None:
+    return os.environ.get("WHERE")
+
+
+@outer.task
+def calls(n: int) -> list[Any]:
+    return [os.environ.get("WHERE"), where(n), beside(1), flyte.run(beside, 1).result]
+
+
+@outer.task
+async def gathers(count: int) -> list[int]:
+    return list(await asyncio.gather(*(waiting(n) for n in range(count))))
+
+
+@outer.task
+def maps(count: int) -> list[int]:
+    return [run.result for run in flyte.run.map(waiting, range(count), concurrency=2)]
+
+
+@outer.task
+def catches(kind: str) -> str:
+    try:
+        fails(kind)
+    except ValueError as error:
+        return f"value: {error}"
+    except flyte.OutOfMemory as error:
+        return f"memory: {error}"
+    except flyte.TaskError as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+@outer.task
+def ping(n: int) -> int:
+    return pong(n + 1)
+
+
+@inner.task
+def pong(n: int) -> int:
+    return ping(n + 1)
+
+
+@outer.task
+def overrides(memory: str) -> str | None:
+    where.override(limits=flyte.Resources(memory=memory, cpu=1), env_vars={"WHERE": "over"})(1)
+    try:
+        where.override(user="0:0", mounts=["/:/host:rw"])(1)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@outer.task
+def forges(name: str) -> Any:
+    """What a hostile task could send by itself."""
+    import socket
+
+    from flyte_images_runtime import frames  # type: ignore[import-not-found,unused-ignore]
+
+    link = socket.socket(socket.AF_UNIX)
+    link.connect("/run/flyte-images/in/host.sock")
+    frames.send(
+        link,
+        {
+            "module": "os" if name == "module" else __name__,
+            "qualname": "system" if name == "module" else "where",
+            "arguments": {"n": "x"} if name == "arguments" else {"n": 1},
+            "number": "../../etc" if name == "number" else "n1",
+            "settings": {"mounts": ["/:/host:rw"]} if name == "settings" else {},
+        },
+    )
+    return frames.receive(link)["error"]["message"]

@@ -1,0 +1,68 @@
+"""A task that calls a task of another environment runs it in that environment's container."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import flyte_images as flyte
+
+from . import nested_tasks as tasks
+
+pytestmark = pytest.mark.engine
+quiet = flyte.run.using(on_line=None)
+
+
+def test_another_environments_task_runs_in_its_own_container() -> None:
+    assert quiet(tasks.calls, 4).result == ["outer", ("inner", 5, "1"), "outer", "outer"]
+
+
+def test_several_run_at_once_from_one_task() -> None:
+    assert quiet(tasks.gathers, 4).result == [0, 1, 4, 9]
+    assert quiet(tasks.maps, 3).result == [0, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("value", "value: inside"),
+        ("own", "Raised: task `inner.fails` raised"),
+        ("hog", "memory: task `inner.fails` was killed"),
+    ],
+)
+def test_the_ends_of_an_inner_task_can_be_caught_in_the_outer_one(kind: str, said: str) -> None:
+    assert quiet(tasks.catches, kind).result.startswith(said)
+
+
+def test_tasks_that_call_each_other_in_a_cycle_end_in_an_error() -> None:
+    with pytest.raises(RecursionError, match="more than 16 deep"):
+        quiet(tasks.ping, 0)
+
+
+def test_a_task_may_change_limits_of_what_it_calls_and_never_its_rights() -> None:
+    assert "cannot override `user`" in str(quiet(tasks.overrides, "96Mi").result)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("module", "knows no task `os.system`"),
+        ("number", "a call has a number"),
+        ("settings", "cannot override `mounts`"),
+        ("arguments", "parameter `n`: expected int, got str 'x'"),
+    ],
+)
+def test_a_forged_call_gets_nothing(name: str, said: str) -> None:
+    assert said in quiet(tasks.forges, name).result
+
+
+def test_the_end_of_the_outer_task_is_the_end_of_the_inner_ones() -> None:
+    with pytest.raises(flyte.TimedOut):
+        quiet(tasks.gathers.override(timeout=0.6), 2)
+
+    async def cancelled() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(quiet.aio(tasks.gathers, 3), 1.0)
+
+    asyncio.run(cancelled())
