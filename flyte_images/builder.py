@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .buildkit.address import Docker
 from .buildkit.discovery import Choice, choose, engine
@@ -27,6 +27,7 @@ from .progress import Progress
 if TYPE_CHECKING:
     from .buildkit.client import Client
     from .lower import Lowering
+    from .outputs import Wanted
 
 _LABEL = "io.flyte-images.plan"
 _DEFAULT_NAME = "flyte-images"
@@ -60,20 +61,29 @@ def build(
     push: bool = False,
     no_cache: bool = False,
     upgrade: bool = False,
+    wanted: Wanted | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build `image` unless it is there, and return what came out.
 
     `builder` is a BuildKit's address or a buildx builder's name (default: what `flyte-images doctor` shows). `push`
-    sends the image to its registry; `no_cache` runs every step again; `upgrade` resolves bases and packages anew.
+    sends the image to its registry; `no_cache` runs every step again; `upgrade` resolves bases and packages anew;
+    `wanted` is for what else is to become of it (outputs.py).
 
     Raises SpecError for what cannot be, ResolveError where names lead nowhere, BuildError when a step fails, and
     EngineError when there is no engine or it goes away.
     """
     name = image.name or _DEFAULT_NAME
-    return build_all({name: image}, builder=builder, push=push, no_cache=no_cache, upgrade=upgrade, progress=progress)[
-        0
-    ]
+    [result] = build_all(
+        {name: image},
+        builder=builder,
+        push=push,
+        no_cache=no_cache,
+        upgrade=upgrade,
+        wanted=wanted,
+        progress=progress,
+    )
+    return result
 
 
 def build_all(
@@ -83,24 +93,25 @@ def build_all(
     push: bool = False,
     no_cache: bool = False,
     upgrade: bool = False,
+    wanted: Wanted | None = None,
     progress: Progress | None = None,
 ) -> list[BuildResult]:
     """Build several images at once; steps that they share are run once. Results are in the order of `images`."""
     named = dict(images) if isinstance(images, Mapping) else _named(images)
     shown = progress or Progress("quiet", sys.stderr)
     with _Engine(builder, os.environ) as engine:
-        options = _Options(push=push, no_cache=no_cache, upgrade=upgrade)
+        options = _Options(no_cache, upgrade, push, wanted)
         jobs = [_Job(name, image, engine, shown, options) for name, image in named.items()]
         if len(jobs) == 1:
             return [jobs[0].run()]
         return _together(jobs, engine)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
-    push: bool
+class _Options(NamedTuple):
     no_cache: bool
     upgrade: bool
+    push: bool
+    wanted: Wanted | None  # what else than an image in the engine
 
 
 class _Engine:
@@ -157,7 +168,6 @@ class _Engine:
                 raise EngineError("the build was ended")
             return client
 
-
     def lowering(self, *, no_cache: bool) -> Lowering:
         """The one that all images of this build share: what they have in common is lowered once."""
         client = self.connect()
@@ -193,7 +203,8 @@ class _Job:
             upgrade=self.options.upgrade,
         )
         ref = reference(self.image, plan)
-        digest = None if self.options.push or self.options.no_cache else self._existing(ref, plan)
+        is_plain = self.options.wanted is None and not self.options.push and not self.options.no_cache
+        digest = self._existing(ref, plan) if is_plain else None
         cached = digest is not None
         if digest is None:
             from .solving import solve_plan
@@ -207,6 +218,7 @@ class _Job:
                 lowering=self.engine.lowering(no_cache=self.options.no_cache),
                 environ=environ,
                 push=self.options.push,
+                wanted=self.options.wanted,
                 on_event=self.progress.image(self.name),
             )
             digest, plan, cached = outcome.digest, outcome.plan, outcome.cached

@@ -15,10 +15,13 @@ from .buildkit.exporters import Packing
 from .buildkit.failure import StepError
 from .buildkit.graph import find as find_step
 from .buildkit.load import find_store
+from .buildkit.session import Session
+from .buildkit.solve import SolveResult
 from .errors import BuildError, ResolveError
 from .image import Image
 from .lower import Lowering, configuration, users_command, users_words
 from .origins import Abilities, Places
+from .outputs import Wanted, cache, exporter
 from .places import abilities_of, check_tags, places_of, session_for
 from .plan import Plan, packages
 
@@ -41,6 +44,7 @@ def solve_plan(
     lowering: Lowering,
     environ: Mapping[str, str],
     push: bool,
+    wanted: Wanted | None,
     on_event: Callable[[Event], None],
 ) -> Outcome:
     """Solve `plan` and export it under `ref`; `lowering` is one for all images of a build.
@@ -52,7 +56,7 @@ def solve_plan(
     abilities = abilities_of(capabilities)
     check_tags(client, plan, abilities)
     places = places_of(image, plan, environ=environ, abilities=abilities)
-    solve = _Solve(plan, ref, client, environ, push, on_event)
+    solve = _Solve(plan, ref, client, environ, push, wanted or Wanted(), on_event)
     try:
         return solve.run(lowering, places)
     except StepError as error:
@@ -89,6 +93,7 @@ class _Solve:
         client: Client,
         environ: Mapping[str, str],
         push: bool,
+        wanted: Wanted,
         on_event: Callable[[Event], None],
     ) -> None:
         self.plan, self.client, self.environ, self.on_event = plan, client, environ, on_event
@@ -99,7 +104,11 @@ class _Solve:
             compression_level=1,
             epoch=_created(plan),
         )
-        self.target = Target(names=(ref,), packing=packing, push=push, into=lambda: find_store(environ))
+        names = (ref, *wanted.tags)
+        self.target = Target(names=names, packing=packing, push=push, into=lambda: find_store(environ))
+        self.outputs = [exporter(text, packing) for text in wanted.outputs]
+        self.cache_imports = [cache(text) for text in wanted.cache_from]
+        self.cache_exports = [cache(text) for text in wanted.cache_to]
         self.definition = b""
 
     def run(self, lowering: Lowering, places: Places) -> Outcome:
@@ -107,21 +116,36 @@ class _Solve:
         self.definition = llb.marshal(lowering.lower(self.plan, places)).data
         watched = _Watched(self.on_event)
         try:
-            result = deliver(
-                self.client,
-                self.definition,
-                self.target,
-                session=session_for(places, environ=self.environ),
-                on_event=watched,
-            )
+            result = self._send(session_for(places, environ=self.environ), watched)
         except BuildError as error:
             error.command = users_command(error.command) if error.command else None
             raise
         said = dict(result.exporter_response)
         digest = said.get("containerimage.digest", "")
-        if not digest:
+        if not digest and not self.outputs:
             raise BuildError(f"the engine says nothing of the image that it was to make: {said}")
         return Outcome(digest=digest, plan=self.plan, cached=not watched.ran)
+
+    def _send(self, session: Session, watched: _Watched) -> SolveResult:
+        if not self.outputs:
+            return deliver(
+                self.client,
+                self.definition,
+                self.target,
+                session=session,
+                cache_imports=self.cache_imports,
+                cache_exports=self.cache_exports,
+                on_event=watched,
+            )
+        return self.client.solve(
+            self.definition,
+            session=session,
+            exporters=self.outputs,
+            cache_imports=self.cache_imports,
+            cache_exports=self.cache_exports,
+            on_event=watched,
+            internal=True,
+        )
 
     def was_fetching(self, error: StepError) -> bool:
         """Whether the step that failed is the engine's fetching of a package file.

@@ -15,6 +15,12 @@ from .options import builder_option, file_argument, json_option, no_cache_option
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @builder_option
 @click.option("--push", is_flag=True, help="Send the images to the registry that each names.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="A further full name for the image; repeatable.")
+@click.option(
+    "--output", "outputs", multiple=True, metavar="SPEC", help="type=oci|docker|local|tar,dest=PATH; repeatable."
+)
+@click.option("--cache-from", multiple=True, metavar="SPEC", help="type=registry,ref=NAME or type=local,src=DIR, ...")
+@click.option("--cache-to", multiple=True, metavar="SPEC", help="As --cache-from, with dest=DIR and mode=min|max.")
 @no_cache_option
 @click.option("--upgrade", is_flag=True, help="Resolve bases and packages anew.")
 @progress_option
@@ -27,6 +33,10 @@ def command(
     names: tuple[str, ...],
     builder: str | None,
     push: bool,
+    tags: tuple[str, ...],
+    outputs: tuple[str, ...],
+    cache_from: tuple[str, ...],
+    cache_to: tuple[str, ...],
     no_cache: bool,
     upgrade: bool,
     progress: str,
@@ -43,12 +53,18 @@ def command(
     activity.events = progress == "json"
     activity.doing = f"the import of {file}"
     chosen = load(file).select(names)
+    wanted = None
+    if tags or outputs or cache_from or cache_to:
+        from ..outputs import Wanted
+
+        wanted = Wanted(tags=tags, outputs=outputs, cache_from=cache_from, cache_to=cache_to)
     activity.doing = f"the build of {', '.join(it.name for it in chosen)}"
     with Progress(progress, sys.stderr) as display:  # type: ignore[arg-type] # click has checked it
         results = build_all(
             {it.name: it.image for it in chosen},
             builder=builder,
             push=push,
+            wanted=wanted,
             no_cache=no_cache,
             upgrade=upgrade,
             progress=display,
@@ -60,4 +76,4 @@ def command(
         click.echo(json.dumps({"images": [asdict(result) for result in results]}, indent=2))
         return
     for result in results:
-        click.echo(result.ref)
+        click.echo(result.digest if outputs else result.ref)  # what was written to this machine has no name
