@@ -73,6 +73,8 @@ def fetch(package: Wheel | Sdist | Deb, directory: Path, environ: Mapping[str, s
                 hashed.update(data)
                 file.write(data)
     except (OSError, urllib.error.URLError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise ResolveError(
             f"{package.filename} cannot be fetched from {urlsplit(package.url).hostname}: {error}",
             hint="does the index answer, and is the login right (~/.netrc, UV_INDEX_<NAME>_USERNAME and _PASSWORD)?",
