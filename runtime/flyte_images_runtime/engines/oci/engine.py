@@ -127,7 +127,8 @@ class OciEngine:
         overlay(rootfs.layers, _BUNDLE / "rootfs", upper=upper / "upper", work=upper / "work")
         for name, text in _files(spec).items():
             (_BUNDLE / name).write_text(text)
-        (_BUNDLE / "config.json").write_text(json.dumps(bundle_config(spec, exchange, rootfs, settings)))
+        config = self._program.annotate(bundle_config(spec, exchange, rootfs, settings))
+        (_BUNDLE / "config.json").write_text(json.dumps(config))
         self._program.prepare(_BUNDLE / "nothing")
         return subprocess.Popen(
             self._program.run(_BUNDLE, "task", log),
