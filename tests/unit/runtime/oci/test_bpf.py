@@ -12,7 +12,7 @@ from flyte_images_runtime.oci.seccomp import profile
 
 
 @pytest.mark.parametrize("capabilities", [(), ("CAP_SYS_ADMIN",), ("CAP_SYS_NICE", "CAP_BPF")])
-@pytest.mark.parametrize("machine", ["x86_64", "aarch64", "s390x", "ppc64le"])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64", "riscv64"])
 def test_a_program_of_whole_instructions_that_ends_in_answers(machine: str, capabilities: tuple[str, ...]) -> None:
     program = compile_profile(profile(capabilities, machine=machine))
     instructions = list(struct.iter_unpack("=HBBI", program))
