@@ -16,7 +16,8 @@ from .errors import ResolveError, SpecError
 from .image import Image
 from .lock import BaseImage, Lock, loads
 from .oci import Layout
-from .plan import Plan, packages, plan
+from .plan import Plan, packages
+from .planning import plan
 from .resolve import resolve
 
 if TYPE_CHECKING:

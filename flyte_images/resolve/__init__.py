@@ -25,7 +25,8 @@ from ..lock import (
     sdists_from_json,
     wheels_from_json,
 )
-from ..plan import Debs, Plan, below, plan
+from ..plan import Debs, Plan, below
+from ..planning import plan
 from . import addresses, kept
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flyte_images import plan as planning
+from flyte_images import planning
 from flyte_images.image import Image
 from flyte_images.lock import BaseImage, LayerLock, Lock
 from flyte_images.plan import Plan, Wheels

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from flyte_images import llb, lower
-from flyte_images import plan as planning
+from flyte_images import llb, lower, planning
 from flyte_images.errors import SpecError
 from flyte_images.image import Image
 from flyte_images.llb import dump

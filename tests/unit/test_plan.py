@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flyte_images import plan as planning
+from flyte_images import planning
 from flyte_images.cli import plans
 from flyte_images.errors import Location
 from flyte_images.image import Image

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from flyte_images import plan as planning
+from flyte_images import planning
 from flyte_images.cli.drawing import to_dot, to_svg
 from flyte_images.image import Image
 from flyte_images.plan import Plan

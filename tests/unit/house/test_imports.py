@@ -13,9 +13,10 @@ from .house import ROOT, Module, modules
 # A module imports only what stands before it; those on one line make one thing, and may know each other. The package
 # itself, which re-exports, stands above all.
 ORDER = (
-    *("errors", "cachedir", "oci", "context", "image", "options", "task", "environment", "spec", "lock", "plan", "llb"),
-    *("origins", "lower", "buildkit", "host", "outputs", "bootstrap", "fetch", "places", "resolve", "prepare", "solving", "progress"),
-    *("builder", "shipping", "engines", "devices", "run running mapping nested", "cli"),
+    *("errors", "cachedir", "oci", "context", "image", "options", "task", "environment", "spec", "lock", "plan"),
+    *("planning", "llb", "origins", "lower", "buildkit", "host", "outputs", "bootstrap", "fetch", "places"),
+    *("resolve", "prepare", "solving", "progress", "builder", "shipping", "engines", "devices"),
+    *("run running mapping nested", "cli"),
 )
 PLACES = {name: number for number, names in enumerate(ORDER) for name in names.split()}
 LEAVES = ("flyte_images_layers", "flyte_images_runtime")
