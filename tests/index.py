@@ -35,10 +35,11 @@ def wheel_bytes(name: str, version: str, files: Mapping[str, str | bytes], requi
 
 @dataclass
 class Index:
-    """`login` is what it asks for; `lies` are file names that it serves other bytes for than their hashes say; a name
-    in `faults` gets that status. `requests` are the paths that were asked, `agents` who asked for files."""
+    """`login` is what it asks for (for files too, if it `guards_files`); for a file name in `lies` it serves bytes that
+    its hash does not say; a name in `faults` gets that status. `requests` are the paths that were asked for."""
 
     login: tuple[str, str] | None = None
+    guards_files: bool = True
     lies: set[str] = field(default_factory=set)
     faults: dict[str, int] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -87,6 +88,11 @@ class Index:
         ]
         return json.dumps({"meta": {"api-version": "1.1"}, "name": name, "files": entries}).encode()
 
+    @property
+    def fetched(self) -> list[str]:
+        """The wheels that were fetched, in that order."""
+        return [path.removeprefix("/files/") for path in self.requests if path.endswith(".whl")]
+
     def answer(self, path: str) -> tuple[int, str, bytes]:
         kind, _, name = path.strip("/").partition("/")
         if name in self.faults:
@@ -100,8 +106,8 @@ class Index:
             return 200, "application/zip", known[name] + (b"lie" if name in self.lies else b"")
         return 404, "text/plain", b"no such thing"
 
-    def allows(self, header: str) -> bool:
-        if self.login is None:
+    def allows(self, path: str, header: str) -> bool:
+        if self.login is None or (path.startswith("/files/") and not self.guards_files):
             return True
         return header == "Basic " + base64.b64encode(":".join(self.login).encode()).decode()
 
@@ -131,7 +137,7 @@ def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             index.requests.append(path)
-            if index.allows(self.headers.get("Authorization", "")):
+            if index.allows(path, self.headers.get("Authorization", "")):
                 status, kind, body = index.answer(path)
             else:
                 status, kind, body = 401, "text/plain", b"who are you"
