@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import FlyteImagesError, SpecError
+from ..errors import EngineError, FlyteImagesError, SpecError
 from .connecting import connector
 from .interrupt import Activity
 from .options import builder_option, file_argument, json_option
@@ -127,8 +127,12 @@ def _one(activity: Activity, file: str, name: str | None) -> Named:
 def _plans(chosen: Sequence[Named], builder: str | None) -> list[tuple[Named, Plan]]:
     from ..prepare import prepare
 
-    with connector(builder) as connect:
-        return [(it, prepare(it.image, environ=os.environ, connect=connect, note=note)) for it in chosen]
+    try:
+        with connector(builder) as connect:
+            return [(it, prepare(it.image, environ=os.environ, connect=connect, note=note)) for it in chosen]
+    except EngineError as error:  # asked only for what was never found before: a base, Debian packages
+        error.hint = f"{error.hint}\nor, without an engine, make a base first: flyte-images base build bookworm"
+        raise
 
 
 def note(text: str) -> None:
