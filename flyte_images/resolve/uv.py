@@ -203,7 +203,7 @@ def _error(said: str, asked: Sequence[PythonRequirements], target: Target) -> Re
 
 
 def _hint(said: str) -> str:
-    if re.search(r"401|403|authentication credentials|Unauthorized|Forbidden", said):
+    if re.search(r"authentication credentials|401 Unauthorized|403 Forbidden", said):
         return "give uv the login: ~/.netrc, a keyring, or UV_INDEX_<NAME>_USERNAME and _PASSWORD"
     if re.search(r"not found in the package registry|was not found in|404 Not Found", said):
         return "is the name spelled as on the index, and is it on the index that is asked?"

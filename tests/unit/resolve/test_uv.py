@@ -53,7 +53,7 @@ def test_wheels_fit_the_image_and_not_this_machine(environ: dict[str, str], targ
     assert [wheel.filename for wheel in ask(environ, "native", target=target).wheels] == [filename]
 
 
-@pytest.mark.parametrize(("libc", "version"), [("2.36", "1.0"), ("2.38", "2.0")])
+@pytest.mark.parametrize(("libc", "version"), [("2.36", "1.0"), ("2.38", "2.0"), ("2.41", "2.0"), ("2.30", "1.0")])
 def test_the_c_library_of_the_image_decides(environ: dict[str, str], libc: str, version: str) -> None:
     assert versions(ask(environ, "newest", target=dataclasses.replace(TARGET, libc=libc))) == {"newest": version}
 
@@ -161,6 +161,7 @@ def test_a_login_is_used_and_is_in_nothing_that_is_kept(environ: dict[str, str])
         with pytest.raises(ResolveError) as caught:
             ask({**environ, "UV_DEFAULT_INDEX": guarded.url}, "beta")
         assert "401" in str(caught.value)
+        assert "netrc" in (caught.value.hint or "")
 
 
 # --- refusals
@@ -175,6 +176,7 @@ def test_a_login_is_used_and_is_in_nothing_that_is_kept(environ: dict[str, str])
         (("alpha>1", "alpha<1"), "unsatisfiable", "loosen one of the requirements"),
         (("windows",), "win_amd64", "name a version that has a wheel for it"),
         (("broken",), "nowhere-to-be-found was not found", "is the name spelled"),
+        (("beta==1.403",), "there is no version of beta==1.403", "loosen one of the requirements"),
         (("sick",), "500", "does the index answer?"),
     ],
 )
