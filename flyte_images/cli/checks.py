@@ -169,7 +169,7 @@ def cache(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(area="cache", state="failed", what=str(error), fix=error.hint)
         return
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(there, os.W_OK):
+    if not there.is_dir() or not os.access(there, os.W_OK):
         fix = "make it writable, or set FLYTE_IMAGES_CACHE to another directory"
         yield Finding(area="cache", state="failed", what=f"{folder} cannot be written", fix=fix)
         return
