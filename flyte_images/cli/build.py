@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from .interrupt import Activity
 from .options import builder_option, file_argument, json_option, no_cache_option, progress_option
+
+if TYPE_CHECKING:
+    from ..progress import Mode
 
 
 @click.command("build")
@@ -39,7 +43,7 @@ def command(
     cache_to: tuple[str, ...],
     no_cache: bool,
     upgrade: bool,
-    progress: str,
+    progress: Mode,
     as_json: bool,
 ) -> None:
     """Build every Image and every TaskEnvironment's image in FILE, or those NAMEd: a variable or an environment.
@@ -59,7 +63,7 @@ def command(
 
         wanted = Wanted(tags=tags, outputs=outputs, cache_from=cache_from, cache_to=cache_to)
     activity.doing = f"the build of {', '.join(it.name for it in chosen)}"
-    with Progress(progress, sys.stderr) as display:  # type: ignore[arg-type] # click has checked it
+    with Progress(progress, sys.stderr) as display:
         results = build_all(
             {it.name: it.image for it in chosen},
             builder=builder,

@@ -63,13 +63,15 @@ def _engine(found: Found) -> Iterator[Finding]:
         yield Finding(area="buildkit", state="ok", what=f"{where}: not running, is started when a build needs it")
     else:
         able = found.capabilities
-        state, fix = ("ok", None) if able.merge else ("warning", _MERGE)
         what = f"{where}: image store {able.image_store}"
         if not able.merge:
             what += ", layers cannot be merged, so a changed package rebuilds what stands above it"
         if not found.chosen:
             what += "; not used, unless --builder names it"
-        yield Finding(area="buildkit", state=state, what=what, fix=fix)  # type: ignore[arg-type]
+        if able.merge:
+            yield Finding(area="buildkit", state="ok", what=what)
+        else:
+            yield Finding(area="buildkit", state="warning", what=what, fix=_MERGE if able.docker else None)
 
 
 _MERGE = 'in Docker\'s daemon.json: {"features": {"containerd-snapshotter": true}}, then restart it'

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .interrupt import Activity
 from .options import builder_option, file_argument, json_option, progress_option
+
+if TYPE_CHECKING:
+    from ..progress import Mode
 
 
 @click.command("lock")
@@ -21,7 +25,7 @@ from .options import builder_option, file_argument, json_option, progress_option
 @json_option
 @click.pass_obj
 def command(
-    activity: Activity, *, file: str, builder: str | None, upgrade: bool, check: bool, progress: str, as_json: bool
+    activity: Activity, *, file: str, builder: str | None, upgrade: bool, check: bool, progress: Mode, as_json: bool
 ) -> None:
     """Write flyte-images.lock beside FILE: the exact base and package files of its images, by hash.
 
@@ -44,7 +48,7 @@ def command(
             raise SpecError(f"`{path}` does not cover {', '.join(missing)}", hint=f"flyte-images lock {file}")
         return
     activity.doing = f"the lock of {', '.join(it.name for it in chosen)}"
-    with Progress(progress, sys.stderr) as display, connector(builder) as connect:  # type: ignore[arg-type]
+    with Progress(progress, sys.stderr) as display, connector(builder) as connect:
         locks = {
             it.name: (
                 it.image,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flyte_images_runtime.metrics import Metrics
     from flyte_images_runtime.values.text import Parameter
 
+    from ..progress import Mode
     from ..task import Task
     from .load import Loaded
 
@@ -40,7 +41,7 @@ def command(
     task: str,
     arguments: tuple[str, ...],
     builder: str | None,
-    progress: str,
+    progress: Mode,
     as_json: bool,
 ) -> None:
     """Build the image of TASK in FILE if needed, run the task in it under its limits, and print its result.
@@ -74,7 +75,7 @@ def command(
 
     runner = run.using(builder=builder, as_is=True, on_line=line)
     activity.doing = f"the build of the image of {chosen.name}"
-    with Progress(progress, sys.stderr) as display:  # type: ignore[arg-type] # click has checked it
+    with Progress(progress, sys.stderr) as display:
         runner.using(progress=display).image(chosen.environment.built_image)
     activity.doing = f"the task {chosen.name}"
     try:
