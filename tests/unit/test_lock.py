@@ -1,4 +1,4 @@
-"""Locks: there and back, no addresses, and damage is one error with the remedy."""
+"""Locks: there and back, no addresses, only for what was asked, and damage is one error with the remedy."""
 
 from __future__ import annotations
 
@@ -12,83 +12,111 @@ from hypothesis import strategies as st
 
 from flyte_images.errors import SpecError
 from flyte_images.image import Image
-from flyte_images.lock import FORMAT, LayerLock, Lock, dumps, loads
-from flyte_images_layers.steps import Deb, Wheel
+from flyte_images.lock import FORMAT, LayerLock, Lock, dumps, loads, request
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 from tests import made
 
+LINUX = "linux/amd64"
 IMAGE = (
-    Image.from_debian_base("3.11", platform="linux/amd64")
+    Image.from_debian_base("3.11", platform=LINUX)
     .with_pip_packages("pandas", "six")
-    .with_apt_packages("git")
     .with_env_vars({"A": "1"})
+    .with_apt_packages("git")
 )
-LOCK = made.locked(IMAGE)
-NAMED = made.locked(Image.from_base("registry.test/base:1"), base=made.OTHER_BASE, toolchain=None)
-TEXT = dumps({"app": LOCK, "other": NAMED})
+NAMED = Image.from_base("registry.test/base:1", python_version="3.11", platform=LINUX)
+
+
+def asked(image: Image, lock: Lock) -> Lock:
+    return dataclasses.replace(lock, request=request(image, platform=LINUX))
+
+
+def with_sdist(lock: Lock) -> Lock:
+    build = (made.wheel("setuptools"),)
+    sdist = Sdist(name="old", version="1", filename="old-1.tar.gz", sha256="0" * 64, size=3, build=build, url="x")
+    return dataclasses.replace(lock, layers=(dataclasses.replace(lock.layers[0], sdists=(sdist,)), *lock.layers[1:]))
+
+
+LOCK = asked(IMAGE, with_sdist(made.locked(IMAGE)))
+NAMED_LOCK = asked(NAMED, made.locked(NAMED, base=made.OTHER_BASE, toolchain=None))
+TEXT = dumps({"app": (IMAGE, LOCK), "other": (NAMED, NAMED_LOCK)})
 
 
 def without_addresses(lock: Lock) -> Lock:
-    return dataclasses.replace(
-        lock,
-        layers=tuple(
-            dataclasses.replace(
-                layer,
-                wheels=tuple(dataclasses.replace(it, url="") for it in layer.wheels),
-                debs=tuple(dataclasses.replace(it, url="") for it in layer.debs),
-            )
-            for layer in lock.layers
-        ),
-    )
+    def plain(files: tuple[Any, ...]) -> tuple[Any, ...]:
+        found = (dataclasses.replace(it, url="") for it in files)
+        return tuple(dataclasses.replace(it, build=plain(it.build)) if isinstance(it, Sdist) else it for it in found)
+
+    layers = (LayerLock(wheels=plain(it.wheels), sdists=plain(it.sdists), debs=plain(it.debs)) for it in lock.layers)
+    return dataclasses.replace(lock, layers=tuple(layers))
 
 
 def test_what_is_written_is_read() -> None:
-    assert loads(TEXT) == {"app": without_addresses(LOCK), "other": without_addresses(NAMED)}
-    assert dumps(loads(TEXT)) == TEXT
-    assert loads(TEXT)["app"].digest == LOCK.digest
+    assert loads(TEXT, IMAGE, platform=LINUX) == without_addresses(LOCK)
+    assert loads(TEXT, NAMED, platform=LINUX) == without_addresses(NAMED_LOCK)
+    again = loads(TEXT, IMAGE, platform=LINUX)
+    assert again is not None and again.digest == LOCK.digest
 
 
 def test_the_text_is_for_reviews() -> None:
     assert json.dumps(json.loads(TEXT), indent=2, sort_keys=True) + "\n" == TEXT
-    assert dumps({"other": NAMED, "app": LOCK}) == TEXT
+    assert dumps({"other": (NAMED, NAMED_LOCK), "app": (IMAGE, LOCK)}) == TEXT
     assert json.loads(TEXT)["format"] == FORMAT
 
 
 def test_it_names_files_by_hash_and_never_by_address() -> None:
-    assert "files.test" not in TEXT and "archive.test" not in TEXT and "url" not in TEXT
+    assert "files.test" not in TEXT and "archive.test" not in TEXT and '"url"' not in TEXT
     for wheel in LOCK.wheels().values():
         assert wheel.sha256 in TEXT
 
 
 def test_where_a_file_was_seen_does_not_matter() -> None:
     assert without_addresses(LOCK).digest == LOCK.digest
-    assert NAMED.digest != LOCK.digest
+    assert NAMED_LOCK.digest != LOCK.digest
 
 
-def test_wheels_are_found_by_name() -> None:
-    assert {name: wheel.version for name, wheel in LOCK.wheels().items()} == {"pandas": "1.0", "six": "1.0"}
+def test_it_holds_for_what_was_asked_whatever_else_the_image_is() -> None:
+    """Variables, sources and names do not make it another request; and each layer finds its own entry again."""
+    moved = (
+        Image.from_debian_base("3.11", platform=LINUX, name="other")
+        .with_workdir("/x")
+        .with_pip_packages("six", "Pandas")
+        .with_apt_packages("git")
+        .with_commands(["true"])
+    )
+    found = loads(TEXT, moved, platform=LINUX)
+    assert found is not None
+    kept = without_addresses(LOCK)
+    assert found.layers == (LayerLock(), kept.layers[0], kept.layers[2], LayerLock())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        IMAGE.with_pip_packages("numpy"),
+        IMAGE.clone(python_version="3.12"),
+        IMAGE.clone(base_image="registry.test/other:1"),
+        dataclasses.replace(IMAGE, layers=IMAGE.layers[:1]),
+        dataclasses.replace(IMAGE, layers=IMAGE.layers[::-1]),
+    ],
+)
+def test_it_is_not_used_for_anything_else(other: Image) -> None:
+    assert loads(TEXT, other, platform=LINUX) is None
+    assert loads(TEXT, IMAGE, platform="linux/arm64") is None
 
 
 texts = st.text(max_size=5)
 sizes = st.integers(0, 10**12)
-wheels = st.builds(Wheel, name=texts, version=texts, filename=texts, sha256=texts, size=sizes, url=texts)
-debs = st.builds(
-    Deb, name=texts, version=texts, architecture=texts, filename=texts, sha256=texts, size=sizes, url=texts
-)
-layers = st.builds(
-    LayerLock, wheels=st.lists(wheels, max_size=2).map(tuple), debs=st.lists(debs, max_size=2).map(tuple)
-)
-locks = st.builds(
-    Lock,
-    request=texts,
-    base=st.just(made.BASE) | st.just(made.OTHER_BASE),
-    toolchain=st.none() | st.just(made.BASE),
-    layers=st.lists(layers, max_size=3).map(tuple),
-)
+hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
+file = {"name": texts, "version": texts, "filename": texts, "sha256": hashes, "size": sizes, "url": texts}
+wheels = st.lists(st.builds(Wheel, **file), max_size=2).map(tuple)
+sdists = st.lists(st.builds(Sdist, build=wheels, **file), max_size=2).map(tuple)
+debs = st.lists(st.builds(Deb, architecture=texts, **file), max_size=2).map(tuple)
 
 
-@given(st.dictionaries(texts, locks, max_size=2))
-def test_any_lock_comes_back(held: dict[str, Lock]) -> None:
-    assert loads(dumps(held)) == {name: without_addresses(lock) for name, lock in held.items()}
+@given(st.builds(LayerLock, wheels=wheels, sdists=sdists), st.builds(LayerLock, debs=debs), st.booleans())
+def test_any_files_come_back(python: LayerLock, debian: LayerLock, tool: bool) -> None:
+    lock = dataclasses.replace(LOCK, layers=(python, LayerLock(), debian), toolchain=made.BASE if tool else None)
+    assert loads(dumps({"app": (IMAGE, lock)}), IMAGE, platform=LINUX) == without_addresses(lock)
 
 
 @pytest.mark.parametrize(
@@ -109,15 +137,19 @@ def test_any_lock_comes_back(held: dict[str, Lock]) -> None:
         TEXT[: len(TEXT) // 2],
         TEXT.replace('"sha256"', '"sha512"'),
         TEXT.replace('"wheels"', '"wheel"'),
+        TEXT.replace('"size": 10000', '"size": "10000"'),
+        TEXT.replace(made.wheel("six").sha256, "6" * 63),
+        TEXT.replace(made.wheel("six").sha256, "../" + "6" * 61),
         "\ufeff" + TEXT,
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_damage_is_one_error_with_the_place_and_the_remedy(text: str) -> None:
+    assert text.replace("1", "") != TEXT.replace("1", "")
     with pytest.raises(SpecError) as caught:
-        loads(text, where="`flyte-images.lock`")
+        loads(text, IMAGE, platform=LINUX, where="`flyte-images.lock`")
     assert str(caught.value).startswith("`flyte-images.lock` is damaged: ")
-    assert caught.value.hint == "remove it; it is made again"
+    assert caught.value.hint == "make it again: flyte-images lock"
     assert caught.value.exit_code == 2 and caught.value.__cause__ is None
 
 
@@ -126,7 +158,7 @@ def test_another_format_is_not_guessed_at(number: object) -> None:
     raw = json.loads(TEXT)
     raw["format"] = number
     with pytest.raises(SpecError, match="`x` has another format") as caught:
-        loads(json.dumps(raw), where="`x`")
+        loads(json.dumps(raw), IMAGE, platform=LINUX, where="`x`")
     assert caught.value.hint == "make it again: flyte-images lock"
 
 
@@ -149,8 +181,10 @@ def test_anything_in_the_place_of_anything_is_refused_or_read(path: list[int], v
     if keys:
         here[keys[path[-1] % len(keys)]] = value
     try:
-        found = loads(json.dumps(raw))
+        found = loads(json.dumps(raw), IMAGE, platform=LINUX)
     except SpecError:
         return
-    assert all(isinstance(lock, Lock) for lock in found.values())
-    dumps(found)  # and what was read can be written
+    assert found is None or isinstance(found, Lock)
+    if found is not None:
+        dumps({"app": (IMAGE, found)})  # and what was read can be written
+        assert all(isinstance(wheel.size, int) for wheel in found.wheels().values())
