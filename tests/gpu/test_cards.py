@@ -63,7 +63,6 @@ def call(runner: tuple[Engine, str]) -> Call:
         spec = TaskSpec(
             task=f"gpu.{function}",
             image=image,
-            python=python,
             code=code,
             limits=limits,
             network="none",

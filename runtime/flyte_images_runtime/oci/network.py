@@ -49,7 +49,7 @@ class Bridge:
 
         >>> bridge = Bridge(7, ipaddress.IPv4Interface("172.18.0.1/16"))
         >>> str(bridge.address_of(4)), str(bridge.address_of(70000))
-        ('172.18.1.4/16', '172.18.19.111/16')
+        ('172.18.1.4/16', '172.18.19.113/16')
         """
         network = self.address.network
         room = network.num_addresses - _RESERVED - 1
