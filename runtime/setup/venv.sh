@@ -41,6 +41,6 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv --clear "$folder"
 fi
 say "installing the package and its development tools"
-"$folder/bin/python" -m pip --disable-pip-version-check install --quiet --editable '.[dev]'
+"$folder/bin/python" -m pip --disable-pip-version-check install -qq --editable '.[dev]'
 # As an installed package has it: where PYTHONDONTWRITEBYTECODE is set, every start would compile everything anew.
 "$folder/bin/python" -m compileall -q flyte_images layers runtime
