@@ -97,7 +97,7 @@ def engine_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] =
         return ConnectionLostError(engine, said() or text)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return EngineError(f"what answers at {engine} is no BuildKit, or one too old: {text}")
-    return EngineError(f"the BuildKit at {engine} refused: {text}")
+    return EngineError(f"the BuildKit at {engine} refused: {text}", hint=hint_for(text))
 
 
 def build_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = str) -> FlyteImagesError:

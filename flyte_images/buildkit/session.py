@@ -22,6 +22,7 @@ from typing import Any
 
 import grpc
 
+from ..errors import EngineError
 from .partial import remove_left
 from .pb.control_pb2 import BytesMessage
 from .registry_login import DockerLogins, Login, docker_config_file
@@ -89,7 +90,11 @@ class OpenSession:
             ("x-docker-expose-session-sharedkey", ""),
             *(("x-docker-expose-session-grpc-method", path) for path in self._handlers),
         )
-        self._call = SESSION.duplex(self._channel, self._outgoing(), metadata=metadata)
+        try:
+            self._call = SESSION.duplex(self._channel, self._outgoing(), metadata=metadata)
+        except ValueError:  # grpc's word for a channel that somebody has closed
+            self._end()
+            raise EngineError("the connection to the engine was closed") from None
         self._reader = threading.Thread(target=self._incoming, name="flyte-images-session", daemon=True)
         self._reader.start()
         return self
@@ -100,6 +105,9 @@ class OpenSession:
         self._call.cancel()
         _shut(self._socket)
         self._reader.join()
+        self._end()
+
+    def _end(self) -> None:
         self._server.stop(0).wait()
         self._pool.shutdown(wait=True)
         self._socket.close()
@@ -113,7 +121,11 @@ class OpenSession:
             self._server.add_insecure_port(f"unix:{path}")
             self._server.start()
             connected = socket.socket(socket.AF_UNIX)
-            connected.connect(path)
+            try:
+                connected.connect(path)
+            except OSError:
+                connected.close()
+                raise
             return connected
         finally:
             os.close(opened)

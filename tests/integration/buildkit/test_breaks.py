@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.buildkit.client import connect
+from flyte_images import llb
+from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.events import Event, VertexLog
 from flyte_images.buildkit.exporters import Image, Layout, Moby, Packing
 from flyte_images.buildkit.session import Session
+from flyte_images.context import PLATFORM, Source, pack
 from flyte_images.errors import EngineError, FlyteImagesError
 
 from .conftest import Base
@@ -29,7 +31,8 @@ pytestmark = pytest.mark.engine
 BUILD = """
 import sys
 from pathlib import Path
-from flyte_images.buildkit.client import connect
+from flyte_images import llb
+from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.events import VertexLog
 from flyte_images.buildkit.session import Session
 def tell(event):
@@ -201,6 +204,35 @@ def test_a_disk_that_is_full_here(tmp_path: Path, base: Base) -> None:
         with connect() as client, pytest.raises(FlyteImagesError, match="No space left on device"):
             client.solve(graph.definition(head), session=base.session, exporters=[Layout(dest=place / "out")])
         assert not list(place.rglob(".flyte-images*"))
+    finally:
+        subprocess.run(("umount", place), check=True)
+
+
+def test_a_cache_directory_that_is_full_or_read_only(
+    tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, project = tmp_path / "cache", tmp_path / "project"
+    place.mkdir()
+    project.mkdir()
+    (project / "noise").write_bytes(os.urandom(1 << 20))
+    monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(place))
+
+    def build() -> None:
+        packed = pack([Source(project, "/app")], place / "oci")
+        state = llb.oci_layout(packed.name, store="context", platform=llb.Platform.parse(PLATFORM))
+        copied = llb.file(None, [llb.copy(state, "/app", "/app")])
+        client.solve(llb.marshal(copied).data, session=Session(stores={"context": place / "oci"}))
+
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place), check=True)
+    try:
+        for wrong, options in (("No space left on device", "size=1m"), ("Read-only file system", "size=8m,ro")):
+            subprocess.run(("mount", "-o", f"remount,{options}", place), check=True)
+            with pytest.raises(FlyteImagesError, match=f"`{place}/oci` cannot be written: {wrong}") as caught:
+                build()
+            assert caught.value.hint
+            assert not list(place.rglob(".partial-*"))
+        subprocess.run(("mount", "-o", "remount,size=8m,rw", place), check=True)
+        build()
     finally:
         subprocess.run(("umount", place), check=True)
 

@@ -13,7 +13,7 @@ import pytest
 from flyte_images.buildkit.caches import Cache, LocalCache, RegistryCache, ServiceCache
 from flyte_images.buildkit.client import Client
 from flyte_images.buildkit.events import Event, Vertex
-from flyte_images.buildkit.exporters import Annotation, Archive, Files, Image, Layout, Packing
+from flyte_images.buildkit.exporters import Annotation, Archive, Compression, Files, Image, Layout, Packing
 from flyte_images.errors import BuildError, EngineError
 
 from .conftest import Base
@@ -57,6 +57,27 @@ def test_the_same_graph_gives_the_same_image(client: Client, tmp_path: Path) -> 
         for name in ("a", "b")
     }
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("compression", "level", "media_type"),
+    [("uncompressed", None, "tar"), ("gzip", 9, "tar+gzip"), ("zstd", None, "tar+zstd"), ("zstd", 19, "tar+zstd")],
+)
+def test_layers_are_packed_as_asked_for(
+    client: Client, tmp_path: Path, compression: Compression, level: int | None, media_type: str
+) -> None:
+    """And again otherwise, where that is forced."""
+    graph = Graph()
+    definition = graph.definition(graph.file("/greeting", salt().encode() * 1000))
+    other: Compression = "gzip" if compression == "zstd" else "zstd"
+    asked = Packing(compression=compression, compression_level=level)
+    for packing, ending in (
+        (asked, media_type),
+        (Packing(compression=other, force_compression=True), f"tar+{other}"),
+    ):
+        done = client.solve(definition, exporters=[Layout(dest=tmp_path, packing=packing)])
+        manifest = json.loads(blob(tmp_path, done.digest or ""))
+        assert [layer["mediaType"] for layer in manifest["layers"]] == [f"application/vnd.oci.image.layer.v1.{ending}"]
 
 
 @pytest.mark.parametrize(("format", "inside"), [("oci", "oci-layout"), ("docker", "manifest.json")])

@@ -158,6 +158,24 @@ def test_a_refused_push_says_so_and_works_when_it_is_allowed(client: Client, bas
         assert "team/app:1" in registry.manifests
 
 
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_a_refused_pull_says_so_and_works_when_it_is_allowed(client: Client, status: int) -> None:
+    with serve(Registry()) as registry:
+        name, graph = f"{registry.address}/team/app:1", Graph()
+        image = Image(names=(name,), push=True, store=False)
+        client.solve(graph.definition(graph.file("/greeting", salt().encode())), exporters=[image])
+        pulled = Graph()
+        definition = pulled.definition(pulled.image(name))
+        registry.fault = lambda method, path: status
+        for ask in (lambda: client.solve(definition), lambda: client.resolve_image(name)):
+            with pytest.raises((BuildError, EngineError), match=registry.address) as caught:
+                ask()
+            assert caught.value.hint
+        registry.fault = lambda method, path: None
+        client.solve(definition)
+        assert client.resolve_image(name)[0].startswith("sha256:")
+
+
 @pytest.mark.parametrize("what", ["push", "base", "file"])
 def test_a_server_that_hangs_is_named_and_works_when_it_answers(client: Client, what: str) -> None:
     with serve(Registry()) as registry, connect(patience=0.5, stall=2) as impatient:

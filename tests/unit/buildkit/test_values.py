@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from flyte_images.buildkit.caches import LocalCache, RegistryCache
 from flyte_images.buildkit.capabilities import Capabilities, Worker
 from flyte_images.buildkit.exporters import Annotation, Archive, Exporter, Files, Image, Layout, Moby, Packing
 from flyte_images.buildkit.oci_index import put_manifest, tagged_manifest
-from flyte_images.buildkit.partial import partial
+from flyte_images.buildkit.partial import partial, remove_left
 from flyte_images.buildkit.words import hint_for, step_message
 from flyte_images.errors import EngineError
 
@@ -181,3 +182,15 @@ def test_events_and_values_need_no_grpc() -> None:
     lines = "\n".join(f"import flyte_images.buildkit.{name}" for name in modules)
     code = f"{lines}\nimport sys\nassert not {{'grpc', 'google.protobuf'}} & set(sys.modules)"
     subprocess.run((sys.executable, "-c", code), check=True)
+
+
+def test_only_what_processes_that_are_gone_have_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(("true",))
+    gone.wait()
+    (tmp_path / f"x-{gone.pid}-1").mkdir()
+    (tmp_path / f"x-{gone.pid}-2").touch()
+    kept = {f"x-{os.getpid()}-1", "x-", "x-name-1", f"y-{gone.pid}-1"}
+    for name in kept:
+        (tmp_path / name).touch()
+    remove_left(tmp_path, "x-")
+    assert {path.name for path in tmp_path.iterdir()} == kept
