@@ -12,8 +12,8 @@ progress_option = click.option(
     "--progress",
     type=click.Choice(["auto", "tty", "plain", "json", "quiet"]),
     default="auto",
-    show_default=True,
-    help="How to show what goes on, on stderr.",
+    metavar="HOW",
+    help="How to show what goes on, on stderr: auto, tty, plain, json or quiet.",
 )
 no_cache_option = click.option("--no-cache", is_flag=True, help="Run every step anew.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
