@@ -14,9 +14,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
-
-from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .errors import ResolveError
 
@@ -55,12 +54,23 @@ def _from_netrc(host: str | None, environ: Mapping[str, str]) -> tuple[str, str]
     path = environ.get("NETRC") or str(Path(environ.get("HOME") or "/") / ".netrc")
     try:
         found = netrc.netrc(path).hosts.get(host or "")
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return None
-    return (found[0], found[2] or "") if found else None
+    return (found[0], found[2] or "") if found and found[0] else None
 
 
-def fetch(package: Wheel | Sdist | Deb, directory: Path, environ: Mapping[str, str]) -> Path:
+class File(Protocol):
+    """A package file: known by its hash, and where it was seen."""
+
+    @property
+    def filename(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+
+
+def fetch(package: File, directory: Path, environ: Mapping[str, str]) -> Path:
     """Fetch a package into `directory` and return its file, which is what its hash says.
 
     Raises ResolveError if it cannot be had, or is something else.

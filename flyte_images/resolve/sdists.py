@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import posixpath
-import ssl
 import tarfile
+import tempfile
 import tomllib
-import urllib.error
-import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import ResolveError
+from ..fetch import fetch
 
-_LIMIT = 512 << 20
 _DEFAULT = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}  # PEP 517, 518
 
 
@@ -38,27 +37,14 @@ def build_requirements(source: Source, environ: Mapping[str, str]) -> tuple[str,
 
     Raises ResolveError if it cannot be fetched, is not what its hash says, or is no archive.
     """
-    data = _fetch(source, environ)
-    found = hashlib.sha256(data).hexdigest()
-    if found != source.sha256:
-        raise ResolveError(f"{source.filename} is not what the index says: its sha256 is {found}")
+    with tempfile.TemporaryDirectory(prefix="flyte-images-sdist-") as place:
+        data = fetch(source, Path(place), environ).read_bytes()
     try:
         project = tomllib.loads(_pyproject(source.filename, data))
-    except (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError) as error:
         raise ResolveError(f"{source.filename} cannot be read: {error}") from None
     system: Mapping[str, Any] = project.get("build-system", _DEFAULT)
     return tuple(map(str, system.get("requires", _DEFAULT["requires"])))
-
-
-def _fetch(source: Source, environ: Mapping[str, str]) -> bytes:
-    bundle = environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT") or environ.get("REQUESTS_CA_BUNDLE")
-    try:
-        context = ssl.create_default_context(cafile=bundle or None)
-        with urllib.request.urlopen(source.url, timeout=60, context=context) as answer:
-            data: bytes = answer.read(_LIMIT)
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        raise ResolveError(f"{source.filename} cannot be fetched: {error}", hint="does the index answer?") from None
-    return data
 
 
 def _pyproject(filename: str, data: bytes) -> str:
