@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import io
 import json
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,18 +35,37 @@ def wheel_bytes(name: str, version: str, files: Mapping[str, str | bytes], requi
     return out.getvalue()
 
 
+def archive(files: Mapping[str, str], form: str) -> bytes:
+    """A .tar.gz or .zip of these files, the same bytes every time."""
+    out = io.BytesIO()
+    if form == "zip":
+        with zipfile.ZipFile(out, "w") as packed:
+            for name, text in files.items():
+                packed.writestr(zipfile.ZipInfo(name, (2001, 2, 3, 4, 5, 6)), text)
+        return out.getvalue()
+    with gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
 @dataclass
 class Index:
     """`login` is what it asks for (for files too, if it `guards_files`); for a file name in `lies` it serves bytes that
-    its hash does not say; a name in `faults` gets that status. `requests` are the paths that were asked for."""
+    its hash does not say; a name in `faults` gets that status, one in `moved` another address. `requests` are the paths
+    that were asked for, `logins` what was sent with them."""
 
     login: tuple[str, str] | None = None
     guards_files: bool = True
     lies: set[str] = field(default_factory=set)
     faults: dict[str, int] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     metadata: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
     address: str = ""
 
     @property
@@ -74,6 +95,13 @@ class Index:
             self.metadata[filename] = archive.read(f"{module}-{version}.dist-info/METADATA")
         return filename
 
+    def add_source(self, name: str, version: str, files: Mapping[str, str], *, form: str = "tar.gz") -> str:
+        """Offer a source distribution with these files; return its file name."""
+        folder = f"{name.replace('-', '_')}-{version}"
+        content = archive({f"{folder}/{path}": text for path, text in files.items()}, form)
+        self.files.setdefault(name, {})[f"{folder}.{form}"] = content
+        return f"{folder}.{form}"
+
     def page(self, name: str) -> bytes:
         entries = [
             {
@@ -81,12 +109,16 @@ class Index:
                 "url": f"/files/{filename}",
                 "hashes": {"sha256": hashlib.sha256(content).hexdigest()},
                 "size": len(content),
-                "core-metadata": {"sha256": hashlib.sha256(self.metadata[filename]).hexdigest()},
+                "core-metadata": self._said_of(filename),
                 "upload-time": "2024-01-01T00:00:00Z",
             }
             for filename, content in self.files[name].items()
         ]
         return json.dumps({"meta": {"api-version": "1.1"}, "name": name, "files": entries}).encode()
+
+    def _said_of(self, filename: str) -> dict[str, str] | bool:
+        text = self.metadata.get(filename)
+        return False if text is None else {"sha256": hashlib.sha256(text).hexdigest()}
 
     @property
     def fetched(self) -> list[str]:
@@ -97,6 +129,8 @@ class Index:
         kind, _, name = path.strip("/").partition("/")
         if name in self.faults:
             return self.faults[name], "text/plain", b"injected"
+        if name in self.moved:
+            return 302, self.moved[name], b""
         if kind == "simple" and name in self.files:
             return 200, _SIMPLE, self.page(name)
         known = {file: content for files in self.files.values() for file, content in files.items()}
@@ -137,6 +171,7 @@ def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             index.requests.append(path)
+            index.logins.append(self.headers.get("Authorization", ""))
             if index.allows(path, self.headers.get("Authorization", "")):
                 status, kind, body = index.answer(path)
             else:
@@ -144,7 +179,7 @@ def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             if status == 401:
                 self.send_header("WWW-Authenticate", 'Basic realm="index"')
-            self.send_header("Content-Type", kind)
+            self.send_header("Location" if status == 302 else "Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if self.command != "HEAD":

@@ -1,0 +1,97 @@
+"""Source distributions: what their builds need is read from them, and nothing of them is run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import pytest
+
+from flyte_images.errors import ResolveError
+from flyte_images.resolve import uv
+from flyte_images.resolve.sdists import Source, build_requirements
+from flyte_images_layers import PythonRequirements
+from tests.index import Index, archive, serve
+
+PROJECT = '[build-system]\nrequires = ["made-backend>=2", "other"]\nbuild-backend = "made"\n'
+DEFAULT = ("setuptools>=40.8.0",)
+
+
+def source(index: Index, filename: str, *, sha256: str = "") -> Source:
+    content = index.files["old"][filename]
+    return Source(
+        name="old",
+        version="1.0",
+        filename=filename,
+        sha256=sha256 or hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        url=f"http://{index.address}/files/{filename}",
+    )
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "zip"])
+@pytest.mark.parametrize(
+    ("files", "needs"),
+    [
+        ({"pyproject.toml": PROJECT, "old.py": ""}, ("made-backend>=2", "other")),
+        ({"setup.py": "raise SystemExit('it was run')"}, DEFAULT),
+        ({"pyproject.toml": "[tool.x]\n"}, DEFAULT),
+        ({"pyproject.toml": "[build-system]\nbuild-backend = 'x'\nbackend-path = ['.']\nrequires = []\n"}, ()),
+        ({"sub/pyproject.toml": PROJECT, "setup.py": ""}, DEFAULT),
+    ],
+)
+def test_what_a_build_needs(form: str, files: Mapping[str, str], needs: tuple[str, ...]) -> None:
+    with serve(Index()) as index:
+        filename = index.add_source("old", "1.0", files, form=form)
+        assert build_requirements(source(index, filename), {}) == needs
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"no archive", "old-1.0.tar.gz cannot be read"),
+        (archive({"old-1.0/pyproject.toml": "not toml ["}, "tar.gz"), "old-1.0.tar.gz cannot be read"),
+        (archive({"old-1.0/pyproject.toml": PROJECT}, "tar.gz")[:60], "old-1.0.tar.gz cannot be read"),
+    ],
+)
+def test_what_is_no_source_distribution_is_refused(content: bytes, told: str) -> None:
+    with serve(Index()) as index:
+        filename = index.add_source("old", "1.0", {})
+        index.files["old"][filename] = content
+        with pytest.raises(ResolveError, match=told.replace(".", r"\.")):
+            build_requirements(source(index, filename), {})
+
+
+def test_other_bytes_than_the_index_says_are_refused() -> None:
+    with serve(Index()) as index:
+        filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT})
+        with pytest.raises(ResolveError, match="is not what"):
+            build_requirements(source(index, filename, sha256="0" * 64), {})
+
+
+def test_one_that_is_not_there_is_refused() -> None:
+    with serve(Index()) as index:
+        filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT})
+        index.faults[filename] = 404
+        with pytest.raises(ResolveError, match="404") as caught:
+            build_requirements(source(index, filename), {})
+        assert caught.value.hint
+
+
+def test_one_behind_a_login_is_fetched_with_it() -> None:
+    with serve(Index(login=("robot", "s3cret"))) as index:
+        filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT})
+        environ = {"UV_DEFAULT_INDEX": index.url_with_login, "HOME": "/nowhere"}
+        assert build_requirements(source(index, filename), environ) == ("made-backend>=2", "other")
+
+
+def test_uv_names_the_source_where_there_is_no_wheel(environ: dict[str, str]) -> None:
+    metadata = "Metadata-Version: 2.2\nName: old\nVersion: 1.0\nRequires-Dist: fresh\n"
+    with serve(Index()) as index:
+        index.add("fresh", "1.0")
+        filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT, "PKG-INFO": metadata})
+        target = uv.Target(python="3.11", platform="linux/amd64", libc="2.36")
+        asked = PythonRequirements(requirements=("old",))
+        answer = uv.ask([asked], target, environ={**environ, "UV_DEFAULT_INDEX": index.url})
+        assert [wheel.name for wheel in answer.wheels] == ["fresh"]
+        assert answer.sources == (source(index, filename),)
