@@ -1,0 +1,49 @@
+"""What the READMEs name is there: files, make targets, verbs; their programs are Python."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from flyte_images.cli.main import _VERBS
+
+from .house import ROOT, tracked
+
+READMES = [path for path in tracked() if path.name == "README.md"]
+MAIN = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_named_files_are_there(path: Path) -> None:
+    text = path.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    cells = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
+    homes = (path.parent, path.parent / "flyte_images_layers", path.parent / "flyte_images_runtime")
+    named = [name for cell in cells for name in re.findall(r"`([\w/]+(?:\.py|/))`", cell)]
+    assert [name for name in named if not any((home / name).exists() for home in homes)] == []
+
+
+def test_make_targets_are_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name
+        for path in READMES
+        for name in re.findall(r"(?:`|^)make ([a-z-]+)(?=`|$|  )", path.read_text(), re.MULTILINE)
+    }
+    assert named and named <= targets
+
+
+def test_verbs_are_there() -> None:
+    named = set(re.findall(r"^flyte-images (\w+)", MAIN, re.MULTILINE))
+    assert named and named <= set(_VERBS)
+
+
+def test_programs_are_python() -> None:
+    programs = re.findall(r"```python\n(.*?)```", MAIN, re.DOTALL)
+    assert programs
+    for program in programs:
+        ast.parse(program)
