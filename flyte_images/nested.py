@@ -51,6 +51,10 @@ class Reception:
     def __enter__(self) -> Reception:
         return self
 
+    def serve(self, call: Call) -> None:
+        """From now on what comes out is a call's of a warm container that has had others."""
+        self._call = call
+
     def __exit__(self, *_: object) -> None:
         """The task has ended: so do the calls that it still waited for."""
         with self._guard:

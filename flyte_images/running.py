@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets as randomness
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flyte_images_runtime.code import locate
 from flyte_images_runtime.engine import Running, Stream
 from flyte_images_runtime.errors import RuntimeSpecError
-from flyte_images_runtime.exchange import Exchange, make_exchange
+from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import (
     Cancelled,
@@ -27,26 +26,29 @@ from flyte_images_runtime.failures import (
     TimedOut,
 )
 from flyte_images_runtime.orphans import watch_over
-from flyte_images_runtime.spec import Mount, TaskSpec
-from flyte_images_runtime.values import Problem
+from flyte_images_runtime.spec import TaskSpec
+from flyte_images_runtime.values import Files, Problem
 
 from .devices import Lease, leased
 from .engines import docker_engine, engine_for
 from .errors import SpecError
 from .nested import Reception
+from .reuse import warm_call
+from .secrets import exposed
 from .shipping import ship
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .image import Image
-    from .options import Options
     from .progress import Progress
     from .run import Run, Runner
     from .task import Task
 
 _AGAIN = (Raised, OutOfMemory, DiskFull, Killed, TimedOut)
 _READY: dict[str, str] = {}
+_FRESH: dict[Any, tuple[float, TaskSpec]] = {}
+_FRESHNESS = 1.0  # seconds
 _BUILDING = threading.Lock()
 
 
@@ -102,11 +104,12 @@ class Call:
                 self._running.cancel()
 
     def _run(self) -> Run[Any]:
-        image = self.runner.image(self.task.environment.built_image)
+        spec = self._fresh() if self.task.options.reusable is not None else self._spec()
+        image = spec.image
         watch_over(docker_engine().api.address)
         attempt = 1
         while True:
-            finished, result = self._attempt(image)
+            finished, result = self._attempt(spec)
             if finished.error is None:
                 return self._done(finished, result, image, attempt)
             retries = self.task.options.retries
@@ -129,10 +132,16 @@ class Call:
             attempts=attempt,
         )
 
-    def _attempt(self, image: str) -> tuple[Finished, Any]:
+    def _attempt(self, spec: TaskSpec) -> tuple[Finished, Any]:
+        policy = self.task.options.reusable
+        if policy is not None:
+            return warm_call(self, spec, policy, engine=self.runner.engine, say=self._say, begun=self._now_running)
         exchange = make_exchange()
         try:
-            spec = self._prepare(self._spec(image), exchange)
+            with exchange.input_files() as files:
+                arguments = self.encoded(files)
+            spec, variables = exposed(spec, self.task.options.secrets, exchange)
+            exchange.write_call(call_document(spec, arguments, secrets=variables))
             with Reception(self, exchange), leased(spec, wait=self.task.options.gpu_wait) as lease:
                 finished = execute(
                     engine_for(self.runner.engine, lease.spec),
@@ -142,26 +151,37 @@ class Call:
                     on_running=lambda running: self._started(running, lease),
                     queue=time.monotonic() - self.asked,
                 )
-            result = self._result(exchange, finished) if finished.error is None else None
+            result = self.decoded(finished.result, str(exchange.outputs)) if finished.error is None else None
             return finished, result
         finally:
-            with self._guard:
-                self._running = None
+            self._now_running(None)
             exchange.remove()
 
     def _started(self, running: Running, lease: Lease) -> None:
         lease.started(running)
+        self._now_running(running)
+
+    def _now_running(self, running: Running | None) -> None:
         with self._guard:
             self._running = running
-            if self._cancelled.is_set():
+            if running is not None and self._cancelled.is_set():
                 running.cancel()
 
     def _say(self, stream: Stream, line: str) -> None:
         if self.runner.on_line is not None:
             self.runner.on_line(self.task.name, stream, line)
 
-    def _spec(self, image: str) -> TaskSpec:
+    def _fresh(self) -> TaskSpec:
+        """The specification, looked at anew once a second: to look at all source files is most of a warm call."""
+        key = (self.task.function, self.task.options, self.task.environment, self.runner.builder)
+        known = _FRESH.get(key)
+        if known is None or time.monotonic() - known[0] > _FRESHNESS:
+            known = _FRESH[key] = (time.monotonic(), self._spec())
+        return known[1]
+
+    def _spec(self) -> TaskSpec:
         options = self.task.options
+        image = self.runner.image(self.task.environment.built_image)
         try:
             code = locate(self.task.function)
         except RuntimeSpecError as error:
@@ -180,11 +200,10 @@ class Call:
             hardening=options.hardening,
         )
 
-    def _prepare(self, spec: TaskSpec, exchange: Exchange) -> TaskSpec:
-        """Write the call into the exchange; what secrets mount goes into the specification."""
+    def encoded(self, files: Files) -> dict[str, Any]:
+        """The arguments' JSON form; InvalidArgument for what the signature does not take."""
         try:
-            with exchange.input_files() as files:
-                arguments = self.task.signature.encode(self.args, self.kwargs, files)
+            return self.task.signature.encode(self.args, self.kwargs, files)
         except Problem as problem:
             raise InvalidArgument(
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
@@ -195,44 +214,16 @@ class Call:
                 task=self.task.name,
                 hint=f"it takes {self.task.signature.signature}",
             ) from None
-        variables, mounts = _secrets(self.task.options, exchange)
-        exchange.write_call(call_document(spec, arguments, secrets=variables))
-        return _with_mounts(spec, mounts)
 
-    def _result(self, exchange: Exchange, finished: Finished) -> Any:
+    def decoded(self, result: Any, directory: str) -> Any:
+        """The result that the task left; NotSerialisable if it is not what the signature says."""
         try:
-            with exchange.output_files() as files:
-                return self.task.signature.decode_result(finished.result, files)
+            with Files(directory) as files:
+                return self.task.signature.decode_result(result, files)
         except Problem as problem:
             raise NotSerialisable(
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
             ) from None
-
-
-def _with_mounts(spec: TaskSpec, mounts: tuple[Mount, ...]) -> TaskSpec:
-    return replace(spec, mounts=(*spec.mounts, *mounts)) if mounts else spec
-
-
-def _secrets(options: Options, exchange: Exchange) -> tuple[dict[str, str], tuple[Mount, ...]]:
-    """Write the values where only this task sees them: in memory, below a directory that is the caller's alone."""
-    variables: dict[str, str] = {}
-    mounts: list[Mount] = []
-    for secret in options.secrets:
-        value = os.environ.get(secret.variable)
-        if value is None:
-            raise SpecError(
-                f"there is no value for the secret `{secret.key}`",
-                hint=f"set the variable {secret.variable} before you run the task",
-            )
-        name = f"secret-{randomness.token_hex(8)}"
-        path = exchange.inputs / name
-        path.write_text(value)
-        path.chmod(0o644)
-        if secret.mount is not None:
-            mounts.append(Mount(source=str(path), target=secret.mount))
-        else:
-            variables[secret.variable] = name
-    return variables, tuple(mounts)
 
 
 async def awaited(call: Call) -> Run[Any]:

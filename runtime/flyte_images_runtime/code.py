@@ -6,6 +6,7 @@ imported go along, read-only. What belongs to Python or to installed packages do
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 import sys
@@ -94,6 +95,7 @@ def _is_installed(path: str) -> bool:
     return any(path.startswith(base.rstrip("/") + "/") for base in _installed())
 
 
+@functools.cache
 def _installed() -> list[str]:
     paths = sysconfig.get_paths()
     names = ("stdlib", "platstdlib", "purelib", "platlib")

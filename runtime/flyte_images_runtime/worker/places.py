@@ -9,6 +9,7 @@ HOME = "/tmp/home"
 
 CALL = "call.json"
 HOST = "host.sock"
+WORK = "work.sock"
 BEGAN = "began"
 RESULT = "result.json"
 END = "end.json"

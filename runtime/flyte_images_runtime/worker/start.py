@@ -14,9 +14,10 @@ import sys
 import time
 from typing import Any
 
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if __name__ == "__main__":
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from flyte_images_runtime.worker import places  # noqa: E402
+from flyte_images_runtime.worker import places
 
 _EVERY = 0.2  # seconds between two looks at the memory
 _FILES = {
@@ -146,21 +147,26 @@ def _read(path: str) -> str | None:
         return None
 
 
+_paths: dict[str, str | None] = {}
+
+
+def cgroup_files() -> dict[str, str]:
+    """What the cgroup's files say, by their names; the caller knows how to read them."""
+    if not _paths:
+        for controller, files in _FILES.items():
+            _paths.update((file, _path(controller, file)) for file in files)
+    contents = ((file, _read(path)) for file, path in _paths.items() if path)
+    return {file: content for file, content in contents if content is not None}
+
+
 def _leave_end(ended: tuple[int, Any], memory: _Memory) -> None:
     status, usage = ended
-    cgroup = {}
-    for controller, files in _FILES.items():
-        for file in files:
-            path = _path(controller, file)
-            content = _read(path) if path else None
-            if content is not None:
-                cgroup[file] = content
     end = {
         "status": status,
         "time": time.time(),
         "cpu": usage.ru_utime + usage.ru_stime,
         "peak": usage.ru_maxrss * 1024,
-        "cgroup": cgroup,
+        "cgroup": cgroup_files(),
         "largest": memory.largest,
     }
     try:

@@ -15,18 +15,23 @@ from flyte_images_runtime.worker import places, standin
 def main() -> int:
     with open(places.IN + "/" + places.CALL) as file:
         call = json.load(file)
-    _settle(call)
+    settle(call)
     standin.install(call)
+    if call.get("serve"):
+        from flyte_images_runtime.worker import serve
+
+        return serve.main(call)
     try:
-        outcome = {"result": _perform(call)}
+        function, signature = find(call)
+        outcome = {"result": perform(call, function, signature, places.IN, places.OUT)}
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # sys.exit() in a task is no result either
         outcome = {"error": describe(error, call)}
-    _flush()
+    flush()
     leave(places.RESULT, outcome)
     return 1 if "error" in outcome else 0
 
 
-def _settle(call: dict[str, Any]) -> None:
+def settle(call: dict[str, Any]) -> None:
     """The environment as a program expects it: a home that exists, secrets in place, the user's code importable."""
     home = os.environ.get("HOME")
     if home:
@@ -43,17 +48,28 @@ def _settle(call: dict[str, Any]) -> None:
     sys.argv = [call["module"]]
 
 
-def _perform(call: dict[str, Any]) -> Any:
-    from flyte_images_runtime.values import Files, Problem, Signature
+def find(call: dict[str, Any]) -> tuple[Any, Any]:
+    """The task's function and its signature."""
+    from flyte_images_runtime.values import Problem, Signature
 
     function = _find(call)
-    with Files(places.IN, in_place=True) as inputs, Files(places.OUT) as outputs:
+    try:
+        return function, Signature(function)
+    except Problem as problem:
+        raise Unfit("argument", problem) from None
+
+
+def perform(call: dict[str, Any], function: Any, signature: Any, inputs: str, outputs: str) -> Any:
+    """Call the function with what is in `inputs`; return its result's JSON form, with files in `outputs`."""
+    from flyte_images_runtime.values import Files, Problem
+
+    with Files(inputs, in_place=True) as arrived, Files(outputs) as leaving:
         try:
-            signature = Signature(function)
-            args, kwargs = signature.decode(call["arguments"], inputs)
+            args, kwargs = signature.decode(call["arguments"], arrived)
         except Problem as problem:
             raise Unfit("argument", problem) from None
-        _mark_began()
+        if not call.get("serve"):
+            _mark_began()
         standin.begin(call)
         value = function(*args, **kwargs)
         if hasattr(value, "cr_frame"):  # a coroutine
@@ -61,7 +77,7 @@ def _perform(call: dict[str, Any]) -> Any:
 
             value = asyncio.run(value)
         try:
-            result = signature.encode_result(value, outputs)
+            result = signature.encode_result(value, leaving)
             json.dumps(result)
             return result
         except Problem as problem:
@@ -106,7 +122,7 @@ def leave(name: str, document: dict[str, Any]) -> None:
     os.rename(path, places.OUT + "/" + name)
 
 
-def _flush() -> None:
+def flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

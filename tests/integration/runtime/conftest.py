@@ -67,13 +67,14 @@ def nothing_stays() -> Iterator[None]:
 
 
 @pytest.fixture
-def program(tmp_path: Path, image: str) -> Callable[..., subprocess.Popen[str]]:
+def program(tmp_path: Path, image: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a user's program; `{image}` in it is the image."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *argv: str, **options: object) -> subprocess.Popen[str]:
         file = tmp_path / "app.py"
         file.write_text(textwrap.dedent(code).replace("{image}", image))
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(file), *argv],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -82,5 +83,10 @@ def program(tmp_path: Path, image: str) -> Callable[..., subprocess.Popen[str]]:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             **options,  # type: ignore[call-overload]
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -204,3 +204,8 @@ def write_file(text: str) -> flyte.File:
     path = pathlib.Path("/tmp/made.txt")
     path.write_text(text)
     return flyte.File(path)
+
+
+@env.task
+def echo(n: int) -> int:
+    return n

@@ -1,0 +1,98 @@
+"""A call in a warm container: the pool's next one for this task, its limits, code and secrets; else a new one."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flyte_images_runtime.engine import Running, Stream
+from flyte_images_runtime.exchange import make_exchange
+from flyte_images_runtime.execute import Finished, call_document
+from flyte_images_runtime.log import Log
+from flyte_images_runtime.pool import Pool
+from flyte_images_runtime.spec import TaskSpec
+from flyte_images_runtime.values import Files
+from flyte_images_runtime.warm import WarmContainer
+
+from .devices import leased
+from .engines import EngineName, engine_for
+from .nested import Reception
+from .options import ReusePolicy
+from .secrets import exposed, values
+
+if TYPE_CHECKING:
+    from .running import Call
+
+_POOL = Pool()
+
+
+def warm_call(
+    call: Call,
+    spec: TaskSpec,
+    policy: ReusePolicy,
+    *,
+    engine: EngineName,
+    say: Callable[[Stream, str], None],
+    begun: Callable[[Running | None], None],
+) -> tuple[Finished, Any]:
+    """Run the call in a warm container and return what came of it, and its result."""
+    asked = time.monotonic()
+    key = (spec, engine, tuple(values(call.task.options.secrets).items()))
+    log = Log()
+
+    def keep(stream: Stream, line: str) -> None:
+        log.add(stream, line)
+        say(stream, line)
+
+    with _POOL.take(
+        key,
+        lambda: _start(call, spec, engine),
+        replicas=policy.replicas,
+        idle_ttl=policy.idle_ttl,
+        max_calls=policy.max_calls,
+    ) as container:
+        number = container.next_number()
+        begun(container.running)
+        try:
+            with Files(str(container.exchange.inputs / number)) as files:
+                arguments = call.encoded(files)
+            _reception(container).serve(call)
+            finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log)
+            result = None
+            if finished.error is None:
+                result = call.decoded(finished.result, str(container.exchange.outputs / number))
+        finally:
+            begun(None)
+            container.forget(number)
+    return with_queue(finished, time.monotonic() - asked - finished.metrics.total), result
+
+
+def with_queue(finished: Finished, queue: float) -> Finished:
+    """The same, with the time that passed before it began."""
+    from dataclasses import replace
+
+    metrics = replace(finished.metrics, queue=max(0.0, queue), total=finished.metrics.total + max(0.0, queue))
+    return replace(finished, metrics=metrics)
+
+
+def _reception(container: WarmContainer) -> Reception:
+    found: Reception = container.attached["reception"]
+    return found
+
+
+def _start(call: Call, spec: TaskSpec, engine: EngineName) -> WarmContainer:
+    """A container of its own, with its devices and its door for nested calls until it is closed."""
+    exchange = make_exchange()
+    with contextlib.ExitStack() as stack:
+        stack.callback(exchange.remove)
+        lease = stack.enter_context(leased(spec, wait=call.task.options.gpu_wait))
+        reception = stack.enter_context(Reception(call, exchange))
+        final, variables = exposed(lease.spec, call.task.options.secrets, exchange)
+        document = call_document(final, {}, secrets=variables)
+        container = WarmContainer(engine_for(engine, final), final, exchange, document)
+        lease.started(container.running)
+        container.attached["reception"] = reception
+        container.cleanups.append(stack.pop_all().close)
+    return container

@@ -1,0 +1,154 @@
+"""A warm container is used again, its limits hold for each call, and no call sees anything of another."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images import reuse
+from flyte_images.run import Runner
+from flyte_images_runtime.owner import current
+
+from . import broken_tasks, nested_tasks, warm_tasks
+from . import tasks as cold
+from .conftest import left
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(params=["docker", "oci"])
+def run(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    yield flyte.run.using(on_line=None, engine=request.param)
+    reuse._POOL.close()
+
+
+def containers() -> int:
+    return len(left(str(current())).groups)
+
+
+def test_calls_share_a_container_and_nothing_else(run: Runner) -> None:
+    first = run(warm_tasks.leave, "a").result
+    assert containers() == 1
+    second = run(warm_tasks.leave, "b").result
+    assert containers() == 1
+    assert first["imported"] == second["imported"]  # the module was imported once
+    assert first["pid"] != second["pid"]
+    for found in (first, second):
+        assert found["seen"] == []
+        assert found["others"] == []
+
+
+def test_what_is_printed_and_raised_belongs_to_its_call(run: Runner) -> None:
+    warm = cold.chatter.override(reusable=True)
+    for lines in (3, 1000):
+        done = run(warm, lines)
+        assert done.logs.stderr.splitlines() == [f"err {n}" for n in range(lines)]
+        assert done.logs.stdout.splitlines() == [*(f"out {n}" for n in range(lines)), "unfinished"]
+    with pytest.raises(ValueError, match="no rows"):
+        run(cold.fail.override(reusable=True), "value")
+
+
+def test_large_values_cross_and_their_files_do_not_stay(run: Runner) -> None:
+    for size in (1, 200_000, 1 << 20):
+        blob = os.urandom(size)
+        assert run(warm_tasks.turned, blob).result == blob[::-1]
+    [shelf] = [shelf for shelf in reuse._POOL._shelves.values() if shelf.idle]
+    exchange = shelf.idle[0].exchange
+    assert not [path for path in (*exchange.inputs.iterdir(), *exchange.outputs.iterdir()) if path.is_dir()]
+
+
+def test_limits_hold_and_a_killed_container_is_not_used_again(run: Runner) -> None:
+    warm = cold.hog.override(reusable=True)
+    assert run(warm, 50).result == 50
+    with pytest.raises(flyte.OutOfMemory, match="memory limit of 256Mi"):
+        run(warm, 600)
+    assert containers() == 0
+    assert run(warm, 50).result == 50
+    with pytest.raises(flyte.TimedOut):
+        run(cold.slow.override(reusable=True, timeout=0.5), 600)
+    with pytest.raises(flyte.Killed, match="SIGKILL"):
+        run(cold.end.override(reusable=True), "kill")
+    with pytest.raises(flyte.Killed, match="before it had a result"):
+        run(cold.end.override(reusable=True), "hard")
+
+
+def test_more_callers_than_containers_wait_for_their_turn(run: Runner) -> None:
+    warm = cold.slow.override(reusable=flyte.ReusePolicy(replicas=2))
+    most = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.05):
+            most = max(most, containers())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        runs = run.map(warm, [0.1] * 12, range(12), concurrency=6)
+    finally:
+        done.set()
+        watcher.join()
+    assert [each.result for each in runs] == list(range(12))
+    assert most == 2
+
+
+def test_containers_go_when_they_are_old_or_used_enough(run: Runner) -> None:
+    run(cold.echo.override(reusable=flyte.ReusePolicy(max_calls=1)), 1)
+    assert containers() == 0
+    run(cold.echo.override(reusable=flyte.ReusePolicy(idle_ttl=0.2)), 1)
+    deadline = time.monotonic() + 30
+    while containers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert containers() == 0
+
+
+def test_a_change_of_options_or_secrets_is_another_container(
+    run: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warm = cold.read_environment.override(reusable=True, secrets="token")
+    monkeypatch.setenv("TOKEN", "one")
+    assert run(warm, ["TOKEN"]).result == {"TOKEN": "one"}
+    monkeypatch.setenv("TOKEN", "two")
+    assert run(warm, ["TOKEN"]).result == {"TOKEN": "two"}
+    assert run(warm.override(env_vars={"A": "1"}), ["A"]).result == {"A": "1"}
+
+
+def test_nested_calls_come_out_of_a_warm_container_too(run: Runner) -> None:
+    warm = nested_tasks.calls.override(reusable=True)
+    for n in (1, 2):
+        assert run(warm, n).result == ["outer", ("inner", n + 1, "1"), "outer", "outer"]
+
+
+def test_a_module_that_cannot_be_imported_says_so(run: Runner) -> None:
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        run(broken_tasks.task)
+
+
+def test_the_callers_end_is_the_end_of_the_warm_ones(program: object) -> None:
+    process = program(  # type: ignore[operator]
+        """
+        import flyte_images as flyte, os, sys
+        env = flyte.TaskEnvironment(name="w", image="{image}", reusable=True)
+        @env.task
+        def one() -> int:
+            return 1
+        if __name__ == "__main__":
+            from flyte_images_runtime.owner import current
+            print(current(), flyte.run(one).result, flush=True)
+            if "kill" in sys.argv:
+                os.kill(os.getpid(), 9)
+        """,
+        "kill",
+    )
+    owner = process.communicate(timeout=60)[0].split()[0]
+    deadline = time.monotonic() + 30
+    while left(owner).groups and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left(owner).groups

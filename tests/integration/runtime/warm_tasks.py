@@ -1,0 +1,42 @@
+"""Tasks that would leave something for the next call, if they could."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+import flyte_images as flyte
+
+env = flyte.TaskEnvironment(
+    name="warm", limits=flyte.Resources(cpu="1", memory="256Mi"), network="none", reusable=flyte.ReusePolicy()
+)
+IMPORTED = time.time_ns()
+SEEN: list[str] = []
+
+
+@env.task
+def leave(name: str) -> dict[str, Any]:
+    """Look for what earlier calls left, then leave as much as possible."""
+    places = [pathlib.Path(place) for place in ("/tmp", "/tmp/home", "/dev/shm")]
+    seen = [str(path) for place in places for path in place.iterdir() if path.name != "home"] + SEEN
+    others = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and b"sleep(600)" in (entry / "cmdline").read_bytes():
+            others.append(entry.name)
+    SEEN.append(name)
+    os.environ["LEFT"] = name
+    for place in places:
+        (place / name).write_text(name)
+    (pathlib.Path("/tmp") / f"{name}.d" / "deep").mkdir(parents=True)
+    code = "import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(600)"
+    subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    return {"imported": IMPORTED, "pid": os.getpid(), "seen": seen, "others": others}
+
+
+@env.task
+def turned(blob: bytes) -> bytes:
+    return blob[::-1]
