@@ -67,6 +67,24 @@ def _is(card: Card, edits: cdi.Edits) -> bool:
     return first is None or first in nodes
 
 
+def without_hooks(devices: Sequence[str], uuids: Sequence[str]) -> cdi.Edits:
+    """Return what the cards bring without a program of the maker's that a runtime would have to start.
+
+    The maker's own files often name some; those that are made here never do.
+    """
+    total = cdi.Edits()
+    for name, uuid in zip(devices, uuids, strict=True):
+        kind = name.partition("=")[0]
+        family = next((maker for maker, its in _KINDS.items() if its == kind), None)
+        if family is None:
+            raise DeviceError(
+                f"the device `{name}` needs hooks, which this engine cannot run", hint="use another engine"
+            )
+        made = cdi.Registry(specs=(cdi.parse(specification(family), Path(kind)),))
+        total = total + made.edits([f"{kind}={uuid}"])
+    return total
+
+
 def specification(family: str) -> dict[str, Any]:
     """Return a specification of all cards of this machine of one maker."""
     if family == "amd":

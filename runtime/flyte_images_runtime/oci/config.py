@@ -14,7 +14,7 @@ from ..gpu.cdi import Edits
 from ..spec import TaskSpec
 from ..worker import places
 from .rootfs import Rootfs
-from .seccomp import profile
+from .seccomp import capability, profile
 
 VERSION = "1.0.2"  # known to every runc since 1.0 and crun since 0.15
 _MASKED = (
@@ -88,7 +88,7 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
     image = dict(line.partition("=")[::2] for line in rootfs.env)
     devices = dict(line.partition("=")[::2] for line in settings.edits.env)
     env = {"PATH": _PATH, **image, "HOSTNAME": "task", **devices, **settings.environment}
-    capabilities = sorted(_capability(name) for name in spec.hardening.capabilities)
+    capabilities = sorted(capability(name) for name in spec.hardening.capabilities)
     # without rights over its own identity a process of an ordinary user needs them inherited
     sets = (*_CAPABILITY_SETS, "inheritable", "ambient") if settings.user[0] else _CAPABILITY_SETS
     process = {
@@ -113,11 +113,6 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
 
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def _capability(name: str) -> str:
-    """`sys_nice`, `SYS_NICE` and `CAP_SYS_NICE` are one."""
-    return "CAP_" + name.upper().removeprefix("CAP_")
 
 
 def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
@@ -177,7 +172,7 @@ def _linux(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
         "rootfsPropagation": "rprivate",
     }
     if spec.hardening.seccomp == "default":
-        linux["seccomp"] = profile([_capability(name) for name in spec.hardening.capabilities])
+        linux["seccomp"] = profile([capability(name) for name in spec.hardening.capabilities])
     return linux
 
 

@@ -154,6 +154,15 @@ def _clone(flags: int) -> list[dict[str, Any]]:
     ]
 
 
+def capability(name: str) -> str:
+    """`sys_nice`, `SYS_NICE` and `CAP_SYS_NICE` are one.
+
+    >>> capability("sys_nice")
+    'CAP_SYS_NICE'
+    """
+    return "CAP_" + name.upper().removeprefix("CAP_")
+
+
 def _of_machine(machine: str) -> list[dict[str, Any]]:
     if machine == "x86_64":
         return [_allow("modify_ldt")]

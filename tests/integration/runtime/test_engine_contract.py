@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
+import signal
 import socket
+import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +23,7 @@ from flyte_images_runtime.engine import Engine, Running
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
+from flyte_images_runtime.engines.podman import PodmanEngine, Service
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import (
@@ -37,7 +42,12 @@ from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
 pytestmark = pytest.mark.engine
 MI = 1 << 20
 CONTRACT = str(Path(__file__).with_name("contract"))
-ENGINES = ["docker", *(f"oci-{name}" for name in ("crun", "runc") if os.getuid() == 0 and find([name]))]
+ROOT = os.getuid() == 0
+ENGINES = [
+    "docker",
+    *(f"oci-{name}" for name in ("crun", "runc") if ROOT and find([name])),
+    *(["podman"] if ROOT and shutil.which("podman") else []),
+]
 Call = Callable[..., Finished]
 
 
@@ -46,9 +56,34 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rootfs")
 
 
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, image: str) -> Iterator[PodmanEngine]:
+    """A Podman with a store of its own, which has the image too."""
+    place = tmp_path_factory.mktemp("podman")
+    settings = place / "containers.conf"
+    # no more open files than this process may have itself, and no daemon for logs: for machines that are containers
+    settings.write_text(
+        '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\nevents_logger="none"\n'
+    )
+    environ = {**os.environ, "CONTAINERS_CONF": str(settings)}
+    roots = ("--root", str(place / "root"), "--runroot", str(place / "run"))
+    options = (*roots, "--runtime", "runc", "--cgroup-manager", "cgroupfs")
+    made = PodmanEngine(Service(place / "podman.sock", options), environ=environ)
+    made.take_image(image, engine.api)
+    yield made
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(place / "podman.sock"))
+        pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    os.kill(pid, signal.SIGTERM)
+    subprocess.run(("podman", *options, "system", "reset", "--force"), env=environ, capture_output=True, check=False)
+
+
 @pytest.fixture(params=ENGINES)
 def runner(request: pytest.FixtureRequest, engine: DockerEngine, store: Path) -> Engine:
     kind, _, program = request.param.partition("-")
+    if kind == "podman":
+        found: Engine = request.getfixturevalue("podman")
+        return found
     return engine if kind == "docker" else OciEngine(store, docker=engine.api, program=find([program]))
 
 
@@ -324,7 +359,7 @@ def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
         call("add", one=1, other=2, spec={"devices": ("flyte-images.test/none=0",)})
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="/etc/cdi is root's")
+@pytest.mark.skipif(not ROOT, reason="/etc/cdi is root's")
 def test_a_device_comes_with_all_that_its_maker_says(call: Call, tmp_path: Path) -> None:
     """A made-up vendor whose device is real: this machine's /dev/fuse, under another name."""
     kind = f"flyte-images.test/c{secrets.token_hex(4)}"

@@ -35,7 +35,7 @@ class Api:
 
     def call(self, method: str, path: str, body: Any = None, *, timeout: float | None = _PATIENCE, **query: Any) -> Any:
         """Return the answer's JSON (None without one). Refused for an error status, EngineLost without an answer."""
-        connection = _Connection(self.address, timeout)
+        connection = Connection(self.address, timeout)
         try:
             content = None if body is None else json.dumps(body)
             headers = {"Content-Type": "application/json"} if content is not None else {}
@@ -127,7 +127,9 @@ class Attachment:
             self._wake = self._waker = -1
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
+    """HTTP over the engine's socket."""
+
     def __init__(self, address: str, timeout: float | None) -> None:
         super().__init__("docker")
         self._address = address

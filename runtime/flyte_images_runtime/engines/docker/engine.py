@@ -102,7 +102,7 @@ class DockerEngine:
             created = self.api.call(
                 "POST",
                 "/containers/create",
-                create_body(spec, exchange, settings),
+                self.body(spec, exchange, settings),
                 name=f"flyte-images-{exchange.name}",
             )
             running = DockerRunning(self.api, created["Id"], spec, group)
@@ -114,6 +114,10 @@ class DockerEngine:
             _give_up(running, group, name=f"flyte-images-{exchange.name}", api=self.api)
             raise
         return running
+
+    def body(self, spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
+        """What the engine is asked to create."""
+        return create_body(spec, exchange, settings)
 
     def _group(self, spec: TaskSpec, exchange: Exchange) -> Group | None:
         # systemd wants to make its cgroups itself, and a task in another runtime is no process of this host

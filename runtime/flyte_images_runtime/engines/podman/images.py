@@ -1,0 +1,54 @@
+"""An image of one engine's store -> another's, over both their APIs and through no file."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from ...failures import EngineLost, ImageCannotStart
+from ..docker.api import Api, Connection, Refused, lost
+
+_CHUNK = 1 << 20
+_PATIENCE = 600.0  # seconds for one piece; the store that takes them unpacks as it goes
+
+
+def layers_of(api: Api, reference: str) -> tuple[str, ...]:
+    """Return the image's layers by content, which no store changes; none if the engine has no such image."""
+    try:
+        found = api.call("GET", f"/images/{reference}/json")
+    except Refused as refused:
+        if refused.status == 404:
+            return ()
+        raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
+    return tuple(map(str, (found.get("RootFS") or {}).get("Layers") or ()))
+
+
+def hand_over(source: Api, target: Api, reference: str) -> None:
+    """Copy the image and its name."""
+    giving, taking = Connection(source.address, _PATIENCE), Connection(target.address, _PATIENCE)
+    try:
+        giving.request("GET", f"/v1.43/images/get?{urlencode({'names': reference})}")
+        given = giving.getresponse()
+        if given.status != 200:
+            raise ImageCannotStart(
+                f"the engine cannot give image {reference}: {given.read(500).decode(errors='replace')}"
+            )
+        headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
+        taking.request("POST", "/v1.41/images/load?quiet=1", body=_pieces(given), headers=headers, encode_chunked=True)
+        taken = taking.getresponse()
+        told = taken.read().decode(errors="replace")
+        if taken.status != 200 or "errorDetail" in told:
+            raise ImageCannotStart(
+                f"image {reference} could not be loaded: {told[:500]}", hint="is there room on its disk?"
+            )
+    except (OSError, http.client.HTTPException) as error:
+        raise lost(target.address, error) from error
+    finally:
+        giving.close()
+        taking.close()
+
+
+def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    while piece := answer.read(_CHUNK):
+        yield piece

@@ -1,0 +1,95 @@
+"""Where Podman answers: a socket that is there, or a service that is started for as long as it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...failures import EngineLost
+
+_IDLE = 300  # seconds without a request after which a service that was started here ends by itself
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """`podman system service` at `socket`; `options` are Podman's own (`--root`, `--runtime`, ...)."""
+
+    socket: Path
+    options: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        return f"unix://{self.socket}"
+
+    def answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            return link.connect_ex(os.fspath(self.socket)) == 0
+
+    def start(self, environ: Mapping[str, str]) -> None:
+        """Start it if it does not answer; EngineLost says why it cannot be. It ends by itself when it is not used."""
+        if self.answers():
+            return
+        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        argv = ("podman", *self.options, "system", "service", "--time", str(_IDLE), self.address)
+        log = os.memfd_create("flyte-images-podman", os.MFD_CLOEXEC)  # not a pipe: whoever writes to a closed one dies
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+                env=dict(environ),
+            )
+            self._await(process, log)
+        except FileNotFoundError:
+            raise EngineLost("there is no program `podman` here", hint="install it, or use another engine") from None
+        finally:
+            os.close(log)
+
+    def _await(self, process: subprocess.Popen[bytes], log: int) -> None:
+        end = time.monotonic() + _PATIENCE
+        while not self.answers():
+            if process.poll() is not None:
+                told = os.pread(log, 4096, 0).decode(errors="replace").strip()
+                raise EngineLost(f"Podman's service did not start: {told[-500:]}", hint="see `podman info`")
+            if time.monotonic() > end:
+                process.kill()
+                process.wait()
+                raise EngineLost(f"Podman's service did not answer at {self.socket} in {_PATIENCE:g} s")
+            time.sleep(0.02)
+        process.returncode = 0  # it lives on by itself, and is not waited for
+
+
+def find_service(environ: Mapping[str, str], *, user: int) -> Service:
+    """Return where Podman answers or would: CONTAINER_HOST, its usual socket, else one of our own.
+
+    >>> find_service({"CONTAINER_HOST": "unix:///run/p.sock"}, user=0).address
+    'unix:///run/p.sock'
+    >>> str(find_service({"XDG_RUNTIME_DIR": "/run/user/1000"}, user=1000).socket)
+    '/run/user/1000/flyte-images/podman.sock'
+    """
+    told = environ.get("CONTAINER_HOST", "")
+    if told:
+        if not told.startswith("unix:///"):
+            raise EngineLost(
+                f"tasks cannot run on a Podman at {told}", hint="CONTAINER_HOST must be unix:///path, on this machine"
+            )
+        return Service(Path(told.removeprefix("unix://")))
+    runtime = Path("/run") if user == 0 else Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")
+    usual = Service(runtime / "podman/podman.sock")
+    return usual if _answers(usual) else Service(runtime / "flyte-images/podman.sock")
+
+
+def _answers(service: Service) -> bool:
+    with contextlib.suppress(OSError):
+        return service.answers()
+    return False
