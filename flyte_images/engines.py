@@ -42,7 +42,7 @@ def _docker_at(address: str) -> DockerEngine:
 def _oci_beside(address: str) -> OciEngine:
     from flyte_images_runtime.engines.oci import OciEngine
 
-    return OciEngine(cache_dir(os.environ) / "rootfs", docker=_docker_at(address).api)
+    return OciEngine(cache_dir(os.environ) / "rootfs", docker=_docker_at(address).api, library=library())
 
 
 @functools.cache

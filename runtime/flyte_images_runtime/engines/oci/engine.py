@@ -36,12 +36,23 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class OciEngine:
-    """Runs tasks in containers of `program`, of images that are in `store` or in Docker's own directories."""
+    """Runs tasks in containers of `program`, of images that are in `store` or in Docker's own directories.
+
+    `library` is a copy of this package that the containers' user can read.
+    """
 
     name = "oci"
 
-    def __init__(self, store: Path, *, docker: Api | None = None, program: Program | None = None) -> None:
+    def __init__(
+        self,
+        store: Path,
+        *,
+        docker: Api | None = None,
+        program: Program | None = None,
+        library: str = str(_LIBRARY),
+    ) -> None:
         self._docker = docker
+        self._library = library
         self.images = Images(store, self._inspect if docker else None)
         self._program = program or find()
 
@@ -95,7 +106,7 @@ class OciEngine:
         try:
             user = _user(spec)
             exchange.give_to(*user)
-            settings = _settings(spec, group, edits, user)
+            settings = _settings(spec, group, edits, user, self._library)
             bridge = self._bridge(spec) if spec.network == "outbound" else None
             process = in_own_namespace(lambda: self._launch(spec, exchange, rootfs, settings, log, bridge))
         except BaseException as error:
@@ -182,12 +193,12 @@ def _read(path: str) -> str:
         return ""
 
 
-def _settings(spec: TaskSpec, group: Group, edits: cdi.Edits, user: tuple[int, int]) -> Settings:
+def _settings(spec: TaskSpec, group: Group, edits: cdi.Edits, user: tuple[int, int], library: str) -> Settings:
     limits = spec.limits
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Settings(
         user=user,
-        library=str(_LIBRARY),
+        library=library,
         shm=limits.shm or limits.memory or memory // 2,
         cgroup=f"{group.engine_parent}/container",
         environment=environment(spec),
