@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import PurePath
 
 from flyte_images.image import Image
 from flyte_images.lock import BaseImage, LayerLock, Lock
-from flyte_images_layers.steps import Deb, Wheel
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 CONFIG = json.dumps(
     {
@@ -58,6 +58,13 @@ def wheel(name: str, version: str = "1.0", *, size: int = 10_000, url: str = "")
     )
 
 
+def sdist(name: str, version: str = "1.0", *, build: Iterable[str] = ("setuptools", "wheel")) -> Sdist:
+    filename = f"{name}-{version}.tar.gz"
+    needs = tuple(wheel(it) for it in build)
+    url = f"https://files.test/{filename}"
+    return Sdist(name=name, version=version, filename=filename, sha256=sha(filename), size=7_000, build=needs, url=url)
+
+
 def deb(name: str, version: str = "1.0", *, url: str = "") -> Deb:
     filename = f"{name}_{version}_amd64.deb"
     return Deb(
@@ -76,10 +83,12 @@ def locked(
     *,
     base: BaseImage = BASE,
     toolchain: BaseImage | None = BASE,
-    wheels: Mapping[str, Wheel] | Iterable[Wheel] = (),
+    wheels: Iterable[Wheel] = (),
+    sdists: Iterable[Sdist] = (),
 ) -> Lock:
-    """A lock in which each layer got one file for each name that it asks for; `wheels` are taken for their names."""
-    known = {it.name: it for it in (wheels.values() if isinstance(wheels, Mapping) else wheels)}
+    """A lock in which each layer got one file for each name that it asks for: that of `wheels` or `sdists`, if any."""
+    known = {it.name: it for it in wheels}
+    sources = {it.name: it for it in sdists}
     taken: set[str] = set()
     layers = []
     for layer in image.layers:
@@ -89,7 +98,8 @@ def locked(
         taken |= set(names)
         layers.append(
             LayerLock(
-                wheels=tuple(known.get(name) or wheel(name) for name in names),
+                wheels=tuple(known.get(name) or wheel(name) for name in names if name not in sources),
+                sdists=tuple(sources[name] for name in names if name in sources),
                 debs=tuple(deb(name) for name in layer.apt_packages()),
             )
         )

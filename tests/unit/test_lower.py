@@ -17,7 +17,7 @@ from flyte_images.llb.pb import ops_pb2
 from flyte_images.lock import BaseImage, Lock
 from flyte_images.lower import EPOCH, Lowering, configuration
 from flyte_images.origins import STORE, Abilities, Places
-from flyte_images.plan import Debs, Files, Plan, Wheels
+from flyte_images.plan import Files, Plan, packages
 from tests import made
 
 CHAIN = Abilities(merge=False)
@@ -33,7 +33,7 @@ def full() -> Image:
     return (
         debian()
         .with_apt_packages("git")
-        .with_pip_packages("torch", "six")
+        .with_pip_packages("torch", "old", "six")
         .with_env_vars({"MODE": "test"})
         .with_workdir("/srv/app")
         .with_source_file("test_oci.py")
@@ -44,7 +44,7 @@ def full() -> Image:
 
 
 def planned(image: Image, lock: Lock | None = None) -> Plan:
-    lock = lock or made.locked(image, wheels=[made.wheel("torch", size=900 * MB)])
+    lock = lock or made.locked(image, wheels=[made.wheel("torch", size=900 * MB)], sdists=[made.sdist("old")])
     return planning.plan(image, lock=lock, platform=image.platform[0], contents=made.contents(image))
 
 
@@ -138,13 +138,8 @@ def test_only_commands_have_a_network_and_the_hosts_settings(abilities: Abilitie
 def test_every_package_is_fetched_by_its_hash() -> None:
     plan = planned(full())
     held = {name: it for name, it in sources(marshalled(plan)).items() if name.startswith("http")}
-    files = [
-        file
-        for step in plan.steps
-        for file in (
-            step.body.wheels if isinstance(step.body, Wheels) else step.body.debs if isinstance(step.body, Debs) else ()
-        )
-    ]
+    files = list(packages(plan))
+    assert len(files) == 7  # two wheels, a source with two wheels to build it, two Debian packages
     assert {name: it.attrs["http.checksum"] for name, it in held.items()} == {
         file.url: f"sha256:{file.sha256}" for file in files
     }
@@ -163,6 +158,17 @@ def test_wheels_are_installed_in_the_toolchain_and_cannot_change_it() -> None:
     assert by_digest[install.inputs[root.input].digest].source.identifier.startswith("oci-layout://")
     (venv,) = (op for op in by_digest.values() if "make_venv.sh" in words(op.exec))
     assert by_digest[venv.inputs[0].digest].source.identifier == f"docker-image://{made.OTHER_BASE.reference}"
+
+
+def test_a_source_is_built_apart_and_without_network() -> None:
+    definition = marshalled(planned(full()))
+    held = execs(definition)
+    (build,) = (it for it in held if "build_wheel.py" in words(it))
+    assert build.network == ops_pb2.NONE and build.mounts[0].readonly
+    made_of = [it for it in held if "install_wheels.py" in words(it) and ("setuptools" in words(it))]
+    assert [list(it.meta.args)[5] for it in made_of] == ["/env"]  # what it is built with is in no image
+    result = [it for it in held if "install_wheels.py" in words(it) and words(it).endswith("/in/wheel")]
+    assert [list(it.meta.args)[5] for it in result] == ["/opt/venv"]
 
 
 def test_a_wheels_step_is_the_same_in_every_image_that_has_it() -> None:

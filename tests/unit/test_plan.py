@@ -13,8 +13,8 @@ from flyte_images.cli import plans
 from flyte_images.errors import Location
 from flyte_images.image import Image
 from flyte_images.lock import BaseImage, LayerLock, Lock
-from flyte_images.plan import Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
-from flyte_images_layers.steps import Wheel
+from flyte_images.plan import Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+from flyte_images_layers.steps import Sdist, Wheel
 from tests import made
 
 MB = 1_000_000
@@ -190,6 +190,41 @@ def test_where_the_resolver_put_a_wheel_does_not_matter() -> None:
     turned = dataclasses.replace(lock, layers=(LayerLock(wheels=tomli), LayerLock(wheels=six)))
     assert digests(planned(image, lock)) == digests(planned(image, turned))
     assert planned(image, lock).digest == planned(image, turned).digest
+
+
+# --- source distributions
+
+
+def from_source(**changes: object) -> Plan:
+    image = debian().with_apt_packages("git").with_pip_packages("torch", "old", "six")
+    lock = made.locked(image, wheels=[made.wheel("torch", size=9 * MB)], sdists=[made.sdist("old")])
+    return planned(image, dataclasses.replace(lock, **changes))  # type: ignore[arg-type]
+
+
+def test_a_source_distribution_is_a_layer_of_its_own_behind_the_large_wheels() -> None:
+    plan = from_source()
+    assert kinds(plan)[:3] == ["wheels", "built", "debs"]
+    (built,) = only(plan, Built)
+    assert built.title == "old 1.0 from source" and built.reads == ()
+    assert from_source(base=made.OTHER_BASE).steps[1].digest == built.digest
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (made.sdist("old"), True),
+        (dataclasses.replace(made.sdist("old"), url="https://mirror.test/old.tar.gz"), True),
+        (dataclasses.replace(made.sdist("old"), sha256="9" * 64), False),
+        (made.sdist("old", "2.0"), False),
+        (made.sdist("old", build=["setuptools"]), False),
+        (made.sdist("old", build=["wheel", "setuptools"]), False),
+        (dataclasses.replace(made.sdist("old"), build=(made.wheel("setuptools", "2.0"), made.wheel("wheel"))), False),
+    ],
+)
+def test_what_decides_a_build_from_source(other: Sdist, same: bool) -> None:
+    image = debian().with_pip_packages("old")
+    one, two = (digests(planned(image, made.locked(image, sdists=[it])), Built) for it in (made.sdist("old"), other))
+    assert (one == two) == same
 
 
 # --- what depends on what
