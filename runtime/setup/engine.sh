@@ -107,13 +107,14 @@ start_engine() {
     die "dockerd did not answer within a minute" "${log:+its log: $log}"
 }
 
-if [ "${1:-}" = --with-mmdebstrap ] && ! command -v mmdebstrap >/dev/null; then
+# newuidmap is what lets other users than root make a base.
+if [ "${1:-}" = --with-mmdebstrap ] && ! { command -v mmdebstrap && command -v newuidmap; } >/dev/null; then
     if may_apt; then
         say "installing mmdebstrap"
         apt_get update
-        apt_get install mmdebstrap
+        apt_get install mmdebstrap uidmap
     else
-        say "warning: mmdebstrap is not installed: where no registry answers, no base image can be made"
+        say "warning: mmdebstrap and uidmap are not installed: where no registry answers, no base image can be made"
     fi
 fi
 if ! ask /_ping; then
