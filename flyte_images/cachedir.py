@@ -3,6 +3,8 @@
 <cache>/oci     an OCI layout: bases, packed local files       (oci.py)
 <cache>/bases   a record of each base that was bootstrapped    (bootstrap/)
 <cache>/context which local file had which content             (context/index.py)
+<cache>/results what tasks with cache="auto" have returned     (results.py)
+<cache>/runs.jsonl  what was run                               (history.py)
 <cache>/code    copies of source trees that tasks were run from (shipping.py)
 <cache>/bin     a buildkitd to start where nothing runs; its state is in <cache>/buildkitd (buildkit/ondemand.py)
 """

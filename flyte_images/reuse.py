@@ -62,7 +62,9 @@ def warm_call(
             finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log)
             result = None
             if finished.error is None:
-                result = call.decoded(finished.result, str(container.exchange.outputs / number))
+                outputs = container.exchange.outputs / number
+                result = call.decoded(finished.result, str(outputs))
+                call.keep(finished.result, outputs)
         finally:
             begun(None)
             container.forget(number)

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.code import locate
@@ -25,6 +26,7 @@ from flyte_images_runtime.failures import (
     TaskError,
     TimedOut,
 )
+from flyte_images_runtime.metrics import Metrics
 from flyte_images_runtime.orphans import watch_over
 from flyte_images_runtime.spec import TaskSpec
 from flyte_images_runtime.values import Files, Problem
@@ -32,7 +34,9 @@ from flyte_images_runtime.values import Files, Problem
 from .devices import Lease, leased
 from .engines import docker_engine, engine_for
 from .errors import SpecError
+from .history import note
 from .nested import Reception
+from .results import Results, key_of
 from .reuse import warm_call
 from .secrets import exposed
 from .shipping import ship
@@ -79,6 +83,10 @@ class Call:
         self.runner = runner
         self.depth = depth
         self.asked = time.monotonic()
+        self._image = ""
+        self._attempts = 0
+        self._key: str | None = None
+        self._finished: Finished | None = None
         self._cancelled = threading.Event()
         self._running: Running | None = None
         self._guard = threading.Lock()
@@ -86,11 +94,30 @@ class Call:
     def run(self) -> Run[Any]:
         """Run it to its end. Raises what the task raised, or how else it ended."""
         try:
-            return self._run()
+            done = self._run()
         except Raised as error:
+            self._note(error)
             if not self.runner.as_is and (builtin := error.as_builtin()) is not None:
                 raise builtin from error
             raise
+        except TaskError as error:
+            self._note(error)
+            raise
+        self._note(None, done)
+        return done
+
+    def _note(self, error: TaskError | None, done: Run[Any] | None = None) -> None:
+        """Write the run down, as the last one of this machine."""
+        note(
+            os.environ,
+            task=self.task.name,
+            image=self._image,
+            end="done" if error is None else type(error).__name__,
+            message="" if error is None else str(error),
+            metrics=self._finished.metrics if self._finished is not None else done.metrics if done else None,
+            attempts=self._attempts,
+            cached=done is not None and done.cached,
+        )
 
     def inner(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """A call that this one's task makes."""
@@ -104,23 +131,26 @@ class Call:
                 self._running.cancel()
 
     def _run(self) -> Run[Any]:
+        self._bound()
         spec = self._fresh() if self.task.options.reusable is not None else self._spec()
-        image = spec.image
+        self._image = spec.image
         watch_over(docker_engine().api.address)
-        attempt = 1
+        if self.task.options.cache == "auto" and (known := self._known(spec)) is not None:
+            return known
         while True:
-            finished, result = self._attempt(spec)
-            if finished.error is None:
-                return self._done(finished, result, image, attempt)
+            self._attempts += 1
+            self._finished, result = self._attempt(spec)
+            error = self._finished.error
+            if error is None:
+                return self._done(self._finished, result)
             retries = self.task.options.retries
-            if not isinstance(finished.error, _AGAIN) or attempt > retries.count:
-                raise finished.error
-            self._say("stderr", f"attempt {attempt} of {retries.count + 1} failed: {finished.error}")
-            if self._cancelled.wait(retries.pause(attempt)):
+            if not isinstance(error, _AGAIN) or self._attempts > retries.count:
+                raise error
+            self._say("stderr", f"attempt {self._attempts} of {retries.count + 1} failed: {error}")
+            if self._cancelled.wait(retries.pause(self._attempts)):
                 raise Cancelled(f"task `{self.task.name}` was cancelled", task=self.task.name)
-            attempt += 1
 
-    def _done(self, finished: Finished, result: Any, image: str, attempt: int) -> Run[Any]:
+    def _done(self, finished: Finished, result: Any, *, cached: bool = False) -> Run[Any]:
         from .run import Run
 
         return Run(
@@ -128,9 +158,47 @@ class Call:
             result=result,
             logs=finished.log,
             metrics=finished.metrics,
-            image=image,
-            attempts=attempt,
+            image=self._image,
+            attempts=self._attempts,
+            cached=cached,
         )
+
+    def _known(self, spec: TaskSpec) -> Run[Any] | None:
+        """The run that an earlier one makes unnecessary. Else remembers under which key this one's result is kept."""
+        exchange = make_exchange()
+        try:
+            with exchange.input_files() as files:
+                arguments = self.encoded(files)
+            image = docker_engine().image_digest(spec.image)
+            self._key = key_of(spec, image, arguments, exchange.inputs)
+        finally:
+            exchange.remove()
+        found = Results.of(os.environ).find(self._key)
+        if found is None:
+            return None
+        try:
+            with found[1] as files:
+                result = self.task.signature.decode_result(found[0], files)
+        except Problem:  # kept by another version of the code that reads it
+            return None
+        took = Metrics(total=time.monotonic() - self.asked)
+        return self._done(Finished(result=found[0], error=None, metrics=took), result, cached=True)
+
+    def keep(self, result: Any, outputs: Path) -> None:
+        """Keep a result for later runs, if the task's results are kept."""
+        if self._key is not None:
+            Results.of(os.environ).keep(self._key, result, outputs)
+
+    def _bound(self) -> None:
+        """Do the arguments fit the function at all? Asked before anything is built."""
+        try:
+            self.task.signature.signature.bind(*self.args, **self.kwargs)
+        except TypeError as error:  # in Python's own words
+            raise InvalidArgument(
+                f"task `{self.task.name}`: {error}",
+                task=self.task.name,
+                hint=f"it takes {self.task.signature.signature}",
+            ) from None
 
     def _attempt(self, spec: TaskSpec) -> tuple[Finished, Any]:
         policy = self.task.options.reusable
@@ -151,7 +219,10 @@ class Call:
                     on_running=lambda running: self._started(running, lease),
                     queue=time.monotonic() - self.asked,
                 )
-            result = self.decoded(finished.result, str(exchange.outputs)) if finished.error is None else None
+            result = None
+            if finished.error is None:
+                result = self.decoded(finished.result, str(exchange.outputs))
+                self.keep(finished.result, exchange.outputs)
             return finished, result
         finally:
             self._now_running(None)
@@ -207,12 +278,6 @@ class Call:
         except Problem as problem:
             raise InvalidArgument(
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
-            ) from None
-        except TypeError as error:  # missing or too many arguments, in Python's own words
-            raise InvalidArgument(
-                f"task `{self.task.name}`: {error}",
-                task=self.task.name,
-                hint=f"it takes {self.task.signature.signature}",
             ) from None
 
     def decoded(self, result: Any, directory: str) -> Any:

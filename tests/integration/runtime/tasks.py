@@ -209,3 +209,8 @@ def write_file(text: str) -> flyte.File:
 @env.task
 def echo(n: int) -> int:
     return n
+
+
+@env.task
+def noisy_blob(blob: bytes, size: int) -> bytes:
+    return blob + os.urandom(size)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import flyte_images as flyte
+from flyte_images import history
 from flyte_images_runtime.failures import InvalidArgument, NotSerialisable
 
 from . import tasks
@@ -152,3 +153,33 @@ def test_retries_try_again_and_say_so() -> None:
         "attempt 1 of 3 failed: task `tests.fail` raised ValueError: no rows",
         "attempt 2 of 3 failed: task `tests.fail` raised ValueError: no rows",
     ]
+
+
+def test_the_same_call_is_not_run_again_where_results_are_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    quiet.image(tasks.env.built_image)
+    monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path))
+    cached = tasks.noisy_blob.override(cache="auto")
+    first = quiet(cached, b"a", 100_000)
+    second = quiet(cached, b"a", 100_000)
+    assert (first.cached, second.cached) == (False, True)
+    assert second.result == first.result  # it is random: only a kept one can be the same
+    assert second.attempts == 0
+    warm = quiet(cached.override(reusable=True, limits=flyte.Resources(memory="128Mi"), timeout=60), b"a", 100_000)
+    assert warm.cached
+    for other in (
+        quiet(cached, b"b", 100_000),
+        quiet(cached, b"a", 100_001),
+        quiet(cached.override(env_vars={"A": "1"}), b"a", 100_000),
+        quiet(cached.override(cache="disable"), b"a", 100_000),
+    ):
+        assert not other.cached
+        assert other.result != first.result
+    with pytest.raises(ValueError, match="no rows"):
+        quiet(tasks.fail.override(cache="auto"), "value")
+    with pytest.raises(ValueError, match="no rows"):  # failures are not kept
+        quiet(tasks.fail.override(cache="auto"), "value")
+    ends = [(line["task"], line["end"], line["cached"]) for line in history.recent(os.environ, 100)]
+    assert ends[:3] == [("tests.noisy_blob", "done", False), *[("tests.noisy_blob", "done", True)] * 2]
+    assert ends[-1] == ("tests.fail", "Raised", False)

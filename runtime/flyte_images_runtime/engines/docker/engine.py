@@ -54,6 +54,13 @@ class DockerEngine:
             raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
         return True
 
+    def image_digest(self, reference: str) -> str:
+        """What the image is, whatever it is called."""
+        try:
+            return str(self.api.call("GET", f"/images/{reference}/json")["Id"])
+        except Refused as refused:
+            raise EngineLost(f"the engine cannot say what {reference} is: {refused}") from None
+
     def check(self, spec: TaskSpec) -> None:
         with self._asked:
             facts = self.facts

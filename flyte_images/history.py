@@ -1,0 +1,84 @@
+"""What was run on this machine: one JSON line a run, the newest last, in the user's cache directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .cachedir import cache_dir
+from .errors import SpecError
+
+if TYPE_CHECKING:
+    from flyte_images_runtime.metrics import Metrics
+
+_LARGEST = 4 << 20  # bytes; then the older half goes
+
+
+def path_of(environ: Mapping[str, str]) -> Path:
+    """The file."""
+    return cache_dir(environ) / "runs.jsonl"
+
+
+def note(
+    environ: Mapping[str, str],
+    *,
+    task: str,
+    image: str,
+    end: str,
+    message: str = "",
+    metrics: Metrics | None = None,
+    attempts: int = 1,
+    cached: bool = False,
+) -> None:
+    """Write down a run. `end` is "done" or the name of its error. No run fails because it cannot be written down."""
+    line = {
+        "time": round(time.time(), 3),
+        "task": task,
+        "image": image,
+        "end": end,
+        "message": message[:500],
+        "attempts": attempts,
+        "cached": cached,
+        "metrics": metrics.as_dict() if metrics else None,
+    }
+    with contextlib.suppress(OSError, SpecError):
+        path = path_of(environ)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text)  # one write: lines of two processes do not mix
+            large = os.fstat(descriptor).st_size > _LARGEST
+        finally:
+            os.close(descriptor)
+        if large:
+            _halve(path)
+
+
+def recent(environ: Mapping[str, str], count: int = 20) -> list[dict[str, Any]]:
+    """The last `count` runs, the newest last."""
+    try:
+        lines = path_of(environ).read_bytes().splitlines()
+    except OSError:
+        return []
+    return list(_parsed(lines[-count:]))
+
+
+def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                yield found
+
+
+def _halve(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(b"".join(lines[len(lines) // 2 :]))
+    temporary.replace(path)
