@@ -348,7 +348,7 @@ def test_an_image_that_cannot_start_says_why(call: Call) -> None:
 
 def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
     cores = os.cpu_count() or 1
-    for limits in (Limits(cpu=Decimal(cores + 1)), Limits(memory=1 << 50), Limits(disk=1 << 30)):
+    for limits in (Limits(cpu=Decimal(cores + 1)), Limits(memory=1 << 50), Limits(disk=1 << 10)):
         with pytest.raises(EngineLost) as refused:
             call("add", one=1, other=2, spec={"limits": limits})
         assert refused.value.hint

@@ -12,6 +12,7 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,10 @@ from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document, execute
-from flyte_images_runtime.failures import ImageCannotStart
+from flyte_images_runtime.failures import DiskFull, ImageCannotStart
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci.images import Images
-from flyte_images_runtime.spec import Code, Mount, TaskSpec
+from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="the oci engine is for root")]
 CONTRACT = str(Path(__file__).with_name("contract"))
@@ -70,11 +71,24 @@ def _engine(store: Path, docker: DockerEngine, program: str) -> OciEngine:
 
 
 def _call(
-    engine: DockerEngine | OciEngine, image: str, function: str, mounts: tuple[Mount, ...] = (), **arguments: object
+    engine: DockerEngine | OciEngine,
+    image: str,
+    function: str,
+    *,
+    mounts: tuple[Mount, ...] = (),
+    limits: Limits | None = None,
+    hardening: Hardening | None = None,
+    **arguments: object,
 ) -> Finished:
-    code = Code(module="tasks", qualname=function, roots=(CONTRACT,))
-    limits = Limits(cpu=Decimal(1), memory=256 << 20)
-    spec = TaskSpec(task=function, image=image, code=code, network="none", limits=limits, mounts=mounts)
+    spec = TaskSpec(
+        task=function,
+        image=image,
+        code=Code(module="tasks", qualname=function, roots=(CONTRACT,)),
+        network="none",
+        limits=limits or Limits(cpu=Decimal(1), memory=256 << 20),
+        mounts=mounts,
+        hardening=hardening or Hardening(),
+    )
     exchange = make_exchange()
     try:
         exchange.write_call(call_document(spec, arguments, secrets={}))
@@ -98,7 +112,7 @@ def test_the_filter_answers_each_call_as_docker_s_does(
     tmp_path.chmod(0o755)
     mounts = (Mount(source=str(tmp_path), target="/probe"),)
     docker, ours = (
-        _call(one, image, "run", mounts, argv=["/probe/probe"]).result
+        _call(one, image, "run", mounts=mounts, argv=["/probe/probe"]).result
         for one in (engine, _engine(tmp_path / "store", engine, program))
     )
     assert len(docker) == len(ours) == 480
@@ -168,6 +182,21 @@ def test_images_need_no_docker(image: str, tmp_path: Path, form: str) -> None:
     finished = _call(alone, reference, "add", one=20, other=22)
     assert finished.error is None, finished.error
     assert finished.result == 42
+
+
+@pytest.mark.parametrize("read_only_root", [True, False])
+def test_a_disk_is_as_large_as_it_is_asked_to_be(
+    engine: DockerEngine, image: str, tmp_path: Path, read_only_root: bool
+) -> None:
+    oci = _engine(tmp_path / "store", engine, PROGRAMS[0])
+    options: dict[str, Any] = {
+        "limits": Limits(cpu=Decimal(1), memory=256 << 20, disk=64 << 20),
+        "hardening": Hardening(user="0:0", read_only_root=read_only_root),
+    }
+    place = "/tmp/file" if read_only_root else "/opt/file"
+    assert _call(oci, image, "fill", path=place, mebibytes=40, **options).result == 40
+    full = _call(oci, image, "fill", path=place, mebibytes=100, **options).error
+    assert isinstance(full, DiskFull), full
 
 
 CLIENT = """

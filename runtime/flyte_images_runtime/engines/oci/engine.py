@@ -16,6 +16,7 @@ from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart, TaskError
 from ...gpu import cdi
+from ...oci import disk
 from ...oci.config import NodeNumber, Settings, bundle_config
 from ...oci.images import Images
 from ...oci.mounts import in_own_namespace, mount, overlay
@@ -31,6 +32,7 @@ from .running import OciRunning
 _NOBODY = (1000, 1000)  # who a task is where the caller is root
 _LIBRARY = Path(__file__).resolve().parents[2]
 _BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
+_DISK = _BUNDLE / "disk"
 _CGROUP_FILES = ("memory", "cpu", "cpuacct", "pids")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -132,9 +134,9 @@ class OciEngine:
             plug_in(bridge)
         _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
         mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
-        for name in ("upper", "work", "rootfs", "state", *(f"cgroup/{name}" for name in _CGROUP_FILES)):
+        for name in ("upper", "work", "rootfs", "state", "disk", *(f"cgroup/{name}" for name in _CGROUP_FILES)):
             (_BUNDLE / name).mkdir(parents=True)
-        upper = _BUNDLE if spec.hardening.read_only_root else _on_disk(exchange)
+        upper = self._upper(spec, exchange)
         overlay(rootfs.layers, _BUNDLE / "rootfs", upper=upper / "upper", work=upper / "work")
         for name, text in _files(spec).items():
             (_BUNDLE / name).write_text(text)
@@ -151,6 +153,19 @@ class OciEngine:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
         )
+
+    def _upper(self, spec: TaskSpec, exchange: Exchange) -> Path:
+        """Where what the task writes to its root goes: nowhere; or to disk, and it is removed with the outputs."""
+        place = exchange.outputs.parent
+        if spec.limits.disk is not None:
+            disk.mount_new(place / "disk", _DISK, spec.limits.disk)
+            place = _DISK
+        if spec.hardening.read_only_root:
+            return _BUNDLE
+        for name in ("upper", "work"):
+            (place / name).mkdir(exist_ok=True)
+            (place / name).chmod(0o755)
+        return place
 
     def _bridge(self, spec: TaskSpec) -> Bridge:
         """The bridge to the outside, which Docker makes when it is first needed."""
@@ -202,6 +217,7 @@ def _settings(spec: TaskSpec, group: Group, edits: cdi.Edits, user: tuple[int, i
         shm=limits.shm or limits.memory or memory // 2,
         cgroup=f"{group.engine_parent}/container",
         environment=environment(spec),
+        tmp=str(_DISK / "tmp") if limits.disk is not None else None,
         groups=tuple(_own_groups(group)),
         files=tuple((str(_BUNDLE / name), f"/etc/{name}") for name in _files(spec)),
         network="new" if spec.network == "none" else "inherited",
@@ -242,15 +258,6 @@ def _nodes(edits: cdi.Edits) -> Mapping[str, NodeNumber]:
     return found
 
 
-def _on_disk(exchange: Exchange) -> Path:
-    """Where a task that may write its root does so: beside its outputs, not in memory, and removed with them."""
-    place = exchange.outputs.parent
-    for name in ("upper", "work"):
-        (place / name).mkdir(exist_ok=True)
-        (place / name).chmod(0o755)
-    return place
-
-
 def _user(spec: TaskSpec) -> tuple[int, int]:
     user, _, group = (spec.hardening.user or "").partition(":")
     if not user:
@@ -274,7 +281,7 @@ def _check_limits(spec: TaskSpec) -> None:
             hint=f'Resources(memory="{memory >> 20}Mi") at most',
         )
     if limits.disk is not None:
-        raise EngineLost("the oci engine cannot limit the disk of a container", task=spec.task, hint="leave disk= out")
+        disk.check(limits.disk, spec.task)
 
 
 def _check_machine(spec: TaskSpec, rootfs: Rootfs) -> None:

@@ -173,3 +173,12 @@ def write_file(path: str, text: str) -> str:
 
 def run(argv: list[str]) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+def fill(path: str, mebibytes: int) -> int:
+    with open(path, "wb") as file:
+        for _ in range(mebibytes):
+            file.write(os.urandom(1 << 20))
+        file.flush()
+        os.fsync(file.fileno())
+    return mebibytes
