@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,6 +85,13 @@ class Capabilities:
                 raise self._cannot(
                     "an image of its own: it has no image store", "push it, or write it to an OCI layout or a tarball"
                 )
+
+    def check_outputs(self, exporters: Sequence[Exporter]) -> None:
+        """Raise EngineError unless the result can go to all of these."""
+        if len(exporters) > 1 and "exporter.multiple" not in self.features:
+            raise self._cannot("several outputs of one build: it is older than 0.13", "build again for each of them")
+        for exporter in exporters:
+            self.check_output(exporter)
 
     def check_cache(self, cache: Cache, *, export: bool) -> None:
         """Raise EngineError unless it has this kind of cache. Docker lists kinds that it was built without."""

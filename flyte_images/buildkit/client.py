@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TypeVar
 import grpc
 
 from ..errors import BuildError, EngineError
-from .address import Address
+from .address import Address, Command
 from .bridge import Bridge
 from .caches import Cache
 from .capabilities import Capabilities, Worker
@@ -95,7 +96,7 @@ def open_choice(choice: Choice, *, patience: float = PATIENCE, stall: float = ST
         except ConnectionLostError as error:
             raise EngineError(
                 f"no BuildKit answers at {choice.address}: {error.reason}",
-                hint="is it one, and does it want TLS with a client certificate (cacert=, cert=, key=)?",
+                hint=_silence_hint(choice.address),
             ) from None
         stack.pop_all()
     return client
@@ -275,8 +276,8 @@ class Client:
 
     def _check(self, exporters: Sequence[Exporter], imports: Sequence[Cache], exports: Sequence[Cache]) -> None:
         """Refuse what this engine cannot do. Nothing is asked where there is nothing to check."""
-        for exporter in exporters:
-            self.capabilities().check_output(exporter)
+        if exporters:
+            self.capabilities().check_outputs(exporters)
         for cache in imports:
             self.capabilities().check_cache(cache, export=False)
         for cache in exports:
@@ -317,6 +318,14 @@ class Client:
             yield metadata
         finally:
             solve.cancel()
+
+
+def _silence_hint(address: Address) -> str:
+    if isinstance(address, Command):
+        builder = str(address).removeprefix("buildx builder ")
+        start = f": `docker buildx inspect --bootstrap {builder}` starts it" if builder != str(address) else ""
+        return f"does it run there{start}? Try `{shlex.join(address.argv)}`: it waits in silence where all is well"
+    return "is it one, and does it want TLS with a client certificate (cacert=, cert=, key=)?"
 
 
 def _worker(record: control_pb2.WorkerRecord) -> Worker:

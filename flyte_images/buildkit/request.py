@@ -72,6 +72,9 @@ def solve_request(
                         "BuildKit writes one OCI layout directory in a build", hint="build again for another"
                     )
                 layout, stores[_EXPORT_STORE] = exporter, dest
+    if len(exporters) == 1:  # BuildKit before 0.13 knows one only, and by these names
+        message.exporter_deprecated = exporters[0].type
+        message.exporter_attrs_deprecated.update(exporters[0].attrs())
     for cache in cache_imports:
         match cache:
             case LocalCache():

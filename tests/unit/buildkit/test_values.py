@@ -15,6 +15,8 @@ from flyte_images.buildkit.capabilities import Capabilities, Worker
 from flyte_images.buildkit.exporters import Annotation, Archive, Exporter, Files, Image, Layout, Moby, Packing
 from flyte_images.buildkit.oci_index import put_manifest, tagged_manifest
 from flyte_images.buildkit.partial import partial, remove_left
+from flyte_images.buildkit.pb.control_pb2 import SolveRequest
+from flyte_images.buildkit.request import solve_request
 from flyte_images.buildkit.words import hint_for, step_message
 from flyte_images.errors import EngineError
 
@@ -175,6 +177,28 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         path.touch()
         other.touch()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_engine_of_before_several_outputs_is_told_of_one_in_its_own_terms() -> None:
+    def request(*exporters: Exporter) -> SolveRequest:
+        return solve_request(
+            b"",
+            exporters=exporters,
+            cache_imports=(),
+            cache_exports=(),
+            frontend_attrs={},
+            entitlements=(),
+            internal=True,
+        ).message
+
+    one = request(Archive(dest=Path("a")))
+    assert (one.exporter_deprecated, one.exporter_attrs_deprecated) == ("oci", {"oci-mediatypes": "true"})
+    both = (Archive(dest=Path("a")), Files(dest=Path("b")))
+    assert not request(*both).exporter_deprecated
+    old = Capabilities(engine="e", features=frozenset(), workers=())
+    old.check_outputs(both[:1])
+    with pytest.raises(EngineError, match="several outputs"):
+        old.check_outputs(both)
 
 
 def test_events_and_values_need_no_grpc() -> None:
