@@ -12,11 +12,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
+import shutil
+import tarfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..failures import ImageCannotStart
 from . import layout, snapshots
@@ -25,15 +29,20 @@ from .rootfs import Rootfs, from_json
 Inspect = Callable[[str], "dict[str, Any] | None"]
 """Asks Docker what an image is; None if it has none of that name."""
 
+Save = Callable[[str], IO[bytes]]
+"""Asks Docker for all of an image, as an archive of an OCI layout."""
+
+_OF_A_LAYOUT = re.compile(r"index\.json|blobs/sha256/[0-9a-f]{64}")
 _KEY = "flyte-images-{}"
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The images of this machine. `store` holds records and unpacked layers; `inspect` asks Docker, if there is one."""
+    """The images of this machine. `store` holds records and unpacked layers; Docker is asked if there is one."""
 
     store: Path
     inspect: Inspect | None = None
+    save: Save | None = None
 
     def find(self, reference: str) -> Rootfs:
         """Return the image's files; ImageCannotStart says why it has none here."""
@@ -62,39 +71,95 @@ class Images:
             known = from_json(record.read_text())
             if known.is_there():
                 return known
+        places, kept = self._unpacked(reference, described, layers)
         found = Rootfs(
-            layers=self._unpacked(reference, layers),
+            layers=places,
             env=tuple((described.get("Config") or {}).get("Env") or ()),
             workdir=(described.get("Config") or {}).get("WorkingDir") or "/",
             user=(described.get("Config") or {}).get("User") or "",
             architecture=str(described.get("Architecture") or ""),
+            identity=identity,
+            kept=kept,
         )
         write(record, found.to_json())
         return found
 
-    def _unpacked(self, reference: str, layers: list[str]) -> tuple[str, ...]:
+    def _unpacked(self, reference: str, described: dict[str, Any], layers: list[str]) -> tuple[tuple[str, ...], str]:
+        """Return the directories, and the key under which containerd keeps them."""
+        if places := _graph_driver(described):
+            return places, ""
         chain = chain_id(layers)
+        key = _KEY.format(chain.removeprefix("sha256:"))
         reasons = []
         for socket in snapshots.reachable():
             try:
-                found = snapshots.Snapshots(socket).view(_KEY.format(chain.removeprefix("sha256:")), chain)
+                found = snapshots.Snapshots(socket).view(key, chain)
             except snapshots.NoSnapshot as error:
                 reasons.append(str(error))
                 continue
             if all(Path(layer).is_dir() for layer in found):
-                return found
+                return found, key
             reasons.append(f"{socket}: its directories are not on this machine")
+        if self.save is not None:
+            return self._saved(reference, self.save), ""
         raise ImageCannotStart(
             f"the files of image {reference} are out of reach: {'; '.join(reasons) or 'no containerd answers here'}",
             hint="use the docker engine, or Docker with the containerd image store (as root, on the same machine)",
         )
 
+    def _saved(self, reference: str, save: Save) -> tuple[str, ...]:
+        """Have the engine write the image out, and unpack that. Once; the layers are kept by content."""
+        self.store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saved-", dir=self.store) as place:
+            with tarfile.open(fileobj=save(reference), mode="r|") as tar:
+                for member in tar:
+                    source = tar.extractfile(member) if _OF_A_LAYOUT.fullmatch(member.name) else None
+                    if source is not None:
+                        target = Path(place, member.name)
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        with target.open("xb") as file:
+                            shutil.copyfileobj(source, file, 1 << 20)
+            return layout.find(f"oci-layout:{place}", self.store).layers
 
-def forget(store: Path, chain: str) -> None:
-    """Let the image's layers go: its record, and what keeps containerd from collecting them."""
-    for socket in snapshots.reachable():
-        with contextlib.suppress(snapshots.NoSnapshot):
-            snapshots.Snapshots(socket).drop(_KEY.format(chain.removeprefix("sha256:")))
+    def prune(self) -> int:
+        """Let go of images that the engine has no more, and of layers that no record names. Return how many."""
+        if self.inspect is None:
+            return 0
+        count, named = 0, set[str]()
+        for record in self.store.glob("*.json"):
+            try:
+                known = from_json(record.read_text())
+                gone = self.inspect(known.identity) is None
+            except ValueError:
+                known, gone = None, True
+            if not gone and known is not None:
+                named.update(known.layers)
+                continue
+            record.unlink(missing_ok=True)
+            count += 1
+            if known is not None and known.kept:
+                for socket in snapshots.reachable():
+                    with contextlib.suppress(snapshots.NoSnapshot):
+                        snapshots.Snapshots(socket).drop(known.kept)
+        for directory in self.store.glob("layers/[0-9a-f]*"):
+            if str(directory) not in named:
+                shutil.rmtree(directory, ignore_errors=True)
+                count += 1
+        return count
+
+
+def _graph_driver(described: dict[str, Any]) -> tuple[str, ...]:
+    """The directories that Docker's older store names itself.
+
+    >>> _graph_driver({"GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": "/no/2", "LowerDir": "/no/1"}}})
+    ()
+    """
+    driver = described.get("GraphDriver") or {}
+    data = driver.get("Data") or {}
+    if driver.get("Name") not in ("overlay2", "fuse-overlayfs") or not data.get("UpperDir"):
+        return ()
+    places = (data["UpperDir"], *filter(None, data.get("LowerDir", "").split(":")))
+    return places if all(Path(place).is_dir() for place in places) else ()
 
 
 def chain_id(layers: list[str]) -> str:

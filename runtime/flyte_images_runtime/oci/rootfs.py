@@ -9,13 +9,19 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rootfs:
-    """layers: directories, the topmost first, in overlay's form; what else is the image's configuration."""
+    """layers: directories, the topmost first, in overlay's form; what else is the image's configuration.
+
+    identity  of the image in the engine that it came from; "" for none
+    kept      the key under which containerd keeps the layers for us; "" where it does not
+    """
 
     layers: tuple[str, ...]
     env: tuple[str, ...] = ()
     workdir: str = "/"
     user: str = ""
     architecture: str = ""
+    identity: str = ""
+    kept: str = ""
 
     def is_there(self) -> bool:
         """Have all its directories stayed?"""
@@ -40,6 +46,8 @@ def from_json(text: str) -> Rootfs:
             workdir=str(found["workdir"]),
             user=str(found["user"]),
             architecture=str(found["architecture"]),
+            identity=str(found["identity"]),
+            kept=str(found["kept"]),
         )
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"no record of an image: {error}") from None

@@ -24,7 +24,7 @@ from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import DiskFull, ImageCannotStart
 from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.oci.images import Images
+from flyte_images_runtime.oci import snapshots
 from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="the oci engine is for root")]
@@ -140,7 +140,7 @@ def test_an_image_of_many_layers_is_used_where_it_lies(engine: DockerEngine, ima
 
 
 def test_a_record_whose_layers_are_gone_is_made_again(engine: DockerEngine, image: str, tmp_path: Path) -> None:
-    images = Images(tmp_path / "store", _engine(tmp_path / "store", engine, PROGRAMS[0]).images.inspect)
+    images = _engine(tmp_path / "store", engine, PROGRAMS[0]).images
     found = images.find(image)
     (record,) = (tmp_path / "store").glob("*.json")
     record.write_text(json.dumps({**json.loads(record.read_text()), "layers": ["/gone"]}))
@@ -149,6 +149,49 @@ def test_a_record_whose_layers_are_gone_is_made_again(engine: DockerEngine, imag
     assert images.find(image) == found
     with pytest.raises(ImageCannotStart, match="no directory"):
         images.find("dir:/no/such/place")
+
+
+def _small(engine: DockerEngine, place: Path) -> str:
+    """An image of one file, which tests may remove."""
+    (place / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /file\nENV WHO=me\n")
+    name = f"flyte-images-test-small:{secrets.token_hex(4)}"
+    subprocess.run(("docker", "build", "-q", "-t", name, place), check=True, capture_output=True)
+    return name
+
+
+def test_an_image_whose_layers_cannot_be_seen_is_taken_as_a_copy(
+    engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = _small(engine, tmp_path)
+    images = _engine(tmp_path / "store", engine, PROGRAMS[0]).images
+    try:
+        monkeypatch.setattr(snapshots, "SOCKETS", ())
+        rootfs = images.find(name)
+        assert (Path(rootfs.layers[0]) / "file").read_text().startswith("FROM scratch")
+        assert rootfs.layers[0].startswith(str(tmp_path / "store/layers"))
+        assert "WHO=me" in rootfs.env
+        assert images.find(name) == rootfs
+        assert images.prune() == 0
+    finally:
+        subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
+    assert images.prune() == 2  # the record and the layer
+    assert not Path(rootfs.layers[0]).exists()
+
+
+def test_what_docker_has_no_more_is_let_go(engine: DockerEngine, tmp_path: Path) -> None:
+    name = _small(engine, tmp_path)
+    images = _engine(tmp_path / "store", engine, PROGRAMS[0]).images
+    rootfs = images.find(name)
+    assert rootfs.kept
+    subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
+    assert rootfs.is_there()  # a task may be running on it
+    assert images.prune() == 1
+    subprocess.run(("docker", "build", "-q", "-t", name, tmp_path), check=True, capture_output=True)
+    try:
+        assert images.find(name).is_there()
+    finally:
+        subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
+        images.prune()
 
 
 def _pipe(argv: tuple[str, ...], place: Path) -> None:

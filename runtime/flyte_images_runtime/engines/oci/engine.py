@@ -9,7 +9,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ...cgroup import Group, make_group
 from ...engine import Running
@@ -26,6 +26,7 @@ from ...quantity import format_size
 from ...spec import TaskSpec
 from ..docker.api import Api, Refused
 from ..docker.container import environment
+from ..docker.images import open_image
 from .program import Program, find
 from .running import OciRunning
 
@@ -55,7 +56,7 @@ class OciEngine:
     ) -> None:
         self._docker = docker
         self._library = library
-        self.images = Images(store, self._inspect if docker else None)
+        self.images = Images(store, self._inspect, self._save) if docker else Images(store)
         self._program = program or find()
 
     def _inspect(self, reference: str) -> dict[str, Any] | None:
@@ -67,6 +68,10 @@ class OciEngine:
                 return None
             raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
         return found
+
+    def _save(self, reference: str) -> IO[bytes]:
+        assert self._docker is not None
+        return open_image(self._docker, reference)
 
     def check(self, spec: TaskSpec) -> None:
         if os.geteuid() != 0:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
-from urllib.parse import urlencode
+from typing import IO
 
 from ...failures import EngineLost, ImageCannotStart
 from ..docker.api import Api, Connection, Refused, lost
+from ..docker.images import open_image
 
 _CHUNK = 1 << 20
 _PATIENCE = 600.0  # seconds for one piece; the store that takes them unpacks as it goes
@@ -26,14 +27,9 @@ def layers_of(api: Api, reference: str) -> tuple[str, ...]:
 
 def hand_over(source: Api, target: Api, reference: str) -> None:
     """Copy the image and its name."""
-    giving, taking = Connection(source.address, _PATIENCE), Connection(target.address, _PATIENCE)
+    taking = Connection(target.address, _PATIENCE)
     try:
-        giving.request("GET", f"/v1.43/images/get?{urlencode({'names': reference})}")
-        given = giving.getresponse()
-        if given.status != 200:
-            raise ImageCannotStart(
-                f"the engine cannot give image {reference}: {given.read(500).decode(errors='replace')}"
-            )
+        given = open_image(source, reference)
         headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
         taking.request("POST", "/v1.41/images/load?quiet=1", body=_pieces(given), headers=headers, encode_chunked=True)
         taken = taking.getresponse()
@@ -45,10 +41,9 @@ def hand_over(source: Api, target: Api, reference: str) -> None:
     except (OSError, http.client.HTTPException) as error:
         raise lost(target.address, error) from error
     finally:
-        giving.close()
         taking.close()
 
 
-def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+def _pieces(answer: IO[bytes]) -> Iterator[bytes]:
     while piece := answer.read(_CHUNK):
         yield piece

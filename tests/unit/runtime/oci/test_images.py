@@ -1,0 +1,77 @@
+"""Where an image's files are found: in a directory, in Docker's older store, or nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyte_images_runtime.failures import ImageCannotStart
+from flyte_images_runtime.oci import snapshots
+from flyte_images_runtime.oci.images import Images, chain_id
+
+LAYERS = [f"sha256:{letter * 64}" for letter in "abc"]
+
+
+def _described(place: Path, *, driver: str = "overlay2") -> dict[str, Any]:
+    for name in ("3", "2", "1"):
+        (place / name).mkdir(exist_ok=True)
+    data = {"UpperDir": str(place / "3"), "LowerDir": f"{place / '2'}:{place / '1'}"}
+    config = {"Env": ["A=1"], "WorkingDir": "/app", "User": "me"}
+    return {
+        "Id": "sha256:1",
+        "RootFS": {"Layers": LAYERS},
+        "GraphDriver": {"Name": driver, "Data": data},
+        "Config": config,
+        "Architecture": "amd64",
+    }
+
+
+def test_docker_s_older_store_says_itself_where_they_are(tmp_path: Path) -> None:
+    found = Images(tmp_path / "store", lambda _: _described(tmp_path)).find("app:1")
+    assert found.layers == tuple(str(tmp_path / name) for name in ("3", "2", "1"))
+    assert (found.env, found.workdir, found.user, found.architecture) == (("A=1",), "/app", "me", "amd64")
+
+
+def test_a_record_is_used_for_as_long_as_the_directories_are_there(tmp_path: Path) -> None:
+    described = _described(tmp_path)
+    images = Images(tmp_path / "store", lambda _: described)
+    first = images.find("app:1")
+    described["Config"] = {}  # the same image has the same configuration: it is not looked at again
+    assert images.find("other:name") == first
+    (tmp_path / "1").rmdir()
+    described["GraphDriver"]["Data"]["LowerDir"] = str(tmp_path / "2")
+    assert images.find("app:1").layers == (str(tmp_path / "3"), str(tmp_path / "2"))
+
+
+def test_an_image_that_is_nowhere_is_refused_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "SOCKETS", ())
+    with pytest.raises(ImageCannotStart, match="no containerd answers here"):
+        Images(tmp_path / "store", lambda _: _described(tmp_path, driver="btrfs")).find("app:1")
+    with pytest.raises(ImageCannotStart, match="no image app:1"):
+        Images(tmp_path / "store", lambda _: None).find("app:1")
+    with pytest.raises(ImageCannotStart, match="has no layers"):
+        Images(tmp_path / "store", lambda _: {"Id": "x", "RootFS": {"Layers": None}}).find("app:1")
+    with pytest.raises(ImageCannotStart, match="no image"):
+        Images(tmp_path / "store").find("app:1")
+
+
+def test_a_record_that_is_damaged_is_let_go(tmp_path: Path) -> None:
+    images = Images(tmp_path / "store", lambda _: _described(tmp_path))
+    images.find("app:1")
+    (tmp_path / "store/bad.json").write_text("{")
+    assert images.prune() == 1
+    assert [path.suffix for path in (tmp_path / "store").iterdir()] == [".json"]
+
+
+def test_the_name_of_a_stack_is_the_specification_s() -> None:
+    # the OCI image specification: ChainID(L0|L1) = sha256(ChainID(L0) + " " + DiffID(L1))
+    assert chain_id(LAYERS[:1]) == LAYERS[0]
+    assert chain_id(LAYERS[:2]) == "sha256:" + _sha256(f"{LAYERS[0]} {LAYERS[1]}")
+
+
+def _sha256(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
