@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyte_images_layers import Base, DebianBase, Layer
+from flyte_images_layers import Base, DebianBase, Layer, digest
 
 from .bootstrap.found import FoundBase, known_base
 from .cachedir import layout_dir
@@ -18,7 +18,7 @@ from .lock import BaseImage, Lock, loads
 from .oci import Layout
 from .plan import Plan, packages
 from .planning import plan
-from .resolve import resolve
+from .resolve import kept, resolve
 
 if TYPE_CHECKING:
     from .buildkit.client import Client
@@ -81,10 +81,13 @@ def locked(
     """Return the exact files of `image`: those of the project's lock, what was found before, or what is found now."""
     platform = one_platform(image)
     if not upgrade:
-        kept = from_project(image, platform)
-        if kept is not None:
-            base = available(kept.base, image, platform, environ=environ, connect=connect, note=note)
-            return replace(kept, base=base)
+        project = from_project(image, platform)
+        if project is not None:
+            tools = DebianBase(python=image.python)
+            for wanted, found in ((image.base, project.base), (tools, project.toolchain)):
+                if found is not None:
+                    check_available(found, wanted, image, environ=environ, connect=connect, note=note)
+            return project
 
     def find(base: Base, *, refresh: bool) -> BaseImage:
         found = None if refresh else known_base(base, platform, environ)
@@ -101,8 +104,11 @@ def locked(
     base = find(image.base, refresh=upgrade)
     toolchain = None
     if isinstance(image.base, DebianBase) or any(layer.python_requirements() for layer in image.layers):
-        same = isinstance(image.base, DebianBase)
-        toolchain = base if same else find(DebianBase(python=image.python), refresh=False)
+        toolchain = toolchain_for(image, environ)
+        if toolchain is None:
+            same = isinstance(image.base, DebianBase)
+            toolchain = base if same else find(DebianBase(python=image.python), refresh=False)
+            keep_toolchain(image, toolchain, environ)
     return resolve(
         image,
         platform=platform,
@@ -136,30 +142,55 @@ def from_project(image: Image, platform: str) -> Lock | None:
     return loads(text, image, platform=platform, where=f"`{path}`") if text is not None else None
 
 
-def available(
-    base: BaseImage,
+def check_available(
+    locked: BaseImage,
+    wanted: Base,
     image: Image,
-    platform: str,
     *,
     environ: Mapping[str, str],
     connect: Callable[[], Client],
     note: Callable[[str], None],
-) -> BaseImage:
-    """A locked base, if it can be had here. One that is bootstrapped is made again where it is missing, and has to be
-    the same."""
-    if base.origin != "layout" or Layout(layout_dir(environ)).complete(base.digest):
-        return base
+) -> None:
+    """Raise ResolveError unless a locked base can be had here.
+
+    One that is bootstrapped is made again where it is missing, and has to be the same.
+    """
+    if locked.origin != "layout" or Layout(layout_dir(environ)).complete(locked.digest):
+        return
     from .bootstrap.choice import find_base
 
-    found = find_base(image.base, platform, environ=environ, client=connect, note=note, refresh=True)
-    if found.digest != base.digest:
+    found = find_base(wanted, one_platform(image), environ=environ, client=connect, note=note, refresh=True)
+    if found.digest != locked.digest:
         raise ResolveError(
-            f"the lock stands on {base.description} ({base.digest}), which is not on this machine; what is to be had "
-            f"now is {found.description} ({found.digest})",
+            f"the lock stands on {locked.description} ({locked.digest}), which is not on this machine; what is to be "
+            f"had now is {found.description} ({found.digest})",
             hint="bring the base along with the cache directory, or lock again: flyte-images lock --upgrade",
             location=image.location,
         )
-    return base
+
+
+def toolchain_for(image: Image, environ: Mapping[str, str]) -> BaseImage | None:
+    """The image in which wheels for this Python are installed on this machine, if one was chosen and is still there.
+
+    It stays when bases are upgraded: another base leaves the packages as they are.
+    """
+    raw = kept.read(environ, "toolchain", _toolchain_key(image))
+    try:
+        found = BaseImage(**raw)
+    except TypeError:
+        return None
+    is_there = found.origin == "registry" or Layout(layout_dir(environ)).complete(found.digest)
+    return found if is_there else None
+
+
+def keep_toolchain(image: Image, toolchain: BaseImage, environ: Mapping[str, str]) -> None:
+    """Remember it; but not an image that is in the engine alone, which may be without it tomorrow."""
+    if toolchain.origin != "engine":
+        kept.write(environ, "toolchain", _toolchain_key(image), asdict(toolchain))
+
+
+def _toolchain_key(image: Image) -> str:
+    return digest("toolchain", (image.python, one_platform(image)))
 
 
 def one_platform(image: Image) -> str:
