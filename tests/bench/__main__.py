@@ -20,7 +20,7 @@ from pathlib import Path
 
 from . import report
 from .bases import prepare_images
-from .contenders import Dockerfile, Flyte, Ours
+from .contenders import REPOSITORY, Dockerfile, Flyte, Ours
 from .engine import Engine, engine, registry
 from .rounds import Contender, Results, build_rounds, client_rounds, many, pushes
 
@@ -89,9 +89,13 @@ def main() -> None:
     machine["load_after"] = round(os.getloadavg()[0], 2)
     document = report.document(results.samples, machine=machine, inside=results.facts)
     options.out.write_text(json.dumps(document, indent=1) + "\n")
-    print(report.table(results.samples, tuple(one.label for one in contenders)))
     facts = f"{machine['cores']} cores, Docker Engine {machine['engine']}, flyte {machine['flyte']}, {machine['date']}"
-    print("\n" + NOTES.format(rounds=options.rounds, clients=options.client_rounds, machine=facts))
+    notes = NOTES.format(rounds=options.rounds, clients=options.client_rounds, machine=facts)
+    content = f"{report.table(results.samples, tuple(one.label for one in contenders))}\n\n{notes}"
+    print(content)
+    if options.readme:
+        readme = REPOSITORY / "README.md"
+        readme.write_text(report.between_marks(readme.read_text(), content))
 
 
 def _options() -> argparse.Namespace:
@@ -104,6 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--directory", type=Path, default=home / "flyte-images-bench", help="where engine and files live"
     )
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("result.json"), help="the JSON document")
     return parser.parse_args()
 

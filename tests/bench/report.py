@@ -48,6 +48,17 @@ def table(samples: Mapping[str, Mapping[str, list[float]]], columns: tuple[str, 
     return "\n".join(lines)
 
 
+def between_marks(text: str, content: str) -> str:
+    """Return a document with `content` in the place that is kept for it.
+
+    >>> between_marks("a <!-- bench:begin -->old<!-- bench:end --> b", "new")
+    'a <!-- bench:begin -->\\nnew\\n<!-- bench:end --> b'
+    """
+    begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
 def document(
     samples: Mapping[str, Mapping[str, list[float]]], *, machine: Mapping[str, object], inside: Mapping[str, object]
 ) -> dict[str, object]:
