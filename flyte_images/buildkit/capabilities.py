@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..errors import EngineError
 from .caches import Cache
-from .exporters import Exporter, Image, Moby
+from .exporters import Archive, Exporter, Image, Layout, Load, Moby
 
 ImageStore = Literal["docker-containerd", "docker-graphdriver", "containerd", "none"]
 
@@ -80,6 +80,11 @@ class Capabilities:
                 raise self._cannot(
                     "the exporter image: its Docker Engine does not have the containerd image store",
                     "use the exporter moby, and `docker push`",
+                )
+            case Archive() | Layout() | Load(), "docker-graphdriver":
+                raise self._cannot(
+                    "images as files: its Docker Engine does not have the containerd image store",
+                    "build into the engine, and `docker save`",
                 )
             case Image(push=False), "none":
                 raise self._cannot(

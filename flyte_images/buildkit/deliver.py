@@ -16,6 +16,8 @@ from .load import Take
 from .session import Session
 from .solve import SolveResult
 
+_PLAIN = '{"architecture":"amd64","os":"linux","config":{}}'
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -60,9 +62,8 @@ def deliver(
         timeout=timeout,
         internal=internal,
     )
-    if target.push and capabilities.image_store == "docker-graphdriver":
-        assert isinstance(client.address, Docker)
-        _push_by_docker(client.address, target.names, session or Session())
+    if capabilities.image_store == "docker-graphdriver" and isinstance(client.address, Docker):
+        return _finish_by_docker(client.address, target, result, session or Session())
     return result
 
 
@@ -75,7 +76,7 @@ def exporters(capabilities: Capabilities, target: Target) -> tuple[Exporter, ...
         raise EngineError("the image would be kept nowhere", hint="push it, or keep it")
     match capabilities.image_store:
         case "docker-graphdriver":
-            return (Moby(names=target.names, packing=target.packing),)
+            return (Moby(names=(), packing=target.packing),)  # named when it has its configuration
         case "none":
             found: list[Exporter] = []
             if target.push:
@@ -98,8 +99,23 @@ def _image(target: Target, *, unpack: bool) -> Image:
     )
 
 
+def _finish_by_docker(engine: Docker, target: Target, result: SolveResult, session: Session) -> SolveResult:
+    """What the old store's exporter does not do: give the image its configuration and its names, and push it.
+
+    Its engine does. The digest is the image's id then: this store knows no manifests.
+    """
+    from .engine_api import configure_image
+
+    id = result.exporter_response["containerimage.config.digest"]
+    made = configure_image(engine, id, target.packing.config or _PLAIN, target.names)
+    if target.push:
+        _push_by_docker(engine, target.names, session)
+    return SolveResult(
+        {**result.exporter_response, "containerimage.digest": made, "containerimage.config.digest": made}
+    )
+
+
 def _push_by_docker(engine: Docker, names: Sequence[str], session: Session) -> None:
-    """The old store's exporter does not push; its engine does."""
     from .engine_api import push_image
 
     for name in names:

@@ -149,9 +149,17 @@ def test_podman_says_why_it_does_not_take_an_image(client: Client, podman: Path,
 def test_the_old_store_keeps_an_image_and_its_engine_pushes_it(tmp_path: Path) -> None:
     with private_engine(tmp_path, containerd_store=False) as own, connect(own.address) as client:
         assert isinstance(client.address, Docker)
-        target = Target(names=("docker.io/library/t:1",), packing=replace(PACKING, compression=None))
-        deliver(client, definition(), target)
-        assert find_image(client.address, "t:1")
+        target = Target(names=("docker.io/library/t:1", "docker.io/library/t:2"), packing=PACKING)
+        graph = definition()
+        done = {deliver(client, graph, target).digest for _ in range(2)}
+        found = find_image(client.address, "t:2")
+        assert found is not None
+        assert {found.id} == done
+        assert found.labels == {"plan": "sha256:0"}
+        listed = subprocess.run(
+            ("docker", "-H", own.api, "images", "--all", "--quiet"), check=True, capture_output=True
+        )
+        assert len(set(listed.stdout.split())) == 1  # what the exporter made is gone
         with pytest.raises(BuildError, match=r"127\.0\.0\.1:1"):  # its network namespace has no registry
             deliver(client, definition(), replace(target, names=("127.0.0.1:1/t:1",), push=True), session=Session())
         assert find_image(client.address, "127.0.0.1:1/t:1")
