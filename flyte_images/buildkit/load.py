@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -51,8 +52,9 @@ def into_podman(program: str = "podman") -> Take:
                 for chunk in archive:
                     running.stdin.write(chunk)
                 running.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended: its own words follow
+            except BrokenPipeError:  # it has ended: its own words follow
+                with contextlib.suppress(BrokenPipeError):
+                    running.stdin.close()
             except BaseException:
                 running.kill()  # before it sees the end of its input and takes half an image for a whole one
                 raise
