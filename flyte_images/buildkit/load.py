@@ -51,13 +51,15 @@ def into_podman(program: str = "podman") -> Take:
             try:
                 for chunk in archive:
                     running.stdin.write(chunk)
-                running.stdin.close()
-            except BrokenPipeError:  # it has ended: its own words follow
-                with contextlib.suppress(BrokenPipeError):
-                    running.stdin.close()
+                running.stdin.flush()
+            except BrokenPipeError:
+                pass  # it has ended: its own words follow
             except BaseException:
                 running.kill()  # before it sees the end of its input and takes half an image for a whole one
                 raise
+            finally:
+                with contextlib.suppress(BrokenPipeError):
+                    running.stdin.close()
             if running.wait():
                 said.seek(0)
                 words = said.read()[-2000:].decode("utf-8", "replace").strip()
