@@ -39,6 +39,7 @@ check: venv ## ruff and mypy
 bench: tools ## against flyte's builder and the best uv Dockerfile; ARGS="--rounds 3"
 	$(BIN)/python -m compileall -q flyte_images layers runtime
 	$(BIN)/python -m tests.bench --readme $(ARGS)
+	$(BIN)/python -m tests.bench.calls --readme
 
 test-gpu: tools ## what needs an NVIDIA GPU and its driver
 	$(BIN)/python -m pytest tests/gpu -m gpu $(ARGS)

@@ -48,13 +48,13 @@ def table(samples: Mapping[str, Mapping[str, list[float]]], columns: tuple[str, 
     return "\n".join(lines)
 
 
-def between_marks(text: str, content: str) -> str:
+def between_marks(text: str, content: str, *, name: str = "bench") -> str:
     """Return a document with `content` in the place that is kept for it.
 
     >>> between_marks("a <!-- bench:begin -->old<!-- bench:end --> b", "new")
     'a <!-- bench:begin -->\\nnew\\n<!-- bench:end --> b'
     """
-    begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     before, _, rest = text.partition(begin)
     return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
 
