@@ -21,7 +21,7 @@ pytestmark = pytest.mark.engine
 Tree = dict[str, tuple[object, ...]]
 
 
-@pytest.fixture(scope="module", params=["new"])
+@pytest.fixture(scope="module", params=["old", "new"])
 def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A private engine, with Docker's old store (a chain, no layouts) or with containerd's; it has no network."""
     with private_engine(tmp_path_factory.mktemp("engine"), containerd_store=request.param == "new") as engine:
