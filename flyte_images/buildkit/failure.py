@@ -15,6 +15,7 @@ from .words import hint_for, step_message
 
 _DETAILS = "grpc-status-details-bin"
 _INTERRUPTED = r"context canceled|code = (Canceled|Unavailable)|no active session"
+_UNHEARD = r"^(?!.*(https?://|dial |lookup )).*\bcontext deadline exceeded$"  # of a session, not of some server
 _RACED = r'image "[^"]+": already exists'
 
 _STUCK = "unsupported offset"
@@ -127,13 +128,14 @@ def build_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = 
 def interrupted(error: FlyteImagesError) -> bool:
     """Did something else than the build itself end it, so that the same build may well work now?
 
-    That is the connection; and another client: BuildKit runs equal steps of several builds once, with the session of
-    any of them, so when that client is killed, or loses its connection, the others see their step cancelled. And when
-    two write an image of the same name at the same moment, the engine's store has one of them fail.
+    That is the connection, or a session that the engine waited for in vain; and another client: BuildKit runs equal
+    steps of several builds once, with the session of any of them, so when that client is killed, or loses its
+    connection, the others see their step cancelled. And when two write an image of the same name at the same moment,
+    the engine's store has one of them fail.
     """
     if isinstance(error, StepError) and error.exit_status is not None:
         return False
-    return isinstance(error, ConnectionLostError) or bool(re.search(f"{_INTERRUPTED}|{_RACED}", str(error)))
+    return isinstance(error, ConnectionLostError) or bool(re.search(f"{_INTERRUPTED}|{_RACED}|{_UNHEARD}", str(error)))
 
 
 def stuck(error: FlyteImagesError) -> bool:

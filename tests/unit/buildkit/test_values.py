@@ -13,12 +13,13 @@ import pytest
 from flyte_images.buildkit.caches import LocalCache, RegistryCache
 from flyte_images.buildkit.capabilities import Capabilities, Worker
 from flyte_images.buildkit.exporters import Annotation, Archive, Exporter, Files, Image, Layout, Moby, Packing
+from flyte_images.buildkit.failure import interrupted
 from flyte_images.buildkit.oci_index import put_manifest, tagged_manifest
 from flyte_images.buildkit.partial import partial, remove_left
 from flyte_images.buildkit.pb.control_pb2 import SolveRequest
 from flyte_images.buildkit.request import solve_request
 from flyte_images.buildkit.words import hint_for, step_message
-from flyte_images.errors import EngineError
+from flyte_images.errors import BuildError, EngineError
 
 
 def test_every_attribute_of_an_image() -> None:
@@ -218,3 +219,18 @@ def test_only_what_processes_that_are_gone_have_left_is_removed(tmp_path: Path) 
         (tmp_path / name).touch()
     remove_left(tmp_path, "x-")
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("context canceled", True),
+        ("context deadline exceeded", True),
+        ("failed to solve: no active session for x: context deadline exceeded", True),
+        ('Get "https://registry.test/v2/": context deadline exceeded', False),
+        ("failed to do request: dial tcp 10.0.0.1:443: context deadline exceeded", False),
+        ("no such file", False),
+    ],
+)
+def test_what_is_tried_again(said: str, again: bool) -> None:
+    assert interrupted(BuildError(said)) is again
