@@ -19,7 +19,7 @@ from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.exchange import Exchange
 from flyte_images_runtime.failures import Raised, TaskError
 from flyte_images_runtime.resources import Resources
-from flyte_images_runtime.values import Files, Problem
+from flyte_images_runtime.values import Problem
 from flyte_images_runtime.worker import places
 
 from .environment import TaskEnvironment
@@ -112,7 +112,7 @@ class Reception:
             return _said(type(error).__name__, str(error), hint=getattr(error, "hint", None))
 
     def _run(self, task: Task[..., Any], arguments: Any, number: str) -> dict[str, Any]:
-        with Files(str(self._exchange.outputs / number)) as files:
+        with self._exchange.output_files(number) as files:
             args, kwargs = task.signature.decode(arguments, files)
         inner = self._call.inner(task, args, kwargs)
         with self._guard:
@@ -124,7 +124,7 @@ class Reception:
         finally:
             with self._guard:
                 self._active.discard(inner)
-        with Files(str(self._exchange.inputs / number)) as files:
+        with self._exchange.input_files(number) as files:
             return {"result": task.signature.encode_result(done.result, files)}
 
 

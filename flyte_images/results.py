@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flyte_images_runtime.spec import TaskSpec
-from flyte_images_runtime.values import Files, open_regular
+from flyte_images_runtime.values import Files, Problem
 
 from .cachedir import cache_dir
 
@@ -62,16 +62,17 @@ class Results:
             os.utime(place)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return result, Files(str(place))
+        return result, Files(str(place), str(place))
 
-    def keep(self, key: str, result: Any, outputs: Path) -> None:
+    def keep(self, key: str, result: Any, files: Files) -> None:
         """Keep a result and the files that belong to it. That it cannot be kept is no failure of the task."""
         place = self._directory / key
         temporary = self._directory / f".{key[:16]}.{secrets.token_hex(4)}"
         try:
             temporary.mkdir(parents=True)
             for name in sorted(_attachments(result)):
-                _copy(name, outputs, temporary / name)
+                with contextlib.suppress(Problem), files.open(name) as source, (temporary / name).open("xb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
             (temporary / _RESULT).write_text(json.dumps({"result": result}))
             with contextlib.suppress(OSError):  # another process was as quick
                 temporary.rename(place)
@@ -97,18 +98,3 @@ def _attachments(result: Any) -> set[str]:
     for each in result.values() if isinstance(result, dict) else result if isinstance(result, list) else ():
         found |= _attachments(each)
     return found
-
-
-def _copy(name: str, outputs: Path, target: Path) -> None:
-    from flyte_images_runtime.values import Problem
-
-    if not outputs.is_dir():
-        return
-    directory = os.open(outputs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if "/" in name or "\0" in name or name in (".", "..", "", _RESULT):
-            return
-        with contextlib.suppress(Problem), open_regular(name, directory) as source, target.open("xb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-    finally:
-        os.close(directory)

@@ -13,7 +13,6 @@ from flyte_images_runtime.execute import Finished, call_document
 from flyte_images_runtime.log import Log
 from flyte_images_runtime.pool import Pool
 from flyte_images_runtime.spec import TaskSpec
-from flyte_images_runtime.values import Files
 from flyte_images_runtime.warm import WarmContainer
 
 from .devices import leased
@@ -56,15 +55,14 @@ def warm_call(
         number = container.next_number()
         begun(container.running)
         try:
-            with Files(str(container.exchange.inputs / number)) as files:
+            with container.exchange.input_files(number) as files:
                 arguments = call.encoded(files)
             _reception(container).serve(call)
             finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log)
             result = None
             if finished.error is None:
-                outputs = container.exchange.outputs / number
-                result = call.decoded(finished.result, str(outputs))
-                call.keep(finished.result, outputs)
+                with container.exchange.output_files(number) as files:
+                    result = call.decoded(finished.result, files)
         finally:
             begun(None)
             container.forget(number)

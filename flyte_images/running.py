@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.code import locate
@@ -184,11 +183,6 @@ class Call:
         took = Metrics(total=time.monotonic() - self.asked)
         return self._done(Finished(result=found[0], error=None, metrics=took), result, cached=True)
 
-    def keep(self, result: Any, outputs: Path) -> None:
-        """Keep a result for later runs, if the task's results are kept."""
-        if self._key is not None:
-            Results.of(os.environ).keep(self._key, result, outputs)
-
     def _bound(self) -> None:
         """Do the arguments fit the function at all? Asked before anything is built."""
         try:
@@ -221,8 +215,8 @@ class Call:
                 )
             result = None
             if finished.error is None:
-                result = self.decoded(finished.result, str(exchange.outputs))
-                self.keep(finished.result, exchange.outputs)
+                with exchange.output_files() as files:
+                    result = self.decoded(finished.result, files)
             return finished, result
         finally:
             self._now_running(None)
@@ -280,15 +274,17 @@ class Call:
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
             ) from None
 
-    def decoded(self, result: Any, directory: str) -> Any:
-        """The result that the task left; NotSerialisable if it is not what the signature says."""
+    def decoded(self, result: Any, files: Files) -> Any:
+        """The result that the task left; NotSerialisable if it is not what the signature says. Kept, if it is to be."""
         try:
-            with Files(directory) as files:
-                return self.task.signature.decode_result(result, files)
+            made = self.task.signature.decode_result(result, files)
         except Problem as problem:
             raise NotSerialisable(
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
             ) from None
+        if self._key is not None:
+            Results.of(os.environ).keep(self._key, result, files)
+        return made
 
 
 async def awaited(call: Call) -> Run[Any]:

@@ -1,8 +1,9 @@
-"""The directories through which caller and task meet: `in` (read only to the task) and `out` (the task's own to write).
+"""The directories through which caller and task meet: `in` (read only to the task), `out` and `fast` (its own).
 
 `in` is in memory, so that arrays are mapped where they are; `out` is on disk, since what a task writes to memory counts
-against its limit. What is read from `out` was written by whatever ran in the container: a file of the wrong kind, a
-link or a size without end is refused, never followed.
+against its limit; `fast` is for large results that fit into memory all the same. What is read from `out` and `fast`
+was written by whatever ran in the container: a file of the wrong kind, a link or a size without end is refused, never
+followed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Exchange:
     name: str
     inputs: Path
     outputs: Path
+    memory: Path
 
     def write_call(self, call: Any) -> None:
         """Write what the worker reads first."""
@@ -42,6 +44,7 @@ class Exchange:
         """Let the container's user write the outputs."""
         if os.geteuid() == 0:
             os.chown(self.outputs, user, group)
+            os.chown(self.memory, user, group)
 
     def read(self, name: str) -> Any:
         """The JSON document that the task left under `name`; None if there is none. Problem if it is not that."""
@@ -70,11 +73,13 @@ class Exchange:
             return None
         return found.st_mtime if stat.S_ISREG(found.st_mode) else None
 
-    def input_files(self) -> Files:
-        return Files(str(self.inputs))
+    def input_files(self, number: str = "") -> Files:
+        """What the task is given with its call, or with the call of that number."""
+        return Files(str(self.inputs / number))
 
-    def output_files(self) -> Files:
-        return Files(str(self.outputs))
+    def output_files(self, number: str = "") -> Files:
+        """What the task has left."""
+        return Files(str(self.outputs / number), str(self.memory / number))
 
     def remove(self) -> None:
         for directory in (self.inputs.parent, self.outputs.parent):
@@ -89,15 +94,15 @@ def make_exchange(name: str | None = None) -> Exchange:
         for base in (memory_base(), disk_base()):
             directory = _make_below(base, name)
             made.append(directory)
-        inputs, outputs = made[0] / "in", made[1] / "out"
-        for directory, mode in ((inputs, 0o755), (outputs, 0o700)):
+        inputs, outputs, memory = made[0] / "in", made[1] / "out", made[0] / "fast"
+        for directory, mode in ((inputs, 0o755), (outputs, 0o700), (memory, 0o700)):
             directory.mkdir()
             directory.chmod(mode)
     except BaseException:
         for directory in made:
             shutil.rmtree(directory, ignore_errors=True)
         raise
-    return Exchange(name, inputs, outputs)
+    return Exchange(name, inputs, outputs, memory)
 
 
 def _make_below(base: Path, name: str) -> Path:

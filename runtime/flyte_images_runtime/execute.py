@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ def call_document(spec: TaskSpec, arguments: dict[str, Any], *, secrets: dict[st
         "paths": paths,
         "homes": dict(zip(paths, spec.code.roots, strict=True)),
         "arguments": arguments,
+        "memory": spec.limits.memory,
         "secrets": secrets,
     }
 
@@ -64,7 +66,7 @@ def execute(
     """Start the task, wait for its end, remove it. The exchange stays, for its result to be read from.
 
     Bad ends of the task are in what is returned; an engine that fails raises. However this returns, nothing of the
-    task is left on the engine.
+    task is left on the engine, or it is being removed.
     """
     log = Log()
 
@@ -80,8 +82,11 @@ def execute(
         if on_running is not None:
             on_running(running)
         ending = running.wait(keep)
-    finally:
+    except BaseException:
         running.remove()
+        raise
+    # It has ended, so nothing hangs on its removal. No daemon: the interpreter does not exit before it is done.
+    threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
     report = read_report(exchange)
     error = judge(spec, ending, report)
     metrics = _metrics(exchange, ending, report, asked=asked, total=time.monotonic() - clock, queue=queue)

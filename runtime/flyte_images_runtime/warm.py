@@ -228,7 +228,8 @@ class WarmContainer:
 
     def forget(self, number: str) -> None:
         """Remove a call's files."""
-        for directory in (self.exchange.inputs / number, self.exchange.outputs / number):
+        for base in (self.exchange.inputs, self.exchange.outputs, self.exchange.memory):
+            directory = base / number
             if directory.is_symlink():
                 directory.unlink(missing_ok=True)
             elif directory.exists():

@@ -129,6 +129,7 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         _bind(settings.library, f"{places.LIB}/flyte_images_runtime", "ro"),
         _bind(str(exchange.inputs), places.IN, "ro", "nosuid", "nodev"),
         _bind(str(exchange.outputs), places.OUT, "rw", "nosuid", "nodev"),
+        _bind(str(exchange.memory), places.FAST, "rw", "nosuid", "nodev"),
     ]
     mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
     mounts += [_bind(host, place, "ro") for host, place in settings.files]

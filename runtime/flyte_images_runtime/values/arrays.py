@@ -23,7 +23,7 @@ def write_array(value: Any, files: Files) -> Any:
             f"an array of dtype {value.dtype} holds Python objects",
             hint="give it a dtype of its own (`astype`), or return a list",
         )
-    name, file = files.new("npy")
+    name, file = files.new("npy", value.nbytes)
     with file:
         numpy.lib.format.write_array(file, value, allow_pickle=False)
     return {"npy": name}
@@ -136,7 +136,7 @@ class _Tensor(Codec):
         if value.layout is not torch.strided or value.is_quantized:
             raise Problem(f"a {value.layout} tensor has no plain bytes", hint="make it dense: `.to_dense()`")
         flat = value.detach().cpu().contiguous()
-        name, file = files.new("bin")
+        name, file = files.new("bin", flat.numel() * flat.element_size())
         with file:
             if flat.numel():
                 flat.reshape(-1).view(torch.uint8).numpy().tofile(file)

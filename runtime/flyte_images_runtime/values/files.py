@@ -9,27 +9,39 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Callable
 
 from .problem import Problem
 
-_NAME = re.compile(r"[0-9]{1,9}\.[a-z0-9]{1,12}")
+_NAME = re.compile(r"m?[0-9]{1,9}\.[a-z0-9]{1,12}")
+_LARGE = 1 << 20  # bytes from which memory is worth it
 _NOFOLLOW = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Files:
     """The attachments of one set of values. `path` is the directory as this process sees it.
 
-    Files that arrive as such (`File`, `Dir`) are given a place below `arrivals`; with `in_place` they stay where they
-    are, for a reader that owns `path` for as long as it lives.
+    `memory` is a second one, in memory, for what is large and fits there: `room` says how many bytes do. Its files'
+    names begin with `m`. Files that arrive as such (`File`, `Dir`) are given a place below `arrivals`; with `in_place`
+    they stay where they are, for a reader that owns `path` for as long as it lives.
     """
 
-    def __init__(self, path: str, arrivals: str | None = None, *, in_place: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        memory: str | None = None,
+        *,
+        room: Callable[[], int] | None = None,
+        arrivals: str | None = None,
+        in_place: bool = False,
+    ) -> None:
         self.path = path
+        self.memory = memory
         self.arrivals = arrivals
         self.in_place = in_place
+        self._room = room
         self._next = 0
-        self._fd = -1
+        self._open: dict[str, int] = {}
 
     def __enter__(self) -> Files:
         return self
@@ -38,24 +50,25 @@ class Files:
         self.close()
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        while self._open:
+            os.close(self._open.popitem()[1])
 
-    def _directory(self) -> int:
-        if self._fd < 0:
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        return self._fd
+    def _directory(self, path: str) -> int:
+        if path not in self._open:
+            self._open[path] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return self._open[path]
 
-    def new(self, suffix: str) -> tuple[str, BinaryIO]:
-        """A new file to write to, and the name under which the other side finds it. Makes the directory if need be."""
-        if self._fd < 0 and not os.path.isdir(self.path):
-            os.mkdir(self.path)
-            os.chmod(self.path, 0o755)
+    def new(self, suffix: str, size: int = 0) -> tuple[str, BinaryIO]:
+        """A new file for about `size` bytes, and the name under which the other side finds it."""
         self._next += 1
-        name = f"{self._next}.{suffix}"
+        name, path = f"{self._next}.{suffix}", self.path
+        if self.memory is not None and self._room is not None and size > _LARGE and self._room() > size:
+            name, path = "m" + name, self.memory
+        if path not in self._open and not os.path.isdir(path):
+            os.mkdir(path)
+            os.chmod(path, 0o755)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(name, flags, 0o644, dir_fd=self._directory())
+        fd = os.open(name, flags, 0o644, dir_fd=self._directory(path))
         os.fchmod(fd, 0o644)  # whatever the umask: the container's user is another one
         return name, os.fdopen(fd, "w+b")
 
@@ -72,10 +85,14 @@ class Files:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise Problem(f"{name!r} is not the name of an attachment")
         try:
-            directory = self._directory()
+            directory = self._directory(self.path if name[0] != "m" or self.memory is None else self.memory)
         except OSError as error:
             raise Problem(f"attachments cannot be read: {error.strerror}") from None
         return open_regular(name, directory)
+
+    def place(self, name: str) -> str:
+        """Where the file is, for a reader to whom the directories belong."""
+        return os.path.join(self.path if name[0] != "m" or self.memory is None else self.memory, name)
 
 
 def open_regular(name: str, directory: int) -> BinaryIO:

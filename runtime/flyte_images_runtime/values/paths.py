@@ -74,7 +74,7 @@ class _File(Codec):
         path = os.fspath(value)
         try:
             with open(path, "rb") as source:
-                name, target = files.new("file")
+                name, target = files.new("file", os.path.getsize(path))
                 with target:
                     _copy(source, target)
         except OSError as error:
@@ -86,7 +86,7 @@ class _File(Codec):
         target = os.path.join(files.arrival(), name)
         if files.in_place:
             files.open(data.get("file")).close()
-            os.symlink(os.path.join(files.path, data["file"]), target)
+            os.symlink(files.place(data["file"]), target)
             return File(target)
         with files.open(data.get("file")) as source, open(target, "xb") as file:
             _copy(source, file)

@@ -137,7 +137,7 @@ class _Bytes(Codec):
         view = memoryview(value)
         if view.nbytes <= _LARGE:
             return base64.b64encode(view).decode()
-        name, file = files.new("bin")
+        name, file = files.new("bin", view.nbytes)
         with file:
             file.write(view)
         return {"file": name}

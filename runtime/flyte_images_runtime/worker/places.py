@@ -5,6 +5,7 @@ LIB = ROOT + "/lib"
 IN = ROOT + "/in"
 OUT = ROOT + "/out"
 CODE = ROOT + "/code"
+FAST = ROOT + "/fast"
 HOME = "/tmp/home"
 
 CALL = "call.json"

@@ -85,7 +85,7 @@ def _be_the_call(call: dict[str, Any], function: Any, signature: Any, streams: l
     number = call["number"]
     began = time.time()
     try:
-        result = task.perform(call, function, signature, places.IN + "/" + number, places.OUT + "/" + number)
+        result = task.perform(call, function, signature, "/" + number)
         outcome = {"result": result}
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         outcome = {"error": task.describe(error, call)}

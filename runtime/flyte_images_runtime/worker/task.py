@@ -23,7 +23,7 @@ def main() -> int:
         return serve.main(call)
     try:
         function, signature = find(call)
-        outcome = {"result": perform(call, function, signature, places.IN, places.OUT)}
+        outcome = {"result": perform(call, function, signature, "")}
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # sys.exit() in a task is no result either
         outcome = {"error": describe(error, call)}
     flush()
@@ -59,11 +59,13 @@ def find(call: dict[str, Any]) -> tuple[Any, Any]:
         raise Unfit("argument", problem) from None
 
 
-def perform(call: dict[str, Any], function: Any, signature: Any, inputs: str, outputs: str) -> Any:
-    """Call the function with what is in `inputs`; return its result's JSON form, with files in `outputs`."""
+def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> Any:
+    """Call the function; return its result's JSON form. Files are in the directories `below` those of the container."""
     from flyte_images_runtime.values import Files, Problem
 
-    with Files(inputs, in_place=True) as arrived, Files(outputs) as leaving:
+    arrived = Files(places.IN + below, in_place=True)
+    leaving = Files(places.OUT + below, places.FAST + below, room=lambda: room(call))
+    with arrived, leaving:
         try:
             args, kwargs = signature.decode(call["arguments"], arrived)
         except Problem as problem:
@@ -82,6 +84,23 @@ def perform(call: dict[str, Any], function: Any, signature: Any, inputs: str, ou
             return result
         except Problem as problem:
             raise Unfit("result", problem) from None
+
+
+def room(call: dict[str, Any]) -> int:
+    """How many bytes a result may take in memory: what is there counts against the task's limit."""
+    try:
+        there = os.statvfs(places.FAST)
+        free = there.f_bavail * there.f_frsize // 2
+        limit: int | None = call.get("memory")
+        if limit is None:
+            return free
+        for path in ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes"):
+            if os.path.exists(path):
+                with open(path) as file:
+                    return min(free, limit - int(file.read()) - limit // 8)
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 class Unfit(Exception):

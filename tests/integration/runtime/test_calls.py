@@ -183,3 +183,14 @@ def test_the_same_call_is_not_run_again_where_results_are_kept(
     ends = [(line["task"], line["end"], line["cached"]) for line in history.recent(os.environ, 100)]
     assert ends[:3] == [("tests.noisy_blob", "done", False), *[("tests.noisy_blob", "done", True)] * 2]
     assert ends[-1] == ("tests.fail", "Raised", False)
+
+
+@pytest.mark.parametrize("name", ["docker", "oci"])
+def test_a_large_result_comes_through_memory_where_it_fits_and_through_the_disk_where_not(name: str) -> None:
+    run = flyte.run.using(on_line=None, engine=name)
+    size = 40 << 20
+    assert run(tasks.where_it_is, size, "256Mi").result == ["fast"]
+    tight = tasks.where_it_is.override(limits=flyte.Resources(memory="80Mi"))
+    assert run(tight, size, "80Mi").result == ["out"]
+    for task in (tasks.long_blob, tasks.long_blob.override(limits=flyte.Resources(memory="80Mi"))):
+        assert run(task, size).result == b"x" * size

@@ -18,7 +18,7 @@ from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
 
 SPEC = TaskSpec(task="ml.train", image="train:1", code=Code(module="m", qualname="train", roots=("/src",)))
-EXCHANGE = Exchange("name-1", Path("/x/in"), Path("/y/out"))
+EXCHANGE = Exchange("name-1", Path("/x/in"), Path("/y/out"), Path("/x/fast"))
 SETTINGS = Settings(owner="owner", user=(1000, 1000), library="/lib/flyte_images_runtime", shm=64 << 20)
 
 
@@ -38,7 +38,7 @@ def test_by_default_a_task_may_do_nothing_special() -> None:
     assert "Privileged" not in host
     assert body()["User"] == "1000:1000"
     writable = [mount["Target"] for mount in host["Mounts"] if not mount["ReadOnly"]]
-    assert writable == ["/run/flyte-images/out"]
+    assert writable == ["/run/flyte-images/out", "/run/flyte-images/fast"]
     assert not any("docker.sock" in mount["Source"] for mount in host["Mounts"])
 
 

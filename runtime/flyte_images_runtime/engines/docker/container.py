@@ -112,6 +112,7 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         _bind(settings.library, f"{places.LIB}/flyte_images_runtime"),
         _bind(str(exchange.inputs), places.IN),
         _bind(str(exchange.outputs), places.OUT, read_only=False),
+        _bind(str(exchange.memory), places.FAST, read_only=False),
     ]
     mounts += [_bind(root, f"{places.CODE}/{at}") for at, root in enumerate(spec.code.copies or spec.code.roots)]
     mounts += [_bind(mount.source, mount.target, read_only=mount.read_only) for mount in spec.mounts]

@@ -16,7 +16,7 @@ from flyte_images_runtime.oci.rootfs import Rootfs, from_json
 from flyte_images_runtime.spec import Code, Hardening, TaskSpec
 from flyte_images_runtime.spec import Mount as TaskMount
 
-EXCHANGE = Exchange("name", Path("/x/in"), Path("/x/out"))
+EXCHANGE = Exchange("name", Path("/x/in"), Path("/x/out"), Path("/x/fast"))
 ROOTFS = Rootfs(layers=("/a",), env=("PATH=/opt/venv/bin:/usr/bin", "LANG=C.UTF-8"), workdir="/app")
 
 
