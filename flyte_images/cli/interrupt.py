@@ -37,8 +37,9 @@ class Activity:
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if self.signal is None:  # else the interpreter still waits for threads: a second one has to end that too
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     @property
     def exit_code(self) -> int:
