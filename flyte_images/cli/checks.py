@@ -146,6 +146,20 @@ def index(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(area="index", state="ok", what=what)
 
 
+def settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Which of this machine's network settings steps are given. Names alone: values may hold passwords."""
+    from ..host import host_secrets
+
+    given = sorted(name.removeprefix("flyte-images-env-") for name in host_secrets(environ) if "-env-" in name)
+    named = [name for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE") if environ.get(name)]
+    missing = [f"{name}={environ[name]}" for name in named if not Path(environ[name]).is_file()]
+    if missing:
+        what = f"there is no such file: {', '.join(missing)}"
+        yield Finding(area="settings", state="warning", what=what, fix="correct the variable, or unset it")
+    what = f"steps with a network are given {', '.join(given)}" if given else "no proxy, CA bundle or index is set"
+    yield Finding(area="settings", state="ok", what=what)
+
+
 def bases(environ: Mapping[str, str]) -> Iterator[Finding]:
     """The Debian bases that are here, and whether one can be made where no registry answers."""
     from ..bootstrap.archive import require_tools

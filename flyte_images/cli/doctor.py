@@ -53,6 +53,7 @@ def _all(builder: str | None) -> Iterator[Finding]:
     yield from checks.docker(os.environ, builder)
     yield from checks.gpus(os.environ)
     yield from checks.index(os.environ)
+    yield from checks.settings(os.environ)
     yield from checks.bases(os.environ)
     yield from checks.cache(os.environ)
     yield from checks.tools(os.environ)

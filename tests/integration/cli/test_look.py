@@ -100,5 +100,7 @@ def test_the_doctor_says_what_does_not_work_and_the_fix(shell: Shell) -> None:
     failed = {it["area"]: it for it in json.loads(done.stdout)["findings"] if it["state"] == "failed"}
     assert {"buildkit", "index", "cache"} <= set(failed)
     assert all(it["fix"] for it in failed.values())
-    text = shell("doctor", **broken, FLYTE_IMAGES_CACHE=os.devnull)
+    secret = {"HTTPS_PROXY": "http://ada:secret@127.0.0.1:9", "SSL_CERT_FILE": "/nowhere.pem"}
+    text = shell("doctor", **broken, **secret, FLYTE_IMAGES_CACHE=os.devnull)
+    assert "HTTPS_PROXY" in text.stdout and "/nowhere.pem" in text.stdout and "secret" not in text.stdout
     assert "✗ buildkit" in text.stdout and "fix: " in text.stdout
