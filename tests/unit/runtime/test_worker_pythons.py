@@ -1,0 +1,135 @@
+"""The same call through every Python of this machine: what the caller wrote, an older or newer one reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flyte_images_runtime
+from flyte_images_runtime.values import Files, Signature
+
+_ROOT = Path(flyte_images_runtime.__file__).parent
+
+MODULE = """
+from __future__ import annotations
+
+import dataclasses, datetime, decimal, enum, pathlib
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+
+import flyte_images as flyte
+
+env = flyte.TaskEnvironment(name="old", image=flyte.Image.from_debian_base("3.8"))
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass
+class Row:
+    a: int
+    b: List[str]
+    c: Optional[Row] = None
+
+class Pair(NamedTuple):
+    left: int
+    right: float
+
+@env.task
+async def mirror(
+    row: Row, either: Union[int, str], when: datetime.datetime, money: decimal.Decimal, pair: Pair,
+    anything: Any, blob: bytes, colour: Colour, *more: int, path: pathlib.Path = pathlib.Path("/"), **rest: float
+) -> Tuple[Row, Union[int, str], datetime.datetime, decimal.Decimal, Pair, Any, bytes, Colour, Dict[str, float]]:
+    return row, either, when, money, pair, anything, blob, colour, rest
+
+@env.task
+def fails() -> None:
+    raise KeyError("rows")
+"""
+
+INSIDE = """
+import json, sys
+from flyte_images_runtime.worker import places, standin, task
+places.IN, places.OUT, places.FAST = sys.argv[1:4]
+with open(places.IN + "/call.json") as file:
+    call = json.load(file)
+sys.exit(task.main())
+"""
+
+
+def interpreters() -> list[str]:
+    """One for each version from 3.8 on that can be started."""
+    found = {}
+    for minor in range(8, 20):
+        program = shutil.which(f"python3.{minor}")
+        if program is not None:
+            asked = subprocess.run([program, "-c", "import sys; print(sys.version_info[1])"], capture_output=True)
+            if asked.returncode == 0:
+                found[int(asked.stdout)] = program
+    return list(found.values()) or [sys.executable]
+
+
+@pytest.mark.parametrize("python", interpreters(), ids=lambda path: Path(path).name)
+def test_values_and_errors_cross_between_versions(python: str, tmp_path: Path) -> None:
+    directories = [tmp_path / name for name in ("in", "out", "fast", "code", "lib")]
+    for directory in directories:
+        directory.mkdir()
+    inputs, outputs, memory, code, library = directories
+    (library / "flyte_images_runtime").symlink_to(_ROOT)
+    (code / "app.py").write_text(MODULE)
+    module = _import(code)
+    signature = Signature(module.mirror.function)
+    given = (
+        module.Row(1, ["ü"], module.Row(2, [])),
+        "x",
+        module.datetime.datetime(2020, 1, 1, tzinfo=module.datetime.timezone.utc),
+        module.decimal.Decimal("1.10"),
+        module.Pair(1, 2.5),
+        {"a": (1, {2}), 3: None},
+        b"\0" * 100_000,
+        module.Colour.RED,
+    )
+    with Files(str(inputs)) as files:
+        arguments = signature.encode((*given, 7, 8), {"path": module.pathlib.Path("/a"), "extra": 0.5}, files)
+
+    def run(qualname: str, arguments: object) -> dict[str, object]:
+        call = {"task": "old.x", "module": "app", "qualname": qualname, "paths": [str(code)], "arguments": arguments}
+        (inputs / "call.json").write_text(json.dumps({**call, "homes": {}, "secrets": {}}))
+        subprocess.run(
+            [
+                python,
+                "-I",
+                "-S",
+                "-c",
+                f"import sys; sys.path[:0] = [{str(library)!r}]\n{INSIDE}",
+                *map(str, directories),
+            ],
+            check=False,
+        )
+        found: dict[str, object] = json.loads((outputs / "result.json").read_text())
+        return found
+
+    answer = run("mirror", arguments)
+    assert "error" not in answer, answer
+    with Files(str(outputs), str(memory)) as files:
+        assert signature.decode_result(answer["result"], files) == (*given, {"extra": 0.5})
+    error = run("fails", {})["error"]
+    assert isinstance(error, dict)
+    assert (error["type"], error["message"]) == ("KeyError", "rows")
+    assert 'raise KeyError("rows")' in error["traceback"]
+
+
+def _import(code: Path) -> Any:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("app_of_versions", code / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["app_of_versions"] = module
+    spec.loader.exec_module(module)
+    return module
