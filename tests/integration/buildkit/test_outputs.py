@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -195,6 +196,7 @@ def test_an_image_that_the_engine_cannot_keep_is_refused(client: Client) -> None
             client.solve(definition, exporters=[image])
     else:
         client.solve(definition, exporters=[image])
+        subprocess.run(("docker", "rmi", *image.names), check=client.capabilities().docker, capture_output=True)
 
 
 def test_what_the_engine_holds_can_be_read(client: Client) -> None:

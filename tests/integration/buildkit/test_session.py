@@ -127,7 +127,9 @@ def test_a_push_logs_in_as_docker_would(client: Client, base: Base, tmp_path: Pa
         head = graph.file("/greeting", salt().encode())
         names = (f"{registry.address}/team/app:1", f"{registry.address}/team/app:2")
         done = client.solve(
-            graph.definition(head), session=Session(logins=logins), exporters=[Image(names=names, push=True)]
+            graph.definition(head),
+            session=Session(logins=logins),
+            exporters=[Image(names=names, push=True, store=False)],
         )
         digest = done.exporter_response["containerimage.digest"]
         assert {"team/app:1", "team/app:2", f"team/app:{digest}"} <= registry.manifests.keys()
@@ -139,7 +141,7 @@ def test_a_push_with_an_identity_token(client: Client, base: Base, tmp_path: Pat
         logins = docker_config(tmp_path / "config.json", registry, {"identitytoken": registry.login[1]})
         graph = Graph()
         head = graph.file("/greeting", salt().encode())
-        image = Image(names=(f"{registry.address}/team/app:1",), push=True)
+        image = Image(names=(f"{registry.address}/team/app:1",), push=True, store=False)
         client.solve(graph.definition(head), session=Session(logins=logins), exporters=[image])
         assert "team/app:1" in registry.manifests
 
@@ -149,7 +151,7 @@ def test_a_refused_push_says_so_and_works_when_it_is_allowed(client: Client, bas
     with serve(Registry(fault=lambda method, path: status if method != "HEAD" else None)) as registry:
         graph = Graph()
         definition = graph.definition(graph.file("/greeting", salt().encode()))
-        image = Image(names=(f"{registry.address}/team/app:1",), push=True)
+        image = Image(names=(f"{registry.address}/team/app:1",), push=True, store=False)
         with pytest.raises(BuildError, match=rf"{registry.address}.*") as caught:
             client.solve(definition, exporters=[image])
         assert caught.value.hint
