@@ -65,23 +65,16 @@ class Seen:
         return b"".join(event.data for event in self.events if isinstance(event, VertexLog)).decode()
 
 
-@dataclass
 class Builds:
-    """Builds images and remembers what they were called."""
-
-    made: list[BuildResult] = field(default_factory=list)
+    """Builds images and sees what is told of it; what is made is removed at the end of the session."""
 
     def __call__(self, image: Image, **options: object) -> tuple[BuildResult, Seen]:
         seen = Seen()
-        result = build(image, progress=seen, **options)  # type: ignore[arg-type]
-        self.made.append(result)
-        return result, seen
+        return build(image, progress=seen, **options), seen  # type: ignore[arg-type]
 
     def together(self, images: dict[str, Image]) -> tuple[list[BuildResult], Seen]:
         seen = Seen()
-        results = build_all(images, progress=seen)  # type: ignore[arg-type]
-        self.made += results
-        return results, seen
+        return build_all(images, progress=seen), seen  # type: ignore[arg-type]
 
 
 def docker(*words: str, check: bool = True) -> str:
@@ -152,10 +145,10 @@ def settings(cache: Path, index: Index, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def builds() -> Iterator[Builds]:
-    builds = Builds()
-    yield builds
-    for ref in dict.fromkeys(it.ref for it in builds.made):
-        docker("image", "rm", "--force", ref, check=False)
+    yield Builds()
+    for name in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split():
+        if WORD in name:
+            docker("image", "rm", "--force", name, check=False)
     with connect() as client:
         client.prune(f"description~={WORD}", all=True)
 
