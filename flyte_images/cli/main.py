@@ -19,6 +19,7 @@ from .suggest import closest
 _VERBS = {
     "build": "build the images of a file; print one reference a line",
     "run": "build what a task needs, run it in its image, print the result",
+    "runs": "what was run on this machine, and how it ended",
     "show": "what would be done: plan, llb, graph; no engine is needed",
     "lock": "resolve the images of a file once, for every machine",
     "base": "Debian bases that are made without a registry",

@@ -1,0 +1,103 @@
+"""Runs are written down one a line, read back in order, and the file stays small; results are kept whole or not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flyte_images import history
+from flyte_images.history import note, recent
+from flyte_images.results import Results, key_of
+from flyte_images_runtime.metrics import Metrics
+from flyte_images_runtime.spec import Code, TaskSpec
+from flyte_images_runtime.values import Files, codec
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
+
+
+def test_runs_are_read_back_the_newest_last(environ: dict[str, str]) -> None:
+    assert recent(environ) == []
+    note(environ, task="a.b", image="x:1", end="done", metrics=Metrics(total=1.5, peak_memory=10))
+    note(environ, task="a.c", image="x:1", end="Raised", message="y" * 1000)
+    first, second = recent(environ)
+    assert (first["task"], first["end"], first["metrics"]["total"]) == ("a.b", "done", 1.5)
+    assert (second["task"], second["end"], len(second["message"])) == ("a.c", "Raised", 500)
+    assert recent(environ, 1) == [second]
+    assert history.path_of(environ).stat().st_mode & 0o077 == 0
+
+
+def test_the_older_half_goes_and_a_broken_line_is_passed_over(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_LARGEST", 5000)
+    for number in range(100):
+        note(environ, task=f"a.t{number}", image="x:1", end="done")
+    with history.path_of(environ).open("a") as file:
+        file.write("rubbish\n")
+    tasks = [run["task"] for run in recent(environ, 1000)]
+    assert 10 < len(tasks) < 100
+    assert tasks == [f"a.t{number}" for number in range(100 - len(tasks), 100)]
+
+
+def test_no_run_fails_because_it_cannot_be_written_down() -> None:
+    note({"FLYTE_IMAGES_CACHE": "/proc/nowhere"}, task="a.b", image="x", end="done")
+    note({}, task="a.b", image="x", end="done")
+
+
+def spec(**changes: object) -> TaskSpec:
+    code = Code(module="m", qualname="f", copies=("/cache/code/abc",))
+    return TaskSpec(task="a.b", image="x:1", code=code, **changes)  # type: ignore[arg-type]
+
+
+def test_the_key_is_all_that_decides_a_result_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "1.bin").write_bytes(b"x")
+    base = key_of(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path)
+    same = [
+        key_of(spec(timeout=5.0), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(network="none"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+    ]
+    others = [
+        key_of(spec(), "sha256:2", {"a": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(), "sha256:1", {"b": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(env=(("A", "1"),)), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(workdir="/x"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+    ]
+    (tmp_path / "1.bin").write_bytes(b"y")
+    others.append(key_of(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path))
+    assert set(same) == {base}
+    assert len({base, *others}) == len(others) + 1
+
+
+def test_a_result_comes_back_with_its_files(tmp_path: Path) -> None:
+    outputs, memory = tmp_path / "out", tmp_path / "fast"
+    outputs.mkdir()
+    memory.mkdir()
+    value = {"small": b"a", "disk": b"b" * 100_000, "memory": b"c" * (2 << 20)}
+    kind = codec(dict[str, bytes])
+    with Files(str(outputs), str(memory), room=lambda: 1 << 30) as files:
+        form = json.loads(json.dumps(kind.encode(value, files)))
+    assert [path.suffix for path in (*outputs.iterdir(), *memory.iterdir())] == [".bin", ".bin"]
+    results = Results(tmp_path / "results")
+    with Files(str(outputs), str(memory)) as files:
+        results.keep("key", form, files)
+    found = results.find("key")
+    assert found is not None
+    with found[1] as files:
+        assert kind.decode(found[0], files) == value
+    assert results.find("other") is None
+
+
+def test_links_are_not_kept(tmp_path: Path) -> None:
+    outputs = tmp_path / "out"
+    outputs.mkdir()
+    (tmp_path / "secret").write_text("sesame")
+    (outputs / "1.bin").symlink_to(tmp_path / "secret")
+    results = Results(tmp_path / "results")
+    with Files(str(outputs)) as files:
+        results.keep("key", {"file": "1.bin", "other": "../secret"}, files)
+    assert [path.name for path in (tmp_path / "results" / "key").iterdir()] == ["result.json"]
