@@ -9,6 +9,7 @@ from typing import Any
 
 from ...engine import Running
 from ...exchange import Exchange
+from ...failures import EngineLost
 from ...gpu import cdi
 from ...oci.seccomp import capability, profile
 from ...spec import TaskSpec
@@ -44,6 +45,12 @@ class PodmanEngine(DockerEngine):
 
     def check(self, spec: TaskSpec) -> None:
         super().check(spec)
+        if told := _not_kept(self.facts, spec):
+            raise EngineLost(
+                f"Podman would ignore the {told} limit of task `{spec.task}`",
+                task=spec.task,
+                hint="an ordinary user's Podman keeps limits on cgroup version 2 with delegation; or run it as root",
+            )
         if spec.devices:
             cdi.read().edits(spec.devices)  # told before the start, by its name
 
@@ -63,6 +70,18 @@ class PodmanEngine(DockerEngine):
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
         self._service.start(self._environ)
         return super().start(spec, exchange)
+
+
+def _not_kept(facts: Mapping[str, Any], spec: TaskSpec) -> str | None:
+    """The first limit of the task that this Podman takes and does not keep."""
+    limits = spec.limits
+    rootless = "name=rootless" in (facts.get("SecurityOptions") or ())
+    ignored = rootless and str(facts.get("CgroupVersion")) == "1"
+    if limits.memory is not None and (ignored or not facts.get("MemoryLimit", True)):
+        return "memory"
+    if limits.cpu is not None and (ignored or not facts.get("CpuCfsQuota", True)):
+        return "CPU"
+    return "process" if ignored or not facts.get("PidsLimit", True) else None
 
 
 def _edits(spec: TaskSpec) -> cdi.Edits:

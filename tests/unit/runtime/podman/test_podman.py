@@ -1,0 +1,90 @@
+"""Podman: where it answers, what it would ignore, and what it is asked for."""
+
+from __future__ import annotations
+
+import socket
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyte_images_runtime.engines.podman.engine import _insert, _not_kept
+from flyte_images_runtime.engines.podman.service import Service, find_service
+from flyte_images_runtime.failures import EngineLost
+from flyte_images_runtime.gpu.cdi import Edits, Mount, Node
+from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.spec import Code, TaskSpec
+
+
+def _spec(**limits: Any) -> TaskSpec:
+    return TaskSpec(task="t", image="i", code=Code(module="m", qualname="f"), limits=Limits(**limits))
+
+
+@pytest.mark.parametrize(
+    ("facts", "limits", "ignored"),
+    [
+        ({"CgroupVersion": "1"}, {"memory": 1 << 30, "cpu": Decimal(1)}, None),
+        ({"CgroupVersion": "2", "SecurityOptions": ["name=rootless"]}, {"memory": 1 << 30}, None),
+        ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {"memory": 1 << 30}, "memory"),
+        ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {"cpu": Decimal(1)}, "CPU"),
+        ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {}, "process"),
+        ({"CpuCfsQuota": False}, {"cpu": Decimal(1)}, "CPU"),
+        ({"CpuCfsQuota": False}, {"memory": 1 << 30}, None),
+        ({"MemoryLimit": False, "SecurityOptions": None}, {"memory": 1 << 30}, "memory"),
+    ],
+)
+def test_a_limit_that_would_be_ignored_is_known_before_the_start(
+    facts: dict[str, Any], limits: dict[str, Any], ignored: str | None
+) -> None:
+    assert _not_kept(facts, _spec(**limits)) == ignored
+
+
+def test_it_answers_where_it_is_told_to(tmp_path: Path) -> None:
+    assert find_service({"CONTAINER_HOST": "unix:///some/p.sock"}, user=1000).socket == Path("/some/p.sock")
+    with pytest.raises(EngineLost, match="cannot run on a Podman at ssh") as refused:
+        find_service({"CONTAINER_HOST": "ssh://core@host/run/podman.sock"}, user=0)
+    assert refused.value.exit_code == 3
+
+
+def test_a_socket_that_answers_is_taken_before_one_of_our_own(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert find_service(environ, user=1000).socket == tmp_path / "flyte-images/podman.sock"
+    (tmp_path / "podman").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "podman/podman.sock"))
+        server.listen()
+        assert find_service(environ, user=1000).socket == tmp_path / "podman/podman.sock"
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo cannot set up namespaces >&2; exit 125", "cannot set up namespaces"),
+        (None, "there is no program `podman` here"),
+    ],
+)
+def test_a_service_that_does_not_start_says_why(tmp_path: Path, script: str | None, told: str) -> None:
+    if script is not None:
+        (tmp_path / "podman").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "podman").chmod(0o755)
+    with pytest.raises(EngineLost, match=told) as refused:
+        Service(tmp_path / "p.sock").start({"PATH": str(tmp_path)})
+    assert refused.value.hint
+
+
+def test_devices_are_asked_for_part_by_part() -> None:
+    edits = Edits(
+        env=("A=device", "B=device"),
+        nodes=(Node(path="/dev/in", host="/dev/out", permissions="rw"),),
+        mounts=(Mount(host="/lib/x", path="/usr/lib/x"), Mount(host="/w", path="/w", options=("rw",))),
+        groups=(44,),
+    )
+    body: dict[str, Any] = {"Env": ["A=task"], "HostConfig": {"DeviceRequests": [{}], "Mounts": []}}
+    _insert(edits, body)
+    host = body["HostConfig"]
+    assert "DeviceRequests" not in host
+    assert host["Devices"] == [{"PathOnHost": "/dev/out", "PathInContainer": "/dev/in", "CgroupPermissions": "rw"}]
+    assert [(one["Target"], one["ReadOnly"]) for one in host["Mounts"]] == [("/usr/lib/x", True), ("/w", False)]
+    assert host["GroupAdd"] == ["44"]
+    assert dict(line.split("=") for line in body["Env"]) == {"A": "task", "B": "device"}
