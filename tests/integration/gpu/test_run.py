@@ -1,0 +1,137 @@
+"""`flyte.run` of a task that asks for a GPU: the driver's library is a stand-in, everything after it is real."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flyte_images_runtime.gpu import Card
+from flyte_images_runtime.gpu.naming import write_spec
+from flyte_images_runtime.gpu.specify import Driver, nvidia_spec
+from tests.unit.runtime.gpu.stand_in import Driver as StandIn
+from tests.unit.runtime.gpu.stand_in import make
+
+pytestmark = pytest.mark.engine
+
+PROGRAM = """
+import errno, json, os, sys, time
+import flyte_images as flyte
+
+env = flyte.TaskEnvironment(
+    name="cards",
+    limits=flyte.Resources(cpu="1", memory="256Mi", gpu=sys.argv[1] if len(sys.argv) > 1 else "H200:1"),
+    network="none",
+    gpu_wait=float(os.environ.get("GPU_WAIT", "0")),
+    engine=os.environ.get("ENGINE", "auto"),
+)
+
+@env.task
+def look(seconds: float) -> dict[str, str]:
+    print("looking", flush=True)
+    time.sleep(seconds)
+    found = {}
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        try:
+            os.close(os.open("/dev/" + name, os.O_RDWR))
+            found[name] = "ok"
+        except OSError as error:
+            found[name] = errno.errorcode[error.errno]
+    return found
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(flyte.run(look, seconds=float(sys.argv[2])).result))
+    except Exception as error:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+"""
+# no driver behind the nodes: ENXIO is a device that may be opened and does not answer
+FIRST = {"nvidia0": "ENXIO", "nvidia1": "ENOENT", "nvidiactl": "ENXIO"}
+SECOND = {"nvidia0": "ENOENT", "nvidia1": "ENXIO", "nvidiactl": "ENXIO"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine with two H200, as far as the driver's library and the engine's CDI files know."""
+
+    driver: StandIn
+    program: Path
+    leases: Path
+
+    def start(self, gpu: str, seconds: float, **environ: str) -> subprocess.Popen[str]:
+        settings = {**self.driver.environ(), **_home(), "FLYTE_IMAGES_LEASES": str(self.leases), **environ}
+        argv = (sys.executable, str(self.program), gpu, str(seconds))
+        return subprocess.Popen(argv, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, gpu: str, **environ: str) -> dict[str, str]:
+        return answer(self.start(gpu, 0, **environ))
+
+
+def _home() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("HOME", "DOCKER_HOST", "FLYTE_IMAGES_CACHE") if name in os.environ}
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, str]:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    found: dict[str, str] = json.loads(out.strip().splitlines()[-1])
+    return found
+
+
+@pytest.fixture
+def machine(dev: Path, tmp_path: Path) -> Iterator[Machine]:
+    name = secrets.token_hex(4)
+    uuids = [f"GPU-{name}-{at}" for at in (0, 1)]
+    stand_in = make(tmp_path).cards(*(f"NVIDIA H200|{uuid}|{at}|143771||" for at, uuid in enumerate(uuids)))
+    cards = [
+        Card(family="nvidia", index=f"{name}-{at}", name="NVIDIA H200", uuid=uuid, nodes=(str(dev / f"nvidia{at}"),))
+        for at, uuid in enumerate(uuids)
+    ]
+    spec = Path("/etc/cdi") / f"flyte-images-test-{name}.json"
+    write_spec(nvidia_spec(cards, Driver(version="1", libraries=(), nodes=(str(dev / "nvidiactl"),))), spec, "nvidia")
+    program = tmp_path / "program/program.py"  # alone there: its directory goes along into the container
+    program.parent.mkdir()
+    program.write_text(textwrap.dedent(PROGRAM))
+    yield Machine(stand_in, program, tmp_path / "leases")
+    spec.unlink()
+
+
+@pytest.mark.parametrize("engine", ["docker", *(["oci"] if os.getuid() == 0 else [])])
+def test_a_task_has_the_card_that_it_asked_for_and_no_other(machine: Machine, engine: str) -> None:
+    assert machine.run("H200:1", ENGINE=engine) == FIRST
+    assert machine.run("H200:2", ENGINE=engine) == {"nvidia0": "ENXIO", "nvidia1": "ENXIO", "nvidiactl": "ENXIO"}
+    assert machine.run("0", ENGINE=engine) == {"nvidia0": "ENOENT", "nvidia1": "ENOENT", "nvidiactl": "ENOENT"}
+
+
+def test_two_programs_never_share_a_card_and_a_third_is_told(machine: Machine) -> None:
+    first, second = machine.start("H200:1", 20), machine.start("H200:1", 20)
+    try:
+        for process in (first, second):
+            assert process.stderr is not None
+            while "looking" not in (line := process.stderr.readline()):
+                assert line, "a program ended before its task began"
+        refused = machine.run("H200:1")
+        assert refused["error"] == "DeviceError"
+        assert "0 of 2 free" in refused["message"]
+        assert "cards.look" in refused["message"]
+        waiting = machine.start("H200:1", 0, GPU_WAIT="120")
+        found = [answer(process) for process in (first, second)]
+        assert sorted(map(str, found)) == sorted(map(str, (FIRST, SECOND)))
+        assert answer(waiting) in (FIRST, SECOND)
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+
+
+def test_what_is_not_there_is_told_with_what_is(machine: Machine) -> None:
+    refused = machine.run("A10G:1")
+    assert refused["message"] == "asked for 1 x NVIDIA A10G; this host has 2 x NVIDIA H200"
