@@ -90,7 +90,7 @@ def parse_size(value: object, *, name: str = "memory", smallest: int = 1) -> int
         raise RuntimeSpecError(f"`{value}` is not a size", hint=_meant(str(value), name) or hint)
     if size >= _LARGEST_SIZE:
         raise RuntimeSpecError(f"{name}={value!r} is more than a kernel can count", hint=hint)
-    if size % 1 or size < smallest:
+    if size < smallest or size % 1:  # in this order: of a number far below zero there is no exact remainder
         least = f"at least {format_size(smallest)}" if smallest > 1 else "at least one byte"
         what = "less than can be" if size < smallest else "not a whole number of bytes"
         meant = _meant(str(value), name)
