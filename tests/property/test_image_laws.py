@@ -62,7 +62,7 @@ def typed(value: Any) -> object:
     return (type(value).__name__, value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(values, values)
 def test_canonical_bytes_are_one_to_one(one: object, two: object) -> None:
     assert (encode(one) == encode(two)) == (typed(one) == typed(two))
@@ -134,7 +134,7 @@ def contentless(image: Image) -> Image:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(images, images)
 def test_no_two_different_images_share_a_digest(one: Image, two: Image) -> None:
     held = [[planned(it).digest, it.digest] for it in (one, two)]
@@ -339,7 +339,7 @@ def test_where_a_folder_lies_does_not_matter(tmp_path: Path) -> None:
 # --- plans
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(images, grows)
 def test_appending_keeps_every_earlier_step(image: Image, grow: Grow) -> None:
     before, more = planned(image), grow(image)
