@@ -1,4 +1,4 @@
-"""Which engine runs a task: "docker", "oci" (crun or runc, no daemon), or "auto", the faster one that can do it."""
+"""Which engine runs a task: "docker", "podman", "oci" (crun or runc, no daemon), or "auto": whichever is quicker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from flyte_images_runtime.engines.docker import DockerEngine
+from flyte_images_runtime.orphans import watch_over
 
 from .cachedir import cache_dir
 from .errors import EngineError, SpecError
@@ -16,9 +17,10 @@ from .shipping import ship
 if TYPE_CHECKING:
     from flyte_images_runtime.engine import Engine
     from flyte_images_runtime.engines.oci import OciEngine
+    from flyte_images_runtime.engines.podman import PodmanEngine
     from flyte_images_runtime.spec import TaskSpec
 
-EngineName = Literal["auto", "docker", "oci"]
+EngineName = Literal["auto", "docker", "podman", "oci"]
 
 
 def docker_engine() -> DockerEngine:
@@ -65,9 +67,26 @@ def engine_for(name: EngineName, spec: TaskSpec) -> Engine:
     docker = docker_engine()
     if name == "docker":
         return docker
+    if name == "podman":
+        return _podman_with(spec.image, docker)
     if name == "auto" and not _oci_fits(docker, spec):
         return docker
     return _oci_beside(docker.api.address)
+
+
+def _podman_with(image: str, docker: DockerEngine) -> PodmanEngine:
+    """Podman, with the image that was built into Docker's store."""
+    podman = _podman()
+    watch_over(podman.api.address)
+    podman.take_image(image, docker.api)
+    return podman
+
+
+@functools.cache
+def _podman() -> PodmanEngine:
+    from flyte_images_runtime.engines.podman import PodmanEngine
+
+    return PodmanEngine(library=library(), environ=os.environ)
 
 
 def _oci_fits(docker: DockerEngine, spec: TaskSpec) -> bool:

@@ -66,7 +66,7 @@ class Runner:
     on_line   called with what a task prints (default: to stderr); None for silence
     progress  shows builds
     builder   whom to ask for builds
-    engine    "docker", "oci" (crun or runc without a daemon; root), or "auto"
+    engine    "docker", "podman", "oci" (crun or runc without a daemon; root), or "auto"
     as_is     raise what the task raised as `Raised`, never as a built-in class
     """
 
