@@ -31,7 +31,6 @@ env = flyte.TaskEnvironment(
     limits=flyte.Resources(cpu="1", memory="256Mi", gpu=sys.argv[1] if len(sys.argv) > 1 else "H200:1"),
     network="none",
     gpu_wait=float(os.environ.get("GPU_WAIT", "0")),
-    engine=os.environ.get("ENGINE", "auto"),
 )
 
 @env.task
@@ -49,7 +48,8 @@ def look(seconds: float) -> dict[str, str]:
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(flyte.run(look, seconds=float(sys.argv[2])).result))
+        run = flyte.run.using(engine=os.environ.get("ENGINE", "auto"))
+        print(json.dumps(run(look, seconds=float(sys.argv[2])).result))
     except Exception as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}))
 """
