@@ -132,11 +132,17 @@ def find_task(module: Any, qualname: Any) -> Task[..., Any] | None:
     """The task of this process whose function a container knows by that name."""
     for environment in TaskEnvironment.all():
         for task in list(environment.tasks.values()):
-            if task.function.__qualname__ == qualname:
-                with contextlib.suppress(RuntimeSpecError):
-                    if locate(task.function).module == module:
-                        return task
+            if task.function.__qualname__ == qualname and _module_of(task) == module:
+                return task
     return None
+
+
+def _module_of(task: Task[..., Any]) -> str:
+    """What a container calls the module of the task's function."""
+    try:
+        return locate(task.function).module
+    except RuntimeSpecError:  # it goes by value
+        return str(task.function.__module__)
 
 
 def _settings(said: Any) -> dict[str, Any]:

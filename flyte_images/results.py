@@ -36,6 +36,7 @@ def key_of(spec: TaskSpec, image: str, arguments: Any, attachments: Path) -> str
         state.update(len(text).to_bytes(8) + text)
 
     add(_FORMAT, image, spec.code.module, spec.code.qualname, [Path(copy).name for copy in spec.code.copies])
+    add(None if spec.code.value is None else hashlib.sha256(spec.code.value).hexdigest())
     add(sorted(spec.env), sorted((mount.source, mount.target) for mount in spec.mounts), spec.workdir, arguments)
     for path in sorted(attachments.iterdir()):
         if path.is_file():

@@ -15,6 +15,7 @@ from flyte_images_runtime.pool import Pool
 from flyte_images_runtime.spec import TaskSpec
 from flyte_images_runtime.warm import WarmContainer
 
+from .by_value import write_function
 from .devices import leased
 from .engines import EngineName, engine_for
 from .nested import Reception
@@ -91,6 +92,7 @@ def _start(call: Call, spec: TaskSpec, engine: EngineName) -> WarmContainer:
         reception = stack.enter_context(Reception(call, exchange))
         final, variables = exposed(lease.spec, call.task.options.secrets, exchange)
         document = call_document(final, {}, secrets=variables)
+        write_function(final, exchange)
         container = WarmContainer(engine_for(engine, final), final, exchange, document)
         lease.started(container.running)
         container.attached["reception"] = reception

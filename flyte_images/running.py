@@ -27,12 +27,12 @@ from flyte_images_runtime.failures import (
 )
 from flyte_images_runtime.metrics import Metrics
 from flyte_images_runtime.orphans import watch_over
-from flyte_images_runtime.spec import TaskSpec
+from flyte_images_runtime.spec import Code, TaskSpec
 from flyte_images_runtime.values import Files, Problem
 
+from .by_value import by_value, write_function
 from .devices import Lease, leased
 from .engines import docker_engine, engine_for
-from .errors import SpecError
 from .history import note
 from .nested import Reception
 from .results import Results, key_of
@@ -204,6 +204,7 @@ class Call:
                 arguments = self.encoded(files)
             spec, variables = exposed(spec, self.task.options.secrets, exchange)
             exchange.write_call(call_document(spec, arguments, secrets=variables))
+            write_function(spec, exchange)
             with Reception(self, exchange), leased(spec, wait=self.task.options.gpu_wait) as lease:
                 finished = execute(
                     engine_for(self.runner.engine, lease.spec),
@@ -240,17 +241,14 @@ class Call:
         """The specification, looked at anew once a second: to look at all source files is most of a warm call."""
         key = (self.task.function, self.task.options, self.task.environment, self.runner.builder)
         known = _FRESH.get(key)
-        if known is None or time.monotonic() - known[0] > _FRESHNESS:
+        if known is None or time.monotonic() - known[0] > _FRESHNESS or known[1].code.value is not None:
             known = _FRESH[key] = (time.monotonic(), self._spec())
         return known[1]
 
     def _spec(self) -> TaskSpec:
         options = self.task.options
         image = self.runner.image(self.task.environment.built_image)
-        try:
-            code = locate(self.task.function)
-        except RuntimeSpecError as error:
-            raise SpecError(str(error), hint=error.hint, location=self.task.location) from None
+        code = self._code()
         copies = tuple(ship(root, environ=os.environ)[0] for root in code.roots)
         return TaskSpec(
             task=self.task.name,
@@ -264,6 +262,12 @@ class Call:
             workdir=options.workdir,
             hardening=options.hardening,
         )
+
+    def _code(self) -> Code:
+        try:
+            return locate(self.task.function)
+        except RuntimeSpecError:
+            return by_value(self.task)
 
     def encoded(self, files: Files) -> dict[str, Any]:
         """The arguments' JSON form; InvalidArgument for what the signature does not take."""

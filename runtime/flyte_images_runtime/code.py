@@ -36,7 +36,7 @@ def locate(function: Callable[..., Any]) -> Code:
         )
     name, program = _importable_name(module, os.path.abspath(file))
     first = _root(name, os.path.abspath(file))
-    roots = [first, *(root for root in _other_roots() if root != first)]
+    roots = [first, *(root for root in other_roots() if root != first)]
     roots = [root for root in roots if not _is_installed(root)]
     return Code(
         module=name, qualname=function.__qualname__, roots=tuple(roots), file=os.path.abspath(file) if program else None
@@ -67,7 +67,7 @@ def _root(name: str, file: str) -> str:
     return directory
 
 
-def _other_roots() -> list[str]:
+def other_roots() -> list[str]:
     """Where the other modules of the caller's own come from."""
     found: dict[str, None] = {}
     for name, module in sorted(sys.modules.items()):

@@ -20,6 +20,7 @@ from typing import Any
 
 from .owner import new_name
 from .values import Files, Problem, open_regular
+from .worker import places
 
 _ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
 _LONGEST = 1 << 28  # bytes of a result's JSON; arrays and files are not in it
@@ -39,6 +40,17 @@ class Exchange:
         path = self.inputs / "call.json"
         path.write_text(json.dumps(call))
         path.chmod(0o644)
+
+    def write_function(self, value: bytes, library: Path) -> None:
+        """Write a function by value, and the package that it takes to read it."""
+        (self.inputs / places.FUNCTION).write_bytes(value)
+        target = self.inputs / places.PACKAGES / library.name
+        target.mkdir(parents=True)
+        for file in (*library.glob("*.py"), self.inputs / places.FUNCTION):
+            copy = target / file.name if file.parent == library else file
+            if copy != file:
+                copy.write_bytes(file.read_bytes())
+            copy.chmod(0o644)
 
     def give_to(self, user: int, group: int) -> None:
         """Let the container's user write the outputs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def call_document(spec: TaskSpec, arguments: dict[str, Any], *, secrets: dict[st
         "file": spec.code.file and _inside(spec.code.file, spec.code.roots),
         "qualname": spec.code.qualname,
         "paths": paths,
+        "python": list(sys.version_info[:2]) if spec.code.value is not None else None,
         "homes": dict(zip(paths, spec.code.roots, strict=True)),
         "arguments": arguments,
         "memory": spec.limits.memory,

@@ -20,6 +20,7 @@ PIDS = 4096
 class Code:
     """The task's function: `module` is imported with `roots` (directories of this host) in front of sys.path.
 
+    A function that no module holds (of a notebook, or defined inside another) goes as `value`, a pickle.
     `file` is set for a program (`python train.py`): the module is then that file, whatever its name. `copies` stand
     for the roots, one for each, where the task must not or cannot read the originals.
     """
@@ -28,6 +29,7 @@ class Code:
     qualname: str
     roots: tuple[str, ...] = ()
     file: str | None = None
+    value: bytes | None = field(default=None, repr=False)
     copies: tuple[str, ...] = ()
 
 

@@ -19,9 +19,9 @@ _MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 class Signature:
     """The codecs of one function. Made once; the annotations are read when it is made."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], hints: dict[str, Any] | None = None) -> None:
         self.signature = inspect.signature(function)
-        hints = _hints(function)
+        hints = type_hints(function) if hints is None else hints
         self.codecs: dict[str, Codec] = {}
         for name, parameter in self.signature.parameters.items():
             try:
@@ -84,9 +84,10 @@ class Signature:
             raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations as types. Problem if one is a text that names nothing."""
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, None, _closure(function))
     except NameError as error:
         raise Problem(
             f"an annotation names what its module does not have: {error}",
@@ -95,6 +96,18 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     except TypeError as error:
         raise Problem(f"the annotations cannot be read: {error}") from None
     return hints
+
+
+def _closure(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a function defined inside another one refers to there: its annotations may name the same."""
+    found = {}
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    for name, cell in zip(names, getattr(function, "__closure__", None) or ()):  # noqa: B905 Python 3.8
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    return found
 
 
 def describe(codec_of: Codec) -> str:

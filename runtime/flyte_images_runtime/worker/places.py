@@ -9,6 +9,8 @@ FAST = ROOT + "/fast"
 HOME = "/tmp/home"
 
 CALL = "call.json"
+FUNCTION = "function.pickle"
+PACKAGES = "packages"
 HOST = "host.sock"
 WORK = "work.sock"
 BEGAN = "began"

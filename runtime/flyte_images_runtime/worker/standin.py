@@ -121,6 +121,11 @@ class Task:
         return await loop.run_in_executor(None, functools.partial(self.function, *args, **kwargs))
 
 
+def made_task(environment: str, function: Callable[..., Any]) -> Task:
+    """A task that arrives with a function by value."""
+    return Task(TaskEnvironment(environment), function)
+
+
 def _is_async(function: Callable[..., Any]) -> bool:
     return bool(function.__code__.co_flags & 0x80)  # CO_COROUTINE; `inspect` is slow to import
 

@@ -52,9 +52,9 @@ def find(call: dict[str, Any]) -> tuple[Any, Any]:
     """The task's function and its signature."""
     from flyte_images_runtime.values import Problem, Signature
 
-    function = _find(call)
+    function, hints = _by_value(call) if call.get("python") else (_find(call), None)
     try:
-        return function, Signature(function)
+        return function, Signature(function, hints)
     except Problem as problem:
         raise Unfit("argument", problem) from None
 
@@ -126,6 +126,25 @@ def _find(call: dict[str, Any]) -> Any:
     for part in call["qualname"].split("."):
         found = getattr(found, part)
     return standin.function_of(found)
+
+
+def _by_value(call: dict[str, Any]) -> Any:
+    """The function itself and its annotations: the caller's own pickle. On the way out none is ever read."""
+    if list(sys.version_info[:2]) != call["python"]:
+        from flyte_images_runtime.values import Problem
+
+        theirs, ours = ".".join(map(str, call["python"])), "%d.%d" % sys.version_info[:2]
+        problem = Problem(
+            "its function goes by value, from Python %s to an image with Python %s" % (theirs, ours),
+            (),
+            "write the task at the top of a .py file, or use an image with Python %s" % theirs,
+        )
+        raise Unfit("argument", problem)
+    import pickle
+
+    sys.path.insert(0, places.IN + "/" + places.PACKAGES)
+    with open(places.IN + "/" + places.FUNCTION, "rb") as file:
+        return pickle.load(file)
 
 
 def _mark_began() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
+from flyte_images import reuse
 from flyte_images.engines import docker_engine
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.docker import DockerEngine
@@ -60,6 +61,7 @@ def image() -> str:
 def nothing_stays() -> Iterator[None]:
     """No container, cgroup or directory of this process outlives a test."""
     yield
+    reuse._POOL.close()
     deadline = time.monotonic() + 20  # what a task called may still be on its way out
     while left(str(current())) != NOTHING and time.monotonic() < deadline:
         time.sleep(0.1)
