@@ -1,0 +1,14 @@
+"""A virtual machine takes minutes: these run only when they are named, `-m vm`."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "vm" in config.getoption("-m"):
+        return
+    unnamed = [item for item in items if item.get_closest_marker("vm")]
+    if unnamed:
+        config.hook.pytest_deselected(items=unnamed)
+        items[:] = [item for item in items if not item.get_closest_marker("vm")]

@@ -1,0 +1,70 @@
+"""Limits, their account and the ends on cgroup version 2, by crun and by runc, on a kernel of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .machine import boot
+
+pytestmark = pytest.mark.vm
+MI = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return boot(tmp_path_factory.mktemp("machine"), seconds=1200)
+
+
+@pytest.fixture(params=["crun", "runc"])
+def found(request: pytest.FixtureRequest, results: dict[str, Any]) -> dict[str, Any]:
+    """What one runtime gave, by case."""
+    return {name.partition(" ")[2]: told for name, told in results.items() if name.startswith(request.param)}
+
+
+def test_a_result_and_its_account(found: dict[str, Any]) -> None:
+    assert found["add"]["result"] == 3
+    metrics = found["add"]["metrics"]
+    assert metrics["cpu"] > 0
+    assert MI < metrics["peak_memory"] < 128 * MI
+    assert metrics["peak_pids"] >= 2
+
+
+def test_memory_is_held_to_the_limit(found: dict[str, Any]) -> None:
+    assert found["memory"]["result"] == 40
+    assert found["memory"]["metrics"]["peak_memory"] > 40 * MI
+    assert found["out_of_memory"]["error"] == "OutOfMemory"
+    assert found["out_of_memory"]["metrics"]["peak_memory"] == 128 * MI
+
+
+def test_the_processor_is_held_to_the_limit(found: dict[str, Any]) -> None:
+    assert found["processor"]["error"] is None
+    assert found["processor"]["metrics"]["throttled_periods"] > 10
+    assert found["processor"]["metrics"]["throttled"] > 0
+
+
+def test_processes_are_held_to_the_limit(found: dict[str, Any]) -> None:
+    assert found["processes"]["result"] < 32
+    assert found["processes"]["metrics"]["peak_pids"] <= 48  # with the runtime's own while it starts
+
+
+def test_the_limits_can_be_read_inside_and_not_be_changed(found: dict[str, Any]) -> None:
+    assert found["limits"]["result"] == {"memory": str(128 * MI), "cpu": "100000 100000"}
+    assert set(found["levers"]["result"]) == {"EROFS"}
+
+
+def test_a_task_is_nobody_with_no_rights(found: dict[str, Any]) -> None:
+    identity = found["identity"]["result"]
+    assert (identity["uid"], identity["NoNewPrivs"], identity["Seccomp"]) == (1000, "1", "2")
+    assert {identity[name] for name in ("CapEff", "CapBnd", "CapPrm")} == {"0000000000000000"}
+    assert {line.split()[1] for line in found["calls"]["result"]} == {"EPERM"}
+
+
+def test_the_other_ends_have_their_names(found: dict[str, Any]) -> None:
+    assert found["time"]["error"] == "TimedOut"
+    assert found["disk"]["error"] == "DiskFull"
+
+
+def test_nothing_is_left(found: dict[str, Any]) -> None:
+    assert found["left"]["groups"] == []
