@@ -24,6 +24,7 @@ from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.engines.podman import PodmanEngine, Service
+from flyte_images_runtime.errors import DeviceError
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import (
@@ -355,8 +356,10 @@ def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
         assert refused.value.exit_code == 3
     with pytest.raises(EngineLost):
         call("add", one=1, other=2, spec={"hardening": Hardening(runtime="no-such-runtime")})
-    with pytest.raises((EngineLost, Exception)):
+    with pytest.raises((EngineLost, DeviceError), match=r"flyte-images\.test/none=0"):
         call("add", one=1, other=2, spec={"devices": ("flyte-images.test/none=0",)})
+    with pytest.raises(TaskError, match="/no/such/place"):
+        call("add", one=1, other=2, spec={"mounts": (Mount(source="/no/such/place", target="/data"),)})
 
 
 @pytest.mark.skipif(not ROOT, reason="/etc/cdi is root's")

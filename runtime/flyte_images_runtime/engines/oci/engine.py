@@ -27,6 +27,7 @@ from ...spec import TaskSpec
 from ..docker.api import Api, Refused
 from ..docker.container import environment
 from ..docker.images import open_image
+from ..sources import check_sources
 from .program import Program, find
 from .running import OciRunning
 
@@ -83,6 +84,7 @@ class OciEngine:
                 hint="install one, or use the docker engine",
             )
         _check_limits(spec)
+        check_sources(spec)
         hardening = spec.hardening
         if hardening.runtime is not None:
             raise EngineLost(
@@ -302,7 +304,7 @@ def _check_machine(spec: TaskSpec, rootfs: Rootfs) -> None:
 def _why_not(said: str, spec: TaskSpec) -> TaskError:
     """The runtime's words -> the error that says what to do."""
     lower = said.lower()
-    if "executable file" in lower or (spec.python in said and "no such file" in lower):
+    if "executable file" in lower or ("exec" in lower and spec.python in said and "no such file" in lower):
         return ImageCannotStart(
             f"image {spec.image} has no `{spec.python}`",
             task=spec.task,

@@ -16,6 +16,7 @@ from ...spec import TaskSpec
 from ..docker.api import Api
 from ..docker.container import Settings
 from ..docker.engine import DockerEngine
+from ..sources import check_sources
 from .images import hand_over, layers_of
 from .service import Service, find_service
 
@@ -45,6 +46,7 @@ class PodmanEngine(DockerEngine):
 
     def check(self, spec: TaskSpec) -> None:
         super().check(spec)
+        check_sources(spec)
         if told := _not_kept(self.facts, spec):
             raise EngineLost(
                 f"Podman would ignore the {told} limit of task `{spec.task}`",
