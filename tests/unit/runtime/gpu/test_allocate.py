@@ -35,6 +35,7 @@ class Machine:
     def __init__(self, directory: Path, cards: tuple[Card, ...] = CARDS) -> None:
         self.cards = cards
         self.directory = directory
+        self.looks = 0
         self.environ = {"FLYTE_IMAGES_LEASES": str(directory / "leases")}
         (directory / "cdi").mkdir()
         devices = [
@@ -54,10 +55,12 @@ class Machine:
             note="task `train`",
             held=lambda: held,
             directories=[self.directory / "cdi"],
-            look=lambda _: Found(
-                cards=self.cards, problems=() if self.cards else ("no NVIDIA GPU: no driver is loaded",)
-            ),
+            look=self.look,
         )
+
+    def look(self, _: GPURequest) -> Found:
+        self.looks += 1
+        return Found(cards=self.cards, problems=() if self.cards else ("no NVIDIA GPU: no driver is loaded",))
 
     def refusal(self, request: object, **options: object) -> str:
         with pytest.raises(DeviceError) as refused:
@@ -136,6 +139,13 @@ def test_cuda_visible_devices_counts(machine: Machine) -> None:
 def test_waiting_has_an_end_that_is_told(machine: Machine) -> None:
     with machine.ask("T4"):
         assert " after 0.05 s" in machine.refusal("T4", wait=0.05)
+
+
+def test_the_driver_is_not_asked_again_and_again_while_others_have_the_cards(machine: Machine) -> None:
+    with machine.ask("T4"):
+        before = machine.looks
+        machine.refusal("T4", wait=0.3)
+        assert machine.looks - before == 2  # what is there, and at the end who has it
 
 
 def test_the_lease_stays_with_the_container_when_the_client_is_killed(machine: Machine, tmp_path: Path) -> None:
