@@ -52,6 +52,7 @@ def warm_call(
         replicas=policy.replicas,
         idle_ttl=policy.idle_ttl,
         max_calls=policy.max_calls,
+        check=call.still_wanted,
     ) as container:
         number = container.next_number()
         begun(container.running)

@@ -129,6 +129,11 @@ class Call:
             if self._running is not None:
                 self._running.cancel()
 
+    def still_wanted(self) -> None:
+        """Raise Cancelled if it is not."""
+        if self._cancelled.is_set():
+            raise Cancelled(f"task `{self.task.name}` was cancelled", task=self.task.name)
+
     def _run(self) -> Run[Any]:
         self._bound()
         spec = self._fresh() if self.task.options.reusable is not None else self._spec()
@@ -146,8 +151,8 @@ class Call:
             if not isinstance(error, _AGAIN) or self._attempts > retries.count:
                 raise error
             self._say("stderr", f"attempt {self._attempts} of {retries.count + 1} failed: {error}")
-            if self._cancelled.wait(retries.pause(self._attempts)):
-                raise Cancelled(f"task `{self.task.name}` was cancelled", task=self.task.name)
+            self._cancelled.wait(retries.pause(self._attempts))
+            self.still_wanted()
 
     def _done(self, finished: Finished, result: Any, *, cached: bool = False) -> Run[Any]:
         from .run import Run

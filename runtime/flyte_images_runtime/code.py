@@ -39,7 +39,11 @@ def locate(function: Callable[..., Any]) -> Code:
     roots = [first, *(root for root in other_roots() if root != first)]
     roots = [root for root in roots if not _is_installed(root)]
     return Code(
-        module=name, qualname=function.__qualname__, roots=tuple(roots), file=os.path.abspath(file) if program else None
+        module=name,
+        qualname=function.__qualname__,
+        roots=tuple(roots),
+        file=os.path.abspath(file) if program else None,
+        argv=tuple(sys.argv[1:]) if module.__name__ == "__main__" else (),
     )
 
 

@@ -41,6 +41,7 @@ def call_document(spec: TaskSpec, arguments: dict[str, Any], *, secrets: dict[st
         "file": spec.code.file and _inside(spec.code.file, spec.code.roots),
         "qualname": spec.code.qualname,
         "paths": paths,
+        "argv": list(spec.code.argv),
         "python": list(sys.version_info[:2]) if spec.code.value is not None else None,
         "homes": dict(zip(paths, spec.code.roots, strict=True)),
         "arguments": arguments,

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from .warm import WarmContainer
 
+_LOOK = 0.2  # seconds between two looks at whether the call is still wanted
+
 
 @dataclass(slots=True)
 class _Shelf:
@@ -34,10 +36,20 @@ class Pool:
 
     @contextlib.contextmanager
     def take(
-        self, key: Hashable, start: Callable[[], WarmContainer], *, replicas: int, idle_ttl: float, max_calls: int
+        self,
+        key: Hashable,
+        start: Callable[[], WarmContainer],
+        *,
+        replicas: int,
+        idle_ttl: float,
+        max_calls: int,
+        check: Callable[[], object] = lambda: None,
     ) -> Iterator[WarmContainer]:
-        """A container of that kind: one that waits, a new one, or, if there are `replicas`, the next to be free."""
-        container = self._idle_or_room(key, replicas)
+        """A container of that kind: one that waits, a new one, or, if there are `replicas`, the next to be free.
+
+        `check` is called while there is none, and ends the waiting by raising.
+        """
+        container = self._idle_or_room(key, replicas, check)
         if container is None:
             try:
                 container = start()
@@ -64,7 +76,7 @@ class Pool:
                 self._sweeper.start()
             self._guard.notify()
 
-    def _idle_or_room(self, key: Hashable, replicas: int) -> WarmContainer | None:
+    def _idle_or_room(self, key: Hashable, replicas: int, check: Callable[[], object]) -> WarmContainer | None:
         with self._guard:
             while True:
                 shelf = self._shelves.setdefault(key, _Shelf())
@@ -77,7 +89,8 @@ class Pool:
                 if shelf.count < replicas:
                     shelf.count += 1
                     return None
-                self._guard.wait()
+                self._guard.wait(_LOOK)
+                check()
 
     def _gone(self, key: Hashable) -> None:
         with self._guard:

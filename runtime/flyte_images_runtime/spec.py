@@ -20,15 +20,16 @@ PIDS = 4096
 class Code:
     """The task's function: `module` is imported with `roots` (directories of this host) in front of sys.path.
 
-    A function that no module holds (of a notebook, or defined inside another) goes as `value`, a pickle.
-    `file` is set for a program (`python train.py`): the module is then that file, whatever its name. `copies` stand
-    for the roots, one for each, where the task must not or cannot read the originals.
+    `file` is set for a program (`python train.py`): the module is then that file, whatever its name, and finds the
+    program's arguments, `argv`. A function that no module holds (of a notebook, or defined inside another) goes as
+    `value`, a pickle. `copies` stand for the roots, one for each, where the task must not or cannot read the originals.
     """
 
     module: str
     qualname: str
     roots: tuple[str, ...] = ()
     file: str | None = None
+    argv: tuple[str, ...] = ()
     value: bytes | None = field(default=None, repr=False)
     copies: tuple[str, ...] = ()
 

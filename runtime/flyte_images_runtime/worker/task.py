@@ -45,7 +45,7 @@ def settle(call: dict[str, Any]) -> None:
     if call.get("workdir"):
         os.chdir(call["workdir"])
     sys.path[:0] = call["paths"]
-    sys.argv = [call["module"]]
+    sys.argv = [call.get("file") or call["module"], *call.get("argv", ())]
 
 
 def find(call: dict[str, Any]) -> tuple[Any, Any]:

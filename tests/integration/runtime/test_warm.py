@@ -152,3 +152,22 @@ def test_the_callers_end_is_the_end_of_the_warm_ones(program: object) -> None:
     while left(owner).groups and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left(owner).groups
+
+
+def test_waiting_for_a_container_can_be_given_up(run: Runner) -> None:
+    import asyncio
+
+    warm = cold.slow.override(reusable=True)
+
+    async def both() -> float:
+        first = asyncio.ensure_future(run.aio(warm, 5.0, 1))
+        await asyncio.sleep(2)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(run.aio(warm, 0.0, 2), 0.5)
+        waited = time.monotonic() - began
+        assert not first.done()
+        assert (await first).result == 1
+        return waited
+
+    assert asyncio.run(both()) < 5

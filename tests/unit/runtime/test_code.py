@@ -78,3 +78,9 @@ def test_what_no_other_process_can_find_is_refused() -> None:
     exec("def f(): ...", scope)
     with pytest.raises(RuntimeSpecError, match="no file"):
         locate(scope["f"])  # type: ignore[arg-type]
+
+
+def test_a_programs_arguments_go_along(project: Path) -> None:
+    (project / "train.py").write_text(f"import sys\nsize = int(sys.argv[1])\ndef f(): ...\n{_SHOW}")
+    assert shown(project, "train.py", "7", "--fast")["argv"] == ["7", "--fast"]
+    assert shown(project, "-c", f"from shop.models.price import f\n{_SHOW}", "7")["argv"] == []
