@@ -93,6 +93,8 @@ def plug_in(bridge: Bridge) -> None:
         name = f"fi{_thread():x}"
         _make_cable(outside, name, bridge.index)
         cable = _index_of(outside, name)
+        # tasks do not reach each other; sysfs is the host's still, and shows the end that lies there
+        Path(f"/sys/class/net/{name}/brport/isolated").write_text("1")
     with _netlink() as inside:
         _set_up(inside, _LOOPBACK)
         end = socket.if_nametoindex("eth0")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any
 import pytest
 
 from flyte_images_runtime.cgroup import group_names
+from flyte_images_runtime.engine import OnLine
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
@@ -25,7 +29,7 @@ from flyte_images_runtime.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import DiskFull, ImageCannotStart
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci import snapshots
-from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
+from flyte_images_runtime.spec import Code, Hardening, Mount, Network, TaskSpec
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="the oci engine is for root")]
 CONTRACT = str(Path(__file__).with_name("contract"))
@@ -78,13 +82,15 @@ def _call(
     mounts: tuple[Mount, ...] = (),
     limits: Limits | None = None,
     hardening: Hardening | None = None,
+    network: Network = "none",
+    on_line: OnLine | None = None,
     **arguments: object,
 ) -> Finished:
     spec = TaskSpec(
         task=function,
         image=image,
         code=Code(module="tasks", qualname=function, roots=(CONTRACT,)),
-        network="none",
+        network=network,
         limits=limits or Limits(cpu=Decimal(1), memory=256 << 20),
         mounts=mounts,
         hardening=hardening or Hardening(),
@@ -92,7 +98,7 @@ def _call(
     exchange = make_exchange()
     try:
         exchange.write_call(call_document(spec, arguments, secrets={}))
-        return execute(engine, spec, exchange)
+        return execute(engine, spec, exchange, on_line=on_line)
     finally:
         exchange.remove()
 
@@ -225,6 +231,24 @@ def test_images_need_no_docker(image: str, tmp_path: Path, form: str) -> None:
     finished = _call(alone, reference, "add", one=20, other=22)
     assert finished.error is None, finished.error
     assert finished.result == 42
+
+
+def test_tasks_do_not_reach_each_other(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+    oci = _engine(tmp_path / "store", engine, PROGRAMS[0])
+    addresses: queue.Queue[str] = queue.Queue()
+    server = threading.Thread(
+        target=lambda: _call(
+            oci, image, "serve", network="outbound", on_line=lambda _, line: addresses.put(line), seconds=15
+        )
+    )
+    server.start()
+    try:
+        address = addresses.get(timeout=60)
+        with socket.create_connection((address, 8080), timeout=10) as link:  # from the host itself it can be seen
+            assert link.recv(16) == b"hello"
+        assert _call(oci, image, "reach", network="outbound", host=address, port=8080).result != "hello"
+    finally:
+        server.join()
 
 
 @pytest.mark.parametrize("read_only_root", [True, False])
