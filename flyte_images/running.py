@@ -82,6 +82,7 @@ class Call:
         self.runner = runner
         self.depth = depth
         self.asked = time.monotonic()
+        self.python = "python3"
         self._image = ""
         self._attempts = 0
         self._key: str | None = None
@@ -262,6 +263,7 @@ class Call:
             limits=options.limits(),
             env=options.env_vars,
             timeout=options.timeout,
+            python=self.python,
             network=options.network,
             mounts=options.mounts,
             workdir=options.workdir,

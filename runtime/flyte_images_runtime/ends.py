@@ -10,6 +10,7 @@ from .engine import Ending
 from .failures import (
     Cancelled,
     DiskFull,
+    ImageCannotStart,
     InvalidArgument,
     Killed,
     NotSerialisable,
@@ -26,6 +27,7 @@ from .spec import TaskSpec
 
 _KILLED = 128 + 9
 _LOST_CALLER = 113
+_WORKER = "/worker/start.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,8 @@ def _out_of_memory(spec: TaskSpec, ending: Ending, report: Report) -> OutOfMemor
     text = f"task `{spec.task}` was killed: it needs more than its memory limit of {format_size(limit)}"
     if report.largest:
         first = report.largest[0]
-        text += f" (its largest process had {format_size(first.memory >> 20 << 20)}: {first.command or first.pid})"
+        which = "it" if _WORKER in first.command else f"its largest process, `{first.command or first.pid}`,"
+        text += f" ({which} was last seen with {format_size(first.memory >> 20 << 20)})"
     return OutOfMemory(
         text,
         task=spec.task,
@@ -173,6 +176,12 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
             task=spec.task,
             hint=_signal_hint(status - 128),
             exit_status=status,
+        )
+    if report.status is None and report.result is None and status != _LOST_CALLER:  # not even its first process ran
+        return ImageCannotStart(
+            f"task `{spec.task}` could not begin: `{spec.python}` of image {spec.image} ended with status {status}",
+            task=spec.task,
+            hint="a task's image needs Python 3.8 or newer; what it printed says more",
         )
     if status == _LOST_CALLER:
         return Killed(f"task `{spec.task}` ended because its caller went away", task=spec.task, exit_status=status)

@@ -149,15 +149,16 @@ def _import_empty(engine: DockerEngine, repository: str, tag: str) -> None:
 
 def test_what_cannot_be_applied_is_an_error_before_anything_starts(engine: DockerEngine) -> None:
     cores = engine.facts["NCPU"]
+    docker = quiet.using(engine="docker")
     for limits, said in (
         (flyte.Resources(cpu=cores + 1), f"has {cores}"),
         (flyte.Resources(memory="64Ti"), "memory"),
         (flyte.Resources(disk="1Gi"), "cannot limit the disk"),
     ):
         with pytest.raises(EngineLost, match=said):
-            quiet(tasks.slow.override(limits=limits), 0.0)
+            docker(tasks.slow.override(limits=limits), 0.0)
     with pytest.raises(EngineLost, match="no OCI runtime `nope`"):
-        quiet(tasks.slow.override(runtime="nope"), 0.0)
+        docker(tasks.slow.override(runtime="nope"), 0.0)
 
 
 def test_a_result_that_leads_elsewhere_is_not_read(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -174,3 +175,15 @@ def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises((EngineLost, flyte.errors.EngineError)) as caught:
         quiet(task, "x")
     assert caught.value.exit_code == 3
+
+
+def test_an_image_whose_python_is_too_old_or_none(image: str, tmp_path: Path) -> None:
+    (tmp_path / "python3").write_text("#!/bin/sh\necho python 2 >&2\nexit 1\n")
+    (tmp_path / "python3").chmod(0o755)
+    pretending = tasks.end.override(mounts=[f"{tmp_path}/python3:/usr/local/sbin/python3"])
+    for run in (quiet.using(engine="docker"), quiet.using(engine="oci")):
+        found = run.call(pretending, ("x",), {})
+        found.python = "/usr/local/sbin/python3"
+        with pytest.raises(ImageCannotStart, match=r"ended with status 1") as caught:
+            found.run()
+        assert "Python 3.8" in str(caught.value.hint)

@@ -13,6 +13,7 @@ from flyte_images_runtime.engine import Ending
 from flyte_images_runtime.failures import (
     Cancelled,
     DiskFull,
+    ImageCannotStart,
     InvalidArgument,
     Killed,
     NotSerialisable,
@@ -66,6 +67,9 @@ def test_a_result_is_no_error() -> None:
         (Ending(exit_status=1), error(unfit="argument", message="x"), InvalidArgument),
         (Ending(exit_status=0), Report(unreadable="it is a link"), NotSerialisable),
         (Ending(exit_status=0), Report(), Killed),
+        (Ending(exit_status=1), Report(), ImageCannotStart),
+        (Ending(exit_status=4), Report(status=4), Killed),
+        (Ending(exit_status=113), Report(), Killed),
         (Ending(exit_status=139), Report(status=11), Killed),
         (Ending(exit_status=143), Report(status=15), Killed),
         (Ending(exit_status=1), Report(result={"error": "nonsense"}), NotSerialisable),
@@ -83,9 +87,11 @@ def test_out_of_memory_says_how_much_and_what_to_do() -> None:
     report = Report(status=9, largest=(Process(pid=7, memory=250 * MIB, command="python3 train"),))
     found = judge(SPEC, Ending(exit_status=137, oom_killed=True, usage=Usage(peak_memory=256 * MIB)), report)
     assert isinstance(found, OutOfMemory)
+    itself = Report(status=9, largest=(Process(pid=7, memory=250 * MIB, command="python3 /x/worker/start.py"),))
+    assert "(it was last seen with 250Mi)" in str(judge(SPEC, Ending(exit_status=137, oom_killed=True), itself))
     assert (found.limit, found.peak, found.suggested) == (256 * MIB, 256 * MIB, 512 * MIB)
     assert "256Mi" in str(found)
-    assert "250Mi: python3 train" in str(found)
+    assert "its largest process, `python3 train`, was last seen with 250Mi" in str(found)
     assert found.hint is not None
     assert 'Resources(memory="512Mi")' in found.hint
     without = judge(replace(SPEC, limits=Limits()), Ending(exit_status=137, oom_killed=True), Report())
