@@ -89,6 +89,29 @@ class TaskEnvironment:
             self._built = made
         return self._built
 
+    def clone_with(
+        self,
+        name: str,
+        *,
+        image: str | Image | None = None,
+        description: str | None = None,
+        **settings: Unpack[Settings],
+    ) -> TaskEnvironment:
+        """Another environment, with this one's image and options but for what is given. It has no tasks yet.
+
+        >>> TaskEnvironment(name="ml", timeout=60).clone_with("ml-fast", network="none").options.timeout
+        60.0
+        """
+        location = caller()
+        made = TaskEnvironment(
+            name,
+            image=self._image if image is None else image,
+            description=self.description if description is None else description,
+            depends_on=self.depends_on,
+        )
+        made.options = self.options.changed(settings, location)
+        return made
+
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
 

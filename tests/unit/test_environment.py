@@ -231,3 +231,14 @@ def test_a_tree_full_of_data_is_refused_with_its_largest_part(tmp_path: Path, ca
         file.truncate(LARGEST + 1)
     with pytest.raises(SpecError, match="most of it in `data`"):
         ship(str(tmp_path / "project"), environ=cache)
+
+
+def test_a_clone_has_the_options_and_none_of_the_tasks() -> None:
+    one = env(timeout=60, env_vars={"A": "1"}, image="ubuntu:24.04")
+    one.task(lambda: None)
+    other = one.clone_with("other", limits=flyte.Resources(cpu=1), env_vars={"B": "2"})
+    assert (other.name, other.tasks, other.image, other.options.timeout) == ("other", {}, "ubuntu:24.04", 60.0)
+    assert other.options.env_vars == (("B", "2"),)
+    assert one.options.resources is None
+    with pytest.raises(SpecError, match="no option `limit`"):
+        one.clone_with("other", limit=1)  # type: ignore[call-arg]
