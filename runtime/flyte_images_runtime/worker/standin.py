@@ -49,6 +49,10 @@ class TaskEnvironment(Described):
     def __init__(self, name: str = "", **kwargs: Any) -> None:
         Described.__init__(self, name=name, **kwargs)
 
+    def clone_with(self, name: str, **kwargs: Any) -> TaskEnvironment:
+        known = {key: value for key, value in self.__dict__.items() if key != "name"}
+        return TaskEnvironment(name, **{**known, **kwargs})
+
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         if function is None:
             return lambda later: Task(self, later)

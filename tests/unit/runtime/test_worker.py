@@ -50,6 +50,7 @@ image = Image.from_debian_base("3.12").with_pip_packages("pandas").clone(name="x
 card = flyte.GPUAccelerator.NVIDIA_A10G
 env = TaskEnvironment(name="ml", image=image, limits=flyte.Resources(cpu=2), accelerator=card)
 assert env.limits.cpu == 2
+assert env.clone_with("other", limits=flyte.Resources(cpu=1)).name == "other"
 try:
     pass
 except (SpecError, flyte.OutOfMemory):
