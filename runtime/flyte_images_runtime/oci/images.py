@@ -17,12 +17,13 @@ import secrets
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from ..failures import ImageCannotStart
+from ..failures import ImageCannotStart, TaskError
 from . import layout, snapshots
 from .rootfs import Rootfs, from_json
 
@@ -49,11 +50,16 @@ class Images:
         if reference.startswith("dir:"):
             return self._directory(reference)
         if reference.startswith("oci-layout:"):
-            return layout.find(reference, self.store)
+            found = replace(layout.find(reference, self.store), identity=reference)
+            write(self._record(reference), found.to_json())  # so that prune knows whose the layers are
+            return found
         described = self.inspect(reference) if self.inspect is not None else None
         if described is None:
             raise ImageCannotStart(f"the engine has no image {reference}", hint="build it, or pull it")
         return self._of_docker(reference, described)
+
+    def _record(self, identity: str) -> Path:
+        return self.store / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
 
     def _directory(self, reference: str) -> Rootfs:
         path = Path(reference.removeprefix("dir:"))
@@ -66,7 +72,7 @@ class Images:
         if not layers:
             raise ImageCannotStart(f"image {reference} has no layers", hint="build it on a base")
         identity = str(described.get("Id"))
-        record = self.store / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
+        record = self._record(identity)
         with contextlib.suppress(OSError, ValueError):
             known = from_json(record.read_text())
             if known.is_there():
@@ -82,7 +88,13 @@ class Images:
             kept=kept,
         )
         write(record, found.to_json())
+        # What is kept here Docker cannot free, so each new image is the time to let go of those that it has no more.
+        threading.Thread(target=self._prune_quietly, name="flyte-images-prune", daemon=True).start()
         return found
+
+    def _prune_quietly(self) -> None:
+        with contextlib.suppress(OSError, TaskError):
+            self.prune()
 
     def _unpacked(self, reference: str, described: dict[str, Any], layers: list[str]) -> tuple[tuple[str, ...], str]:
         """Return the directories, and the key under which containerd keeps them."""
@@ -121,22 +133,26 @@ class Images:
                             shutil.copyfileobj(source, file, 1 << 20)
             return layout.find(f"oci-layout:{place}", self.store).layers
 
+    def _is_gone(self, identity: str) -> bool:
+        if identity.startswith("oci-layout:"):
+            return not Path(identity.removeprefix("oci-layout:").partition("@")[0]).is_dir()
+        return self.inspect is not None and self.inspect(identity) is None
+
     def prune(self) -> int:
         """Let go of images that the engine has no more, and of layers that no record names. Return how many."""
-        if self.inspect is None:
-            return 0
         count, named = 0, set[str]()
         for record in self.store.glob("*.json"):
             try:
                 known = from_json(record.read_text())
-                gone = self.inspect(known.identity) is None
+                gone = self._is_gone(known.identity)
             except ValueError:
                 known, gone = None, True
             if not gone and known is not None:
                 named.update(known.layers)
                 continue
-            record.unlink(missing_ok=True)
-            count += 1
+            with contextlib.suppress(FileNotFoundError):
+                record.unlink()
+                count += 1
             if known is not None and known.kept:
                 for socket in snapshots.reachable():
                     with contextlib.suppress(snapshots.NoSnapshot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,29 @@ def test_an_image_that_is_nowhere_is_refused_with_the_reason(tmp_path: Path, mon
         Images(tmp_path / "store").find("app:1")
 
 
+def test_a_new_image_is_the_time_to_let_go_of_those_that_are_gone(tmp_path: Path) -> None:
+    known = {
+        "old:1": {**_described(tmp_path), "Id": "sha256:old"},
+        "new:1": {**_described(tmp_path), "Id": "sha256:new"},
+    }
+    by_id = {"sha256:old", "sha256:new"}
+    images = Images(tmp_path / "store", lambda name: known.get(name) or ({} if name in by_id else None))
+    images.find("old:1")
+    by_id.remove("sha256:old")
+    images.find("new:1")
+    for thread in threading.enumerate():
+        if thread.name == "flyte-images-prune":
+            thread.join()
+    (left,) = (tmp_path / "store").glob("*.json")
+    assert "sha256:new" in left.read_text()
+
+
 def test_a_record_that_is_damaged_is_let_go(tmp_path: Path) -> None:
     images = Images(tmp_path / "store", lambda _: _described(tmp_path))
     images.find("app:1")
+    for thread in threading.enumerate():
+        if thread.name == "flyte-images-prune":
+            thread.join()
     (tmp_path / "store/bad.json").write_text("{")
     assert images.prune() == 1
     assert [path.suffix for path in (tmp_path / "store").iterdir()] == [".json"]

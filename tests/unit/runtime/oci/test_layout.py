@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.failures import ImageCannotStart
+from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.oci.layout import find
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="files of other users can be made by root alone")
@@ -114,6 +115,17 @@ def test_a_layer_that_two_images_share_is_there_once(layout: Layout, tmp_path: P
     second = find(layout.reference(), tmp_path / "store")
     assert second.layers[1:] == first.layers
     assert len(list((tmp_path / "store/layers").iterdir())) == 2
+
+
+def test_layers_stay_for_as_long_as_their_layout_does(layout: Layout, tmp_path: Path) -> None:
+    layout.layer(("f", "a", b"content", 0o644))
+    images = Images(tmp_path / "store")
+    found = images.find(layout.reference())
+    assert images.prune() == 0
+    assert found.is_there()
+    shutil.rmtree(layout.place)
+    assert images.prune() == 2  # the record and the layer
+    assert not found.is_there()
 
 
 @pytest.mark.parametrize(
