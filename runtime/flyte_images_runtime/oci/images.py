@@ -18,6 +18,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,8 +139,11 @@ class Images:
             return not Path(identity.removeprefix("oci-layout:").partition("@")[0]).is_dir()
         return self.inspect is not None and self.inspect(identity) is None
 
-    def prune(self) -> int:
-        """Let go of images that the engine has no more, and of layers that no record names. Return how many."""
+    def prune(self, *, grace: float = 3600.0) -> int:
+        """Let go of images that the engine has no more, and of layers that no record names. Return how many.
+
+        Layers that are younger than `grace` seconds may be about to be named by another process.
+        """
         count, named = 0, set[str]()
         for record in self.store.glob("*.json"):
             try:
@@ -158,7 +162,7 @@ class Images:
                     with contextlib.suppress(snapshots.NoSnapshot):
                         snapshots.Snapshots(socket).drop(known.kept)
         for directory in self.store.glob("layers/[0-9a-f]*"):
-            if str(directory) not in named:
+            if str(directory) not in named and time.time() - directory.stat().st_ctime >= grace:
                 shutil.rmtree(directory, ignore_errors=True)
                 count += 1
         return count

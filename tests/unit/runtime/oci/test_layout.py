@@ -124,7 +124,7 @@ def test_layers_stay_for_as_long_as_their_layout_does(layout: Layout, tmp_path: 
     assert images.prune() == 0
     assert found.is_there()
     shutil.rmtree(layout.place)
-    assert images.prune() == 2  # the record and the layer
+    assert images.prune(grace=0) == 2  # the record and the layer
     assert not found.is_there()
 
 
