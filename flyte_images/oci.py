@@ -117,6 +117,10 @@ class Layout:
         with open(path, "rb") as source:
             return self._write(iter(lambda: source.read(_CHUNK), b""), media_type)
 
+    def put_chunks(self, chunks: Iterable[bytes], media_type: str) -> Descriptor:
+        """Write a blob that comes piece by piece; where the pieces end with an exception, nothing is written."""
+        return self._write(chunks, media_type)
+
     def put_image(self, layers: Sequence[Layer], config: Mapping[str, Any]) -> Descriptor:
         """Write the image of `layers`, whose blobs are there; return its manifest.
 

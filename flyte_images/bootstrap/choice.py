@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import assert_never
+from typing import Literal, assert_never
 
 from flyte_images_layers import Base, DebianBase, ReferenceBase
 
+from ..buildkit.address import Docker
 from ..buildkit.client import Client
+from ..buildkit.discovery import engine as docker_engine
+from ..buildkit.engine_api import find_image
 from ..buildkit.failure import ConnectionLostError
+from ..buildkit.save import save
+from ..cachedir import layout_dir
 from ..errors import EngineError, ResolveError
+from ..oci import Layout
 from .found import FoundBase, known_base, remember
 from .instore import Stored, full_name, in_store
 from .make import Note, bootstrap, this_architecture
@@ -41,7 +47,7 @@ def find_base(
         case DebianBase():
             found = _debian(base.python, platform, environ=environ, client=client, note=note)
         case ReferenceBase():
-            found = _reference(base.reference, platform, client=client)
+            found = _reference(base.reference, platform, environ=environ, client=client)
         case _:
             assert_never(base)
     remember(base, platform, found, environ=environ)
@@ -77,12 +83,14 @@ def _debian(
     )
 
 
-def _reference(reference: str, platform: str, *, client: Callable[[], Client]) -> FoundBase:
+def _reference(reference: str, platform: str, *, environ: Mapping[str, str], client: Callable[[], Client]) -> FoundBase:
     name = full_name(reference)
     engine = client()
     stored = in_store(engine, name, platform)
     if stored is not None:
         return _any("engine", stored, f"{reference} in the engine")
+    if (copied := _of_docker(engine, name, platform, environ)) is not None:
+        return _any("layout", copied, f"{reference} of Docker's store")
     answer = _registry(engine, name, platform)
     if isinstance(answer, Stored):
         return _any("registry", answer, f"{reference} from its registry")
@@ -90,6 +98,20 @@ def _reference(reference: str, platform: str, *, client: Callable[[], Client]) -
         f"the image `{reference}` for {platform} is neither in the engine nor to be had from its registry: {answer}",
         hint="check the name; `docker login` for a private registry; or load the image into the engine",
     )
+
+
+def _of_docker(engine: Client, name: str, platform: str, environ: Mapping[str, str]) -> Stored | None:
+    """The image in Docker's store, brought to this machine's layout, where BuildKit is another one than Docker's."""
+    docker = None if isinstance(engine.address, Docker) else docker_engine(environ=environ)
+    if docker is None or find_image(docker, name.removeprefix("docker.io/library/")) is None:
+        return None
+    layout = Layout(layout_dir(environ))
+    digest = save(docker, name.removeprefix("docker.io/library/"), platform, layout)
+    if digest is None:
+        return None
+    config = layout.read(layout.manifest(digest)["config"]["digest"]).decode()
+    called = re.sub(r"[^a-z0-9]+", "-", name.partition("@")[0]).strip("-")
+    return Stored(reference=f"local/{called}@{digest}", digest=digest, config=config)
 
 
 def _registry(engine: Client, name: str, platform: str) -> Stored | str:
@@ -130,10 +152,10 @@ def _official(python: str, suite: str, kind: str, image: Stored) -> FoundBase:
     )
 
 
-def _any(kind: str, image: Stored, description: str) -> FoundBase:
+def _any(kind: Literal["layout", "engine", "registry"], image: Stored, description: str) -> FoundBase:
     version = re.search(r'"PYTHON_VERSION=(3\.\d+)', image.config)
     return FoundBase(
-        kind="engine" if kind == "engine" else "registry",
+        kind=kind,
         reference=image.reference,
         digest=image.digest,
         config=image.config,

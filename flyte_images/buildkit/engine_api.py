@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from ..errors import BuildError, EngineError
 from .address import Docker
 from .dial import PATIENCE, Connection, dial
 from .words import hint_for
+
+Result = TypeVar("Result")
 
 _LOADED = ("Loaded image: ", "Loaded image ID: ")
 
@@ -49,6 +52,15 @@ def engine_info(engine: Docker, *, patience: float = PATIENCE) -> dict[str, Any]
     with _Exchange(engine, "GET", "/info", patience=patience) as exchange:
         exchange.send(())
         return exchange.json()
+
+
+def save_image(engine: Docker, name: str, read: Callable[[IO[bytes]], Result]) -> Result | None:
+    """Let `read` read the tarball of the image `name` (Docker 25 and newer: an OCI layout); None if it is not there."""
+    with _Exchange(engine, "GET", f"/images/{quote(name, safe='/:@')}/get", patience=None) as exchange:
+        exchange.send(())
+        if exchange.status == 404:
+            return None
+        return read(exchange.content())
 
 
 def load_image(engine: Docker, archive: Iterable[bytes]) -> tuple[str, ...]:
@@ -91,7 +103,6 @@ def configure_image(engine: Docker, id: str, config: str, names: Sequence[str]) 
 
 def tarball(files: Mapping[str, bytes]) -> bytes:
     """A tarball of a few small files."""
-    import io
     import tarfile
 
     buffer = io.BytesIO()
@@ -190,6 +201,12 @@ class _Exchange:
             headers[name.strip().lower()] = value.strip().lower()
         self._is_chunked = headers.get(b"transfer-encoding") == b"chunked"
 
+    def content(self) -> IO[bytes]:
+        """The answer as it comes; raises EngineError if it is a refusal."""
+        if self.status >= 400:
+            self.json()
+        return io.BufferedReader(_Pieces(self._content()))
+
     def json(self) -> dict[str, Any]:
         """The whole answer; raises EngineError if it is a refusal."""
         content = b"".join(self._content())
@@ -227,6 +244,22 @@ class _Exchange:
         while size := int(self._answer.readline().partition(b";")[0] or b"0", 16):
             yield self._answer.read(size)
             self._answer.readline()
+
+
+class _Pieces(io.RawIOBase):
+    """A file that is read from pieces."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # a writable buffer, which has no type before Python 3.12
+        self._rest = self._rest or next(self._pieces, b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
 
 
 def _split_tag(name: str) -> tuple[str, str]:

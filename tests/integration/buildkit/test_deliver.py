@@ -19,8 +19,10 @@ from flyte_images.buildkit.discovery import engine
 from flyte_images.buildkit.engine_api import find_image, load_image, push_image
 from flyte_images.buildkit.exporters import Load, Packing
 from flyte_images.buildkit.load import Take, find_store, into_docker, into_podman
+from flyte_images.buildkit.save import save
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import BuildError, EngineError
+from flyte_images.oci import Layout
 
 from .engines import private_engine
 from .graphs import Graph, salt
@@ -117,6 +119,19 @@ def test_docker_says_why_it_does_not_take_something(docker: Docker) -> None:
     with pytest.raises(EngineError, match="cannot connect") as caught:
         load_image(replace(docker, api=type(docker.api)("/run/none.sock")), [])  # type: ignore[call-arg,arg-type]
     assert caught.value.hint
+
+
+def test_an_image_of_dockers_store_is_copied_to_a_layout(
+    client: Client, docker: Docker, name: str, tmp_path: Path
+) -> None:
+    done = deliver(client, definition(), Target(names=(name,), packing=PACKING, into=lambda: into_docker(docker)))
+    layout = Layout(tmp_path / "layout")
+    for _ in range(2):
+        assert save(docker, name, "linux/amd64", layout) == done.digest
+    assert layout.complete(done.digest or "")
+    assert layout.config(done.digest or "")["config"]["Labels"] == {"plan": "sha256:0"}
+    assert save(docker, name, "linux/arm64", layout) is None
+    assert save(docker, f"{name}-none", "linux/amd64", layout) is None
 
 
 @pytest.fixture
