@@ -42,7 +42,6 @@ class NodeNumber:
     kind: str
     major: int
     minor: int
-    mode: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +181,7 @@ def _devices(settings: Settings) -> tuple[list[dict[str, Any]], Sequence[dict[st
     devices, allowed = [], []
     for node in settings.edits.nodes:
         found = settings.nodes[node.host]
-        mode = found.mode if node.mode is None else node.mode
+        mode = 0o666 if node.mode is None else node.mode  # as every runtime has it: the lease decides who may
         device = {"path": node.path, "type": found.kind, "major": found.major, "minor": found.minor, "fileMode": mode}
         devices.append({**device, "uid": node.uid or 0, "gid": node.gid or 0})
         numbers = {"type": found.kind, "major": found.major, "minor": found.minor}

@@ -259,9 +259,7 @@ def _nodes(edits: cdi.Edits) -> Mapping[str, NodeNumber]:
         except OSError as error:
             raise EngineLost(f"the device node `{node.host}` cannot be passed: {error.strerror}") from None
         kind = "b" if stat.S_ISBLK(seen.st_mode) else "c"
-        found[node.host] = NodeNumber(
-            kind=kind, major=os.major(seen.st_rdev), minor=os.minor(seen.st_rdev), mode=stat.S_IMODE(seen.st_mode)
-        )
+        found[node.host] = NodeNumber(kind=kind, major=os.major(seen.st_rdev), minor=os.minor(seen.st_rdev))
     return found
 
 

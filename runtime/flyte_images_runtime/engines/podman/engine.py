@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ...engine import Running
@@ -108,5 +110,16 @@ def _insert(edits: cdi.Edits, body: dict[str, Any]) -> None:
         {"Type": "bind", "Source": one.host, "Target": one.path, "ReadOnly": "ro" in one.options}
         for one in edits.mounts
     ]
-    host["GroupAdd"] = [str(group) for group in edits.groups]
+    host["GroupAdd"] = [str(group) for group in sorted({*edits.groups, *_groups(edits)})]
     body["Env"] = [*edits.env, *body["Env"]]  # the task's own win
+
+
+def _groups(edits: cdi.Edits) -> set[int]:
+    """The groups of nodes that not everyone may open: Podman leaves a node as it is on the host."""
+    found = set()
+    for node in edits.nodes:
+        with contextlib.suppress(OSError):
+            seen = Path(node.host).stat()
+            if seen.st_mode & 0o006 != 0o006 and seen.st_mode & 0o060 == 0o060:
+                found.add(seen.st_gid)
+    return found

@@ -115,7 +115,7 @@ def test_leased_devices_bring_their_nodes_and_only_those_may_be_opened() -> None
         hooks=(Hook(name="createContainer", path="/bin/hook", args=("hook",), timeout=3),),
         groups=(44,),
     )
-    nodes = {"/host/nvidia3": NodeNumber(kind="c", major=195, minor=3, mode=0o666)}
+    nodes = {"/host/nvidia3": NodeNumber(kind="c", major=195, minor=3)}
     config = _config({"edits": edits, "nodes": nodes})
     (device,) = config["linux"]["devices"]
     assert (device["path"], device["major"], device["minor"], device["fileMode"]) == ("/dev/nvidia0", 195, 3, 0o666)
