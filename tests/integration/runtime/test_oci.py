@@ -83,6 +83,7 @@ def _call(
     limits: Limits | None = None,
     hardening: Hardening | None = None,
     network: Network = "none",
+    devices: tuple[str, ...] = (),
     on_line: OnLine | None = None,
     **arguments: object,
 ) -> Finished:
@@ -91,6 +92,7 @@ def _call(
         image=image,
         code=Code(module="tasks", qualname=function, roots=(CONTRACT,)),
         network=network,
+        devices=devices,
         limits=limits or Limits(cpu=Decimal(1), memory=256 << 20),
         mounts=mounts,
         hardening=hardening or Hardening(),
@@ -231,6 +233,27 @@ def test_images_need_no_docker(image: str, tmp_path: Path, form: str) -> None:
     finished = _call(alone, reference, "add", one=20, other=22)
     assert finished.error is None, finished.error
     assert finished.result == 42
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_device_s_hooks_are_run(engine: DockerEngine, image: str, tmp_path: Path, program: str) -> None:
+    """As NVIDIA's own files have them: a program of the maker's that prepares the container's files."""
+    kind = f"flyte-images.test/h{secrets.token_hex(4)}"
+    script = tmp_path / "hook"
+    script.write_text(f"#!/bin/sh\ncat >{tmp_path}/state\necho $1 $MADE_BY >{tmp_path}/ran\n")
+    script.chmod(0o755)
+    hook = {"hookName": "createContainer", "path": str(script), "args": ["hook", "prepare"], "env": ["MADE_BY=us"]}
+    device = {"name": "0", "containerEdits": {"hooks": [hook]}}
+    file = Path("/etc/cdi") / f"{kind.partition('/')[2]}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": [device]}))
+    try:
+        done = _call(_engine(tmp_path / "store", engine, program), image, "add", devices=(f"{kind}=0",), one=1, other=2)
+        assert done.result == 3
+        assert (tmp_path / "ran").read_text() == "prepare us\n"
+        assert json.loads((tmp_path / "state").read_text())["bundle"]
+    finally:
+        file.unlink()
 
 
 def test_tasks_do_not_reach_each_other(engine: DockerEngine, image: str, tmp_path: Path) -> None:
