@@ -15,8 +15,6 @@ import os
 import re
 import secrets
 import shutil
-import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..failures import ImageCannotStart, TaskError
-from . import layout, snapshots
+from . import snapshots
 from .rootfs import Rootfs, from_json
 
 Inspect = Callable[[str], "dict[str, Any] | None"]
@@ -51,6 +49,8 @@ class Images:
         if reference.startswith("dir:"):
             return self._directory(reference)
         if reference.startswith("oci-layout:"):
+            from . import layout  # what unpacks is loaded where something is to be unpacked
+
             found = replace(layout.find(reference, self.store), identity=reference)
             write(self._record(reference), found.to_json())  # so that prune knows whose the layers are
             return found
@@ -122,6 +122,11 @@ class Images:
 
     def _saved(self, reference: str, save: Save) -> tuple[str, ...]:
         """Have the engine write the image out, and unpack that. Once; the layers are kept by content."""
+        import tarfile
+        import tempfile
+
+        from . import layout
+
         self.store.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saved-", dir=self.store) as place:
             with tarfile.open(fileobj=save(reference), mode="r|") as tar:
