@@ -33,7 +33,6 @@ Save = Callable[[str], IO[bytes]]
 """Asks Docker for all of an image, as an archive of an OCI layout."""
 
 _OF_A_LAYOUT = re.compile(r"index\.json|blobs/sha256/[0-9a-f]{64}")
-_KEY = "flyte-images-{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,8 @@ class Images:
         if places := _graph_driver(described):
             return places, ""
         chain = chain_id(layers)
-        key = _KEY.format(chain.removeprefix("sha256:"))
+        owner = hashlib.sha256(os.fsencode(self.store.absolute())).hexdigest()[:12]  # another store lets go of its own
+        key = f"flyte-images-{owner}-{chain.removeprefix('sha256:')}"
         reasons = []
         for socket in snapshots.reachable():
             try:
@@ -139,6 +139,14 @@ class Images:
                             shutil.copyfileobj(source, file, 1 << 20)
             return layout.find(f"oci-layout:{place}", self.store).layers
 
+    def release(self) -> None:
+        """Let go of everything, whoever still has it: the store is given up."""
+        for record in self.store.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                _drop(from_json(record.read_text()))
+            record.unlink(missing_ok=True)
+        shutil.rmtree(self.store / "layers", ignore_errors=True)
+
     def _is_gone(self, identity: str) -> bool:
         if identity.startswith("oci-layout:"):
             return not Path(identity.removeprefix("oci-layout:").partition("@")[0]).is_dir()
@@ -162,15 +170,20 @@ class Images:
             with contextlib.suppress(FileNotFoundError):
                 record.unlink()
                 count += 1
-            if known is not None and known.kept:
-                for socket in snapshots.reachable():
-                    with contextlib.suppress(snapshots.NoSnapshot):
-                        snapshots.Snapshots(socket).drop(known.kept)
+            if known is not None:
+                _drop(known)
         for directory in self.store.glob("layers/[0-9a-f]*"):
             if str(directory) not in named and time.time() - directory.stat().st_ctime >= grace:
                 shutil.rmtree(directory, ignore_errors=True)
                 count += 1
         return count
+
+
+def _drop(rootfs: Rootfs) -> None:
+    """Let containerd collect the layers again, once nothing else needs them."""
+    for socket in snapshots.reachable() if rootfs.kept else ():
+        with contextlib.suppress(snapshots.NoSnapshot):
+            snapshots.Snapshots(socket).drop(rootfs.kept)
 
 
 def _graph_driver(described: dict[str, Any]) -> tuple[str, ...]:

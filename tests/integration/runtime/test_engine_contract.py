@@ -38,6 +38,7 @@ from flyte_images_runtime.failures import (
     TimedOut,
 )
 from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
 
 pytestmark = pytest.mark.engine
@@ -53,8 +54,10 @@ Call = Callable[..., Finished]
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("rootfs")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    place = tmp_path_factory.mktemp("rootfs")
+    yield place
+    Images(place).release()
 
 
 @pytest.fixture(scope="session")

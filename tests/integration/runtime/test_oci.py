@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,20 @@ from flyte_images_runtime.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import DiskFull, ImageCannotStart
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci import snapshots
+from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.spec import Code, Hardening, Mount, Network, TaskSpec
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="the oci engine is for root")]
 CONTRACT = str(Path(__file__).with_name("contract"))
 PROGRAMS = [name for name in ("crun", "runc") if find([name])]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(tmp_path: Path) -> Iterator[None]:
+    """The engine may collect the layers of what a test has used."""
+    yield
+    Images(tmp_path / "store").release()
+
 
 # For each number: what the call answers to nonsense. e: not permitted, n: not implemented, x: anything else.
 PROBE = r"""
@@ -190,16 +200,26 @@ def test_what_docker_has_no_more_is_let_go(engine: DockerEngine, tmp_path: Path)
     name = _small(engine, tmp_path)
     images = _engine(tmp_path / "store", engine, PROGRAMS[0]).images
     rootfs = images.find(name)
-    assert rootfs.kept
+    assert _views(rootfs.kept)
     subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
     assert rootfs.is_there()  # a task may be running on it
     assert images.prune() == 1
+    assert not _views(rootfs.kept)
     subprocess.run(("docker", "build", "-q", "-t", name, tmp_path), check=True, capture_output=True)
     try:
         assert images.find(name).is_there()
     finally:
         subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
         images.prune()
+
+
+def _views(key: str) -> list[str]:
+    """What containerd keeps under that name."""
+    found = []
+    for socket_ in snapshots.reachable():
+        argv = ("ctr", "-a", socket_, "-n", "moby", "snapshots", "ls")
+        found += [line.split()[0] for line in subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()]
+    return [name for name in found if name == key]
 
 
 def _pipe(argv: tuple[str, ...], place: Path) -> None:
