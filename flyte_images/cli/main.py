@@ -19,6 +19,8 @@ from .suggest import closest
 _VERBS = {
     "build": "build the images of a file; print one reference a line",
     "run": "build what a task needs, run it in its image, print the result",
+    "ps": "the tasks that run now",
+    "stop": "end a task that runs",
     "runs": "what was run on this machine, and how it ended",
     "show": "what would be done: plan, llb, graph; no engine is needed",
     "lock": "resolve the images of a file once, for every machine",

@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .values import Files, Problem, open_regular
 from .worker import places
 
 _ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
+ABOUT = "about.json"
 _LONGEST = 1 << 28  # bytes of a result's JSON; arrays and files are not in it
 
 
@@ -40,6 +42,11 @@ class Exchange:
         path = self.inputs / "call.json"
         path.write_text(json.dumps(call))
         path.chmod(0o644)
+
+    def describe(self, *, task: str, image: str, engine: str) -> None:
+        """Say what runs here, to whoever looks (active.py)."""
+        about = {"task": task, "image": image, "engine": engine, "since": time.time()}
+        (self.inputs.parent / ABOUT).write_text(json.dumps(about))
 
     def write_function(self, value: bytes, library: Path) -> None:
         """Write a function by value, and the package that it takes to read it."""

@@ -80,6 +80,7 @@ def execute(
 
     asked, clock = time.time(), time.monotonic()
     engine.check(spec)
+    exchange.describe(task=spec.task, image=spec.image, engine=engine.name)
     running = engine.start(spec, exchange)
     try:
         if on_running is not None:

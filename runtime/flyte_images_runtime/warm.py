@@ -63,6 +63,7 @@ class WarmContainer:
         try:
             exchange.write_call({**document, "serve": True, "arguments": {}})
             engine.check(spec)
+            exchange.describe(task=spec.task, image=spec.image, engine=engine.name)
             self.running: Running = engine.start(replace(spec, timeout=None), exchange)
             try:
                 self._waiter = threading.Thread(target=self._wait, daemon=True)

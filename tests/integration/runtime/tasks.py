@@ -234,3 +234,9 @@ def where_it_is(size: int, limit: str) -> list[str]:
     name, file = files.new("bin", len(held))
     file.close()
     return [place.name for place in map(pathlib.Path, (places.OUT, places.FAST)) if (place / name).exists()]
+
+
+@env.task
+def talk_and_sleep() -> None:
+    print("asleep")
+    time.sleep(600)
