@@ -58,7 +58,8 @@ class _Many(Codec):
             raise expected(self.kind, data)
         if self._item.plain and all(type(item) is self._item.kind for item in data):
             return data if self._make is list else self._make(data)
-        return self._make(_inside(f"[{at}]", self._item.decode, item, files) for at, item in enumerate(data))
+        items = [_inside(f"[{at}]", self._item.decode, item, files) for at, item in enumerate(data)]
+        return self._make(map(hashable, items) if self._make in (set, frozenset) else items)
 
     def parse(self, text: str) -> Any:
         items = _json(text, "[", self.kind)
@@ -128,7 +129,8 @@ class _Mapping(Codec):
         if not isinstance(pairs, list):
             raise expected(self.kind, data)
         return self._make(
-            (self._key.decode(key, files), _inside(_at(key), self._item.decode, v, files)) for key, v in pairs
+            (hashable(self._key.decode(key, files)), _inside(_at(key), self._item.decode, value, files))
+            for key, value in map(pair, pairs)
         )
 
     def parse(self, text: str) -> Any:
@@ -185,7 +187,8 @@ class _Union(Codec):
         raise deepest or expected(self.kind, value)
 
     def decode(self, data: Any, files: Files) -> Any:
-        if not isinstance(data, list) or len(data) != 2 or type(data[0]) is not int or data[0] >= len(self._parts):
+        known = range(len(self._parts))
+        if not isinstance(data, list) or len(data) != 2 or type(data[0]) is not int or data[0] not in known:
             raise expected(self.kind, data)
         return self._parts[data[0]].decode(data[1], files)
 
@@ -233,6 +236,22 @@ def _inside(step: str, convert: Any, value: Any, *more: Any) -> Any:
         return convert(value, *more)
     except Problem as problem:
         raise problem.inside(step) from None
+
+
+def pair(found: Any) -> tuple[Any, Any]:
+    """The two of a JSON array of two."""
+    if not isinstance(found, (list, tuple)) or len(found) != 2:
+        raise Problem(f"expected a key and a value, got {shown(found)}")
+    return found[0], found[1]
+
+
+def hashable(value: Any) -> Any:
+    """`value`, if it can be a key or be in a set."""
+    try:
+        hash(value)
+    except TypeError:
+        raise Problem(f"{type(value).__name__} {shown(value)} can be no key and in no set") from None
+    return value
 
 
 def _at(key: Any) -> str:

@@ -12,6 +12,7 @@ import typing
 from typing import Any
 
 from .codec import Codec, codec, foreign
+from .containers import hashable, pair
 from .files import Files
 from .problem import Problem, name_of, shown
 from .scalars import scalar_for, tagged
@@ -94,10 +95,13 @@ class _Any(Codec):
         if _TAG not in data:
             return {key: self.decode(item, files) for key, item in data.items()}
         name, inner = data[_TAG], data.get("is")
+        if not isinstance(name, str):
+            raise Problem(f"a value of the type {shown(name)}")
         if name == "dict" and isinstance(inner, list):
-            return {self.decode(key, files): self.decode(item, files) for key, item in inner}
+            return {hashable(self.decode(key, files)): self.decode(item, files) for key, item in map(pair, inner)}
         if name in _GROUPS and isinstance(inner, list):
-            return _GROUPS[name](self.decode(item, files) for item in inner)
+            items = [self.decode(item, files) for item in inner]
+            return _GROUPS[name](items if name == "tuple" else map(hashable, items))
         if name in _FOREIGN_NAMES:
             return codec(_foreign_class(name)).decode(inner, files)
         known = tagged(name)
