@@ -55,8 +55,8 @@ def test_fifty_thousand_files_and_two_gigabytes(client: Client, tmp_path: Path) 
     with (project / "large").open("wb") as file:
         file.truncate(LARGE)
     try:
-        assert send(project, layout, definition) < 300
-        assert send(project, layout, definition) < 300
+        assert send(project, layout, definition) < 500  # MiB, a quarter of the tree; about 300 here
+        assert send(project, layout, definition) < 500  # MiB, a quarter of the tree; about 300 here
         client.solve(definition.read_bytes(), exporters=[Files(dest=tmp_path / "out")])  # it has all: no session
         assert (tmp_path / "out" / "last").read_bytes() == b"999"
     finally:
