@@ -247,9 +247,12 @@ class Call:
         """The specification, looked at anew once a second: to look at all source files is most of a warm call."""
         key = (self.task.function, self.task.options, self.task.environment, self.runner.builder)
         known = _FRESH.get(key)
-        if known is None or time.monotonic() - known[0] > _FRESHNESS or known[1].code.value is not None:
-            known = _FRESH[key] = (time.monotonic(), self._spec())
-        return known[1]
+        if known is not None and time.monotonic() - known[0] < _FRESHNESS:
+            return known[1]
+        spec = self._spec()
+        if spec.code.value is None:  # what a function by value refers to can change from call to call
+            _FRESH[key] = (time.monotonic(), spec)
+        return spec
 
     def _spec(self) -> TaskSpec:
         options = self.task.options

@@ -9,7 +9,7 @@ import json
 import math
 import tempfile
 import uuid
-from typing import Any, Optional
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
