@@ -21,6 +21,8 @@ def map_calls(calls: Sequence[Call], *, concurrency: int | None = None, return_e
         return []
     if concurrency is not None and (isinstance(concurrency, bool) or concurrency < 1):
         raise SpecError(f"concurrency={concurrency!r} is no number of tasks", hint="concurrency=4")
+    for call in calls:
+        call.one_of_many = True
     width = concurrency or fitting(calls[0].task.options.limits(), cores=os.cpu_count() or 1, memory=_memory())
     work = _Work(calls, stop_at_failure=not return_exceptions)
     threads = [threading.Thread(target=work.loop, daemon=True) for _ in range(min(width, len(calls)))]

@@ -81,6 +81,7 @@ class Call:
         self.kwargs = kwargs
         self.runner = runner
         self.depth = depth
+        self.one_of_many = False
         self.asked = time.monotonic()
         self.python = "python3"
         self._image = ""
@@ -137,7 +138,7 @@ class Call:
 
     def _run(self) -> Run[Any]:
         self._bound()
-        spec = self._fresh() if self.task.options.reusable is not None else self._spec()
+        spec = self._fresh() if self.one_of_many or self.task.options.reusable is not None else self._spec()
         self._image = spec.image
         watch_over(docker_engine().api.address)
         if self.task.options.cache == "auto" and (known := self._known(spec)) is not None:
@@ -244,7 +245,7 @@ class Call:
             self.runner.on_line(self.task.name, stream, line)
 
     def _fresh(self) -> TaskSpec:
-        """The specification, looked at anew once a second: to look at all source files is most of a warm call."""
+        """The specification, looked at anew once a second: to look at all source files is most of a short call."""
         key = (self.task.function, self.task.options, self.task.environment, self.runner.builder)
         known = _FRESH.get(key)
         if known is not None and time.monotonic() - known[0] < _FRESHNESS:

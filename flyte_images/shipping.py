@@ -25,11 +25,22 @@ LARGEST = 512 << 20
 """Bytes of a source tree; more is data, and belongs into a mount."""
 
 _IGNORE = ("**/venv", "**/node_modules", "**/.ssh", "**/.gnupg", "**/.aws", "**/.cache")
+_TRIES = 20
 _UNUSED = 7 * 86400.0  # seconds after which a copy that no run has used goes
 
 
 def ship(root: str, *, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return a directory with what is in `root` and its content's digest. SpecError if the tree is too large."""
+    for _ in range(_TRIES):
+        try:
+            return _ship(root, environ)
+        except SpecError as error:  # editors and other programs make files and remove them: look again
+            if not isinstance(error.__context__, FileNotFoundError) or not Path(root).exists():
+                raise
+    return _ship(root, environ)
+
+
+def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     cache = cache_dir(environ)
     patterns = (*_IGNORE, *_only_code(root, environ))
     index = Index(cache / "context", "\0".join(("code", root, *patterns)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,31 @@ def test_a_clone_has_the_options_and_none_of_the_tasks() -> None:
     assert one.options.resources is None
     with pytest.raises(SpecError, match="no option `limit`"):
         one.clone_with("other", limit=1)  # type: ignore[call-arg]
+
+
+def test_files_that_come_and_go_do_not_disturb(tmp_path: Path, cache: dict[str, str]) -> None:
+    import threading
+
+    tree = tmp_path / "project"
+    tree.mkdir()
+    (tree / "a.py").write_text("x = 1")
+    done = threading.Event()
+
+    def disturb() -> None:
+        while not done.is_set():
+            for number in range(3):
+                (tree / f".{number}.swp").touch()
+                (tree / f".{number}.swp").unlink()
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(30):
+            place, _ = ship(str(tree), environ=cache)
+            assert (Path(place) / "a.py").read_text() == "x = 1"
+    finally:
+        done.set()
+        thread.join()
+    with pytest.raises(SpecError, match="cannot be read"):
+        ship(str(tmp_path / "nowhere"), environ=cache)
