@@ -34,10 +34,12 @@ def ship(root: str, *, environ: Mapping[str, str]) -> tuple[str, str]:
     for _ in range(_TRIES):
         try:
             return _ship(root, environ)
+        except _Changed:
+            continue
         except SpecError as error:  # editors and other programs make files and remove them: look again
             if not isinstance(error.__context__, FileNotFoundError) or not Path(root).exists():
                 raise
-    return _ship(root, environ)
+    raise SpecError(f"the source tree `{root}` changes while it is read", hint="stop what writes to it, or ignore it")
 
 
 def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -55,7 +57,7 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
         with contextlib.suppress(OSError):
             os.utime(place)
     else:
-        _copy(tree, place)
+        _copy(tree, place, digest)
         _forget_old(place.parent)
     return str(place), digest
 
@@ -87,7 +89,11 @@ def _check_size(tree: Tree, root: str) -> None:
         )
 
 
-def _copy(tree: Tree, place: Path) -> None:
+class _Changed(Exception):
+    """The tree is not what it was when its digest was taken."""
+
+
+def _copy(tree: Tree, place: Path, digest: str) -> None:
     """Write the copy beside its place, then move it there: it is whole, or not there."""
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.with_name(f".{place.name[:16]}.{secrets.token_hex(4)}")
@@ -96,6 +102,8 @@ def _copy(tree: Tree, place: Path) -> None:
         for entry in tree.entries:
             if entry.path:
                 _place(tree, entry, os.fsencode(temporary) + b"/" + entry.path)
+        if tree_digest(tree) != digest:  # of what was read now
+            raise _Changed(place.name)
         temporary.chmod(0o755)
         with contextlib.suppress(OSError):  # another process was as quick: its copy is the same
             temporary.rename(place)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import flyte_images as flyte
+from flyte_images import shipping
 from flyte_images.errors import SpecError
 from flyte_images.mapping import map_calls
 from flyte_images.options import Options
@@ -271,3 +272,24 @@ def test_files_that_come_and_go_do_not_disturb(tmp_path: Path, cache: dict[str, 
         thread.join()
     with pytest.raises(SpecError, match="cannot be read"):
         ship(str(tmp_path / "nowhere"), environ=cache)
+
+
+def test_a_copy_is_never_kept_under_another_contents_name(
+    tmp_path: Path, cache: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "project"
+    tree.mkdir()
+    (tree / "a.py").write_text("x = 1")
+    original = shipping.tree_digest
+    edits = iter(["x = 2"])
+
+    def edited_behind_it(found: object) -> str:
+        digest = original(found)  # type: ignore[arg-type]
+        for text in edits:
+            (tree / "a.py").write_text(text)
+        return digest
+
+    monkeypatch.setattr(shipping, "tree_digest", edited_behind_it)
+    place, _ = ship(str(tree), environ=cache)
+    assert (Path(place) / "a.py").read_text() == "x = 2"
+    assert [path.name for path in (tmp_path / "cache" / "code").iterdir()] == [Path(place).name]
