@@ -26,15 +26,16 @@ def map_calls(calls: Sequence[Call], *, concurrency: int | None = None, return_e
     width = concurrency or fitting(calls[0].task.options.limits(), cores=os.cpu_count() or 1, memory=_memory())
     work = _Work(calls, stop_at_failure=not return_exceptions)
     threads = [threading.Thread(target=work.loop, daemon=True) for _ in range(min(width, len(calls)))]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
     except BaseException:  # Ctrl-C
         work.stop()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         raise
     if work.failure is not None:
         raise work.failure

@@ -10,15 +10,20 @@ import atexit
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
-from .cgroup import group_names, remove_group
+from .cgroup import Group, group_names, remove_group
+from .cgroup.group import parse_mounts
 from .exchange import left_over, remove_directory
 from .owner import Owner, current, parse
 
+_PATIENCE = 60.0  # seconds that are spent on cleaning up after a caller
+_PAUSE = 0.5  # seconds between two looks
 _guard = threading.Lock()
 _keepers: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
 
@@ -36,7 +41,7 @@ def watch_over(address: str) -> None:
         command = (
             f"import sys; sys.path[:0] = [{str(Path(__file__).resolve().parents[1])!r}]; "
             "import os; os.read(0, 1) == b'.' or "
-            "__import__('flyte_images_runtime.orphans').orphans.sweep(*sys.argv[1:])"
+            "__import__('flyte_images_runtime.orphans').orphans.after(*sys.argv[1:])"
         )
         keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", command, address, str(current())],
@@ -53,45 +58,67 @@ def watch_over(address: str) -> None:
 
 
 def _dismiss(key: tuple[int, str]) -> None:
-    """This process ends as it should, and has removed what it made."""
+    """This process ends as it should. What a thread that dies with it leaves, the keeper removes."""
     if key[0] != os.getpid():
         return  # a fork of the process that started it
     keeper = _keepers.pop(key)
+    assert keeper.stdin is not None
+    if any(parse(path.name) == current() for path in left_over("")):
+        keeper.stdin.close()
+        keeper.returncode = 0  # it outlives this process, and nobody waits for it
+        return
     with contextlib.suppress(OSError):
-        assert keeper.stdin is not None
         os.write(keeper.stdin.fileno(), b".")
     keeper.communicate()
 
 
 def _any_left() -> bool:
-    """Is there a directory of an owner that is gone? That is quick to see, and mostly there is none."""
-    return any(_is_gone(path.name) for path in left_over(""))
+    """Is there a directory or a cgroup of an owner that is gone? That is quick to see, and mostly there is none."""
+    return any(map(_is_gone, {*(path.name for path in left_over("")), *group_names("")}))
+
+
+def after(address: str, owner: str) -> None:
+    """Clean up after `owner` until nothing is found twice: an engine may still be making what it was asked for last."""
+    deadline = time.monotonic() + _PATIENCE
+    clean = 0
+    while clean < 2 and time.monotonic() < deadline:
+        clean = 0 if sweep(address, owner) else clean + 1
+        time.sleep(_PAUSE)
 
 
 def sweep(address: str, owner: str | None = None) -> int:
-    """Remove what `owner`, or else every owner that is gone, has left. Returns how many things."""
+    """Remove what `owner`, or else every owner that is gone, has left. Returns how many things there were."""
     from .engines.docker.api import Api, Refused
     from .engines.docker.container import OWNER
     from .failures import EngineLost
 
+    def theirs(name: str) -> bool:
+        return str(parse(name)) == owner if owner else _is_gone(name)
+
     count = 0
     api = Api(address)
     with contextlib.suppress(EngineLost, Refused):
-        filters = json.dumps({"label": [f"{OWNER}={owner}" if owner else OWNER]})
-        for found in api.call("GET", "/containers/json", all="true", filters=filters):
-            if owner or _is_gone(str(found.get("Labels", {}).get(OWNER))):
-                with contextlib.suppress(Refused):
+        for found in api.call("GET", "/containers/json", all="true", filters=json.dumps({"label": [OWNER]})):
+            if theirs(str(found.get("Labels", {}).get(OWNER))):
+                count += 1
+                with contextlib.suppress(Refused):  # it is being removed
                     api.call("DELETE", f"/containers/{found['Id']}", force="true", v="true")
-                    count += 1
-    for name in group_names(owner or ""):
-        if owner or _is_gone(name):
-            remove_group(name)
+    for name in filter(theirs, group_names("")):
+        count += 1
+        _end_all_in(name)
+        remove_group(name)
+    for path in left_over(""):
+        if theirs(path.name):
             count += 1
-    for path in left_over(owner or ""):
-        if owner or _is_gone(path.name):
             remove_directory(path)
-            count += 1
     return count
+
+
+def _end_all_in(name: str) -> None:
+    """End what still runs in the cgroup of a task whose caller is gone."""
+    for pid in filter(None, Group(name, parse_mounts(Path("/proc/self/mounts").read_text())).processes()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _is_gone(name: str) -> bool:
