@@ -63,7 +63,8 @@ def _dismiss(key: tuple[int, str]) -> None:
         return  # a fork of the process that started it
     keeper = _keepers.pop(key)
     assert keeper.stdin is not None
-    if any(parse(path.name) == current() for path in left_over("")):
+    names = {*(path.name for path in left_over("")), *group_names("")}
+    if any(parse(name) == current() for name in names):
         keeper.stdin.close()
         keeper.returncode = 0  # it outlives this process, and nobody waits for it
         return

@@ -14,6 +14,8 @@ from ...metrics import Usage
 from ...spec import TaskSpec
 from .api import Api, Attachment, Refused
 
+_REMOVAL = 30.0  # seconds that a removal may take which somebody else has begun
+
 
 class DockerRunning:
     """See `engine.Running`."""
@@ -99,9 +101,21 @@ class DockerRunning:
                 self._streams.close()
                 self._streams = None
             if self._id:
-                with contextlib.suppress(Refused):
-                    self._api.call("DELETE", f"/containers/{self._id}", force="true", v="true")
+                self._delete()
                 self._id = ""
             if self._group is not None:
                 self._group.remove()
                 self._group = None
+
+    def _delete(self) -> None:
+        """Remove the container, or wait until whoever is removing it has."""
+        deadline = time.monotonic() + _REMOVAL
+        while time.monotonic() < deadline:
+            try:
+                self._api.call("DELETE", f"/containers/{self._id}", force="true", v="true")
+            except Refused as refused:
+                if refused.status == 404:
+                    return
+                time.sleep(0.1)  # 409: it is being removed
+            else:
+                return
