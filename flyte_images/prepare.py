@@ -134,7 +134,7 @@ def from_project(image: Image, platform: str) -> Lock | None:
     """The image's lock in the project's file; None without one, or if it is for something else than is asked now."""
     path = lock_path(image)
     try:
-        text = path.read_text() if path else None
+        text = path.read_text(encoding="utf-8") if path else None
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

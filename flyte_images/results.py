@@ -59,7 +59,7 @@ class Results:
         """The result's JSON form and its files, if it is there as a whole."""
         place = self._directory / key
         try:
-            result = json.loads((place / _RESULT).read_text())["result"]
+            result = json.loads((place / _RESULT).read_text(encoding="utf-8"))["result"]
             os.utime(place)
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -74,7 +74,7 @@ class Results:
             for name in sorted(_attachments(result)):
                 with contextlib.suppress(Problem), files.open(name) as source, (temporary / name).open("xb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-            (temporary / _RESULT).write_text(json.dumps({"result": result}))
+            (temporary / _RESULT).write_text(json.dumps({"result": result}), encoding="utf-8")
             with contextlib.suppress(OSError):  # another process was as quick
                 temporary.rename(place)
         except OSError:

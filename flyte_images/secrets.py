@@ -38,7 +38,7 @@ def exposed(spec: TaskSpec, secrets: Sequence[Secret], exchange: Exchange) -> tu
     for secret, value in values(secrets).items():
         name = f"secret-{randomness.token_hex(8)}"
         path = exchange.inputs / name
-        path.write_text(value)
+        path.write_text(value, encoding="utf-8")
         path.chmod(0o644)
         if secret.mount is not None:
             mounts.append(Mount(source=str(path), target=secret.mount))

@@ -91,7 +91,7 @@ def fetch(suite: str, directory: Path, *, environ: Mapping[str, str]) -> Archive
     named = _named_mirror(environ)
     text = named.sources(suite) if named else (_of_this_host(suite, environ) or _default(suite, environ))
     (directory / "lists" / "partial").mkdir(parents=True)
-    (directory / "sources.list").write_text(text)
+    (directory / "sources.list").write_text(text, encoding="utf-8")
     (directory / "status").touch()
     argv = (*_apt("apt-get", directory), "--option=APT::Update::Error-Mode=any", "--quiet", "update")
     done = _run(argv, environ)

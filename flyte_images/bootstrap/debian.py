@@ -28,7 +28,7 @@ def make_tree(archive: Archive, target: Path, *, held: int) -> None:
     What is run inherits the open file `held`.
     """
     settings = archive.directory / "apt.conf"
-    settings.write_text(_apt_settings(archive.environ))
+    settings.write_text(_apt_settings(archive.environ), encoding="utf-8")
     settings.chmod(0o644)
     setup = (_script("setup.sh", archive), str(archive.lists))
     finish = (_script("finish.sh", archive), archive.suite, SUITES[archive.suite])

@@ -68,7 +68,7 @@ def write_record(path: Path, value: object) -> None:
     temporary = path.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise FlyteImagesError(

@@ -40,14 +40,14 @@ def put_manifest(directory: Path, descriptor: Descriptor, *, tag: str | None) ->
         ]
         with partial(directory) as temporary:
             index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [*others, kept]}
-            temporary.write_text(json.dumps(index, indent=1))
+            temporary.write_text(json.dumps(index, indent=1), encoding="utf-8")
             temporary.rename(directory / "index.json")
 
 
 def _read(directory: Path) -> dict[str, Any]:
     path = directory / "index.json"
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -64,5 +64,5 @@ def command(
             for it in chosen
         }
     text = dumps(locks)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     click.echo(text.rstrip("\n") if as_json else str(path))

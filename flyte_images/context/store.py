@@ -82,7 +82,7 @@ def put_image(directory: Path, layer: Blob, contents: Sequence[str], destination
     temporary = place.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):  # it only saves the next one some time
         place.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(record))
+        temporary.write_text(json.dumps(record), encoding="utf-8")
         temporary.rename(place)
     _mark(directory)
     return packed
@@ -129,7 +129,7 @@ def _mark(directory: Path) -> None:
     """Say that this is an OCI layout."""
     marker = directory / "oci-layout"
     if not marker.exists():
-        marker.write_text('{"imageLayoutVersion":"1.0.0"}')
+        marker.write_text('{"imageLayoutVersion":"1.0.0"}', encoding="utf-8")
 
 
 def _blob(directory: Path, digest: str) -> Path:

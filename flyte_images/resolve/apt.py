@@ -74,7 +74,7 @@ def _run(
             if "find_debs.sh" not in (error.command or ""):
                 raise  # what stands below it failed
             raise _error(error, packages) from None
-        return parse((Path(place) / "debs").read_text())
+        return parse((Path(place) / "debs").read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> tuple[Deb, ...]:

@@ -27,7 +27,7 @@ def write(environ: Mapping[str, str], kind: str, key: str, value: object) -> Non
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_text(json.dumps(value, sort_keys=True))
+            temporary.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -94,10 +94,10 @@ def ask(
     with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
         folder = Path(place)
         requirements = folder / "requirements.in"
-        requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements))
+        requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
         out = folder / "pylock.toml"
         if preferred and not upgrade:
-            out.write_text(preferred)
+            out.write_text(preferred, encoding="utf-8")
         argv = [
             *(_uv(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
@@ -107,7 +107,7 @@ def ask(
             *_options(asked, environ),
         ]
         if constraints:
-            (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints))
+            (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
             argv += ["--constraints", str(folder / "constraints.txt")]
         done = subprocess.run(argv, cwd=folder, env=_environ(environ), capture_output=True, text=True, check=False)
         if done.returncode and not sources and re.search(_NO_WHEEL, done.stderr):
@@ -123,7 +123,7 @@ def ask(
             )
         if done.returncode:
             raise _error(done.stderr, asked, target)
-        text = out.read_text()
+        text = out.read_text(encoding="utf-8")
     found = [_file(package, target) for package in tomllib.loads(text).get("packages", ())]
     return Answer(
         wheels=tuple(sorted((it for it in found if isinstance(it, Wheel)), key=lambda it: it.name)),

@@ -45,7 +45,7 @@ class Active:
 
     @property
     def group(self) -> Group:
-        return Group(self.name, parse_mounts(Path("/proc/self/mounts").read_text()))
+        return Group(self.name, parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")))
 
     def usage(self) -> Usage:
         """What it has used until now, where its cgroup can be read."""
@@ -61,7 +61,7 @@ def active() -> list[Active]:
             if owner is None or owner.is_gone():
                 continue
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                said = json.loads((entry / ABOUT).read_text())
+                said = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
                 found.append(
                     Active(
                         name=entry.name,

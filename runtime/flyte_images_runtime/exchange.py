@@ -40,13 +40,13 @@ class Exchange:
     def write_call(self, call: Any) -> None:
         """Write what the worker reads first."""
         path = self.inputs / "call.json"
-        path.write_text(json.dumps(call))
+        path.write_text(json.dumps(call), encoding="utf-8")
         path.chmod(0o644)
 
     def describe(self, *, task: str, image: str, engine: str) -> None:
         """Say what runs here, to whoever looks (active.py)."""
         about = {"task": task, "image": image, "engine": engine, "since": time.time()}
-        (self.inputs.parent / ABOUT).write_text(json.dumps(about))
+        (self.inputs.parent / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
     def write_function(self, value: bytes, library: Path) -> None:
         """Write a function by value, and the package that it takes to read it."""

@@ -117,7 +117,9 @@ def sweep(address: str, owner: str | None = None) -> int:
 
 def _end_all_in(name: str) -> None:
     """End what still runs in the cgroup of a task whose caller is gone."""
-    for pid in filter(None, Group(name, parse_mounts(Path("/proc/self/mounts").read_text())).processes()):
+    for pid in filter(
+        None, Group(name, parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8"))).processes()
+    ):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 

@@ -46,7 +46,7 @@ def parse(text: str) -> Owner | None:
 
 def current() -> Owner:
     """This process."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")[:8]
     space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
     pid = os.getpid()
     return Owner(boot, space, pid, _start_of(pid) or "0")
@@ -60,7 +60,7 @@ def new_name() -> str:
 def _start_of(pid: int) -> str | None:
     """When the process started, in the kernel's ticks; None if there is none. A zombie has ended."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()

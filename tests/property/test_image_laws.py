@@ -313,6 +313,14 @@ DECORATION: dict[str, Callable[[Path, pytest.MonkeyPatch], object]] = {
 }
 
 
+@pytest.fixture
+def same_locale_after() -> Iterator[None]:
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.usefixtures("same_locale_after")
 @pytest.mark.parametrize("what", DECORATION)
 def test_decoration_keeps_the_digest(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "src"

@@ -88,7 +88,7 @@ class Group:
         if root is not None:
             for file in (root / PARENT / self.name).glob("**/cgroup.procs"):
                 with contextlib.suppress(OSError):
-                    found += map(int, file.read_text().split())
+                    found += map(int, file.read_text(encoding="utf-8").split())
         return found
 
     def remove(self) -> bool:
@@ -100,7 +100,7 @@ class Group:
         if root is None:
             return None
         try:
-            return (root / PARENT / self.name / file).read_text()
+            return (root / PARENT / self.name / file).read_text(encoding="utf-8")
         except OSError:
             return None
 
@@ -109,7 +109,7 @@ def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/sel
     """Make the cgroup and set the limits on it; None where this process may not."""
     if os.geteuid() != 0:
         return None
-    group = Group(name, parse_mounts(Path(mounts).read_text()))
+    group = Group(name, parse_mounts(Path(mounts).read_text(encoding="utf-8")))
     try:
         for root in group.hierarchies.roots():
             _make_below(root / PARENT, name)
@@ -136,7 +136,7 @@ def _limit_v1(group: Group, limits: Limits, pids: int) -> None:
     legacy = group.hierarchies.legacy
 
     def write(controller: str, file: str, value: int) -> None:
-        (legacy[controller] / PARENT / group.name / file).write_text(str(value))
+        (legacy[controller] / PARENT / group.name / file).write_text(str(value), encoding="utf-8")
 
     if limits.cpu is not None:
         write("cpu", "cpu.cfs_period_us", _PERIOD)
@@ -155,21 +155,21 @@ def _limit_v2(group: Group, limits: Limits, pids: int) -> None:
     for above in (root, root / PARENT):
         for controller in _V2_CONTROLLERS:
             with contextlib.suppress(OSError):  # one that is not there is missed below, where it is needed
-                (above / "cgroup.subtree_control").write_text(f"+{controller}")
+                (above / "cgroup.subtree_control").write_text(f"+{controller}", encoding="utf-8")
     own = root / PARENT / group.name
     if limits.cpu is not None:
         (own / "cpu.max").write_text(f"{max(1000, int(limits.cpu * _PERIOD))} {_PERIOD}")
     if limits.memory is not None:
-        (own / "memory.max").write_text(str(limits.memory))
-        (own / "memory.oom.group").write_text("1")  # the task dies as a whole, not one child of it
+        (own / "memory.max").write_text(str(limits.memory), encoding="utf-8")
+        (own / "memory.oom.group").write_text("1", encoding="utf-8")  # the task dies as a whole, not one child of it
         with contextlib.suppress(OSError):  # kernels without swap
-            (own / "memory.swap.max").write_text("0")
-    (own / "pids.max").write_text(str(pids))
+            (own / "memory.swap.max").write_text("0", encoding="utf-8")
+    (own / "pids.max").write_text(str(pids), encoding="utf-8")
 
 
 def remove_group(name: str, hierarchies: Hierarchies | None = None) -> bool:
     """Remove a task's cgroup and what the engine left below it. True if nothing of it is left."""
-    found = hierarchies or parse_mounts(Path("/proc/self/mounts").read_text())
+    found = hierarchies or parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8"))
     gone = True
     for root in found.roots():
         top = root / PARENT / name
@@ -198,7 +198,7 @@ def _remove_tree(top: Path) -> bool:
 def group_names(prefix: str) -> set[str]:
     """The task cgroups on this host whose name begins so."""
     names: set[str] = set()
-    for root in parse_mounts(Path("/proc/self/mounts").read_text()).roots():
+    for root in parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")).roots():
         with contextlib.suppress(OSError):
             names.update(entry.name for entry in (root / PARENT).iterdir() if entry.name.startswith(prefix))
     return names

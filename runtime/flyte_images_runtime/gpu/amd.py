@@ -71,5 +71,5 @@ def _property(node: Path, name: str) -> int:
 
 def _read(path: Path) -> str:
     with suppress(OSError):
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     return ""

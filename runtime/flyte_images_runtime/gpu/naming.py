@@ -106,7 +106,7 @@ def write_spec(document: Mapping[str, Any], path: Path, family: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")  # engines read *.json and *.yaml only
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(document, indent=1))
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)

@@ -57,7 +57,7 @@ def driver() -> tuple[str, Path] | None:
             version = _text(pynvml.nvmlSystemGetDriverVersion())
     except pynvml.NVMLError:
         return None
-    loaded = re.search(r"(/\S*)/libnvidia-ml\.so", Path("/proc/self/maps").read_text())
+    loaded = re.search(r"(/\S*)/libnvidia-ml\.so", Path("/proc/self/maps").read_text(encoding="utf-8"))
     return (version, Path(loaded[1])) if loaded else None
 
 
@@ -148,7 +148,7 @@ def _describe(pynvml: ModuleType, handle: Any, index: str, nodes: tuple[str, ...
 def _capability(path: Path) -> int | None:
     """The minor number of /dev/nvidia-caps that a MIG instance needs."""
     with suppress(OSError):
-        found = re.search(r"DeviceFileMinor:\s*([0-9]+)", path.read_text())
+        found = re.search(r"DeviceFileMinor:\s*([0-9]+)", path.read_text(encoding="utf-8"))
         return int(found[1]) if found else None
     return None
 

@@ -74,7 +74,7 @@ class Images:
         identity = str(described.get("Id"))
         record = self._record(identity)
         with contextlib.suppress(OSError, ValueError):
-            known = from_json(record.read_text())
+            known = from_json(record.read_text(encoding="utf-8"))
             if known.is_there():
                 return known
         places, kept = self._unpacked(reference, described, layers)
@@ -143,7 +143,7 @@ class Images:
         """Let go of everything, whoever still has it: the store is given up."""
         for record in self.store.glob("*.json"):
             with contextlib.suppress(OSError, ValueError):
-                _drop(from_json(record.read_text()))
+                _drop(from_json(record.read_text(encoding="utf-8")))
             record.unlink(missing_ok=True)
         shutil.rmtree(self.store / "layers", ignore_errors=True)
 
@@ -160,7 +160,7 @@ class Images:
         count, named = 0, set[str]()
         for record in self.store.glob("*.json"):
             try:
-                known = from_json(record.read_text())
+                known = from_json(record.read_text(encoding="utf-8"))
                 gone = self._is_gone(known.identity)
             except ValueError:
                 known, gone = None, True
@@ -217,7 +217,7 @@ def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -54,7 +54,7 @@ def find(reference: str, store: Path) -> Rootfs:
 
 def _manifest(place: Path, digest: str) -> dict[str, Any]:
     if not digest:
-        listed = json.loads((place / "index.json").read_text())["manifests"]
+        listed = json.loads((place / "index.json").read_text(encoding="utf-8"))["manifests"]
         if len(listed) != 1:
             raise ValueError(f"it holds {len(listed)} images: say which with @sha256:...")
         digest = listed[0]["digest"]

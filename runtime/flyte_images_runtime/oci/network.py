@@ -94,7 +94,7 @@ def plug_in(bridge: Bridge) -> None:
         _make_cable(outside, name, bridge.index)
         cable = _index_of(outside, name)
         # tasks do not reach each other; sysfs is the host's still, and shows the end that lies there
-        Path(f"/sys/class/net/{name}/brport/isolated").write_text("1")
+        Path(f"/sys/class/net/{name}/brport/isolated").write_text("1", encoding="utf-8")
     with _netlink() as inside:
         _set_up(inside, _LOOPBACK)
         end = socket.if_nametoindex("eth0")
@@ -102,7 +102,7 @@ def plug_in(bridge: Bridge) -> None:
         _add_address(inside, end, address)
         _set_up(inside, end)
         _add_route(inside, end, bridge.address.ip)
-    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")  # as in every container
+    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="utf-8")  # as in every container
 
 
 def name_servers(host: str, resolved: str) -> str:

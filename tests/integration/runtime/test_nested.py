@@ -63,6 +63,6 @@ def test_the_end_of_the_outer_task_is_the_end_of_the_inner_ones() -> None:
 
     async def cancelled() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(quiet.aio(tasks.gathers, 3), 1.0)
+            await asyncio.wait_for(quiet.aio(tasks.gathers, 3), 0.4)  # an inner one sleeps longer
 
     asyncio.run(cancelled())

@@ -9,7 +9,9 @@ import pytest
 
 from .house import PACKAGES, Module, modules
 
-EVERY = [module for package in PACKAGES for module in modules(package) if ">>>" in module.path.read_text()]
+EVERY = [
+    module for package in PACKAGES for module in modules(package) if ">>>" in module.path.read_text(encoding="utf-8")
+]
 
 
 @pytest.mark.parametrize("module", EVERY, ids=lambda module: module.name)

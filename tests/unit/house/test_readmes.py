@@ -13,12 +13,12 @@ from flyte_images.cli.main import _VERBS
 from .house import ROOT, tracked
 
 READMES = [path for path in tracked() if path.name == "README.md"]
-MAIN = (ROOT / "README.md").read_text()
+MAIN = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_named_files_are_there(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     assert [link for link in links if not (path.parent / link).exists()] == []
     cells = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
@@ -28,11 +28,11 @@ def test_links_and_named_files_are_there(path: Path) -> None:
 
 
 def test_make_targets_are_there() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {
         name
         for path in READMES
-        for name in re.findall(r"(?:`|^)make ([a-z-]+)(?=`|$|  )", path.read_text(), re.MULTILINE)
+        for name in re.findall(r"(?:`|^)make ([a-z-]+)(?=`|$|  )", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert named and named <= targets
 

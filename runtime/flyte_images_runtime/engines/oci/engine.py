@@ -146,9 +146,9 @@ class OciEngine:
         upper = self._upper(spec, exchange)
         overlay(rootfs.layers, _BUNDLE / "rootfs", upper=upper / "upper", work=upper / "work")
         for name, text in _files(spec).items():
-            (_BUNDLE / name).write_text(text)
+            (_BUNDLE / name).write_text(text, encoding="utf-8")
         config = self._program.annotate(bundle_config(spec, exchange, rootfs, settings))
-        (_BUNDLE / "config.json").write_text(json.dumps(config))
+        (_BUNDLE / "config.json").write_text(json.dumps(config), encoding="utf-8")
         self._program.prepare(_BUNDLE / "nothing")
         return subprocess.Popen(
             self._program.run(_BUNDLE, "task", log),
@@ -210,7 +210,7 @@ _HOSTS = "127.0.0.1\tlocalhost task\n::1\tlocalhost ip6-localhost ip6-loopback\n
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""
 

@@ -48,7 +48,7 @@ class Program:
 
         Version 1 and 2 side by side, with one controller left to 2, is what crun refuses to work with.
         """
-        if self.name == "crun" and _HYBRID.exists() and _HYBRID.read_text().strip():
+        if self.name == "crun" and _HYBRID.exists() and _HYBRID.read_text(encoding="utf-8").strip():
             nothing.touch()
             bind(nothing, _HYBRID)
 
