@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from flyte_images_layers.records import dataclass
 
 from .buildkit.address import Docker
 from .buildkit.discovery import Choice, choose, engine

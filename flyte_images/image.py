@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from flyte_images_layers import (
     decoration,
     digest,
 )
+from flyte_images_layers.records import dataclass
 
 from .errors import Location, SpecError
 

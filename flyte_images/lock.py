@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from flyte_images_layers import decoration, digest
+from flyte_images_layers.records import dataclass
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .errors import SpecError

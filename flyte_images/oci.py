@@ -12,9 +12,10 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from flyte_images_layers.records import dataclass
 
 from .errors import FlyteImagesError
 

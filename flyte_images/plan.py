@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from flyte_images_layers import decoration
+from flyte_images_layers.records import dataclass
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .errors import Location

@@ -10,11 +10,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from flyte_images_layers import Base
+from flyte_images_layers.records import dataclass
 
 from ..cachedir import cache_dir, layout_dir
 from ..errors import FlyteImagesError

@@ -11,8 +11,9 @@ docker+unix:///var/run/docker.sock       the BuildKit inside a Docker Engine; al
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from flyte_images_layers.records import dataclass
 
 from ..errors import SpecError
 

@@ -16,9 +16,10 @@ What is said in 1 to 5 is used or is an error: never another one instead. Reads 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from flyte_images_layers.records import dataclass
 
 from ..errors import EngineError, SpecError
 from .address import Address, Docker, Unix, parse

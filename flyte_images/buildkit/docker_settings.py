@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from flyte_images_layers.records import dataclass
 
 from ..errors import EngineError
 from .address import Address, Command, Docker, Tls, Unix, parse, parse_docker_host

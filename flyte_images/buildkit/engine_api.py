@@ -10,9 +10,11 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
+
+from flyte_images_layers.records import dataclass
 
 from ..errors import BuildError, EngineError
 from .address import Docker

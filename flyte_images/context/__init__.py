@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from flyte_images_layers import Layer
+from flyte_images_layers.records import dataclass
 
 from ..cachedir import cache_dir
 from ..errors import Location, SpecError

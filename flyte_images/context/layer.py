@@ -10,8 +10,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from flyte_images_layers.records import dataclass
 
 from ..errors import FlyteImagesError, SpecError
 from .index import Index

@@ -11,10 +11,11 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+
+from flyte_images_layers.records import dataclass
 
 from ..errors import FlyteImagesError
 from .layer import EPOCH, Blob

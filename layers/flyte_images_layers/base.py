@@ -7,11 +7,12 @@ A layer kind is one file: a frozen dataclass with a `kind`, what it needs to be 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from .canonical import decoration
 from .errors import LayerError
+from .records import dataclass
 from .steps import Deb, Sdist, Step, Wheel
 
 

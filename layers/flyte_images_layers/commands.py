@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from .base import Found, Layer
 from .errors import LayerError
+from .records import dataclass
 from .steps import RunCommand, Step
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .base import Found, Layer
 from .errors import LayerError
+from .records import dataclass
 from .steps import SetEnv, Step
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 from .base import Found, Layer, PythonRequirements, names
 from .errors import LayerError
+from .records import dataclass
 from .steps import InstallWheels, Step
 
 # The common shapes of PEP 508 (a name, extras, one to many version clauses). Anything else goes to the `packaging`

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import ClassVar
 
 from .base import Found, Layer, LocalSource
 from .canonical import decoration
 from .errors import LayerError
+from .records import dataclass
 from .steps import AddFiles, Step
 
 

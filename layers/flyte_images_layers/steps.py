@@ -5,10 +5,10 @@ A step holds everything that decides its result: exact files by hash, content by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from .canonical import decoration
+from .records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

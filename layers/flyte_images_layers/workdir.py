@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from .base import Found, Layer
 from .errors import LayerError
+from .records import dataclass
 from .steps import SetWorkdir, Step
 
 
