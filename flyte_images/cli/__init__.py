@@ -1,6 +1,7 @@
 """The command line: one verb a file. stdout is data, all else goes to stderr; an error is one message, no traceback.
 
-main.py       the verbs, errors -> exit codes
+main.py       arguments -> a verb; errors -> exit codes
+verbs.py      the verbs, for click
 load.py       a user's file -> its images and environments
 errors.py     an error -> what a person reads
 interrupt.py  Ctrl-C

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -50,34 +49,22 @@ def command(
 
     What is there already is not built again. The result is one reference a line.
     """
-    from ..builder import build_all
-    from ..progress import Progress
-    from .load import load
+    from .building import build_file
 
-    activity.events = progress == "json"
-    activity.doing = f"the import of {file}"
-    chosen = load(file).select(names)
     wanted = None
     if tags or outputs or cache_from or cache_to:
         from ..outputs import Wanted
 
         wanted = Wanted(tags=tags, outputs=outputs, cache_from=cache_from, cache_to=cache_to)
-    activity.doing = f"the build of {', '.join(it.name for it in chosen)}"
-    with Progress(progress, sys.stderr) as display:
-        results = build_all(
-            {it.name: it.image for it in chosen},
-            builder=builder,
-            push=push,
-            wanted=wanted,
-            no_cache=no_cache,
-            upgrade=upgrade,
-            progress=display,
-        )
-    if as_json:
-        import json
-        from dataclasses import asdict
-
-        click.echo(json.dumps({"images": [asdict(result) for result in results]}, indent=2))
-        return
-    for result in results:
-        click.echo(result.digest if outputs else result.ref)  # what was written to this machine has no name
+    build_file(
+        activity,
+        file,
+        names,
+        builder=builder,
+        push=push,
+        wanted=wanted,
+        no_cache=no_cache,
+        upgrade=upgrade,
+        progress=progress,
+        as_json=as_json,
+    )

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +50,7 @@ class Index:
         if self._path is None or self._new == self._old:
             return
         body = json.dumps({"version": _VERSION, "files": self._new}, separators=(",", ":")).encode()
-        temporary = self._path.with_suffix(f".{secrets.token_hex(4)}")
+        temporary = self._path.with_suffix(f".{os.urandom(4).hex()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:

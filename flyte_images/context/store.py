@@ -9,9 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +41,7 @@ class Packed:
 def write_blob(directory: Path, fill: Callable[[BinaryIO], Blob]) -> Blob:
     """Let `fill` write to an empty file, and give that the name which `fill` returns."""
     folder = directory / "blobs" / "sha256"
-    temporary = folder / f".partial-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = folder / f".partial-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(temporary, "x+b") as file:
@@ -63,6 +61,8 @@ def write_blob(directory: Path, fill: Callable[[BinaryIO], Blob]) -> Blob:
 
 def put_image(directory: Path, layer: Blob, contents: Sequence[str], destinations: Sequence[bytes]) -> Packed:
     """Write the image of a layer and the record of what it was made from."""
+    from datetime import UTC, datetime  # loaded where something is packed
+
     os_name, architecture = PLATFORM.split("/")
     config = {
         "architecture": architecture,
@@ -80,7 +80,7 @@ def put_image(directory: Path, layer: Blob, contents: Sequence[str], destination
     packed = Packed(_put_json(directory, manifest).digest, layer, tuple(contents))
     record = {"manifest": packed.manifest, "layer": layer.digest, "size": layer.size}
     place = _record(directory, contents, destinations)
-    temporary = place.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = place.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}")
     with contextlib.suppress(OSError):  # it only saves the next one some time
         place.parent.mkdir(exist_ok=True)
         temporary.write_text(json.dumps(record), encoding="utf-8")

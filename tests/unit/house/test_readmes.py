@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.cli.main import _VERBS
+from flyte_images.cli.verbs import _VERBS
 
 from .house import ROOT, tracked
 
