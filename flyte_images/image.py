@@ -52,7 +52,7 @@ class Image:
     python: str
     name: str | None = decoration(None, compare=True)
     registry: str | None = decoration(None, compare=True)
-    location: Location | None = decoration(None)  # noqa: RUF009 - a field, as the others
+    location: Location | None = decoration(None)
 
     @classmethod
     def from_debian_base(

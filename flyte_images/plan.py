@@ -100,7 +100,7 @@ class PlanStep:
     digest: str
     title: str = decoration("")
     layer: int = decoration(0)
-    location: Location | None = decoration(None)  # noqa: RUF009 - a field, as the others
+    location: Location | None = decoration(None)
 
 
 @dataclass(frozen=True, kw_only=True)

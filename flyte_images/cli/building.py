@@ -9,8 +9,8 @@ from .interrupt import Activity
 from .load import load
 
 if TYPE_CHECKING:
-    from ..progress import Mode
     from ..outputs import Wanted
+    from ..progress import Mode
 
 
 def build_file(

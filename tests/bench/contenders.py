@@ -6,9 +6,9 @@ byte-compiled, a folder of sources copied last, the image loaded into the engine
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -235,29 +235,25 @@ COPY src /root/src
         return Command(argv=argv, cwd=self.directory, env={**engine.env, "BENCH_INDEX": _index() or ""})
 
     def define_many(self, engine: Engine, shared: tuple[str, ...], own: tuple[str, ...], registry: str) -> Command:
-        """One target of a bake file for each of `own`, so that BuildKit builds them side by side; pushed."""
+        """One build for each of `own`, one after the other: side by side, their steps exhaust the index; pushed."""
         folder = self.directory / "many"
-        targets: dict[str, object] = {}
+        lines = []
         for number, name in enumerate(own):
             context = folder / f"image-{number}"
             (context / "src").mkdir(parents=True, exist_ok=True)
             text = self._text.format(base=self._base, uv=self._uv_image, secret=self._secret if _index() else "")
             (context / "Dockerfile").write_text(text)
             (context / "requirements.txt").write_text("".join(f"{it}\n" for it in (*shared, name)))
-            push = "type=image,compression=zstd,push=true" if self.zstd else "type=registry"
-            targets[f"image-{number}"] = {
-                "context": str(context),
-                "tags": [f"{registry}/many:{number}"],
-                "output": [push],
-                "network": "host",
-                "attest": ["type=provenance,disabled=true"],
-                "args": {name: os.environ[name] for name in _PROXIES if name in os.environ},
-                "secret": ["id=index,env=BENCH_INDEX"] if _index() else [],
-            }
-        bake = {"group": {"default": {"targets": sorted(targets)}}, "target": targets}
-        (folder / "bake.json").write_text(json.dumps(bake))
-        argv = ("docker", "buildx", "bake", "--builder=default", "--file", str(folder / "bake.json"))
-        return Command(argv=argv, cwd=folder, env={**engine.env, "BENCH_INDEX": _index() or ""})
+            output = "--output=type=image,compression=zstd,push=true" if self.zstd else "--push"
+            argv = (
+                *("docker", "buildx", "build", "--quiet", "--builder=default", "--network=host", "--provenance=false"),
+                *(f"--build-arg={name}" for name in _PROXIES if name in os.environ),
+                *(("--secret=id=index,env=BENCH_INDEX",) if _index() else ()),
+                *(f"--tag={registry}/many:{number}", output, str(context)),
+            )
+            lines.append(shlex.join(argv))
+        script = "\n".join(lines)
+        return Command(argv=("sh", "-ec", script), cwd=folder, env={**engine.env, "BENCH_INDEX": _index() or ""})
 
     def image(self, output: str) -> str:
         return "bench-dockerfile:1"

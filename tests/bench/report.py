@@ -13,7 +13,7 @@ _ROWS = (
     ("bytes pushed", "pushed after adding httpx", "bytes"),
     ("bytes of one", "numpy, scipy and a small package, pushed", "bytes"),
     ("bytes of many", "20 such images, pushed", "bytes"),
-    ("many", "20 such images, built at once and pushed", "s"),
+    ("many", "20 such images, built and pushed", "s"),
     ("define an image", "import and define an image", "s"),
     ("--help", "`--help`", "s"),
 )
