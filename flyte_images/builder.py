@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -287,6 +287,3 @@ def _cut(engine: _Engine) -> Iterator[None]:
     except BaseException:
         engine.close()
         raise
-
-
-Connect = Callable[[], "Client"]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from ..buildkit.address import Docker
 from ..buildkit.client import Client
-from ..buildkit.dial import dial
-from ..errors import EngineError, FlyteImagesError
+from ..buildkit.engine_api import find_image
+from ..errors import EngineError
 
 _PATIENCE = 10.0
 
@@ -35,13 +33,13 @@ def in_store(client: Client, name: str, platform: str) -> Stored | None:
     address = client.address
     if not isinstance(address, Docker):
         return None
-    described = _inspect(address, name)
+    described = find_image(address, name, patience=_PATIENCE)
     if described is None:
         return None
     named, _, pinned = name.partition("@")
     repository = named if "/" not in named or ":" not in named.rsplit("/", 1)[1] else named.rpartition(":")[0]
-    digests = [digest for it in described.get("RepoDigests") or () if (digest := _digest_of(it, repository))]
-    tags = [tag for it in described.get("RepoTags") or () if (tag := _tag_of(it, repository))]
+    digests = [digest for it in described.digests if (digest := _digest_of(it, repository))]
+    tags = [tag for it in described.tags if (tag := _tag_of(it, repository))]
     digest = pinned or next(iter(digests), "")
     tag = named.removeprefix(repository) or next(iter(tags), "")
     if digest not in digests or not tag:
@@ -102,27 +100,3 @@ def _digest_of(text: str, repository: str) -> str | None:
 def _tag_of(text: str, repository: str) -> str | None:
     name, _, tag = full_name(text).rpartition(":")
     return f":{tag}" if name == repository else None
-
-
-def _inspect(address: Docker, name: str) -> dict[str, Any] | None:
-    connection = dial(address.api, patience=_PATIENCE)
-    asked = http.client.HTTPConnection("docker", timeout=_PATIENCE)
-    try:
-        connection.socket.settimeout(_PATIENCE)
-        asked.sock = connection.socket
-        asked.request("GET", f"/images/{quote(name, safe='/:@')}/json")
-        reply = asked.getresponse()
-        body = reply.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise EngineError(f"{address} does not answer: {error}", hint="is a Docker Engine running there?") from None
-    finally:
-        connection.close()
-    if reply.status == 404:
-        return None
-    if reply.status != 200:
-        said = body[:300].decode("utf-8", "replace").strip()
-        raise EngineError(f"{address} does not say whether it has `{name}`: {reply.status} {said}")
-    try:
-        return dict(json.loads(body))
-    except ValueError:
-        raise FlyteImagesError(f"{address} answers with what is no JSON: {body[:80]!r}") from None

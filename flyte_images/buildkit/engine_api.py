@@ -28,9 +28,11 @@ _LOADED = ("Loaded image: ", "Loaded image ID: ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
-    """An image that the engine has. `digests` are the names with a manifest's digest that it goes by."""
+    """An image that the engine has. `tags` and `digests` are the names that it goes by, with a tag or a manifest's
+    digest."""
 
     id: str
+    tags: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,6 +46,7 @@ def find_image(engine: Docker, name: str, *, patience: float = PATIENCE) -> Stor
         found = exchange.json()
     return StoredImage(
         id=str(found["Id"]),
+        tags=tuple(found.get("RepoTags") or ()),
         digests=tuple(found.get("RepoDigests") or ()),
         labels=(found.get("Config") or {}).get("Labels") or {},
     )
