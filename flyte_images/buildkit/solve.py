@@ -7,7 +7,6 @@ import queue
 import shlex
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,9 +18,9 @@ from .events import Event, Vertex, VertexLog, VertexStatus
 from .failure import StepError, build_error
 from .pb.control_pb2 import SolveRequest, StatusRequest, StatusResponse
 from .status import events_of
+from .tail import Tail
 from .wire import SOLVE, STATUS
 
-_TAIL = 40  # lines of a failed step's log
 _GRACE = 5.0  # seconds for the last events after the end
 STALL = 600.0
 """Seconds without any progress after which a build that waits for some server is given up. Commands may take longer."""
@@ -64,7 +63,7 @@ class Solving:
         self._alive, self._patience, self._engine, self._said = alive, patience, engine, said
         self._queue: queue.SimpleQueue[StatusResponse | _End] = queue.SimpleQueue()
         self._stall = stall
-        self._tails: dict[str, deque[bytes]] = {}
+        self._tails: dict[str, Tail] = {}
         self._vertices: dict[str, Vertex] = {}
         self._open: dict[tuple[str, str], None] = {}  # vertex and name of what is under way in it
 
@@ -129,7 +128,7 @@ class Solving:
             else:
                 self._open.pop((event.vertex, event.id), None)
         elif isinstance(event, VertexLog):
-            self._tails.setdefault(event.vertex, deque(maxlen=4 * _TAIL)).append(event.data)
+            self._tails.setdefault(event.vertex, Tail()).feed(event.stream, event.data)
 
     def _awaited(self) -> str:
         """What is waited for, if all that runs waits for some server."""
@@ -158,7 +157,7 @@ class Solving:
         from . import graph  # only a failure has to know what the steps are
 
         step = graph.find(self._request.definition, found.vertex)
-        log = b"".join(self._tails.get(found.vertex, ())).decode("utf-8", "replace")
+        log = self._tails.get(found.vertex)
         known = self._vertices.get(found.vertex)
         name = (known.name if known else "") or (step.name if step else "")
         return StepError(
@@ -168,7 +167,7 @@ class Solving:
             hint=found.hint,
             location=found.location or (step.location if step else None),
             command=shlex.join(step.argv) if step and step.argv else None,
-            log="\n".join(log.splitlines()[-_TAIL:]),
+            log=log.text() if log else "",
         )
 
 
