@@ -117,7 +117,9 @@ class OpenSession:
         directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")  # 0700: nobody else can connect
         opened = os.open(directory, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            path = f"/proc/self/fd/{opened}/s"  # a socket's path has 108 bytes at most, however long TMPDIR is
+            # A socket's path has 108 bytes at most, however long TMPDIR is. Its last part is this session's own: grpc
+            # removes the path once more when the server is gone, and by then the number may be another session's.
+            path = f"/proc/self/fd/{opened}/{self.id}"
             self._server.add_insecure_port(f"unix:{path}")
             self._server.start()
             connected = socket.socket(socket.AF_UNIX)
