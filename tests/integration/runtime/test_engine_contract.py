@@ -154,9 +154,13 @@ def test_what_a_task_raises_comes_back(call: Call) -> None:
 def test_the_processor_is_held_to_the_limit(call: Call) -> None:
     finished = call("burn", periods=20, spec={"limits": Limits(cpu=Decimal("0.25"), memory=256 * MI)})
     result(finished)
-    assert finished.metrics.throttled_periods is not None
-    assert finished.metrics.throttled_periods > 2  # about 20 alone; a busy machine gives it less than its share anyway
-    assert finished.metrics.throttled is not None
+    metrics = finished.metrics
+    assert metrics.cpu is not None
+    assert metrics.wall is not None
+    assert metrics.start is not None
+    assert metrics.cpu < 0.3 * (metrics.start + metrics.wall) + 0.1  # whatever else the machine does meanwhile
+    assert metrics.throttled_periods
+    assert metrics.throttled
 
 
 def test_memory_is_held_to_the_limit_and_the_end_says_so(call: Call) -> None:
