@@ -16,7 +16,7 @@ from .engines import docker_engine
 
 if TYPE_CHECKING:
     from flyte_images_runtime.engine import Running
-    from flyte_images_runtime.gpu import Allocation
+    from flyte_images_runtime.gpu import Allocation, Card
 
 
 class Lease:
@@ -25,6 +25,11 @@ class Lease:
     def __init__(self, spec: TaskSpec, allocation: Allocation | None) -> None:
         self.spec = spec
         self._allocation = allocation
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards that it holds."""
+        return self._allocation.cards if self._allocation is not None else ()
 
     def started(self, running: Running) -> None:
         """The container runs: it keeps its devices even if this process dies before it."""

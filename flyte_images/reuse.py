@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flyte_images_runtime.engine import Running, Stream
+from flyte_images_runtime.engine import Stream
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document
 from flyte_images_runtime.log import Log
@@ -35,7 +35,7 @@ def warm_call(
     *,
     engine: EngineName,
     say: Callable[[Stream, str], None],
-    begun: Callable[[Running | None], None],
+    begun: Callable[..., None],
 ) -> tuple[Finished, Any]:
     """Run the call in a warm container and return what came of it, and its result."""
     asked = time.monotonic()
@@ -55,7 +55,7 @@ def warm_call(
         check=call.still_wanted,
     ) as container:
         number = container.next_number()
-        begun(container.running)
+        begun(container.running, container.exchange.name, container.attached["cards"], container.usage)
         try:
             with container.exchange.input_files(number) as files:
                 arguments = call.encoded(files)
@@ -96,6 +96,6 @@ def _start(call: Call, spec: TaskSpec, engine: EngineName) -> WarmContainer:
         write_function(final, exchange)
         container = WarmContainer(engine_for(engine, final), final, exchange, document)
         lease.started(container.running)
-        container.attached["reception"] = reception
+        container.attached.update(reception=reception, cards=lease.cards)
         container.cleanups.append(stack.pop_all().close)
     return container

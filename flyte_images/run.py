@@ -20,7 +20,7 @@ from .task import Task
 
 if TYPE_CHECKING:
     from flyte_images_runtime.log import Log
-    from flyte_images_runtime.metrics import Metrics
+    from flyte_images_runtime.metrics import Metrics, Usage
 
     from .engines import EngineName
     from .image import Image
@@ -31,6 +31,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 OnLine = Callable[[str, Literal["stdout", "stderr"], str], None]
 """Task, stream, line: what a task prints, as it prints it."""
+OnUsage = Callable[[str, str, "Usage | None"], None]
+"""Task, id (as `flyte-images ps` shows it), what it has used until now: twice a second, and None at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Runner:
     """How tasks are run. `flyte.run` is one; `flyte.run.using(...)` makes another.
 
     on_line   called with what a task prints (default: to stderr); None for silence
+    on_usage  called twice a second, in a thread of its own, with what a running task has used until now
     progress  shows builds
     builder   whom to ask for builds
     engine    "docker", "podman", "oci" (crun or runc without a daemon; root), or "auto"
@@ -71,6 +74,7 @@ class Runner:
     """
 
     on_line: OnLine | None = to_stderr
+    on_usage: OnUsage | None = None
     progress: Progress | None = field(default=None, compare=False)
     builder: str | None = None
     engine: EngineName = "auto"

@@ -25,8 +25,10 @@ from flyte_images_runtime.failures import (
     TaskError,
     TimedOut,
 )
-from flyte_images_runtime.metrics import Metrics
+from flyte_images_runtime.meter import Meter
+from flyte_images_runtime.metrics import Metrics, Usage
 from flyte_images_runtime.orphans import watch_over
+from flyte_images_runtime.owner import short
 from flyte_images_runtime.spec import Code, TaskSpec
 from flyte_images_runtime.values import Files, Problem
 
@@ -41,9 +43,12 @@ from .secrets import exposed
 from .shipping import ship
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from flyte_images_runtime.gpu import Card
 
     from .image import Image
+    from .options import Options
     from .progress import Progress
     from .run import Run, Runner
     from .task import Task
@@ -70,6 +75,24 @@ def ready_image(image: Image, *, progress: Progress | None = None, builder: str 
         return _READY[digest]
 
 
+def specification(name: str, options: Options, image: str, code: Code, *, python: str = "python3") -> TaskSpec:
+    """What an engine is told: of a task, and of a shell in its place."""
+    copies = tuple(ship(root, environ=os.environ)[0] for root in code.roots)
+    return TaskSpec(
+        task=name,
+        image=image,
+        code=replace(code, copies=copies),
+        limits=options.limits(),
+        env=options.env_vars,
+        timeout=options.timeout,
+        python=python,
+        network=options.network,
+        mounts=options.mounts,
+        workdir=options.workdir,
+        hardening=options.hardening,
+    )
+
+
 class Call:
     """A call of a task. `run` does it; `cancel`, from another thread, ends it."""
 
@@ -90,6 +113,7 @@ class Call:
         self._finished: Finished | None = None
         self._cancelled = threading.Event()
         self._running: Running | None = None
+        self._meter: Meter | None = None
         self._guard = threading.Lock()
 
     def run(self) -> Run[Any]:
@@ -204,7 +228,10 @@ class Call:
     def _attempt(self, spec: TaskSpec) -> tuple[Finished, Any]:
         policy = self.task.options.reusable
         if policy is not None:
-            return warm_call(self, spec, policy, engine=self.runner.engine, say=self._say, begun=self._now_running)
+            finished, result = warm_call(
+                self, spec, policy, engine=self.runner.engine, say=self._say, begun=self._now_running
+            )
+            return self._measured(finished), result
         exchange = make_exchange()
         try:
             with exchange.input_files() as files:
@@ -218,27 +245,46 @@ class Call:
                     lease.spec,
                     exchange,
                     on_line=self._say,
-                    on_running=lambda running: self._started(running, lease),
+                    on_running=lambda running: self._started(running, exchange.name, lease),
                     queue=time.monotonic() - self.asked,
                 )
             result = None
             if finished.error is None:
                 with exchange.output_files() as files:
                     result = self.decoded(finished.result, files)
-            return finished, result
+            return self._measured(finished), result
         finally:
             self._now_running(None)
             exchange.remove()
 
-    def _started(self, running: Running, lease: Lease) -> None:
+    def _started(self, running: Running, name: str, lease: Lease) -> None:
         lease.started(running)
-        self._now_running(running)
+        self._now_running(running, name, lease.cards)
 
-    def _now_running(self, running: Running | None) -> None:
+    def _now_running(
+        self,
+        running: Running | None,
+        name: str = "",
+        cards: Sequence[Card] = (),
+        usage: Callable[[], Usage] | None = None,
+    ) -> None:
         with self._guard:
             self._running = running
             if running is not None and self._cancelled.is_set():
                 running.cancel()
+        if self._meter is not None:
+            self._meter.stop()
+        if running is not None:
+            told = self.runner.on_usage
+            tell = None if told is None else lambda usage: told(self.task.name, short(name), usage)
+            self._meter = Meter(usage or running.usage, cards=cards, tell=tell)
+
+    def _measured(self, finished: Finished) -> Finished:
+        """The same, with what the cards did."""
+        if self._meter is None:
+            return finished
+        self._meter.stop()
+        return replace(finished, metrics=self._meter.added_to(finished.metrics))
 
     def _say(self, stream: Stream, line: str) -> None:
         if self.runner.on_line is not None:
@@ -256,23 +302,8 @@ class Call:
         return spec
 
     def _spec(self) -> TaskSpec:
-        options = self.task.options
         image = self.runner.image(self.task.environment.built_image)
-        code = self._code()
-        copies = tuple(ship(root, environ=os.environ)[0] for root in code.roots)
-        return TaskSpec(
-            task=self.task.name,
-            image=image,
-            code=replace(code, copies=copies),
-            limits=options.limits(),
-            env=options.env_vars,
-            timeout=options.timeout,
-            python=self.python,
-            network=options.network,
-            mounts=options.mounts,
-            workdir=options.workdir,
-            hardening=options.hardening,
-        )
+        return specification(self.task.name, self.task.options, image, self._code(), python=self.python)
 
     def _code(self) -> Code:
         try:

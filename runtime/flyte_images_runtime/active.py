@@ -15,7 +15,7 @@ from .cgroup import Group
 from .cgroup.group import parse_mounts
 from .exchange import ABOUT, memory_base
 from .metrics import Usage
-from .owner import parse
+from .owner import parse, short
 
 if TYPE_CHECKING:
     from .engines.docker.api import Api
@@ -40,8 +40,7 @@ class Active:
         >>> Active(name="0a1b2c3d-4026531836-17-999-3", task="", image="", engine="", since=0).id
         '17-3'
         """
-        _, _, pid, _, number = self.name.split("-")
-        return f"{pid}-{number}"
+        return short(self.name)
 
     @property
     def group(self) -> Group:
@@ -49,7 +48,7 @@ class Active:
 
     def usage(self) -> Usage:
         """What it has used until now, where its cgroup can be read."""
-        return self.group.usage()
+        return self.group.now()
 
 
 def active() -> list[Active]:

@@ -40,6 +40,10 @@ class Running(Protocol):
         """A process of this host that lives as long as the container; None where there is none."""
         ...
 
+    def usage(self) -> Usage:
+        """What it has used until now; from any thread. Empty where that is not known."""
+        ...
+
     def cancel(self) -> None:
         """End it now; from any thread. `wait` returns."""
         ...

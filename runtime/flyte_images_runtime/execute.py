@@ -7,10 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .cgroup import read_usage
+from .cgroup.usage import read_usage, traffic
 from .ends import Report, judge
 from .engine import Ending, Engine, OnLine, Running, Stream
 from .exchange import Exchange
@@ -93,6 +93,8 @@ def execute(
     threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
     report = read_report(exchange)
     error = judge(spec, ending, report)
+    if spec.network == "host":  # what went over it was not the task's alone
+        report = replace(report, usage=replace(report.usage, received_bytes=None, sent_bytes=None))
     metrics = _metrics(exchange, ending, report, asked=asked, total=time.monotonic() - clock, queue=queue)
     return Finished(
         result=report.result["result"] if error is None and report.result else None,
@@ -116,11 +118,17 @@ def read_report(exchange: Exchange) -> Report:
     files = end.get("cgroup") if isinstance(end.get("cgroup"), dict) else {}
     usage = read_usage(lambda name: files[name] if isinstance(files.get(name), str) else None)
     peak, cpu = end.get("peak"), end.get("cpu")
+    moved = traffic(end["network"]) if isinstance(end.get("network"), str) else None
     status = end.get("status")
     return Report(
         result=result if isinstance(result, dict) else None,
         usage=usage.or_else(
-            Usage(cpu=cpu if isinstance(cpu, float) else None, peak_memory=peak if isinstance(peak, int) else None)
+            Usage(
+                cpu=cpu if isinstance(cpu, float) else None,
+                peak_memory=peak if isinstance(peak, int) else None,
+                received_bytes=moved and moved[0],
+                sent_bytes=moved and moved[1],
+            )
         ),
         largest=_processes(end.get("largest")),
         status=status & 0x7F or status >> 8 if isinstance(status, int) else None,
@@ -152,4 +160,6 @@ def _metrics(
         peak_pids=usage.peak_pids,
         read_bytes=usage.read_bytes,
         written_bytes=usage.written_bytes,
+        received_bytes=usage.received_bytes,
+        sent_bytes=usage.sent_bytes,
     )

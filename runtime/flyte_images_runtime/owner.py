@@ -44,6 +44,16 @@ def parse(text: str) -> Owner | None:
     return Owner(found["boot"], found["space"], int(found["pid"]), found["start"]) if found else None
 
 
+def short(name: str) -> str:
+    """What a person types for the task of that name: the caller's pid and a number.
+
+    >>> short("0a1b2c3d-4026531836-17-999-3")
+    '17-3'
+    """
+    _, _, pid, _, number = name.split("-")
+    return f"{pid}-{number}"
+
+
 def current() -> Owner:
     """This process."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")[:8]

@@ -219,8 +219,21 @@ class WarmContainer:
             peak_memory=peak if isinstance(peak, int) else None,
             throttled=None if usage.throttled is None else usage.throttled - (before.throttled or 0.0),
             throttled_periods=(usage.throttled_periods or 0) - (before.throttled_periods or 0),
+            read_bytes=_more(usage.read_bytes, before.read_bytes),
+            written_bytes=_more(usage.written_bytes, before.written_bytes),
         )
         return report, used
+
+    def usage(self) -> Usage:
+        """What the call that runs has used until now; the memory is the container's."""
+        now, before = self.running.usage(), self._before
+        return replace(
+            now,
+            cpu=None if now.cpu is None else max(0.0, now.cpu - (before.cpu or 0.0)),
+            throttled=None if now.throttled is None else max(0.0, now.throttled - (before.throttled or 0.0)),
+            read_bytes=_more(now.read_bytes, before.read_bytes),
+            written_bytes=_more(now.written_bytes, before.written_bytes),
+        )
 
     @property
     def alive(self) -> bool:
@@ -295,7 +308,13 @@ def _metrics(used: Usage, outcome: Any, *, asked: float, total: float) -> Metric
         throttled=used.throttled,
         throttled_periods=used.throttled_periods,
         peak_memory=used.peak_memory,
+        read_bytes=used.read_bytes,
+        written_bytes=used.written_bytes,
     )
+
+
+def _more(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
 
 
 def _listen(exchange: Exchange) -> socket.socket:

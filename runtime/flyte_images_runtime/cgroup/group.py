@@ -6,12 +6,12 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..limits import Limits
 from ..metrics import Usage
-from .usage import read_usage
+from .usage import read_usage, traffic
 
 PARENT = "flyte-images"
 _PERIOD = 100_000  # microseconds, the kernel's and Docker's default
@@ -76,6 +76,17 @@ class Group:
     def usage(self) -> Usage:
         """What the task has used until now; also after its end."""
         return read_usage(self._read)
+
+    def now(self) -> Usage:
+        """The same while it runs, with what went over its network, if that is not the host's own."""
+        usage = self.usage()
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
+                    continue
+                moved = traffic(Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8"))
+                return usage if moved is None else replace(usage, received_bytes=moved[0], sent_bytes=moved[1])
+        return usage
 
     def holds(self, container: str) -> bool:
         """Has the engine put the container below this group? It cannot where it runs on another host."""

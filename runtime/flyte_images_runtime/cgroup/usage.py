@@ -32,7 +32,28 @@ def read_usage(read: Read) -> Usage:
         peak_pids=_number(read("pids.peak")),
         read_bytes=_transferred(read, "rbytes", "Read"),
         written_bytes=_transferred(read, "wbytes", "Write"),
+        memory=_first(_number(read("memory.current")), _number(read("memory.usage_in_bytes"))),
     )
+
+
+def traffic(table: str) -> tuple[int, int] | None:
+    """The bytes that came in and went out over all networks but the loopback: the content of /proc/PID/net/dev.
+
+    >>> head = "Inter-| Receive | Transmit\\n face |bytes packets\\n"
+    >>> traffic(head + "  lo: 9 1 0 0 0 0 0 0 9 1\\n  eth0: 700 3 0 0 0 0 0 0 50 2")
+    (700, 50)
+    >>> traffic(head + "  lo: 9 1 0 0 0 0 0 0 9 1") is None
+    True
+    """
+    rows = [
+        (name.strip(), figures.split())
+        for name, colon, figures in (x.partition(":") for x in table.splitlines())
+        if colon
+    ]
+    found = [figures for name, figures in rows if name != "lo" and len(figures) >= 9]
+    if not all(figures[at].isdigit() for figures in found for at in (0, 8)):
+        return None
+    return (sum(int(row[0]) for row in found), sum(int(row[8]) for row in found)) if found else None
 
 
 def _first(*values: int | None) -> int | None:

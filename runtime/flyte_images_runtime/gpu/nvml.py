@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +59,25 @@ def driver() -> tuple[str, Path] | None:
         return None
     loaded = re.search(r"(/\S*)/libnvidia-ml\.so", Path("/proc/self/maps").read_text(encoding="utf-8"))
     return (version, Path(loaded[1])) if loaded else None
+
+
+@contextmanager
+def watch(uuids: Sequence[str]) -> Iterator[Callable[[], list[tuple[int | None, float | None]]]]:
+    """Give a function that returns each card's used bytes and the share of the last moment in which it computed."""
+    import pynvml
+
+    def look(uuid: str) -> tuple[int | None, float | None]:
+        used = busy = None
+        with suppress(pynvml.NVMLError):  # the card went away: the task will say so
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            used = _ask(pynvml, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used))
+            busy = _ask(pynvml, lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu))  # a part does not tell
+        return used, None if busy is None else busy / 100
+
+    with ExitStack() as stack:
+        with suppress(pynvml.NVMLError):
+            stack.enter_context(_session(pynvml))
+        yield lambda: [look(uuid) for uuid in uuids]
 
 
 @contextmanager

@@ -49,7 +49,10 @@ def look(seconds: float) -> dict[str, str]:
 if __name__ == "__main__":
     try:
         run = flyte.run.using(engine=os.environ.get("ENGINE", "auto"))
-        print(json.dumps(run(look, seconds=float(sys.argv[2])).result))
+        done = run(look, seconds=float(sys.argv[2]))
+        metrics = done.metrics
+        use = {"memory": metrics.gpu_peak_memory, "share": metrics.gpu_utilisation}
+        print(json.dumps(use if "METRICS" in os.environ else done.result))
     except Exception as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}))
 """
@@ -135,3 +138,12 @@ def test_two_programs_never_share_a_card_and_a_third_is_told(machine: Machine) -
 def test_what_is_not_there_is_told_with_what_is(machine: Machine) -> None:
     refused = machine.run("A10G:1")
     assert refused["message"] == "asked for 1 x NVIDIA A10G; this host has 2 x NVIDIA H200"
+
+
+@pytest.mark.parametrize("engine", ["docker", *(["oci"] if os.getuid() == 0 else [])])
+def test_the_metrics_tell_what_the_cards_did(machine: Machine, engine: str) -> None:
+    use = machine.program.parent.parent / "use"
+    use.write_text("".join(f"{line.split('|')[1]}|1000|50\n" for line in machine.driver.table.read_text().splitlines()))
+    settings = {"ENGINE": engine, "METRICS": "1", "NVML_STAND_IN_USE": str(use)}
+    assert answer(machine.start("H200:2", 1.0, **settings)) == {"memory": 2000 << 20, "share": 0.5}
+    assert answer(machine.start("0", 0, **settings)) == {"memory": None, "share": None}

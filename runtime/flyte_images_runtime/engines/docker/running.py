@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from typing import Any
 
 from ...cgroup import Group
 from ...engine import Ending, OnLine, Stream
@@ -13,6 +14,7 @@ from ...lines import Lines
 from ...metrics import Usage
 from ...spec import TaskSpec
 from .api import Api, Attachment, Refused
+from .stats import usage_of
 
 _REMOVAL = 30.0  # seconds that a removal may take which somebody else has begun
 
@@ -62,6 +64,16 @@ class DockerRunning:
     def pid(self) -> int | None:
         found = int(self._api.call("GET", f"/containers/{self._id}/json")["State"].get("Pid") or 0)
         return found or None
+
+    def usage(self) -> Usage:
+        group = self._group
+        usage = group.now() if group is not None else Usage()
+        if usage.cpu or not self._id:
+            return usage
+        with contextlib.suppress(Refused, EngineLost):  # it has just ended
+            once: dict[str, Any] = {"stream": "false", "one-shot": "true"}
+            return usage_of(self._api.call("GET", f"/containers/{self._id}/stats", **once))
+        return Usage()
 
     def cancel(self) -> None:
         self._cancelled = True

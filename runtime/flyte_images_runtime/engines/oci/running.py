@@ -15,6 +15,7 @@ from ...cgroup import Group
 from ...engine import Ending, OnLine, Stream
 from ...failures import TaskError
 from ...lines import Lines
+from ...metrics import Usage
 from ...spec import TaskSpec
 from .program import complaint
 
@@ -77,6 +78,9 @@ class OciRunning:
 
     def pid(self) -> int | None:
         return self._process.pid
+
+    def usage(self) -> Usage:
+        return self._group.now()
 
     def cancel(self) -> None:
         with self._guard:

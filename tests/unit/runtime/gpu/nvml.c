@@ -1,6 +1,7 @@
 /* A stand-in for libnvidia-ml.so.1, the outermost edge of what a machine without an NVIDIA GPU cannot have.
  *
  * The cards are lines of the file NVML_STAND_IN: name|uuid|minor|MiB|pids with blanks|MIG profiles with blanks.
+ * What they do is lines of the file NVML_STAND_IN_USE, read at each question: uuid|used MiB|per cent.
  * A card whose node NVML_STAND_IN_DEV/nvidia<minor> does not exist is not there, as in a container that did not get it.
  */
 #include <stdio.h>
@@ -82,10 +83,37 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned at, card **to) { *to = &cards[at]; re
 int nvmlDeviceGetName(card *one, char *to, unsigned size) { return text(to, size, one->name); }
 int nvmlDeviceGetUUID(card *one, char *to, unsigned size) { return text(to, size, one->uuid); }
 int nvmlDeviceGetMinorNumber(card *one, unsigned *to) { *to = one->minor; return OK; }
+static void use(const card *one, unsigned *mebibytes, unsigned *per_cent) {
+    const char *path = getenv("NVML_STAND_IN_USE");
+    FILE *file = path ? fopen(path, "r") : 0;
+    char line[256];
+    *mebibytes = *per_cent = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (!strncmp(line, one->uuid, strlen(one->uuid)) && line[strlen(one->uuid)] == '|')
+            sscanf(line + strlen(one->uuid), "|%u|%u", mebibytes, per_cent);
+    if (file) fclose(file);
+}
+int nvmlDeviceGetHandleByUUID(const char *uuid, card **to) {
+    for (int i = 0; i < count; i++) {
+        if (!strcmp(cards[i].uuid, uuid)) return *to = &cards[i], OK;
+        for (int j = 0; j < cards[i].parts; j++)
+            if (!strcmp(cards[i].part[j]->uuid, uuid)) return *to = cards[i].part[j], OK;
+    }
+    return ABSENT;
+}
+int nvmlDeviceGetUtilizationRates(card *one, unsigned *to) {
+    unsigned mebibytes;
+    use(one, &mebibytes, &to[0]);
+    to[1] = 0;
+    return one->whole ? UNSUPPORTED : OK; /* a part of a card does not tell */
+}
 int nvmlDeviceGetMemoryInfo(card *one, memory *to) {
     if (!one->mebibytes) return UNSUPPORTED; /* cards that share the memory of the machine */
-    to->total = to->free = one->mebibytes << 20;
-    to->used = 0;
+    unsigned mebibytes, per_cent;
+    use(one, &mebibytes, &per_cent);
+    to->total = one->mebibytes << 20;
+    to->used = (unsigned long long)mebibytes << 20;
+    to->free = to->total - to->used;
     return OK;
 }
 int nvmlDeviceGetComputeRunningProcesses_v3(card *one, unsigned *size, process *to) {

@@ -1,0 +1,63 @@
+"""What Docker says of a running container (`GET /containers/ID/stats`) -> Usage. Pure.
+
+For engines whose cgroups cannot be read from here: on another host, in a virtual machine, or those of another user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...metrics import Usage
+
+
+def usage_of(said: Any) -> Usage:
+    """Take what is there; Podman and old engines leave parts out.
+
+    >>> usage_of({"cpu_stats": {"cpu_usage": {"total_usage": 1500000000}}, "memory_stats": {"usage": 4096}}).cpu
+    1.5
+    >>> usage_of({"networks": {"eth0": {"rx_bytes": 700, "tx_bytes": 50}}}).received_bytes
+    700
+    >>> usage_of(None).memory is None
+    True
+    """
+    cpu, memory = _table(said, "cpu_stats"), _table(said, "memory_stats")
+    held_back = _table(cpu, "throttling_data")
+    networks = [one for one in _table(said, "networks").values() if isinstance(one, dict)]
+    return Usage(
+        cpu=_seconds(_table(cpu, "cpu_usage").get("total_usage")),
+        throttled=_seconds(held_back.get("throttled_time")),
+        periods=_whole(held_back.get("periods")),
+        throttled_periods=_whole(held_back.get("throttled_periods")),
+        memory=_whole(memory.get("usage")),
+        peak_memory=_whole(memory.get("max_usage")),
+        read_bytes=_transferred(said, "read"),
+        written_bytes=_transferred(said, "write"),
+        received_bytes=sum(_whole(one.get("rx_bytes")) or 0 for one in networks) if networks else None,
+        sent_bytes=sum(_whole(one.get("tx_bytes")) or 0 for one in networks) if networks else None,
+    )
+
+
+def _table(said: Any, name: str) -> dict[str, Any]:
+    found = said.get(name) if isinstance(said, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(nanoseconds: Any) -> float | None:
+    whole = _whole(nanoseconds)
+    return None if whole is None else whole / 1e9
+
+
+def _transferred(said: Any, way: str) -> int | None:
+    rows = _table(said, "blkio_stats").get("io_service_bytes_recursive")
+    return sum(_moved(rows, way)) if isinstance(rows, list) else None
+
+
+def _moved(rows: list[Any], way: str) -> Iterator[int]:
+    for row in rows:
+        if isinstance(row, dict) and str(row.get("op")).lower() == way:
+            yield _whole(row.get("value")) or 0
