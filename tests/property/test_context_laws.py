@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flyte_images.context import Packed, Source, digest, pack
@@ -58,7 +58,6 @@ def packed(root: Path, name: str) -> tuple[Packed, str]:
     return pack([source], root / f"layout-{name}", cache=cache), digest(source, cache=cache)
 
 
-@settings(max_examples=60, deadline=None)
 @given(trees)
 def test_order_times_and_other_mode_bits_do_not_matter(tree: dict[bytes, Node]) -> None:
     with folder() as root:
@@ -69,7 +68,6 @@ def test_order_times_and_other_mode_bits_do_not_matter(tree: dict[bytes, Node]) 
         assert one.contents == (said_of_one,) == (said_of_two,)
 
 
-@settings(max_examples=100, deadline=None)
 @given(trees, trees)
 def test_equal_digests_mean_equal_layers_and_unlike_trees_have_neither(
     first: dict[bytes, Node], second: dict[bytes, Node]
@@ -81,7 +79,6 @@ def test_equal_digests_mean_equal_layers_and_unlike_trees_have_neither(
         assert (one.contents == two.contents) == (one.layer == two.layer) == (first == second)
 
 
-@settings(max_examples=60, deadline=None)
 @given(trees, names, files | links)
 def test_any_change_is_another_digest(tree: dict[bytes, Node], name: bytes, node: tuple[str, bytes, bool]) -> None:
     changed = {**tree, name: node}
@@ -132,7 +129,6 @@ def test_rules_that_are_joined_mean_the_same(rules: list[str], path: str) -> Non
     assert ignored == plainly_ignored(path, rules)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(patterns, max_size=4), st.sets(paths, max_size=8))
 def test_a_walk_finds_exactly_what_is_not_ignored(rules: list[str], wanted: set[str]) -> None:
     with folder() as root:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flyte_images import planning
@@ -62,7 +62,6 @@ def typed(value: Any) -> object:
     return (type(value).__name__, value)
 
 
-@settings(max_examples=200)
 @given(values, values)
 def test_canonical_bytes_are_one_to_one(one: object, two: object) -> None:
     assert (encode(one) == encode(two)) == (typed(one) == typed(two))
@@ -134,7 +133,6 @@ def contentless(image: Image) -> Image:
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(images, images)
 def test_no_two_different_images_share_a_digest(one: Image, two: Image) -> None:
     held = [[planned(it).digest, it.digest] for it in (one, two)]
@@ -144,7 +142,6 @@ def test_no_two_different_images_share_a_digest(one: Image, two: Image) -> None:
         assert held[0] == held[1]
 
 
-@settings(max_examples=100, deadline=None)
 @given(starts, st.lists(grows, min_size=1, max_size=4), st.data())
 def test_every_layer_decides(start: Image, more: list[Grow], data: st.DataObject) -> None:
     image = grown(start, more)
@@ -347,7 +344,6 @@ def test_where_a_folder_lies_does_not_matter(tmp_path: Path) -> None:
 # --- plans
 
 
-@settings(max_examples=100, deadline=None)
 @given(images, grows)
 def test_appending_keeps_every_earlier_step(image: Image, grow: Grow) -> None:
     before, more = planned(image), grow(image)
@@ -359,7 +355,6 @@ def test_appending_keeps_every_earlier_step(image: Image, grow: Grow) -> None:
     assert len(lost) <= new
 
 
-@settings(max_examples=100, deadline=None)
 @given(images, grows)
 def test_appending_something_new_is_another_plan(image: Image, grow: Grow) -> None:
     more = grow(image)
@@ -368,7 +363,6 @@ def test_appending_something_new_is_another_plan(image: Image, grow: Grow) -> No
     assert (one.digest == two.digest) == (held[0] == held[1])
 
 
-@settings(max_examples=100, deadline=None)
 @given(images)
 def test_steps_read_what_is_above_them_only(image: Image) -> None:
     found = planned(image)

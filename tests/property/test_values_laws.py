@@ -11,7 +11,7 @@ import tempfile
 import uuid
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flyte_images_runtime.values import Files, Problem, codec
@@ -69,7 +69,6 @@ def _deeper(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
 pairs = st.recursive(st.one_of(*(st.tuples(st.just(kind), values) for kind, values in SCALARS)), _deeper, max_leaves=8)
 
 
-@settings(max_examples=300, deadline=None)
 @given(pairs)
 def test_what_goes_in_comes_out_typed_and_untyped(pair: Pair) -> None:
     annotation, value = pair
@@ -91,7 +90,6 @@ junk = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(pairs, junk)
 def test_whatever_a_container_sends_is_a_value_of_the_type_or_a_problem(pair: Pair, data: Any) -> None:
     annotation, _ = pair
@@ -113,7 +111,6 @@ def _has_nan(value: Any) -> bool:
     return isinstance(value, (float, decimal.Decimal)) and math.isnan(value)
 
 
-@settings(max_examples=200, deadline=None)
 @given(junk)
 def test_untyped_junk_is_a_value_or_a_problem(data: Any) -> None:
     with tempfile.TemporaryDirectory() as directory, Files(directory) as files, contextlib.suppress(Problem):

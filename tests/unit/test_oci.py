@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,14 +119,22 @@ def test_nothing_is_left_of_a_source_that_fails_half_way(layout: Layout, tmp_pat
     assert not list(layout.directory.rglob(".partial*"))
 
 
-def _put_many(directory: Path) -> list[str]:
-    return [Layout(directory).put_blob(b"%d" % number * 1000, LAYER_TAR).digest for number in range(20)]
+PUT_MANY = """
+import sys
+from pathlib import Path
+from flyte_images.oci import LAYER_TAR, Layout
+for number in range(20):
+    print(Layout(Path(sys.argv[1])).put_blob(b"%d" % number * 1000, LAYER_TAR).digest)
+"""
 
 
 def test_many_processes_write_the_same_blobs_at_once(layout: Layout) -> None:
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        first, *others = pool.map(_put_many, [layout.directory] * 4)
-    assert all(other == first for other in others)
-    for digest in first:
+    argv = (sys.executable, "-c", PUT_MANY, str(layout.directory))
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 4
+    assert len(said[0].split()) == 20
+    assert set(said) == {said[0]}
+    for digest in said[0].split():
         layout.read(digest)
     assert not list(layout.directory.rglob(".partial*"))

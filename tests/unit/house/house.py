@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,18 +26,27 @@ class Module:
     def shown(self) -> str:
         return str(self.path.relative_to(ROOT))
 
-    def imports(self) -> Iterator[tuple[int, str]]:
+    def imports(self) -> tuple[tuple[int, str], ...]:
         """Every module that is imported anywhere in the file, in functions too, with its line. What only a type checker
         imports is left out: a type may be named where it stands above, and nothing is loaded."""
-        package = self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
-        for node in _walk(ast.parse(self.path.read_bytes())):
-            if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                above = package.split(".")[: len(package.split(".")) - (node.level - 1)] if node.level else []
-                base = ".".join([*above, *([node.module] if node.module else [])])
-                # `from . import x` and `from .a import x`: x is a module, or something in one.
-                yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+        return _imports(self)
+
+
+@functools.cache
+def _imports(module: Module) -> tuple[tuple[int, str], ...]:
+    return tuple(_read_imports(module))
+
+
+def _read_imports(module: Module) -> Iterator[tuple[int, str]]:
+    package = module.name if module.path.name == "__init__.py" else module.name.rpartition(".")[0]
+    for node in _walk(ast.parse(module.path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - (node.level - 1)] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # `from . import x` and `from .a import x`: x is a module, or something in one.
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
