@@ -18,22 +18,31 @@ class _Fields(Codec):
 
     def __init__(self, kind: Any) -> None:
         super().__init__(kind)
+        self.made = typing.get_origin(kind) or kind
+        self._given = dict(zip(getattr(self.made, "__parameters__", ()), typing.get_args(kind)))  # noqa: B905 Python 3.8
         self._made: dict[str, Codec] | None = None
 
     def fields(self) -> dict[str, Codec]:
         if self._made is None:
             try:
-                hints = typing.get_type_hints(typing.get_origin(self.kind) or self.kind, **_EXTRAS)
+                hints = typing.get_type_hints(self.made, **_EXTRAS)
             except Exception as error:
                 raise Problem(f"the annotations of {name_of(self.kind)} cannot be read: {error}") from None
             made = {}
             for name in self.names(hints):
                 try:
-                    made[name] = codec(hints.get(name, Any))
+                    made[name] = codec(self._filled_in(hints.get(name, Any)))
                 except Problem as problem:
                     raise problem.inside(f".{name}") from None
             self._made = made
         return self._made
+
+    def _filled_in(self, hint: Any) -> Any:
+        """`list[T]` in `Box[int]` is `list[int]`."""
+        if isinstance(hint, typing.TypeVar):
+            return self._given.get(hint, hint)
+        free = getattr(hint, "__parameters__", ()) if self._given and typing.get_origin(hint) is not None else ()
+        return hint[tuple(self._given.get(one, one) for one in free)] if free else hint
 
     def names(self, hints: dict[str, Any]) -> list[str]:
         return list(hints)
@@ -79,22 +88,21 @@ class _Fields(Codec):
 
 class _Dataclass(_Fields):
     def names(self, hints: dict[str, Any]) -> list[str]:
-        return [field.name for field in dataclasses.fields(self.kind)]
+        return [field.name for field in dataclasses.fields(self.made)]
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, typing.get_origin(self.kind) or self.kind)
+        return isinstance(value, self.made)
 
     def encode(self, value: Any, files: Files) -> Any:
-        kind = typing.get_origin(self.kind) or self.kind
-        if type(value) is not kind:
-            hint = "annotate with the class itself, or a union of the classes" if isinstance(value, kind) else None
+        if type(value) is not self.made:
+            hint = "annotate with the class itself, or a union of the classes" if isinstance(value, self.made) else None
             problem = expected(self.kind, value)
             raise Problem(problem.message, hint=hint)
         return self.encode_fields(lambda name: getattr(value, name), self.fields(), files)
 
     def decode(self, data: Any, files: Files) -> Any:
         values = self.decode_fields(data, files)
-        made = {f.name for f in dataclasses.fields(self.kind) if f.init}
+        made = {f.name for f in dataclasses.fields(self.made) if f.init}
         result = self.build({name: item for name, item in values.items() if name in made})
         for name in values.keys() - made:  # computed fields keep what they were on the other side
             object.__setattr__(result, name, values[name])
@@ -103,10 +111,13 @@ class _Dataclass(_Fields):
 
 class _NamedTuple(_Fields):
     def names(self, hints: dict[str, Any]) -> list[str]:
-        return list(self.kind._fields)
+        return list(self.made._fields)
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, self.made)
 
     def encode(self, value: Any, files: Files) -> Any:
-        if not isinstance(value, self.kind):
+        if not isinstance(value, self.made):
             raise expected(self.kind, value)
         return self.encode_fields(lambda name: getattr(value, name), self.fields(), files)
 
@@ -119,7 +130,7 @@ class _TypedDict(_Fields):
         return isinstance(value, dict) and self.required() <= set(value) <= set(self.fields())
 
     def required(self) -> set[str]:
-        return set(getattr(self.kind, "__required_keys__", self.fields() if self.kind.__total__ else ()))
+        return set(getattr(self.made, "__required_keys__", self.fields() if self.made.__total__ else ()))
 
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, dict):
@@ -180,9 +191,9 @@ def make(annotation: Any) -> Codec | None:
     if dataclasses.is_dataclass(kind):
         return _Dataclass(annotation)
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return _NamedTuple(kind)
+        return _NamedTuple(annotation)
     if issubclass(kind, dict) and hasattr(kind, "__total__"):
-        return _TypedDict(kind)
+        return _TypedDict(annotation)
     return None
 
 

@@ -48,6 +48,15 @@ class Pair(NamedTuple):
     right: datetime.date
 
 
+Item = typing.TypeVar("Item")
+
+
+@dataclasses.dataclass
+class Box(typing.Generic[Item]):
+    item: Item
+    more: list[Item] = dataclasses.field(default_factory=list)
+
+
 class Settings(TypedDict, total=False):
     rate: float
     name: str
@@ -242,3 +251,15 @@ def test_what_can_never_cross_is_told_by_name() -> None:
 
     with pytest.raises(Problem, match="result: Iterator"):
         Signature(other)
+
+
+def test_a_generic_class_is_checked_by_what_it_is_given() -> None:
+    of_points = codec(Box[Point])
+    box = Box(Point(1, ["a"]), [Point(2, [])])
+    data = json.loads(json.dumps(of_points.encode(box, Files("/nowhere"))))
+    assert of_points.decode(data, Files("/nowhere")) == box
+    with pytest.raises(Problem, match="expected int, got str 'x'") as caught:
+        codec(Box[int]).encode(Box(1, [2, "x"]), Files("/nowhere"))  # type: ignore[list-item]
+    assert caught.value.where == ".more[1]"
+    assert codec(Box).decode(codec(Box).encode(Box("x"), Files("/nowhere")), Files("/nowhere")) == Box("x")
+    assert codec(list[Box[str]]).encode([Box("x")], Files("/nowhere")) == [{"item": "x", "more": []}]
