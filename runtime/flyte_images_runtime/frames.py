@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from flyte_images_runtime import compact_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LARGEST = 1 << 28  # bytes
 
 
 def send(link: Any, document: Any) -> None:
     """Send one document."""
-    text = json.dumps(document).encode()
+    text = compact_json.dumps(document).encode()
     if len(text) > LARGEST:
         raise ValueError(f"a message of {len(text) >> 20} MiB is too long")
     link.sendall(len(text).to_bytes(4, "big") + text)
@@ -25,7 +28,7 @@ def receive(link: Any) -> Any:
     if length > LARGEST:
         raise ValueError(f"a message of {length} bytes is too long")
     text = _exactly(link, length)
-    return None if text is None else json.loads(text)
+    return None if text is None else compact_json.loads(text)
 
 
 def _exactly(link: Any, count: int) -> bytes | None:

@@ -8,12 +8,15 @@ is what the annotation says. Nothing is ever unpickled.
 from __future__ import annotations
 
 import sys
-import types
-import typing
-from typing import Any, Callable, Iterator
 
 from .files import Files
 from .problem import Problem, name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` is slow to import: it is loaded for annotations that are no classes
+    from typing import Any, Callable, Iterator
+
+    Maker = Callable[[Any], "Codec | None"]
 
 
 class Codec:
@@ -40,7 +43,6 @@ class Codec:
         raise Problem(f"{name_of(self.kind)} cannot be written at a command line")
 
 
-Maker = Callable[[Any], "Codec | None"]
 _FOREIGN = {
     "numpy": "arrays",
     "torch": "arrays",
@@ -73,6 +75,10 @@ def codec(annotation: Any) -> Codec:
 
 def _bare(annotation: Any) -> Any:
     """Without what says nothing about the form: Annotated, Final, NewType, `type X = ...`, TypeVar."""
+    if is_class(annotation):
+        return annotation
+    import typing
+
     while True:
         origin = typing.get_origin(annotation)
         if hasattr(annotation, "__metadata__"):  # Annotated
@@ -84,14 +90,14 @@ def _bare(annotation: Any) -> Any:
         elif type(annotation).__name__ == "TypeAliasType":
             annotation = annotation.__value__
         elif isinstance(annotation, typing.TypeVar):
-            annotation = annotation.__bound__ if annotation.__bound__ is not None else Any
+            annotation = annotation.__bound__ if annotation.__bound__ is not None else typing.Any
         else:
             return annotation
 
 
 def _makers(annotation: Any) -> Iterator[Maker]:
     """What may know the annotation, in this order. Imported one by one: a task's start pays for each."""
-    package = foreign(typing.get_origin(annotation) or annotation)
+    package = foreign(origin_of(annotation) or annotation)
     if package == "arrays":
         from .arrays import make as array
 
@@ -123,5 +129,26 @@ def foreign(kind: Any) -> str | None:
     return _FOREIGN.get(package)
 
 
+def is_class(annotation: Any) -> bool:
+    """Is it a class as such? `list[int]` says that it is one, and is not.
+
+    >>> is_class(int), is_class(list[int]), is_class(None)
+    (True, False, False)
+    """
+    return issubclass(type(annotation), type)
+
+
+def origin_of(annotation: Any) -> Any:
+    """`typing.get_origin`, which need not be asked about classes."""
+    if is_class(annotation):
+        return None
+    import typing
+
+    return typing.get_origin(annotation)
+
+
 def is_union(origin: Any) -> bool:
+    import types
+    import typing
+
     return origin is typing.Union or (sys.version_info >= (3, 10) and origin is types.UnionType)

@@ -7,13 +7,16 @@ it is opened through the directory's descriptor.
 from __future__ import annotations
 
 import os
-import re
 import stat
-from typing import Any, BinaryIO, Callable
 
 from .problem import Problem
 
-_NAME = re.compile(r"m?[0-9]{1,9}\.[a-z0-9]{1,12}")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Callable
+
+_DIGITS = frozenset("0123456789")
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _LARGE = 1 << 20  # bytes from which memory is worth it
 _NOFOLLOW = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -82,7 +85,7 @@ class Files:
 
     def open(self, name: Any) -> BinaryIO:
         """The other side's file `name`."""
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_name(name):
             raise Problem(f"{name!r} is not the name of an attachment")
         try:
             directory = self._directory(self.path if name[0] != "m" or self.memory is None else self.memory)
@@ -93,6 +96,17 @@ class Files:
     def place(self, name: str) -> str:
         """Where the file is, for a reader to whom the directories belong."""
         return os.path.join(self.path if name[0] != "m" or self.memory is None else self.memory, name)
+
+
+def is_name(name: str) -> bool:
+    """Is it a name that `new` gives: a number, perhaps an `m` before it, and a suffix?
+
+    >>> is_name("1.npy"), is_name("m12.bin"), is_name("../1.npy"), is_name("1."), is_name(chr(0x664) + ".npy")
+    (True, True, False, False, False)
+    """
+    number, _, suffix = name[name[:1] == "m" :].partition(".")
+    fits = 1 <= len(number) <= 9 and 1 <= len(suffix) <= 12
+    return fits and _DIGITS.issuperset(number) and _LETTERS.issuperset(suffix)
 
 
 def open_regular(name: str, directory: int) -> BinaryIO:

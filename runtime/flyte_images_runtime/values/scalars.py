@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import typing
-from typing import Any, Callable
 
-from .codec import Codec
+from flyte_images_runtime import compact_json
+
+from .codec import Codec, is_class
 from .files import Files
 from .problem import Problem, expected, name_of, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 _LARGE = 1 << 16  # bytes that go to a file of their own
 _DIGITS = 4000  # Python's own JSON refuses longer integers
@@ -136,6 +138,8 @@ class _Bytes(Codec):
             raise expected(self.kind, value)
         view = memoryview(value)
         if view.nbytes <= _LARGE:
+            import base64
+
             return base64.b64encode(view).decode()
         name, file = files.new("bin", view.nbytes)
         with file:
@@ -148,6 +152,8 @@ class _Bytes(Codec):
                 return self.kind(file.read())
         if not isinstance(data, str):
             raise expected(self.kind, data)
+        import base64
+
         try:
             return self.kind(base64.b64decode(data, validate=True))
         except ValueError:
@@ -248,6 +254,8 @@ class _Literal(Codec):
 
     def __init__(self, kind: Any) -> None:
         super().__init__(kind)
+        import typing
+
         self.values: tuple[Any, ...] = typing.get_args(kind)
 
     def accepts(self, value: Any) -> bool:
@@ -282,11 +290,11 @@ def _delta_text(value: Any) -> str:
 
 
 def _range_text(value: Any) -> str:
-    return json.dumps([value.start, value.stop, value.step])
+    return compact_json.dumps([value.start, value.stop, value.step])
 
 
 def _range(text: str) -> Any:
-    return range(*json.loads(text))
+    return range(*compact_json.loads(text))
 
 
 # By the class's full name, so that no module is imported for types that a signature does not have.
@@ -357,6 +365,8 @@ def make(annotation: Any) -> Codec | None:
         return known
     if isinstance(annotation, type) and hasattr(annotation, "__members__"):
         return _Enum(annotation)
-    if typing.get_origin(annotation) is typing.Literal:
-        return _Literal(annotation)
-    return None
+    if is_class(annotation):
+        return None
+    import typing
+
+    return _Literal(annotation) if typing.get_origin(annotation) is typing.Literal else None

@@ -5,33 +5,46 @@ Arguments cross by name, without the defaults that were not overridden: those ar
 
 from __future__ import annotations
 
-import inspect
-import typing
-from typing import Any, Callable
-
+from . import shape
 from .codec import Codec, codec
 from .files import Files
 from .problem import Problem, name_of
 
-_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import inspect
+    from typing import Any, Callable
 
 
 class Signature:
     """The codecs of one function. Made once; the annotations are read when it is made."""
 
     def __init__(self, function: Callable[..., Any], hints: dict[str, Any] | None = None) -> None:
-        self.signature = inspect.signature(function)
+        self._function = function
+        self._signature: inspect.Signature | None = None
+        self._kinds = shape.parameters(function)
         hints = type_hints(function) if hints is None else hints
+        if not shape.is_plain(function):
+            hints = {**_written(self.signature), **hints}
         self.codecs: dict[str, Codec] = {}
-        for name, parameter in self.signature.parameters.items():
+        for name in self._kinds:
             try:
-                self.codecs[name] = codec(hints.get(name, parameter.annotation))
+                self.codecs[name] = _codec_of(name, hints)
             except Problem as problem:
                 raise Problem(f"parameter `{name}`: {problem.message}", (), problem.hint) from None
         try:
-            self.result = codec(hints.get("return", self.signature.return_annotation))
+            self.result = _codec_of("return", hints)
         except Problem as problem:
             raise Problem(f"result: {problem.message}", (), problem.hint) from None
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """As `inspect` has it; made when it is asked for, which is on the caller's side."""
+        if self._signature is None:
+            import inspect
+
+            self._signature = inspect.signature(self._function)
+        return self._signature
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], files: Files) -> dict[str, Any]:
         """The JSON form of a call. TypeError, as for any function, if the call does not fit the signature."""
@@ -43,23 +56,38 @@ class Signature:
         if not isinstance(data, dict) or not set(data) <= set(self.codecs):
             unknown = sorted(set(data) - set(self.codecs)) if isinstance(data, dict) else ["(none)"]
             raise Problem(f"the task has no parameter `{unknown[0]}`", hint="the code in the image is another version")
-        bound = inspect.BoundArguments(
-            self.signature, {name: self._each(name, "decode", value, files) for name, value in data.items()}
-        )
-        return bound.args, bound.kwargs
+        return self._split({name: self._each(name, "decode", value, files) for name, value in data.items()})
+
+    def _split(self, given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """By position what can be, up to the first that was left out; the others by name."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        in_order = True
+        for name, kind in self._kinds.items():
+            if name not in given:
+                in_order = False
+            elif kind == shape.REST:
+                kwargs.update(given[name])
+            elif kind == shape.NAMED or not in_order:
+                kwargs[name] = given[name]
+            elif kind == shape.MANY:
+                args += given[name]
+            else:
+                args.append(given[name])
+        return tuple(args), kwargs
 
     def _each(self, name: str, way: str, value: Any, files: Files) -> Any:
-        kind = self.signature.parameters[name].kind
+        kind = self._kinds[name]
         convert = getattr(self.codecs[name], way)
         at = name
         try:
-            if kind is inspect.Parameter.VAR_POSITIONAL:
+            if kind == shape.MANY:
                 made = []
                 for number, item in enumerate(value):
                     at = f"{name}[{number}]"
                     made.append(convert(item, files))
                 return made if way == "encode" else tuple(made)
-            if kind is inspect.Parameter.VAR_KEYWORD:
+            if kind == shape.REST:
                 named = {}
                 for at, item in value.items():
                     named[at] = convert(item, files)
@@ -84,8 +112,25 @@ class Signature:
             raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
 
 
+def _written(signature: inspect.Signature) -> dict[str, Any]:
+    """The annotations that a signature of another make has."""
+    found = {name: one.annotation for name, one in signature.parameters.items()}
+    found["return"] = signature.return_annotation
+    return {name: annotation for name, annotation in found.items() if annotation is not signature.empty}
+
+
+def _codec_of(name: str, hints: dict[str, Any]) -> Codec:
+    """What has no annotation can be anything that says itself what it is."""
+    return codec(hints.get(name, object))
+
+
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations as types. Problem if one is a text that names nothing."""
+    simple = shape.classes(function)
+    if simple is not None:
+        return simple
+    import typing
+
     try:
         hints = typing.get_type_hints(function, None, _closure(function))
     except NameError as error:

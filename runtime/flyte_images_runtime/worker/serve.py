@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import atexit
 import gc
-import json
 import os
 import signal
 import socket
@@ -17,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from flyte_images_runtime import frames
+from flyte_images_runtime import compact_json, frames
 from flyte_images_runtime.worker import places, start, task
 
 
@@ -26,7 +25,7 @@ def main(call: dict[str, Any]) -> int:
         function, signature = task.find(call)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         task.flush()
-        task.leave(places.RESULT, {"error": task.describe(error, call)})
+        task.leave(places.RESULT, compact_json.dumps({"error": task.describe(error, call)}))
         return 1
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.connect(places.IN + "/" + places.WORK)
@@ -85,16 +84,13 @@ def _be_the_call(call: dict[str, Any], function: Any, signature: Any, streams: l
     number = call["number"]
     began = time.time()
     try:
-        result = task.perform(call, function, signature, "/" + number)
-        outcome = {"result": result}
+        failed, outcome = False, '"result": ' + task.perform(call, function, signature, "/" + number)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        outcome = {"error": task.describe(error, call)}
-    outcome["began"] = began
-    outcome["ended"] = time.time()
+        failed, outcome = True, '"error": ' + compact_json.dumps(task.describe(error, call))
     task.flush()
     with os.fdopen(writer, "wb") as file:
-        file.write(json.dumps(outcome).encode())
-    _end(1 if "error" in outcome else 0)
+        file.write(('{%s, "began": %r, "ended": %r}' % (outcome, began, time.time())).encode())
+    _end(int(failed))
 
 
 def _end(status: int) -> None:

@@ -7,11 +7,16 @@ keeps the function. So an image needs neither flyte_images nor what it depends o
 
 from __future__ import annotations
 
-import functools
-import importlib.machinery
 import sys
-import types
-from typing import Any, Callable
+
+try:
+    from _frozen_importlib import ModuleSpec  # importlib.machinery's, without importlib
+except ImportError:  # another Python than CPython
+    from importlib.machinery import ModuleSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 _NAMES = ("flyte_images", "flyte_images_layers")
 
@@ -63,10 +68,18 @@ class Task:
     """A task of the user's. A call of one of the same environment runs the function here; of another, over there."""
 
     def __init__(self, env: Any, function: Callable[..., Any], settings: Any = None) -> None:
-        functools.update_wrapper(self, function)
+        self.__dict__.update(function.__dict__)
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # as functools.wraps does
+            setattr(self, name, getattr(function, name))
+        self.__wrapped__ = function
         self.env = env
         self.function = function
         self.settings = settings or {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__annotations__":
+            return self.function.__annotations__
+        raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._is_here():
@@ -122,7 +135,7 @@ class Task:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, functools.partial(self.function, *args, **kwargs))
+        return await loop.run_in_executor(None, lambda: self.function(*args, **kwargs))
 
 
 def made_task(environment: str, function: Callable[..., Any]) -> Task:
@@ -196,7 +209,7 @@ _IMPORTED = (
 )
 
 
-class _Module(types.ModuleType):
+class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -231,7 +244,7 @@ class _Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] in _NAMES:
             loader: Any = self  # importlib.abc is slow to import, and only a name
-            return importlib.machinery.ModuleSpec(name, loader, is_package=True)
+            return ModuleSpec(name, loader, is_package=True)
         return None
 
     def create_module(self, spec: Any) -> Any:

@@ -6,18 +6,25 @@ It leaves `end.json`: how the child ended, what it used, and what the cgroup's f
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import sys
 import time
-from typing import Any
+
+try:  # the other one makes enumerations of its numbers, which takes longer than all else here
+    import _signal as signal  # type: ignore[import-not-found]
+except ImportError:
+    import signal
 
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from flyte_images_runtime import compact_json
 from flyte_images_runtime.worker import places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _EVERY = 0.2  # seconds between two looks at the memory
 _GRACE = 5.0  # seconds between the polite signal and the other, for a task that is to be stopped
@@ -191,7 +198,7 @@ def _leave_end(ended: tuple[int, Any], memory: _Memory) -> None:
     }
     try:
         with open(places.OUT + "/." + places.END, "w") as target:
-            json.dump(end, target)
+            target.write(compact_json.dumps(end))
         os.rename(places.OUT + "/." + places.END, places.OUT + "/" + places.END)
     except OSError:
         pass  # a full disk; the caller knows most of it from the outside

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
 import os
 import sys
-from typing import Any
 
+from flyte_images_runtime import compact_json
 from flyte_images_runtime.worker import places, standin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def main() -> int:
-    with open(places.IN + "/" + places.CALL) as file:
-        call = json.load(file)
+    with open(places.IN + "/" + places.CALL, "rb") as file:
+        call = compact_json.loads(file.read())
     settle(call)
     standin.install(call)
     if call.get("serve"):
@@ -23,12 +24,12 @@ def main() -> int:
         return serve.main(call)
     try:
         function, signature = find(call)
-        outcome = {"result": perform(call, function, signature, "")}
+        failed, outcome = False, '{"result": %s}' % perform(call, function, signature, "")
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # sys.exit() in a task is no result either
-        outcome = {"error": describe(error, call)}
+        failed, outcome = True, compact_json.dumps({"error": describe(error, call)})
     flush()
     leave(places.RESULT, outcome)
-    return 1 if "error" in outcome else 0
+    return int(failed)
 
 
 def settle(call: dict[str, Any]) -> None:
@@ -59,8 +60,8 @@ def find(call: dict[str, Any]) -> tuple[Any, Any]:
         raise Unfit("argument", problem) from None
 
 
-def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> Any:
-    """Call the function; return its result's JSON form. Files are in the directories `below` those of the container."""
+def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> str:
+    """Call the function; return its result as JSON. Files are in the directories `below` those of the container."""
     from flyte_images_runtime.values import Files, Problem
 
     arrived = Files(places.IN + below, in_place=True)
@@ -79,9 +80,7 @@ def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> 
 
             value = asyncio.run(value)
         try:
-            result = signature.encode_result(value, leaving)
-            json.dumps(result)
-            return result
+            return compact_json.dumps(signature.encode_result(value, leaving))
         except Problem as problem:
             raise Unfit("result", problem) from None
 
@@ -116,12 +115,19 @@ def _find(call: dict[str, Any]) -> Any:
     """The function: the module under its own name, never as `__main__`."""
     name = call["module"]
     if call.get("file") and "." not in name:
-        spec: Any = importlib.util.spec_from_file_location(name, call["file"])
-        module = importlib.util.module_from_spec(spec)
+        try:
+            from _frozen_importlib import module_from_spec
+            from _frozen_importlib_external import spec_from_file_location
+        except ImportError:  # another Python than CPython
+            from importlib.util import module_from_spec, spec_from_file_location
+
+        spec: Any = spec_from_file_location(name, call["file"])
+        module = module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
     else:
-        module = importlib.import_module(name)
+        __import__(name)
+        module = sys.modules[name]
     found: Any = module
     for part in call["qualname"].split("."):
         found = getattr(found, part)
@@ -152,11 +158,11 @@ def _mark_began() -> None:
         pass
 
 
-def leave(name: str, document: dict[str, Any]) -> None:
+def leave(name: str, document: str) -> None:
     """Write a JSON document so that it is there as a whole or not at all."""
     path = places.OUT + "/." + name
     with open(path, "w") as file:
-        json.dump(document, file)
+        file.write(document)
     os.rename(path, places.OUT + "/" + name)
 
 

@@ -126,3 +126,20 @@ def test_an_exception_that_cannot_be_shown_is_described_all_the_same() -> None:
     said = task.describe(Mean(), {})
     assert said["type"].endswith("Mean")
     assert "RuntimeError" in said["message"]
+
+
+def test_the_start_of_a_short_task_loads_no_slow_module() -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from flyte_images_runtime.worker import start, task, standin\n"
+        "from flyte_images_runtime.values import Files, Signature\n"
+        "def work(rows: 'int', *names: 'str', fast: bool = False) -> None: ...\n"
+        "args = Signature(work).decode({'rows': 1, 'names': ['a'], 'fast': True}, Files('/nowhere'))\n"
+        "assert args == ((1, 'a'), {'fast': True}), args\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(_ROOT.parent)], capture_output=True, text=True, check=True
+    )
+    slow = {"json", "re", "enum", "typing", "inspect", "functools", "collections", "importlib", "signal", "dataclasses"}
+    assert slow & set(done.stdout.split()) == set()
