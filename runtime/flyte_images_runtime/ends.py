@@ -24,6 +24,7 @@ from .failures import (
 from .metrics import Usage
 from .quantity import format_size
 from .spec import TaskSpec
+from .values import Problem
 
 _KILLED = 128 + 9
 _LOST_CALLER = 113
@@ -38,7 +39,7 @@ class Report:
     usage: Usage = field(default_factory=Usage)
     largest: tuple[Process, ...] = ()
     status: int | None = None
-    unreadable: str | None = None
+    unreadable: Problem | None = None
 
 
 def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
@@ -52,7 +53,11 @@ def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
             hint="give it more with timeout=, or less to do",
         )
     if report.unreadable is not None:
-        return NotSerialisable(f"the result of task `{spec.task}` cannot be read: {report.unreadable}", task=spec.task)
+        return NotSerialisable(
+            f"the result of task `{spec.task}` cannot be read: {report.unreadable}",
+            task=spec.task,
+            hint=report.unreadable.hint,
+        )
     if report.result is not None and ending.exit_status == 0 and "result" in report.result:
         return None
     if _ran_out_of_memory(spec, ending, report):

@@ -110,11 +110,12 @@ def read_report(exchange: Exchange) -> Report:
     with contextlib.suppress(Problem):
         end = exchange.read(places.END)
     end = end if isinstance(end, dict) else {}
-    unreadable, result = None, None
+    unreadable: Problem | None = None
+    result = None
     try:
         result = exchange.read(places.RESULT)
     except Problem as problem:
-        unreadable = str(problem)
+        unreadable = problem
     files = end.get("cgroup") if isinstance(end.get("cgroup"), dict) else {}
     usage = read_usage(lambda name: files[name] if isinstance(files.get(name), str) else None)
     peak, cpu = end.get("peak"), end.get("cpu")

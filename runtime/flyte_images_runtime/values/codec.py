@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # `typing` is slow to import: it is loaded for annotations th
 
     Maker = Callable[[Any], "Codec | None"]
 
+CAN_CROSS = "use builtins, containers, dataclasses, pydantic models, enums, arrays, tables, File or Dir"
+
 
 class Codec:
     """One type's two directions. Both raise Problem; `encode` gives what `json.dumps` takes."""
@@ -69,7 +71,7 @@ def codec(annotation: Any) -> Codec:
             return made
     raise Problem(
         f"{name_of(annotation)} cannot cross into a container and back",
-        hint="use builtins, containers, dataclasses, pydantic models, enums, arrays, tables, File or Dir",
+        hint=CAN_CROSS,
     )
 
 

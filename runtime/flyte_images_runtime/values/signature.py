@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import inspect
     from typing import Any, Callable
 
+_TOO_DEEP = "it holds itself, or is nested too deep"
+
 
 class Signature:
     """The codecs of one function. Made once; the annotations are read when it is made."""
@@ -97,6 +99,8 @@ class Signature:
             where = problem.inside(at).where
             place = f"parameter `{at}`" if where == at else f"parameter `{at}` at `{where}`"
             raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
+        except RecursionError:
+            raise Problem(f"parameter `{at}`: {_TOO_DEEP}") from None
 
     def encode_result(self, value: Any, files: Files) -> Any:
         return self._result("encode", value, files)
@@ -110,6 +114,8 @@ class Signature:
         except Problem as problem:
             place = f"result at `{problem.inside('result').where}`" if problem.path else "result"
             raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
+        except RecursionError:
+            raise Problem(f"result: {_TOO_DEEP}") from None
 
 
 def _written(signature: inspect.Signature) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-from .codec import Codec, codec, foreign
+from .codec import CAN_CROSS, Codec, codec, foreign
 from .containers import hashable, pair
 from .files import Files
 from .problem import Problem, name_of, shown
@@ -82,10 +82,12 @@ class _Any(Codec):
         for base in (str, bool, int, float):  # subclasses of the builtins, such as numpy's float64, lose their class
             if isinstance(value, base) and not hasattr(kind, "__members__"):
                 return codec(base).encode(value, files)
-        raise Problem(
-            f"{kind.__qualname__} {shown(value)} can only cross where the annotation names its class",
-            hint=f"annotate it: `-> {kind.__qualname__}`, or return builtins",
-        )
+        if _can_cross(kind):
+            raise Problem(
+                f"{kind.__qualname__} {shown(value)} can only cross where the annotation names its class",
+                hint=f"annotate it with `{kind.__qualname__}`, or give builtins",
+            )
+        raise Problem(f"{kind.__qualname__} {shown(value)} cannot cross into a container and back", hint=CAN_CROSS)
 
     def decode(self, data: Any, files: Files) -> Any:
         if isinstance(data, list):
@@ -116,6 +118,14 @@ class _Any(Codec):
             return json.loads(text)
         except ValueError:
             return text
+
+
+def _can_cross(kind: Any) -> bool:
+    """Would an annotation with this class do?"""
+    try:
+        return kind is not object and codec(kind) is not None
+    except Problem:
+        return False
 
 
 def _foreign_class(name: str) -> Any:

@@ -25,6 +25,7 @@ from flyte_images_runtime.failures import (
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.metrics import Usage
 from flyte_images_runtime.spec import Code, TaskSpec
+from flyte_images_runtime.values import Problem
 
 MIB = 1 << 20
 SPEC = TaskSpec(
@@ -65,7 +66,7 @@ def test_a_result_is_no_error() -> None:
         (Ending(exit_status=1), error(type="app.Full", message="x", errno=errno.ENOSPC, bases=["OSError"]), DiskFull),
         (Ending(exit_status=1), error(unfit="result", message="x"), NotSerialisable),
         (Ending(exit_status=1), error(unfit="argument", message="x"), InvalidArgument),
-        (Ending(exit_status=0), Report(unreadable="it is a link"), NotSerialisable),
+        (Ending(exit_status=0), Report(unreadable=Problem("it is a link")), NotSerialisable),
         (Ending(exit_status=0), Report(), Killed),
         (Ending(exit_status=1), Report(), ImageCannotStart),
         (Ending(exit_status=4), Report(status=4), Killed),

@@ -164,7 +164,7 @@ REFUSED: list[tuple[Any, Any, str, str]] = [
     (Colour, "RED", "", "expected Colour, got str 'RED'"),
     (Settings, {"rat": 1.0}, "", "no key `rat`"),
     (int | None, "x", "", "expected int"),
-    (dict, {"a": object}, "['a']", "annotation names its class"),
+    (dict, {"a": object}, "['a']", "cannot cross into a container"),
     (datetime.date, datetime.datetime(2020, 1, 1), "", "expected date"),
 ]
 
@@ -263,3 +263,23 @@ def test_a_generic_class_is_checked_by_what_it_is_given() -> None:
     assert caught.value.where == ".more[1]"
     assert codec(Box).decode(codec(Box).encode(Box("x"), Files("/nowhere")), Files("/nowhere")) == Box("x")
     assert codec(list[Box[str]]).encode([Box("x")], Files("/nowhere")) == [{"item": "x", "more": []}]
+
+
+def test_what_no_annotation_can_help_says_what_would() -> None:
+    with pytest.raises(Problem, match=r"object <object object .* cannot cross") as caught:
+        codec(Any).encode([object()], Files("/nowhere"))
+    assert "builtins" in str(caught.value.hint)
+    with pytest.raises(Problem, match="where the annotation names its class") as caught:
+        codec(Any).encode(Point(1, []), Files("/nowhere"))
+    assert "`Point`" in str(caught.value.hint)
+
+
+def test_a_value_that_holds_itself_is_refused_by_name() -> None:
+    def task(value: Any) -> Any: ...
+
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(Problem, match="parameter `value`: it holds itself"):
+        Signature(task).encode((endless,), {}, Files("/nowhere"))
+    with pytest.raises(Problem, match="result: it holds itself"):
+        Signature(task).encode_result(endless, Files("/nowhere"))
