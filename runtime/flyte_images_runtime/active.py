@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from .cgroup import Group
 from .cgroup.group import parse_mounts
-from .exchange import ABOUT, memory_base
+from .exchange import ABOUT, disk_base, memory_base
 from .metrics import Usage
 from .owner import parse, short
+from .worker.places import END, STOP
 
 if TYPE_CHECKING:
     from .engines.docker.api import Api
 
-_GRACE = 5.0  # seconds between the polite signal and the other
+GRACE = 5.0  # seconds between the polite signal and the other, which the container's first process sends
+_MORE = 3.0  # until it has to be done from the outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,26 +75,44 @@ def active() -> list[Active]:
     return sorted(found, key=lambda one: one.since)
 
 
-def stop(one: Active, docker: Api | None) -> bool:
-    """End a task: politely, then not. False if that cannot be done from here. Its caller gets `Killed`."""
-    if one.engine == "docker" and docker is not None:
-        from .engines.docker.api import Refused
+def stop(one: Active, docker: Api | None = None) -> bool:
+    """End a task: politely, then not. False if that cannot be done from here. Its caller gets `Killed`.
 
-        with contextlib.suppress(Refused):  # it has just ended
-            docker.call("POST", f"/containers/flyte-images-{one.name}/stop", t=int(_GRACE), timeout=60 + _GRACE)
-        return True
-    group = one.group
-    if not group.processes():
-        return False
-    _signal(group, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE
-    while group.processes() and time.monotonic() < deadline:
+    The container's first process is asked, by a file: so it works on every engine, for whoever may write to the
+    exchange. Only if that does not help the engine has to do it: `docker`, if its API is Docker's.
+    """
+    inputs = memory_base() / one.name / "in"
+    try:
+        (inputs / STOP).touch()
+    except OSError:
+        return False  # it has just ended
+    deadline = time.monotonic() + GRACE + _MORE
+    while not _has_ended(one):
+        if time.monotonic() > deadline:
+            return _end_at_once(one, docker)
         time.sleep(0.02)
-    _signal(group, signal.SIGKILL)
     return True
 
 
-def _signal(group: Group, number: signal.Signals) -> None:
-    for pid in filter(None, group.processes()):
+def _has_ended(one: Active) -> bool:
+    """Has the first process said its last word, or has the caller cleaned up?"""
+    if not (memory_base() / one.name).exists():
+        return True
+    with contextlib.suppress(OSError):  # on an engine of another user the outputs are that user's
+        return (disk_base() / one.name / "out" / END).exists()
+    return False
+
+
+def _end_at_once(one: Active, docker: Api | None) -> bool:
+    if docker is not None:
+        from .engines.docker.api import Refused
+
+        with contextlib.suppress(Refused):  # it has just ended
+            docker.call("POST", f"/containers/flyte-images-{one.name}/kill")
+        return True
+    found = False
+    for pid in filter(None, one.group.processes()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGKILL)
+            found = True
+    return found
