@@ -7,7 +7,6 @@ task's own. What it sends is data until the other task's signature has checked i
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import threading
@@ -45,7 +44,7 @@ class Reception:
         self._guard = threading.Lock()
         self._active: set[Call] = set()
         self._closed = False
-        self._door = _listen(exchange)
+        self._door = exchange.listen(places.HOST)
         threading.Thread(target=self._receive, daemon=True, name=f"calls of {call.task.name}").start()
 
     def __enter__(self) -> Reception:
@@ -162,19 +161,6 @@ def _settings(said: Any) -> dict[str, Any]:
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
     known = ("cpu", "memory", "mem", "gpu", "disk", "shm")
     return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items() if name in known}
-
-
-def _listen(exchange: Exchange) -> socket.socket:
-    """A socket in the inputs: read-only to the task, and yet to be connected to."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    directory = os.open(exchange.inputs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        door.bind(f"/proc/self/fd/{directory}/{places.HOST}")  # the path itself may be too long for a socket
-    finally:
-        os.close(directory)
-    (exchange.inputs / places.HOST).chmod(0o666)
-    door.listen(64)
-    return door
 
 
 def _said(

@@ -60,12 +60,17 @@ def _report(error: Exception, activity: Activity) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2
         print(error.ctx.get_help(), file=sys.stderr)  # type: ignore[attr-defined]
         return 2
-    from .errors import event_of_error, render_error
-
     if os.environ.get("FLYTE_IMAGES_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
+    return show(error, activity)
+
+
+def show(error: Exception, activity: Activity) -> int:
+    """Write an error to stderr, for a person or a program; return the exit code that belongs to it."""
+    from .errors import event_of_error, render_error
+
     ours = _ours(error)
     if activity.events:
         event_of_error(ours, sys.stderr)

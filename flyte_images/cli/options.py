@@ -17,3 +17,29 @@ progress_option = click.option(
 )
 no_cache_option = click.option("--no-cache", is_flag=True, help="Run every step anew.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def engine_names() -> tuple[str, ...]:
+    """The engines that the code knows, "auto" first. To ask for them takes time, so only verbs that run things do."""
+    from typing import get_args
+
+    from ..engines import EngineName
+
+    return get_args(EngineName)
+
+
+def _engine(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    known = engine_names()
+    if value not in known:
+        raise click.BadParameter(f"there is no engine `{value}`; there are {', '.join(known)}", ctx, param)
+    return value
+
+
+engine_option = click.option(
+    "--engine",
+    default="auto",
+    metavar="NAME",
+    callback=_engine,
+    help="What runs it: auto (the quickest that can do what is asked), or one by name; "
+    "oci is crun or runc without a daemon.",
+)

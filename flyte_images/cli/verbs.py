@@ -11,6 +11,7 @@ from .suggest import closest
 _VERBS = {
     "build": "build the images of a file; print one reference a line",
     "run": "build what a task needs, run it in its image, print the result",
+    "shell": "a shell, or a command, where the tasks of an environment run",
     "ps": "the tasks that run now",
     "stop": "end a task that runs",
     "runs": "what was run on this machine, and how it ended",

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import stat
 import tempfile
 import time
@@ -58,6 +59,18 @@ class Exchange:
             if copy != file:
                 copy.write_bytes(file.read_bytes())
             copy.chmod(0o644)
+
+    def listen(self, name: str) -> socket.socket:
+        """A socket in the inputs: read-only to the task, and yet to be connected to."""
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = os.open(self.inputs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            door.bind(f"/proc/self/fd/{directory}/{name}")  # the path itself may be too long for a socket
+        finally:
+            os.close(directory)
+        (self.inputs / name).chmod(0o666)
+        door.listen(64)
+        return door
 
     def give_to(self, user: int, group: int) -> None:
         """Let the container's user write the outputs."""

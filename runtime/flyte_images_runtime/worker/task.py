@@ -17,6 +17,10 @@ def main() -> int:
     with open(places.IN + "/" + places.CALL, "rb") as file:
         call = compact_json.loads(file.read())
     settle(call)
+    if call.get("shell"):
+        from flyte_images_runtime.worker import shell
+
+        return shell.main(call)
     standin.install(call)
     if call.get("serve"):
         from flyte_images_runtime.worker import serve

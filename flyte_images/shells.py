@@ -1,0 +1,88 @@
+"""A shell, or one command, in an environment's image: held exactly as the environment's tasks are held.
+
+Its time is not limited: a time limit is for what nobody looks at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flyte_images_runtime.code import locate
+from flyte_images_runtime.errors import RuntimeSpecError
+from flyte_images_runtime.exchange import make_exchange
+from flyte_images_runtime.execute import call_document
+from flyte_images_runtime.orphans import watch_over
+from flyte_images_runtime.shell import Ended, Shell, run_shell
+from flyte_images_runtime.spec import Code, TaskSpec
+
+from .devices import leased
+from .engines import docker_engine, engine_for
+from .running import specification
+from .secrets import exposed
+
+if TYPE_CHECKING:
+    from .environment import TaskEnvironment
+    from .run import Runner
+
+_RC = """[ -r /etc/bash.bashrc ] && . /etc/bash.bashrc
+[ -r ~/.bashrc ] && . ~/.bashrc
+PS1='{name}:\\w\\$ '
+"""
+
+
+def open_shell(
+    environment: TaskEnvironment,
+    command: Sequence[str] = (),
+    *,
+    runner: Runner,
+    terminal: bool,
+    term: str | None = None,
+) -> Ended:
+    """Run `command`, or the image's best shell, with this process's stdin, stdout and stderr; return how it ended.
+
+    `terminal`: they are a terminal, of the type `term`, and the shell gets one of its own. However this returns,
+    nothing of it is left.
+    """
+    spec = _specification(environment, runner)
+    watch_over(docker_engine().api.address)
+    shell = Shell(
+        command=tuple(command),
+        terminal=terminal,
+        env=(("PS1", f"{environment.name}$ "), *((("TERM", term),) if terminal and term else ())),
+        rc=_RC.format(name=environment.name),
+    )
+    exchange = make_exchange()
+    try:
+        secrets = environment.options.secrets
+        with leased(spec, wait=environment.options.gpu_wait) as lease:
+            final, variables = exposed(lease.spec, secrets, exchange)
+            return run_shell(
+                engine_for(runner.engine, final),
+                final,
+                exchange,
+                call_document(final, {}, secrets=variables),
+                shell,
+                on_running=lease.started,
+                complain=lambda line: runner.on_line and runner.on_line(final.task, "stderr", line),
+            )
+    finally:
+        exchange.remove()
+
+
+def _specification(environment: TaskEnvironment, runner: Runner) -> TaskSpec:
+    """What one of the environment's tasks would be run as."""
+    name, options = f"{environment.name}.shell", environment.options
+    spec = specification(name, options, runner.image(environment.built_image), _code(environment))
+    return replace(spec, timeout=None)
+
+
+def _code(environment: TaskEnvironment) -> Code:
+    """The source trees of its tasks, of which one is as good as the other."""
+    nothing = Code(module="", qualname="")
+    for task in environment.tasks.values():
+        with contextlib.suppress(RuntimeSpecError):  # it goes by value
+            return replace(nothing, roots=locate(task.function).roots)
+    return nothing
