@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from flyte_images_runtime.bytecode import compile_package
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.orphans import watch_over
 
@@ -55,9 +56,10 @@ def library() -> str:
     start = Path(worker.__file__ or "").with_name("start.py")
     package = start.parents[1]
     readable = all(path.stat().st_mode & 0o005 == 0o005 for path in (package, start.parent))
-    if readable and start.stat().st_mode & 0o004:
-        return str(package)
-    return ship(str(package), environ=os.environ)[0]
+    ours = readable and start.stat().st_mode & 0o004
+    found = str(package) if ours else ship(str(package), environ=os.environ)[0]
+    compile_package(Path(found), ("", "worker", "values"))
+    return found
 
 
 def engine_for(name: EngineName, spec: TaskSpec) -> Engine:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from flyte_images_runtime.bytecode import compile_beside, loaded_below
+
 from .cachedir import cache_dir
 from .context.index import Index
 from .context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
@@ -26,6 +28,7 @@ LARGEST = 512 << 20
 
 _IGNORE = ("**/venv", "**/node_modules", "**/.ssh", "**/.gnupg", "**/.aws", "**/.cache")
 _TRIES = 20
+_COMPILED: set[Path] = set()
 _UNUSED = 7 * 86400.0  # seconds after which a copy that no run has used goes
 
 
@@ -59,6 +62,9 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     else:
         _copy(tree, place, digest)
         _forget_old(place.parent)
+    if place not in _COMPILED:
+        compile_beside(place / name for name in loaded_below(root))
+        _COMPILED.add(place)
     return str(place), digest
 
 

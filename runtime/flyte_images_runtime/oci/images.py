@@ -18,7 +18,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +32,7 @@ Inspect = Callable[[str], "dict[str, Any] | None"]
 Save = Callable[[str], IO[bytes]]
 """Asks Docker for all of an image, as an archive of an OCI layout."""
 
+_FRESHNESS = 1.0  # seconds; what a name stands for is then asked again: many short tasks need not each ask
 _OF_A_LAYOUT = re.compile(r"index\.json|blobs/sha256/[0-9a-f]{64}")
 
 
@@ -42,6 +43,7 @@ class Images:
     store: Path
     inspect: Inspect | None = None
     save: Save | None = None
+    recent: dict[str, tuple[float, Rootfs]] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, reference: str) -> Rootfs:
         """Return the image's files; ImageCannotStart says why it has none here."""
@@ -53,10 +55,15 @@ class Images:
             found = replace(layout.find(reference, self.store), identity=reference)
             write(self._record(reference), found.to_json())  # so that prune knows whose the layers are
             return found
+        asked, known = self.recent.get(reference, (0.0, None))
+        if known is not None and time.monotonic() - asked < _FRESHNESS and known.is_there():
+            return known
         described = self.inspect(reference) if self.inspect is not None else None
         if described is None:
             raise ImageCannotStart(f"the engine has no image {reference}", hint="build it, or pull it")
-        return self._of_docker(reference, described)
+        found = self._of_docker(reference, described)
+        self.recent[reference] = (time.monotonic(), found)
+        return found
 
     def _record(self, identity: str) -> Path:
         return self.store / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"

@@ -1,0 +1,56 @@
+"""Source files -> byte code beside them: a container imports them where it cannot write, and would compile each anew.
+
+It serves images with this Python's version; others compile as they did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+_HEAD = 16  # bytes: magic number, flags, time and size of the source
+
+
+def compile_beside(files: Iterable[Path]) -> None:
+    """Compile those of the files that have no byte code of theirs. What cannot be written or compiled is left."""
+    for file in files:
+        with contextlib.suppress(OSError, ValueError, NotImplementedError):
+            target = Path(importlib.util.cache_from_source(str(file)))
+            if not _is_of(target, file.stat()):
+                import py_compile
+
+                py_compile.compile(str(file), cfile=str(target), quiet=2)
+
+
+def compile_package(directory: Path, parts: Iterable[str] = ("",)) -> None:
+    """The same for the modules in a package, or in those of its subpackages that are named."""
+    for part in parts:
+        with contextlib.suppress(OSError):
+            compile_beside((directory / part).glob("*.py"))
+
+
+def loaded_below(root: str) -> list[str]:
+    """The source files of this process's modules that lie below `root`, by their paths from there."""
+    start = root.rstrip("/") + "/"
+    found = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    paths = {file for file in found if isinstance(file, str) and file.startswith(start) and file.endswith(".py")}
+    return sorted(path[len(start) :] for path in paths)
+
+
+def _is_of(target: Path, source: os.stat_result) -> bool:
+    try:
+        with target.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head == b"".join(
+        (
+            importlib.util.MAGIC_NUMBER,
+            bytes(4),
+            (int(source.st_mtime) & 0xFFFF_FFFF).to_bytes(4, "little"),
+            (source.st_size & 0xFFFF_FFFF).to_bytes(4, "little"),
+        )
+    )
