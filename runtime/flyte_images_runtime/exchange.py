@@ -149,7 +149,8 @@ def _make_below(base: Path, name: str) -> Path:
 
 def _own(base: Path) -> Path:
     """The directory `base`, ours alone: in a directory that all write to, another user may have been there first."""
-    base.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # `exist_ok` looks again, and by then it may be gone
+        base.mkdir(mode=0o700)
     found = base.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{base} is not this user's own directory: remove it")

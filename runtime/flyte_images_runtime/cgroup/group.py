@@ -137,7 +137,8 @@ def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/sel
 def _make_below(parent: Path, name: str) -> None:
     for _ in range(100):
         with contextlib.suppress(FileNotFoundError):  # the last task to end has just removed the parent
-            parent.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # `exist_ok` looks again, and by then it may be gone
+                parent.mkdir()
             (parent / name).mkdir()
             return
     raise FileNotFoundError(str(parent))
