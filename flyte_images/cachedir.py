@@ -6,6 +6,7 @@
 <cache>/results what tasks with cache="auto" have returned     (results.py)
 <cache>/runs.jsonl  what was run                               (history.py)
 <cache>/code    copies of source trees that tasks were run from (shipping.py)
+<cache>/logs    what those runs have printed                   (printed.py)
 <cache>/bin     a buildkitd to start where nothing runs; its state is in <cache>/buildkitd (buildkit/ondemand.py)
 """
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cachedir import cache_dir
 from .errors import SpecError
+from .printed import forget
 
 if TYPE_CHECKING:
     from flyte_images_runtime.metrics import Metrics
@@ -29,6 +30,7 @@ def note(
     *,
     task: str,
     image: str,
+    run: str = "",
     end: str,
     message: str = "",
     metrics: Metrics | None = None,
@@ -37,6 +39,7 @@ def note(
 ) -> None:
     """Write down a run. `end` is "done" or the name of its error. No run fails because it cannot be written down."""
     line = {
+        "id": run,
         "time": round(time.time(), 3),
         "task": task,
         "image": image,
@@ -57,7 +60,7 @@ def note(
         finally:
             os.close(descriptor)
         if large:
-            _halve(path)
+            _halve(path, environ)
 
 
 def recent(environ: Mapping[str, str], count: int = 20) -> list[dict[str, Any]]:
@@ -77,8 +80,11 @@ def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
                 yield found
 
 
-def _halve(path: Path) -> None:
+def _halve(path: Path, environ: Mapping[str, str]) -> None:
+    """The older half goes, and what is kept of its runs."""
     lines = path.read_bytes().splitlines(keepends=True)
+    older, newer = lines[: len(lines) // 2], lines[len(lines) // 2 :]
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(b"".join(lines[len(lines) // 2 :]))
+    temporary.write_bytes(b"".join(newer))
     temporary.replace(path)
+    forget(environ, {str(run.get("id")) for run in _parsed(older)})

@@ -32,13 +32,14 @@ R = TypeVar("R")
 OnLine = Callable[[str, Literal["stdout", "stderr"], str], None]
 """Task, stream, line: what a task prints, as it prints it."""
 OnUsage = Callable[[str, str, "Usage | None"], None]
-"""Task, id (as `flyte-images ps` shows it), what it has used until now: twice a second, and None at its end."""
+"""Task, the run's id, what it has used until now: twice a second, and None at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Generic[R]):
     """One task, done.
 
+    id        by which `flyte-images ps`, `logs` and `runs` know it
     result    what the function returned
     logs      what it printed: `.text`, `.stdout`, `.stderr`, or line by line
     metrics   what it took: wall and CPU time, throttling, peak memory, ...
@@ -54,6 +55,7 @@ class Run(Generic[R]):
     image: str
     attempts: int = 1
     cached: bool = False
+    id: str = ""
 
 
 def to_stderr(task: str, stream: str, line: str) -> None:

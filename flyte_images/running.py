@@ -38,8 +38,9 @@ from .engines import docker_engine, engine_for
 from .history import note
 from .nested import Reception
 from .results import Results, key_of
+from .printed import Hidden, Keeper
 from .reuse import warm_call
-from .secrets import exposed
+from .secrets import exposed, present
 from .shipping import ship
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Call:
         self.one_of_many = False
         self.asked = time.monotonic()
         self.python = "python3"
+        self.id = os.urandom(5).hex()
         self._image = ""
         self._attempts = 0
         self._key: str | None = None
@@ -117,9 +119,18 @@ class Call:
         self._guard = threading.Lock()
 
     def run(self) -> Run[Any]:
+        self._about: dict[str, str] = {"task": task.name}
+        self._keeper: Keeper | None = None
         """Run it to its end. Raises what the task raised, or how else it ended."""
         try:
             done = self._run()
+        try:
+            return self._run_and_note()
+        finally:
+            if self._keeper is not None:
+                self._keeper.close()
+
+    def _run_and_note(self) -> Run[Any]:
         except Raised as error:
             self._note(error)
             if not self.runner.as_is and (builtin := error.as_builtin()) is not None:
@@ -130,6 +141,10 @@ class Call:
             raise
         self._note(None, done)
         return done
+        except KeyboardInterrupt:
+            if self._attempts:
+                self._note(Cancelled(f"task `{self.task.name}` was interrupted", task=self.task.name))
+            raise
 
     def _note(self, error: TaskError | None, done: Run[Any] | None = None) -> None:
         """Write the run down, as the last one of this machine."""
@@ -137,8 +152,9 @@ class Call:
             os.environ,
             task=self.task.name,
             image=self._image,
+            run=self.id,
             end="done" if error is None else type(error).__name__,
-            message="" if error is None else str(error),
+            message="" if error is None else self._hidden(str(error)),
             metrics=self._finished.metrics if self._finished is not None else done.metrics if done else None,
             attempts=self._attempts,
             cached=done is not None and done.cached,
@@ -186,6 +202,7 @@ class Call:
         return Run(
             task=self.task.name,
             result=result,
+            id=self.id,
             logs=finished.log,
             metrics=finished.metrics,
             image=self._image,
@@ -232,7 +249,7 @@ class Call:
                 self, spec, policy, engine=self.runner.engine, say=self._say, begun=self._now_running
             )
             return self._measured(finished), result
-        exchange = make_exchange()
+        exchange = make_exchange(run=self.id)
         try:
             with exchange.input_files() as files:
                 arguments = self.encoded(files)
@@ -276,7 +293,8 @@ class Call:
             self._meter.stop()
         if running is not None:
             told = self.runner.on_usage
-            tell = None if told is None else lambda usage: told(self.task.name, short(name), usage)
+            tell = None if told is None else lambda usage: told(self.task.name, self.id, usage)
+            self._about["container"] = short(name)
             self._meter = Meter(usage or running.usage, cards=cards, tell=tell)
 
     def _measured(self, finished: Finished) -> Finished:
@@ -288,7 +306,15 @@ class Call:
 
     def _say(self, stream: Stream, line: str) -> None:
         if self.runner.on_line is not None:
+    def _hidden(self, text: str) -> str:
+        """The text without the values of the task's secrets."""
+        return Hidden(present(self.task.options.secrets))(text)
+
             self.runner.on_line(self.task.name, stream, line)
+        if self._keeper is None:
+            hidden = Hidden(present(self.task.options.secrets))
+            self._keeper = Keeper(os.environ, self.id, about=self._about, hidden=hidden)
+        self._keeper.add(stream, line)
 
     def _fresh(self) -> TaskSpec:
         """The specification, looked at anew once a second: to look at all source files is most of a short call."""

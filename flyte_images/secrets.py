@@ -28,6 +28,11 @@ def values(secrets: Sequence[Secret]) -> dict[Secret, str]:
     return found
 
 
+def present(secrets: Sequence[Secret]) -> list[str]:
+    """The values that there are: what must not be written down."""
+    return [value for secret in secrets if (value := os.environ.get(secret.variable)) is not None]
+
+
 def exposed(spec: TaskSpec, secrets: Sequence[Secret], exchange: Exchange) -> tuple[TaskSpec, dict[str, str]]:
     """Write the values into the exchange: in memory, below a directory that is the caller's alone.
 

@@ -27,22 +27,23 @@ _MORE = 3.0  # until it has to be done from the outside
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Active:
-    """One running task. `id` is what a person types: the caller's pid and a number."""
+    """One running task. `id` is what a person types: the run's, or of what is no run the caller's pid and a number."""
 
     name: str
     task: str
     image: str
     engine: str
     since: float
+    run: str = ""
 
     @property
     def id(self) -> str:
-        """`PID-NUMBER`.
+        """The run's, else `PID-NUMBER`: of a shell, and of a container that is kept warm.
 
         >>> Active(name="0a1b2c3d-4026531836-17-999-3", task="", image="", engine="", since=0).id
         '17-3'
         """
-        return short(self.name)
+        return self.run or short(self.name)
 
     @property
     def group(self) -> Group:
@@ -70,6 +71,7 @@ def active() -> list[Active]:
                         image=str(said["image"]),
                         engine=str(said["engine"]),
                         since=float(said["since"]),
+                        run=str(said.get("run") or ""),
                     )
                 )
     return sorted(found, key=lambda one: one.since)

@@ -31,12 +31,13 @@ _LONGEST = 1 << 28  # bytes of a result's JSON; arrays and files are not in it
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One task's directories. `name` names its container and its cgroup too."""
+    """One task's directories. `name` names its container and its cgroup too; `run` is the run that it is of."""
 
     name: str
     inputs: Path
     outputs: Path
     memory: Path
+    run: str = ""
 
     def write_call(self, call: Any) -> None:
         """Write what the worker reads first."""
@@ -46,7 +47,7 @@ class Exchange:
 
     def describe(self, *, task: str, image: str, engine: str) -> None:
         """Say what runs here, to whoever looks (active.py)."""
-        about = {"task": task, "image": image, "engine": engine, "since": time.time()}
+        about = {"task": task, "image": image, "engine": engine, "since": time.time(), "run": self.run}
         (self.inputs.parent / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
     def write_function(self, value: bytes, library: Path) -> None:
@@ -118,7 +119,7 @@ class Exchange:
             remove_directory(directory)
 
 
-def make_exchange(name: str | None = None) -> Exchange:
+def make_exchange(name: str | None = None, *, run: str = "") -> Exchange:
     """Make the directories of a new task."""
     name = name or new_name()
     made = []
@@ -134,7 +135,7 @@ def make_exchange(name: str | None = None) -> Exchange:
         for directory in made:
             shutil.rmtree(directory, ignore_errors=True)
         raise
-    return Exchange(name, inputs, outputs, memory)
+    return Exchange(name, inputs, outputs, memory, run)
 
 
 def _make_below(base: Path, name: str) -> Path:

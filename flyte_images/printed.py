@@ -1,0 +1,256 @@
+"""What runs have printed: kept beside the history, one run a few files, bounded, to be followed while they are written.
+
+<cache>/logs/ID.0      the beginning, after one line of JSON that says whose it is; locked as long as the run goes on
+<cache>/logs/ID.1 ...  what comes later, a megabyte each; of these only the last ones stay
+
+A line is `SECONDS o|e TEXT`: when it came, stdout or stderr, what it says. The values of secrets are not in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .cachedir import cache_dir
+from .errors import SpecError
+
+PART = 1 << 20
+"""Bytes after which the next file is begun."""
+
+_LAST = 7  # parts that stay beside the first
+_MOST = 256 << 20  # bytes of all logs; then the oldest go
+_RUNS = 2000  # whose logs are kept
+_FILE = re.compile(r"([0-9a-f]{4,40})\.([0-9]{1,9})")
+_PAUSE = 0.1  # seconds between two looks at a log that is being written
+_SHORTEST = 4  # characters of a secret that is looked for: fewer are part of everything
+
+Stream = Literal["stdout", "stderr"]
+_MARKS: dict[Stream, str] = {"stdout": "o", "stderr": "e"}
+_STREAMS: dict[bytes, Stream] = {b"o": "stdout", b"e": "stderr"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: when it came, where it was written to, what it says."""
+
+    time: float
+    stream: Stream
+    text: str
+
+
+def directory_of(environ: Mapping[str, str]) -> Path:
+    """Where they are."""
+    return cache_dir(environ) / "logs"
+
+
+class Hidden:
+    """Takes the values of secrets out of texts.
+
+    >>> Hidden(["sesame"])("open sesame!")
+    'open ***!'
+    """
+
+    def __init__(self, values: Collection[str]) -> None:
+        words = {line for value in values for line in value.splitlines() if len(line) >= _SHORTEST}
+        longest_first = sorted(words, key=lambda word: (-len(word), word))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if words else None
+
+    def __call__(self, text: str) -> str:
+        return self._pattern.sub("***", text) if self._pattern is not None else text
+
+
+class Keeper:
+    """Keeps what one run prints, from its first line on. No run fails because it cannot be kept."""
+
+    def __init__(self, environ: Mapping[str, str], run: str, *, about: Mapping[str, Any], hidden: Hidden) -> None:
+        self._environ = environ
+        self._run = run
+        self._about = about
+        self._hidden = hidden
+        self._head = -1
+        self._file = -1
+        self._number = 0
+        self._room = PART
+        self._failed = False
+
+    def add(self, stream: Stream, text: str) -> None:
+        """Keep a line."""
+        if self._failed:
+            return
+        line = f"{time.time():.6f} {_MARKS[stream]} {self._hidden(text)}\n".encode(errors="replace")
+        try:
+            if self._head < 0:
+                self._begin()
+            elif self._room < len(line):
+                self._go_on()
+            os.write(self._file, line)  # one write: who follows sees whole lines
+        except (OSError, SpecError):
+            self._failed = True
+            self.close()
+        self._room -= len(line)
+
+    def close(self) -> None:
+        """The run has ended."""
+        began = self._head >= 0
+        for number in {self._head, self._file} - {-1}:
+            with contextlib.suppress(OSError):
+                fcntl.flock(number, fcntl.LOCK_UN)  # a fork of this process may have it too
+            with contextlib.suppress(OSError):
+                os.close(number)
+        self._head = self._file = -1
+        self._failed = True
+        if began and self._run.startswith("0"):  # one of sixteen, so that it costs the others nothing
+            _make_room(directory_of(self._environ))
+
+    def _begin(self) -> None:
+        """The first file comes to be with its head written and its lock taken."""
+        directory = directory_of(self._environ)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = directory / f".{self._run}"
+        self._head = self._file = _new(temporary)
+        with contextlib.suppress(OSError):  # a file system without locks: it looks as if the run had ended
+            fcntl.flock(self._head, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(self._file, json.dumps({"run": self._run, "since": time.time(), **self._about}).encode() + b"\n")
+        temporary.rename(directory / f"{self._run}.0")
+
+    def _go_on(self) -> None:
+        directory = directory_of(self._environ)
+        file = _new(directory / f"{self._run}.{self._number + 1}")
+        if self._file != self._head:
+            os.close(self._file)
+        self._file, self._number, self._room = file, self._number + 1, PART
+        if self._number > _LAST:
+            (directory / f"{self._run}.{self._number - _LAST}").unlink(missing_ok=True)
+
+
+def _new(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def kept(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The runs of which something is kept, and what their logs' heads say: task, since, container."""
+    found = {}
+    for run, parts in _parts(directory_of(environ)).items():
+        with contextlib.suppress(OSError, ValueError):
+            with open(parts[0], "rb") as file:
+                said = json.loads(file.readline())
+            if isinstance(said, dict):
+                found[run] = said
+    return found
+
+
+def goes_on(environ: Mapping[str, str], run: str) -> bool:
+    """Is it still being written? So until the run's end, however its caller ends."""
+    return _is_locked(directory_of(environ) / f"{run}.0")
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        head = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(head, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(head)
+    return False
+
+
+def lines(environ: Mapping[str, str], run: str, *, follow: bool = False) -> Iterator[Line]:
+    """What is kept of the run; with `follow` also what comes until its end."""
+    directory = directory_of(environ)
+    number = 0
+    while True:
+        try:
+            file = open(directory / f"{run}.{number}", "rb")  # noqa: SIM115
+        except OSError:
+            later = [at for at in _numbers(directory, run) if at > number]
+            if not later:
+                return
+            if number:
+                yield Line(time.time(), "stderr", "... lines left out ...")
+            number = later[0]
+            continue
+        with file:
+            if number == 0:
+                file.readline()
+            while True:
+                # looked at before the last line is read: what is written in between is not missed
+                over = not follow or not goes_on(environ, run)
+                over = over or any(at > number for at in _numbers(directory, run))
+                yield from _read(file)
+                if over:
+                    break
+                time.sleep(_PAUSE)
+        number += 1
+
+
+def _read(file: Any) -> Iterator[Line]:
+    while raw := file.readline():
+        if not raw.endswith(b"\n"):  # half of what is just being written
+            file.seek(-len(raw), os.SEEK_CUR)
+            return
+        when, _, rest = raw.rstrip(b"\n").partition(b" ")
+        mark, _, text = rest.partition(b" ")
+        with contextlib.suppress(ValueError, KeyError):
+            yield Line(float(when), _STREAMS[mark], text.decode(errors="replace"))
+
+
+def forget(environ: Mapping[str, str], runs: Collection[str]) -> None:
+    """Remove the logs of those runs."""
+    with contextlib.suppress(SpecError):
+        for run, parts in _parts(directory_of(environ)).items():
+            if run in runs:
+                _remove(parts)
+
+
+def _make_room(directory: Path) -> None:
+    """Remove the oldest logs while there are too many or they are too large. Those that are written stay."""
+    sizes: dict[str, int] = {}
+    times: dict[str, float] = {}
+    parts = _parts(directory)
+    for run, files in parts.items():
+        for file in files.values():
+            with contextlib.suppress(OSError):
+                seen = file.stat()
+                sizes[run] = sizes.get(run, 0) + seen.st_size
+                times[run] = max(times.get(run, 0.0), seen.st_mtime)
+    total, count = sum(sizes.values()), len(sizes)
+    for run in sorted(times, key=lambda run: times[run]):
+        if total <= _MOST and count <= _RUNS:
+            return
+        if not _is_locked(parts[run][0]):
+            _remove(parts[run])
+            total, count = total - sizes[run], count - 1
+
+
+def _remove(parts: Mapping[int, Path]) -> None:
+    for number in sorted(parts, reverse=True):
+        with contextlib.suppress(OSError):
+            parts[number].unlink()
+
+
+def _parts(directory: Path) -> dict[str, dict[int, Path]]:
+    """The files by run and number."""
+    found: dict[str, dict[int, Path]] = {}
+    with contextlib.suppress(OSError):
+        for name in sorted(path.name for path in directory.iterdir()):
+            if named := _FILE.fullmatch(name):
+                found.setdefault(named[1], {})[int(named[2])] = directory / name
+    return {run: parts for run, parts in found.items() if 0 in parts}
+
+
+def _numbers(directory: Path, run: str) -> list[int]:
+    return sorted(_parts(directory).get(run, ()))
