@@ -4,6 +4,7 @@
 <cache>/bases   a record of each base that was bootstrapped    (bootstrap/)
 <cache>/context which local file had which content             (context/index.py)
 <cache>/results what tasks with cache="auto" have returned     (results.py)
+<cache>/files   files and directories that tasks have returned (arrivals.py)
 <cache>/runs.jsonl  what was run                               (history.py)
 <cache>/code    copies of source trees that tasks were run from (shipping.py)
 <cache>/logs    what those runs have printed                   (printed.py)

@@ -123,8 +123,12 @@ class Reception:
         finally:
             with self._guard:
                 self._active.discard(inner)
-        with self._exchange.input_files(number) as files:
-            return {"result": task.signature.encode_result(done.result, files)}
+        try:
+            with self._exchange.input_files(number) as files:
+                return {"result": task.signature.encode_result(done.result, files)}
+        finally:
+            if inner.arrival is not None:  # its files have gone on into the container
+                inner.arrival.discard()
 
 
 def find_task(module: Any, qualname: Any) -> Task[..., Any] | None:

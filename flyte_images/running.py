@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ from flyte_images_runtime.owner import short
 from flyte_images_runtime.spec import Code, TaskSpec
 from flyte_images_runtime.values import Files, Problem
 
+from .arrivals import Arrival
 from .by_value import by_value, write_function
 from .devices import Lease, leased
 from .engines import docker_engine, engine_for
@@ -111,6 +113,7 @@ class Call:
         self.id = os.urandom(5).hex()
         self._image = ""
         self._attempts = 0
+        self.arrival: Arrival | None = None
         self._key: str | None = None
         self._finished: Finished | None = None
         self._cancelled = threading.Event()
@@ -225,7 +228,7 @@ class Call:
             return None
         try:
             with found[1] as files:
-                result = self.task.signature.decode_result(found[0], files)
+                result = self._received(found[0], files)
         except Problem:  # kept by another version of the code that reads it
             return None
         took = Metrics(total=time.monotonic() - self.asked)
@@ -345,17 +348,45 @@ class Call:
             raise InvalidArgument(
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
             ) from None
+        except OSError as error:
+            raise self._no_room(error, "arguments") from error
 
     def decoded(self, result: Any, files: Files) -> Any:
         """The result that the task left; NotSerialisable if it is not what the signature says. Kept, if it is to be."""
         try:
-            made = self.task.signature.decode_result(result, files)
+            made = self._received(result, files)
         except Problem as problem:
             raise NotSerialisable(
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
             ) from None
+        except OSError as error:
+            raise self._no_room(error, "result") from error
         if self._key is not None:
             Results.of(os.environ).keep(self._key, result, files)
+        return made
+
+
+    def _no_room(self, error: OSError, what: str) -> Exception:
+        """The error for what cannot be written on this machine."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        where = f" in {os.path.dirname(error.filename)}" if isinstance(error.filename, str) else ""  # noqa: PTH120
+        return DiskFull(
+            f"task `{self.task.name}`: there is no room for its {what} on this machine{where}: {error.strerror}",
+            task=self.task.name,
+            hint="make some, or let the task read and write large data by mounts=",
+        )
+
+    def _received(self, result: Any, files: Files) -> Any:
+        """The result as a value; its files are in a directory of this run's own."""
+        self.arrival = arrival = Arrival.of(os.environ)
+        files.arrivals = str(arrival.path)
+        try:
+            made = self.task.signature.decode_result(result, files)
+        except BaseException:
+            arrival.discard()
+            raise
+        arrival.whole()
         return made
 
 

@@ -24,12 +24,14 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.boot}-{self.space}-{self.pid}-{self.start}"
 
+    def is_here(self) -> bool:
+        """Is it a process that can be seen from here: of this boot and this namespace?"""
+        here = current()
+        return self.boot == here.boot and self.space == here.space
+
     def is_gone(self) -> bool:
         """Is it certain that the process has ended? Of another machine's or namespace's processes nothing is known."""
-        here = current()
-        if self.boot != here.boot or self.space != here.space:
-            return False
-        return _start_of(self.pid) != self.start
+        return self.is_here() and _start_of(self.pid) != self.start
 
 
 def parse(text: str) -> Owner | None:

@@ -81,7 +81,7 @@ class Files:
             os.makedirs(self.arrivals, exist_ok=True)
         import tempfile
 
-        return tempfile.mkdtemp(prefix="flyte-images-file-", dir=self.arrivals)
+        return tempfile.mkdtemp(prefix="" if self.arrivals else "flyte-images-file-", dir=self.arrivals)
 
     def open(self, name: Any) -> BinaryIO:
         """The other side's file `name`."""

@@ -15,7 +15,7 @@ from .problem import Problem, expected, shown
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tarfile import TarFile, TarInfo
-    from typing import Any
+    from typing import Any, Self
 
 
 class _OnDisk:
@@ -30,6 +30,19 @@ class _OnDisk:
     @property
     def name(self) -> str:
         return os.path.basename(self.path)
+
+    def save(self, to: str | os.PathLike[str]) -> Self:
+        """Copy it to `to` and return it there. What a task has returned is kept for a while only, a week as a rule.
+
+        A file goes below `to` if that is a directory or ends in a slash; a directory's content goes into `to`, to what
+        is there already.
+        """
+        written, target = os.fspath(to), os.path.abspath(os.fspath(to))
+        os.makedirs(target if written.endswith(os.sep) else os.path.dirname(target), exist_ok=True)
+        return type(self)(self._copy(target))
+
+    def _copy(self, target: str) -> str:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -59,9 +72,24 @@ class File(_OnDisk):
         with open(self.path, "rb") as file:
             return file.read()
 
+    def _copy(self, target: str) -> str:
+        import shutil
+
+        return shutil.copyfile(self.path, os.path.join(target, self.name) if os.path.isdir(target) else target)
+
 
 class Dir(_OnDisk):
     """A directory whose content crosses."""
+
+    def _copy(self, target: str) -> str:
+        import shutil
+
+        for place, directories, names in os.walk(self.path):
+            for name in (*directories, *names):
+                copy = os.path.join(target, os.path.relpath(place, self.path), name)
+                if os.path.islink(os.path.join(place, name)) and os.path.islink(copy):
+                    os.unlink(copy)
+        return shutil.copytree(self.path, target, symlinks=True, dirs_exist_ok=True)
 
 
 class _File(Codec):
@@ -70,12 +98,13 @@ class _File(Codec):
             raise expected(self.kind, value)
         path = os.fspath(value)
         try:
-            with open(path, "rb") as source:
-                name, target = files.new("file", os.path.getsize(path))
-                with target:
-                    _copy(source, target)
+            source = open(path, "rb")
         except OSError as error:
             raise Problem(f"file {path} cannot be read: {error.strerror}") from None
+        with source:
+            name, target = files.new("file", os.path.getsize(path))
+            with target:
+                _copy(source, target)
         return {"file": name, "name": os.path.basename(path)}
 
     def decode(self, data: Any, files: Files) -> Any:
@@ -104,7 +133,7 @@ class _Dir(Codec):
             raise Problem(f"there is no directory {path}")
         import tarfile
 
-        name, file = files.new("tar")
+        name, file = files.new("tar", _size(path))
         with file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             archive.add(path, arcname=".", filter=_anonymous)
         return {"file": name, "name": os.path.basename(os.path.abspath(path))}
@@ -123,6 +152,18 @@ class _Dir(Codec):
         if not os.path.isdir(text):
             raise Problem(f"there is no directory {text}")
         return Dir(text)
+
+
+def _size(path: str) -> int:
+    """What the files below a directory hold together, as far as that can be seen."""
+    total = 0
+    for place, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except OSError:
+                pass
+    return total
 
 
 def _anonymous(member: TarInfo) -> TarInfo | None:
