@@ -6,8 +6,8 @@
 <cache>/results what tasks with cache="auto" have returned     (results.py)
 <cache>/files   files and directories that tasks have returned (arrivals.py)
 <cache>/runs.jsonl  what was run                               (history.py)
-<cache>/code    copies of source trees that tasks were run from (shipping.py)
 <cache>/logs    what those runs have printed                   (printed.py)
+<cache>/code    copies of source trees that tasks were run from (shipping.py)
 <cache>/bin     a buildkitd to start where nothing runs; its state is in <cache>/buildkitd (buildkit/ondemand.py)
 """
 

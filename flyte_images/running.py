@@ -39,8 +39,8 @@ from .devices import Lease, leased
 from .engines import docker_engine, engine_for
 from .history import note
 from .nested import Reception
-from .results import Results, key_of
 from .printed import Hidden, Keeper
+from .results import Results, key_of
 from .reuse import warm_call
 from .secrets import exposed, present
 from .shipping import ship
@@ -109,8 +109,8 @@ class Call:
         self.depth = depth
         self.one_of_many = False
         self.asked = time.monotonic()
-        self.python = "python3"
         self.id = os.urandom(5).hex()
+        self.python = "python3"
         self._image = ""
         self._attempts = 0
         self.arrival: Arrival | None = None
@@ -120,13 +120,11 @@ class Call:
         self._running: Running | None = None
         self._meter: Meter | None = None
         self._guard = threading.Lock()
-
-    def run(self) -> Run[Any]:
         self._about: dict[str, str] = {"task": task.name}
         self._keeper: Keeper | None = None
+
+    def run(self) -> Run[Any]:
         """Run it to its end. Raises what the task raised, or how else it ended."""
-        try:
-            done = self._run()
         try:
             return self._run_and_note()
         finally:
@@ -134,6 +132,8 @@ class Call:
                 self._keeper.close()
 
     def _run_and_note(self) -> Run[Any]:
+        try:
+            done = self._run()
         except Raised as error:
             self._note(error)
             if not self.runner.as_is and (builtin := error.as_builtin()) is not None:
@@ -142,20 +142,20 @@ class Call:
         except TaskError as error:
             self._note(error)
             raise
-        self._note(None, done)
-        return done
         except KeyboardInterrupt:
             if self._attempts:
                 self._note(Cancelled(f"task `{self.task.name}` was interrupted", task=self.task.name))
             raise
+        self._note(None, done)
+        return done
 
     def _note(self, error: TaskError | None, done: Run[Any] | None = None) -> None:
         """Write the run down, as the last one of this machine."""
         note(
             os.environ,
+            run=self.id,
             task=self.task.name,
             image=self._image,
-            run=self.id,
             end="done" if error is None else type(error).__name__,
             message="" if error is None else self._hidden(str(error)),
             metrics=self._finished.metrics if self._finished is not None else done.metrics if done else None,
@@ -203,9 +203,9 @@ class Call:
         from .run import Run
 
         return Run(
+            id=self.id,
             task=self.task.name,
             result=result,
-            id=self.id,
             logs=finished.log,
             metrics=finished.metrics,
             image=self._image,
@@ -307,17 +307,17 @@ class Call:
         self._meter.stop()
         return replace(finished, metrics=self._meter.added_to(finished.metrics))
 
-    def _say(self, stream: Stream, line: str) -> None:
-        if self.runner.on_line is not None:
     def _hidden(self, text: str) -> str:
         """The text without the values of the task's secrets."""
         return Hidden(present(self.task.options.secrets))(text)
 
-            self.runner.on_line(self.task.name, stream, line)
+    def _say(self, stream: Stream, line: str) -> None:
         if self._keeper is None:
             hidden = Hidden(present(self.task.options.secrets))
             self._keeper = Keeper(os.environ, self.id, about=self._about, hidden=hidden)
         self._keeper.add(stream, line)
+        if self.runner.on_line is not None:
+            self.runner.on_line(self.task.name, stream, line)
 
     def _fresh(self) -> TaskSpec:
         """The specification, looked at anew once a second: to look at all source files is most of a short call."""
@@ -364,7 +364,6 @@ class Call:
         if self._key is not None:
             Results.of(os.environ).keep(self._key, result, files)
         return made
-
 
     def _no_room(self, error: OSError, what: str) -> Exception:
         """The error for what cannot be written on this machine."""
