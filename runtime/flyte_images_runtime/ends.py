@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,8 @@ class Report:
     result: dict[str, Any] | None = None
     usage: Usage = field(default_factory=Usage)
     largest: tuple[Process, ...] = ()
+    files: int = 0
+    """Bytes of files in memory, where the kernel told it: those in /tmp and /dev/shm."""
     status: int | None = None
     unreadable: Problem | None = None
 
@@ -95,19 +98,37 @@ def _out_of_memory(spec: TaskSpec, ending: Ending, report: Report) -> OutOfMemor
         )
     suggested = suggested_limit(limit)
     text = f"task `{spec.task}` was killed: it needs more than its memory limit of {format_size(limit)}"
-    if report.largest:
-        first = report.largest[0]
-        which = "it" if _WORKER in first.command else f"its largest process, `{first.command or first.pid}`,"
-        text += f" ({which} was last seen with {format_size(first.memory >> 20 << 20)})"
+    holders = list(_holders(report, worth=limit // 20))
+    if holders:
+        text += f" (last seen: {', '.join(holders)})"
+    less = (
+        "write large files to a mount: /tmp and /dev/shm are memory"
+        if report.files > limit // 2
+        else "hold less at once"
+    )
     return OutOfMemory(
         text,
         task=spec.task,
-        hint=f'raise the limit, for a start to Resources(memory="{format_size(suggested)}"), or hold less at once',
+        hint=f'raise the limit, for a start to Resources(memory="{format_size(suggested)}"), or {less}',
         limit=limit,
         peak=peak,
         suggested=suggested,
         processes=report.largest,
     )
+
+
+def _holders(report: Report, *, worth: int) -> Iterator[str]:
+    """Who had the memory, as far as it is worth telling."""
+    if report.files >= worth:
+        yield f"files in /tmp and /dev/shm {format_size(report.files >> 20 << 20)}"
+    by_name: dict[str, list[int]] = {}
+    for process in report.largest:
+        if process.memory >= worth:
+            name = "the task itself" if _WORKER in process.command else f"`{process.command or process.pid}`"
+            by_name.setdefault(name, []).append(process.memory)
+    for name, sizes in by_name.items():
+        count = f"{len(sizes)} x " if len(sizes) > 1 else ""
+        yield f"{count}{name} {format_size(sum(sizes) >> 20 << 20)}"
 
 
 def suggested_limit(limit: int) -> int:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .cgroup.group import PARENT
 from .cgroup.usage import read_usage, traffic
 from .ends import Report, judge
 from .engine import Ending, Engine, OnLine, Running, Stream
 from .exchange import Exchange
-from .failures import Process, TaskError
+from .failures import OutOfMemory, Process, TaskError
 from .log import Log
 from .metrics import Metrics, Usage
+from .oom import kill_in
 from .spec import TaskSpec
 from .values import Problem
 from .worker import places
@@ -92,7 +94,7 @@ def execute(
     # It has ended, so nothing hangs on its removal. No daemon: the interpreter does not exit before it is done.
     threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
     report = read_report(exchange)
-    error = judge(spec, ending, report)
+    error = judged(spec, ending, report, exchange)
     if spec.network == "host":  # what went over it was not the task's alone
         report = replace(report, usage=replace(report.usage, received_bytes=None, sent_bytes=None))
     metrics = _metrics(exchange, ending, report, asked=asked, total=time.monotonic() - clock, queue=queue)
@@ -102,6 +104,14 @@ def execute(
         metrics=metrics,
         log=log,
     )
+
+
+def judged(spec: TaskSpec, ending: Ending, report: Report, exchange: Exchange) -> TaskError | None:
+    """`judge`, with what the kernel says if it killed."""
+    error = judge(spec, ending, report)
+    if isinstance(error, OutOfMemory) and (kill := kill_in(f"/{PARENT}/{exchange.name}")) is not None:
+        return judge(spec, ending, replace(report, largest=kill.processes, files=kill.files))
+    return error
 
 
 def read_report(exchange: Exchange) -> Report:

@@ -21,10 +21,10 @@ from typing import Any
 
 from . import frames
 from .cgroup import read_usage
-from .ends import Report, judge
+from .ends import Report
 from .engine import Ending, Engine, OnLine, Running, Stream
 from .exchange import Exchange
-from .execute import Finished, read_report
+from .execute import Finished, judged, read_report
 from .failures import EngineLost, TaskError
 from .lines import Lines
 from .log import Log
@@ -101,7 +101,7 @@ class WarmContainer:
         assert self._end.ending is not None
         found = read_report(self.exchange)
         found = replace(found, usage=found.usage.or_else(report.usage))
-        return judge(self.spec, self._end.ending, found) or EngineLost(
+        return judged(self.spec, self._end.ending, found, self.exchange) or EngineLost(
             f"the container of task `{self.spec.task}` ended by itself", task=self.spec.task
         )
 
@@ -130,7 +130,7 @@ class WarmContainer:
         status = said if isinstance(said, int) else 0
         self._spent = self._spent or bool(status & 0x7F)
         ending = Ending(exit_status=_exit_status(status), oom_killed=(report.usage.oom_kills or 0) > 0)
-        error = judge(self.spec, ending, report)
+        error = judged(self.spec, ending, report, self.exchange)
         return Finished(
             result=report.result["result"] if error is None and report.result else None,
             error=error,

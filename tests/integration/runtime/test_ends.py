@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 import flyte_images as flyte
+from flyte_images.engines import EngineName
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.failures import (
     DiskFull,
@@ -36,6 +38,19 @@ def test_a_task_is_killed_at_its_memory_limit_and_the_error_says_so() -> None:
     assert error.suggested == 512 << 20
     assert "memory limit of 256Mi" in str(error)
     assert "512Mi" in str(error.hint)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel's log is root's to read")
+@pytest.mark.parametrize("name", ["docker", "oci"])
+def test_the_kernel_says_who_had_the_memory(name: EngineName) -> None:
+    run = quiet.using(engine=name)
+    with pytest.raises(OutOfMemory) as caught:
+        run(tasks.hog, 600)
+    assert caught.value.processes[0].memory > 200 << 20
+    assert "last seen: `python3` 2" in str(caught.value)
+    with pytest.raises(OutOfMemory, match="files in /tmp and /dev/shm 2") as caught:
+        run(tasks.fill, "/tmp/x", 300)
+    assert "a mount" in str(caught.value.hint)
 
 
 def test_memory_has_no_swap_on_top_and_other_tasks_live_on() -> None:

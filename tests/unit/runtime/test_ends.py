@@ -89,10 +89,15 @@ def test_out_of_memory_says_how_much_and_what_to_do() -> None:
     found = judge(SPEC, Ending(exit_status=137, oom_killed=True, usage=Usage(peak_memory=256 * MIB)), report)
     assert isinstance(found, OutOfMemory)
     itself = Report(status=9, largest=(Process(pid=7, memory=250 * MIB, command="python3 /x/worker/start.py"),))
-    assert "(it was last seen with 250Mi)" in str(judge(SPEC, Ending(exit_status=137, oom_killed=True), itself))
+    assert "(last seen: the task itself 250Mi)" in str(judge(SPEC, Ending(exit_status=137, oom_killed=True), itself))
     assert (found.limit, found.peak, found.suggested) == (256 * MIB, 256 * MIB, 512 * MIB)
     assert "256Mi" in str(found)
-    assert "its largest process, `python3 train`, was last seen with 250Mi" in str(found)
+    assert "(last seen: `python3 train` 250Mi)" in str(found)
+    many = Report(largest=tuple(Process(pid=at, memory=60 * MIB, command="sort") for at in (1, 2)), files=140 * MIB)
+    told = judge(SPEC, Ending(exit_status=137, oom_killed=True), many)
+    assert "(last seen: files in /tmp and /dev/shm 140Mi, 2 x `sort` 120Mi)" in str(told)
+    assert isinstance(told, OutOfMemory)
+    assert "a mount" in str(told.hint)
     assert found.hint is not None
     assert 'Resources(memory="512Mi")' in found.hint
     without = judge(replace(SPEC, limits=Limits()), Ending(exit_status=137, oom_killed=True), Report())
