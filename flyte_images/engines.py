@@ -1,9 +1,16 @@
-"""Which engine runs a task: "docker", "podman", "oci" (crun or runc, no daemon), or "auto": whichever is quicker."""
+"""Which engine runs a task: by its name, or "auto", the quickest that can apply what the task asks.
+
+docker    Docker Engine, which `docker` would use
+podman    Podman, of root or of an ordinary user
+nerdctl   containerd without Docker; root
+oci       crun or runc and no daemon; root, and ordinary users with images that they can read
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -17,11 +24,14 @@ from .shipping import ship
 
 if TYPE_CHECKING:
     from flyte_images_runtime.engine import Engine
+    from flyte_images_runtime.engines.nerdctl import NerdctlEngine
     from flyte_images_runtime.engines.oci import OciEngine
     from flyte_images_runtime.engines.podman import PodmanEngine
     from flyte_images_runtime.spec import TaskSpec
 
-EngineName = Literal["auto", "docker", "podman", "oci"]
+EngineName = Literal["auto", "docker", "podman", "nerdctl", "oci"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+"""All names that are taken, wherever an engine can be named."""
 
 
 def docker_engine() -> DockerEngine:
@@ -62,25 +72,38 @@ def library() -> str:
     return found
 
 
+def image_store() -> DockerEngine:
+    """Where images are that tasks run in: Docker's store; where there is no Docker, Podman's."""
+    try:
+        return docker_engine()
+    except EngineError:
+        if shutil.which("podman"):
+            return _podman()
+        raise
+
+
 def engine_for(name: EngineName, spec: TaskSpec) -> Engine:
-    """The engine of that name; for "auto" oci where it can do what the task asks, else docker."""
-    if name not in get_args(EngineName):
-        raise SpecError(f"there is no engine `{name}`", hint="one of " + ", ".join(get_args(EngineName)))
-    docker = docker_engine()
+    """The engine of that name; for "auto" oci where it can do what the task asks, else the one that has the image."""
+    if name not in ENGINES:
+        raise SpecError(f"there is no engine `{name}`", hint="one of " + ", ".join(ENGINES))
     if name == "docker":
-        return docker
+        return docker_engine()
+    store = image_store()
     if name == "podman":
-        return _podman_with(spec.image, docker)
-    if name == "auto" and not _oci_fits(docker, spec):
-        return docker
-    return _oci_beside(docker.api.address)
+        return _podman_with(spec.image, store)
+    if name == "nerdctl":
+        return _nerdctl_with(spec.image, store)
+    if name == "auto" and not _oci_fits(store, spec):
+        return store
+    return _oci_beside(store.api.address)
 
 
-def _podman_with(image: str, docker: DockerEngine) -> PodmanEngine:
+def _podman_with(image: str, store: DockerEngine) -> PodmanEngine:
     """Podman, with the image that was built into Docker's store."""
     podman = _podman()
     watch_over(podman.api.address)
-    podman.take_image(image, docker.api)
+    if store is not podman:
+        podman.take_image(image, store.api)
     return podman
 
 
@@ -91,14 +114,33 @@ def _podman() -> PodmanEngine:
     return PodmanEngine(library=library(), environ=os.environ)
 
 
-def _oci_fits(docker: DockerEngine, spec: TaskSpec) -> bool:
-    """Root on the engine's own host, a runtime, and nothing that only Docker does."""
+def _nerdctl_with(image: str, store: DockerEngine) -> NerdctlEngine:
+    """nerdctl, with the image that was built into Docker's store."""
+    from flyte_images_runtime.engines.nerdctl.program import ADDRESS
+
+    nerdctl = _nerdctl()
+    watch_over(ADDRESS)
+    nerdctl.take_image(image, store.api)
+    return nerdctl
+
+
+@functools.cache
+def _nerdctl() -> NerdctlEngine:
+    from flyte_images_runtime.engines.nerdctl import NerdctlEngine
+
+    return NerdctlEngine(library=library())
+
+
+def _oci_fits(store: DockerEngine, spec: TaskSpec) -> bool:
+    """On the engine's own host, a runtime, and nothing that only the engine does or was told how to do."""
     from flyte_images_runtime.failures import EngineLost
 
-    if os.geteuid() != 0 or not docker.api.address.startswith("unix:") or spec.hardening.runtime is not None:
+    if os.geteuid() != 0 or store.name != "docker" or not store.api.address.startswith("unix:"):
+        return False
+    if spec.hardening.runtime is not None and spec.hardening.runtime in store.runtimes():
         return False
     try:
-        _oci_beside(docker.api.address).check(spec)
+        _oci_beside(store.api.address).check(spec)
     except EngineLost:
         return False
     return True

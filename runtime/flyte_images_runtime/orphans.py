@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -89,21 +88,12 @@ def after(address: str, owner: str) -> None:
 
 def sweep(address: str, owner: str | None = None) -> int:
     """Remove what `owner`, or else every owner that is gone, has left. Returns how many things there were."""
-    from .engines.docker.api import Api, Refused
-    from .engines.docker.container import OWNER
-    from .failures import EngineLost
+    from .engines.remains import remove_containers
 
     def theirs(name: str) -> bool:
         return str(parse(name)) == owner if owner else _is_gone(name)
 
-    count = 0
-    api = Api(address)
-    with contextlib.suppress(EngineLost, Refused):
-        for found in api.call("GET", "/containers/json", all="true", filters=json.dumps({"label": [OWNER]})):
-            if theirs(str(found.get("Labels", {}).get(OWNER))):
-                count += 1
-                with contextlib.suppress(Refused):  # it is being removed
-                    api.call("DELETE", f"/containers/{found['Id']}", force="true", v="true")
+    count = remove_containers(address, theirs)
     for name in filter(theirs, group_names("")):
         count += 1
         _end_all_in(name)

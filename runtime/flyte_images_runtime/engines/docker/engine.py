@@ -15,11 +15,12 @@ from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart
 from ...owner import current
 from ...spec import TaskSpec
+from ..checks import check_room, runtime_missing, user_of, why_the_image
 from .api import Api, Refused
 from .container import Settings, create_body
 from .running import DockerRunning
 
-_NOBODY = (1000, 1000)  # who a task is where the caller is root
+_SHIMS = "io.containerd."  # containerd looks for those that begin so when they are first used
 _LIBRARY = Path(__file__).resolve().parents[2]
 
 
@@ -65,39 +66,30 @@ class DockerEngine:
         with self._asked:
             facts = self.facts
         cores, memory = int(facts.get("NCPU") or 0), int(facts.get("MemTotal") or 0)
-        limits = spec.limits
-        if limits.cpu is not None and cores and limits.cpu > cores:
-            raise EngineLost(
-                f"task `{spec.task}` may use {limits.cpu} CPUs, the engine's host has {cores}",
-                task=spec.task,
-                hint=f'Resources(cpu="{cores}") at most',
-            )
-        if limits.memory is not None and memory and limits.memory > memory:
-            raise EngineLost(
-                f"task `{spec.task}` may use {limits.memory} bytes of memory, the engine's host has {memory}",
-                task=spec.task,
-                hint=f'Resources(memory="{memory >> 20}Mi") at most',
-            )
-        if limits.disk is not None:
+        check_room(spec, "the engine's host", cores=cores, memory=memory)
+        if spec.limits.disk is not None:
             raise EngineLost(
                 f"the engine's image store ({facts.get('Driver', 'unknown')}) cannot limit the disk of a container",
                 task=spec.task,
                 hint="leave disk= out, or mount a volume of that size",
             )
         runtime = spec.hardening.runtime
-        known = facts.get("Runtimes") or {}
-        if runtime is not None and runtime not in known and not runtime.startswith("io.containerd."):
+        if runtime is not None and not runtime.startswith(_SHIMS) and runtime not in (known := self.runtimes()):
             raise EngineLost(
-                f"the engine knows no OCI runtime `{runtime}`",
+                f"the {self.name} engine knows no OCI runtime `{runtime}`",
                 task=spec.task,
                 hint="it knows " + ", ".join(sorted(known)),
             )
+
+    def runtimes(self) -> list[str]:
+        """The OCI runtimes that it can be told to use by their names."""
+        return [name for name in self.facts.get("Runtimes") or () if not name.startswith(_SHIMS)]
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
         group = self._group(spec, exchange)
         running: DockerRunning | None = None
         try:
-            user = _user(spec)
+            user = user_of(spec, None if os.geteuid() == 0 else (os.geteuid(), os.getegid()))
             exchange.give_to(*user)
             settings = Settings(
                 owner=str(current()),
@@ -137,14 +129,6 @@ class DockerEngine:
         return limits.shm or limits.memory or int(self.facts.get("MemTotal") or 1 << 30) // 2
 
 
-def _user(spec: TaskSpec) -> tuple[int, int]:
-    """Who the task is on the engine's host, as far as it can be known here: the outputs must be that user's."""
-    user, _, group = (spec.hardening.user or "").partition(":")
-    if user.isdigit():
-        return int(user), int(group) if group.isdigit() else int(user)
-    return _NOBODY if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-
-
 def _give_up(running: DockerRunning | None, group: Group | None, *, name: str = "", api: Api | None = None) -> None:
     if running is not None:
         running.remove()
@@ -162,15 +146,13 @@ def _why_not(refused: Refused, spec: TaskSpec) -> Exception:
     lower = said.lower()
     if refused.status == 404 and "no such image" in lower:
         return ImageCannotStart(f"the engine has no image {spec.image}", task=spec.task, hint="build it, or pull it")
-    if "executable file not found" in lower or ("no such file or directory" in lower and spec.python in said):
-        return ImageCannotStart(
-            f"image {spec.image} has no `{spec.python}`",
+    if (image := why_the_image(said, spec)) is not None:
+        return image
+    if runtime_missing(lower):
+        return EngineLost(
+            f"the engine has no OCI runtime `{spec.hardening.runtime}`: {said}",
             task=spec.task,
-            hint="a task's image needs Python 3.8 or newer",
-        )
-    if "exec format error" in lower:
-        return ImageCannotStart(
-            f"image {spec.image} is for another kind of processor", task=spec.task, hint="build it for this platform"
+            hint="install it, and name it in the engine's settings; or leave runtime= out",
         )
     if "cdi" in lower or ("device" in lower and spec.devices):
         return EngineLost(f"the engine cannot pass the devices {', '.join(spec.devices)}: {said}", task=spec.task)

@@ -1,4 +1,4 @@
-"""Images as streams: out of Docker's store."""
+"""Images in Docker's store: what they are made of, and themselves as streams."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ import http.client
 from typing import IO, cast
 from urllib.parse import urlencode
 
-from ...failures import ImageCannotStart
-from .api import Api, Connection, lost
+from ...failures import EngineLost, ImageCannotStart
+from .api import Api, Connection, Refused, lost
 
 _PATIENCE = 600.0  # seconds for one piece
+
+
+def layers_of(api: Api, reference: str) -> tuple[str, ...]:
+    """Return the image's layers by content, which no store changes; none if the engine has no such image."""
+    try:
+        found = api.call("GET", f"/images/{reference}/json")
+    except Refused as refused:
+        if refused.status == 404:
+            return ()
+        raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
+    return tuple(map(str, (found.get("RootFS") or {}).get("Layers") or ()))
 
 
 def open_image(api: Api, reference: str) -> IO[bytes]:

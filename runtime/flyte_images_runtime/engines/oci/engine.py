@@ -22,16 +22,14 @@ from ...oci.images import Images
 from ...oci.mounts import in_own_namespace, mount, overlay
 from ...oci.network import BRIDGE, NETWORK, Bridge, docker_network, find_bridge, name_servers, plug_in
 from ...oci.rootfs import Rootfs
-from ...quantity import format_size
 from ...spec import TaskSpec
+from ..checks import check_room, check_sources, check_user, user_of, why_the_image
 from ..docker.api import Api, Refused
 from ..docker.container import environment
 from ..docker.images import open_image
-from ..sources import check_sources
 from .program import Program, find
 from .running import OciRunning
 
-_NOBODY = (1000, 1000)  # who a task is where the caller is root
 _LIBRARY = Path(__file__).resolve().parents[2]
 _BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
 _DISK = _BUNDLE / "disk"
@@ -92,10 +90,7 @@ class OciEngine:
                 task=spec.task,
                 hint="use the docker engine for it",
             )
-        if hardening.user is not None and not all(part.isdigit() for part in hardening.user.split(":")):
-            raise EngineLost(
-                f"the oci engine takes users by number: `{hardening.user}`", task=spec.task, hint='user="1000:1000"'
-            )
+        check_user(spec, "oci")
         if spec.network == "outbound" and find_bridge() is None and self._docker is None:
             raise EngineLost(
                 "the oci engine has a network for tasks only where Docker makes one",
@@ -113,7 +108,7 @@ class OciEngine:
             raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
         log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
         try:
-            user = _user(spec)
+            user = user_of(spec)
             exchange.give_to(*user)
             settings = _settings(spec, group, edits, user, self._library)
             bridge = self._bridge(spec) if spec.network == "outbound" else None
@@ -263,30 +258,11 @@ def _nodes(edits: cdi.Edits) -> Mapping[str, NodeNumber]:
     return found
 
 
-def _user(spec: TaskSpec) -> tuple[int, int]:
-    user, _, group = (spec.hardening.user or "").partition(":")
-    if not user:
-        return _NOBODY
-    return int(user), int(group) if group else int(user)
-
-
 def _check_limits(spec: TaskSpec) -> None:
-    cores, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = spec.limits
-    if limits.cpu is not None and limits.cpu > cores:
-        raise EngineLost(
-            f"task `{spec.task}` may use {limits.cpu} CPUs, this machine has {cores}",
-            task=spec.task,
-            hint=f'Resources(cpu="{cores}") at most',
-        )
-    if limits.memory is not None and limits.memory > memory:
-        raise EngineLost(
-            f"task `{spec.task}` may use {format_size(limits.memory)} of memory, this machine has {memory >> 20}Mi",
-            task=spec.task,
-            hint=f'Resources(memory="{memory >> 20}Mi") at most',
-        )
-    if limits.disk is not None:
-        disk.check(limits.disk, spec.task)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    check_room(spec, "this machine", cores=os.cpu_count() or 1, memory=memory)
+    if spec.limits.disk is not None:
+        disk.check(spec.limits.disk, spec.task)
 
 
 def _check_machine(spec: TaskSpec, rootfs: Rootfs) -> None:
@@ -301,15 +277,6 @@ def _check_machine(spec: TaskSpec, rootfs: Rootfs) -> None:
 
 def _why_not(said: str, spec: TaskSpec) -> TaskError:
     """The runtime's words -> the error that says what to do."""
-    lower = said.lower()
-    if "executable file" in lower or ("exec" in lower and spec.python in said and "no such file" in lower):
-        return ImageCannotStart(
-            f"image {spec.image} has no `{spec.python}`",
-            task=spec.task,
-            hint="a task's image needs Python 3.8 or newer",
-        )
-    if "exec format error" in lower:
-        return ImageCannotStart(
-            f"image {spec.image} is for another kind of processor", task=spec.task, hint="build it for this platform"
-        )
-    return ImageCannotStart(f"the container of {spec.image} could not be started: {said}", task=spec.task)
+    return why_the_image(said, spec) or ImageCannotStart(
+        f"the container of {spec.image} could not be started: {said}", task=spec.task
+    )

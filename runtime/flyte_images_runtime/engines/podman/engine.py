@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
+import shutil
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost
 from ...gpu import cdi
-from ...oci.seccomp import capability, profile
-from ...spec import TaskSpec
+from ...spec import PIDS, TaskSpec
+from ..checks import check_cable, check_sources
 from ..docker.api import Api
 from ..docker.container import Settings
 from ..docker.engine import DockerEngine
-from ..sources import check_sources
-from .images import hand_over, layers_of
+from ..docker.images import layers_of
+from ..spelled_out import spell_out
+from .images import hand_over
 from .service import Service, find_service
 
 
@@ -33,12 +35,23 @@ class PodmanEngine(DockerEngine):
     ) -> None:
         self._environ = dict(os.environ if environ is None else environ)
         self._service = service or find_service(self._environ, user=os.getuid())
+        self._others: dict[str, PodmanEngine] = {}
+        self._making = threading.Lock()
         super().__init__(self._service.address, **({} if library is None else {"library": library}))
 
     @property
     def facts(self) -> dict[str, Any]:
         self._service.start(self._environ)
         return super().facts
+
+    @property
+    def rootless(self) -> bool:
+        return "name=rootless" in (self.facts.get("SecurityOptions") or ())
+
+    def runtimes(self) -> list[str]:
+        """Those of Podman's settings whose programs are here: it names many that are not."""
+        paths = {name: str(known.get("path") or name) for name, known in (self.facts.get("Runtimes") or {}).items()}
+        return [name for name, path in paths.items() if Path(path).exists() or shutil.which(Path(path).name)]
 
     def take_image(self, reference: str, docker: Api) -> None:
         """Have the image that Docker has under that name."""
@@ -49,77 +62,73 @@ class PodmanEngine(DockerEngine):
     def check(self, spec: TaskSpec) -> None:
         super().check(spec)
         check_sources(spec)
+        if spec.hardening.runtime is not None and not self._service.ours:
+            raise EngineLost(
+                f"the Podman at {self._service.address} runs the OCI runtime that it was started with",
+                task=spec.task,
+                hint="unset CONTAINER_HOST, or start that service with --runtime",
+            )
         if told := _not_kept(self.facts, spec):
             raise EngineLost(
-                f"Podman would ignore the {told} limit of task `{spec.task}`",
+                f"Podman would ignore the {told} limit of task `{spec.task}`: it is an ordinary user's, "
+                f"without a part of cgroup version 2 of its own",
                 task=spec.task,
-                hint="an ordinary user's Podman keeps limits on cgroup version 2 with delegation; or run it as root",
+                hint="leave the limit out; or run it as root; or boot with systemd.unified_cgroup_hierarchy=1",
             )
+        if self.rootless and spec.network == "outbound":
+            check_cable(spec)
         if spec.devices:
             cdi.read().edits(spec.devices)  # told before the start, by its name
 
     def body(self, spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
-        body = super().body(spec, exchange, settings)
-        host = body["HostConfig"]
-        if spec.network != "host":
-            host["Sysctls"] = {"net.ipv4.ip_unprivileged_port_start": "0"}  # Docker does so by itself
-        if spec.hardening.seccomp == "default":  # Podman's own lets unshare, keyctl and others through
-            rules = exchange.inputs.parent / "seccomp.json"
-            rules.write_text(json.dumps(profile(list(map(capability, spec.hardening.capabilities)))))
-            host["SecurityOpt"].append(f"seccomp={rules}")
-        if spec.devices:
-            _insert(_edits(spec), body)
+        body = spell_out(spec, exchange, super().body(spec, exchange, settings))
+        if self.rootless:
+            _as_an_ordinary_user(body["HostConfig"], spec, settings, v1=_is_v1(self.facts))
         return body
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
+        runtime = spec.hardening.runtime
+        if runtime is not None:
+            return self._with(runtime).start(replace(spec, hardening=replace(spec.hardening, runtime=None)), exchange)
         self._service.start(self._environ)
         return super().start(spec, exchange)
+
+    def _with(self, runtime: str) -> PodmanEngine:
+        """The same Podman with another OCI runtime: over its API none can be chosen, but each service has its own."""
+        with self._making:
+            if runtime not in self._others:
+                service = self._service.with_runtime(runtime)
+                self._others[runtime] = PodmanEngine(service, library=self.library, environ=self._environ)
+            return self._others[runtime]
+
+
+def _is_v1(facts: Mapping[str, Any]) -> bool:
+    return str(facts.get("CgroupVersion")) == "1"
+
+
+def _as_an_ordinary_user(host: dict[str, Any], spec: TaskSpec, settings: Settings, *, v1: bool) -> None:
+    """Change what such a Podman takes in another way.
+
+    Who the task is inside is the caller outside, so that it can write its outputs. Without cgroups its processes are
+    counted by the kernel for that user inside, which comes to the same.
+    """
+    user, group = settings.user
+    host["UsernsMode"] = f"keep-id:uid={user},gid={group}"
+    if spec.network == "outbound":
+        host["NetworkMode"] = "default"  # slirp4netns or pasta, which need no root
+    if v1:
+        del host["PidsLimit"]
+        host["Ulimits"] = [{"Name": "nproc", "Soft": spec.hardening.pids, "Hard": spec.hardening.pids}]
 
 
 def _not_kept(facts: Mapping[str, Any], spec: TaskSpec) -> str | None:
     """The first limit of the task that this Podman takes and does not keep."""
     limits = spec.limits
     rootless = "name=rootless" in (facts.get("SecurityOptions") or ())
-    ignored = rootless and str(facts.get("CgroupVersion")) == "1"
+    ignored = rootless and _is_v1(facts)
     if limits.memory is not None and (ignored or not facts.get("MemoryLimit", True)):
         return "memory"
     if limits.cpu is not None and (ignored or not facts.get("CpuCfsQuota", True)):
         return "CPU"
-    return "process" if ignored or not facts.get("PidsLimit", True) else None
-
-
-def _edits(spec: TaskSpec) -> cdi.Edits:
-    """What the leased devices bring. Podman's API takes nodes, mounts and variables, but no hooks."""
-    found = cdi.read().edits(spec.devices)
-    if not found.hooks:
-        return found
-    from ...gpu.naming import without_hooks
-
-    return without_hooks(spec.devices, spec.device_ids)
-
-
-def _insert(edits: cdi.Edits, body: dict[str, Any]) -> None:
-    """Ask for the parts of the devices: over this API Podman knows none by its CDI name."""
-    host = body["HostConfig"]
-    del host["DeviceRequests"]
-    host["Devices"] = [
-        {"PathOnHost": node.host, "PathInContainer": node.path, "CgroupPermissions": node.permissions}
-        for node in edits.nodes
-    ]
-    host["Mounts"] += [
-        {"Type": "bind", "Source": one.host, "Target": one.path, "ReadOnly": "ro" in one.options}
-        for one in edits.mounts
-    ]
-    host["GroupAdd"] = [str(group) for group in sorted({*edits.groups, *_groups(edits)})]
-    body["Env"] = [*edits.env, *body["Env"]]  # the task's own win
-
-
-def _groups(edits: cdi.Edits) -> set[int]:
-    """The groups of nodes that not everyone may open: Podman leaves a node as it is on the host."""
-    found = set()
-    for node in edits.nodes:
-        with contextlib.suppress(OSError):
-            seen = Path(node.host).stat()
-            if seen.st_mode & 0o006 != 0o006 and seen.st_mode & 0o060 == 0o060:
-                found.add(seen.st_gid)
-    return found
+    asked = spec.hardening.pids != PIDS  # nobody asks for the usual one, which is for accidents
+    return "process" if asked and not ignored and not facts.get("PidsLimit", True) else None

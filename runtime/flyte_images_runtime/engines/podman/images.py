@@ -6,23 +6,12 @@ import http.client
 from collections.abc import Iterator
 from typing import IO
 
-from ...failures import EngineLost, ImageCannotStart
-from ..docker.api import Api, Connection, Refused, lost
+from ...failures import ImageCannotStart
+from ..docker.api import Api, Connection, lost
 from ..docker.images import open_image
 
 _CHUNK = 1 << 20
 _PATIENCE = 600.0  # seconds for one piece; the store that takes them unpacks as it goes
-
-
-def layers_of(api: Api, reference: str) -> tuple[str, ...]:
-    """Return the image's layers by content, which no store changes; none if the engine has no such image."""
-    try:
-        found = api.call("GET", f"/images/{reference}/json")
-    except Refused as refused:
-        if refused.status == 404:
-            return ()
-        raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
-    return tuple(map(str, (found.get("RootFS") or {}).get("Layers") or ()))
 
 
 def hand_over(source: Api, target: Api, reference: str) -> None:

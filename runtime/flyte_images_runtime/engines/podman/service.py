@@ -19,10 +19,14 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`podman system service` at `socket`; `options` are Podman's own (`--root`, `--runtime`, ...)."""
+    """`podman system service` at `socket`; `options` are Podman's own (`--root`, `--runtime`, ...).
+
+    ours  it may have others beside it: it is on the store that `podman` itself uses
+    """
 
     socket: Path
     options: tuple[str, ...] = ()
+    ours: bool = True
 
     @property
     def address(self) -> str:
@@ -31,6 +35,15 @@ class Service:
     def answers(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             return link.connect_ex(os.fspath(self.socket)) == 0
+
+    def with_runtime(self, runtime: str) -> Service:
+        """The same with another OCI runtime: a service of its own, on the same store.
+
+        >>> Service(Path("/run/p.sock"), ("--root", "/r")).with_runtime("crun").options
+        ('--root', '/r', '--runtime', 'crun')
+        """
+        socket = self.socket.with_name(f"{self.socket.stem}-{runtime}.sock")
+        return Service(socket, (*self.options, "--runtime", runtime))
 
     def start(self, environ: Mapping[str, str]) -> None:
         """Start it if it does not answer; EngineLost says why it cannot be. It ends by itself when it is not used."""
@@ -83,7 +96,7 @@ def find_service(environ: Mapping[str, str], *, user: int) -> Service:
             raise EngineLost(
                 f"tasks cannot run on a Podman at {told}", hint="CONTAINER_HOST must be unix:///path, on this machine"
             )
-        return Service(Path(told.removeprefix("unix://")))
+        return Service(Path(told.removeprefix("unix://")), ours=False)
     runtime = Path("/run") if user == 0 else Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")
     usual = Service(runtime / "podman/podman.sock")
     return usual if _answers(usual) else Service(runtime / "flyte-images/podman.sock")

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.engines.podman.engine import _insert, _not_kept
+from flyte_images_runtime.engines.podman.engine import _not_kept
 from flyte_images_runtime.engines.podman.service import Service, find_service
+from flyte_images_runtime.engines.spelled_out import insert
 from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu.cdi import Edits, Mount, Node
 from flyte_images_runtime.limits import Limits
@@ -28,7 +29,7 @@ def _spec(**limits: Any) -> TaskSpec:
         ({"CgroupVersion": "2", "SecurityOptions": ["name=rootless"]}, {"memory": 1 << 30}, None),
         ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {"memory": 1 << 30}, "memory"),
         ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {"cpu": Decimal(1)}, "CPU"),
-        ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {}, "process"),
+        ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {}, None),
         ({"CpuCfsQuota": False}, {"cpu": Decimal(1)}, "CPU"),
         ({"CpuCfsQuota": False}, {"memory": 1 << 30}, None),
         ({"MemoryLimit": False, "SecurityOptions": None}, {"memory": 1 << 30}, "memory"),
@@ -81,7 +82,7 @@ def test_devices_are_asked_for_part_by_part() -> None:
         groups=(44,),
     )
     body: dict[str, Any] = {"Env": ["A=task"], "HostConfig": {"DeviceRequests": [{}], "Mounts": []}}
-    _insert(edits, body)
+    insert(edits, body)
     host = body["HostConfig"]
     assert "DeviceRequests" not in host
     assert host["Devices"] == [{"PathOnHost": "/dev/out", "PathInContainer": "/dev/in", "CgroupPermissions": "rw"}]

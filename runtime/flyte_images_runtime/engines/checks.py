@@ -1,0 +1,101 @@
+"""What several engines look at before a start: what a task asks of this machine must be there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ..failures import EngineLost, ImageCannotStart
+from ..quantity import format_size
+from ..spec import TaskSpec
+
+_TUN = "/dev/net/tun"
+_NOBODY = (1000, 1000)
+
+
+def check_sources(spec: TaskSpec) -> None:
+    """Raise EngineLost for a mount of what does not exist: an engine may make an empty directory of it."""
+    for one in spec.mounts:
+        if not Path(one.source).exists():
+            raise EngineLost(f"mount `{one.source}` does not exist", task=spec.task, hint="make it, or leave it out")
+
+
+def check_room(spec: TaskSpec, host: str, *, cores: int, memory: int) -> None:
+    """Raise EngineLost for more than `host` has. 0: that is not known."""
+    limits = spec.limits
+    if limits.cpu is not None and cores and limits.cpu > cores:
+        raise EngineLost(
+            f"task `{spec.task}` may use {limits.cpu} CPUs, {host} has {cores}",
+            task=spec.task,
+            hint=f'Resources(cpu="{cores}") at most',
+        )
+    if limits.memory is not None and memory and limits.memory > memory:
+        raise EngineLost(
+            f"task `{spec.task}` may use {format_size(limits.memory)} of memory, {host} has {memory >> 20}Mi",
+            task=spec.task,
+            hint=f'Resources(memory="{memory >> 20}Mi") at most',
+        )
+
+
+def check_user(spec: TaskSpec, engine: str) -> None:
+    """Raise EngineLost for a user by name: whose the outputs are must be known before."""
+    user = spec.hardening.user
+    if user is not None and not all(part.isdigit() for part in user.split(":")):
+        raise EngineLost(
+            f"the {engine} engine takes users by number: `{user}`", task=spec.task, hint='user="1000:1000"'
+        )
+
+
+def user_of(spec: TaskSpec, otherwise: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Who the task is, as far as it can be known here. `otherwise`, nobody in particular, where it is not said.
+
+    >>> from ..spec import Code, Hardening
+    >>> spec = TaskSpec(task="t", image="i", code=Code(module="m", qualname="f"), hardening=Hardening(user="7:8"))
+    >>> user_of(spec), user_of(TaskSpec(task="t", image="i", code=spec.code))
+    ((7, 8), (1000, 1000))
+    """
+    user, _, group = (spec.hardening.user or "").partition(":")
+    if not user.isdigit():
+        return otherwise or _NOBODY
+    return int(user), int(group) if group.isdigit() else int(user)
+
+
+def why_the_image(said: str, spec: TaskSpec) -> ImageCannotStart | None:
+    """What a runtime says of an image that it cannot start -> the error that says what to do; None: it is not that."""
+    lower = said.lower()
+    if "executable file" in lower or (
+        ("no such file" in lower or "not found" in lower) and f"{spec.python}" in said and "exec" in lower
+    ):
+        return ImageCannotStart(
+            f"image {spec.image} has no `{spec.python}`",
+            task=spec.task,
+            hint="a task's image needs Python 3.8 or newer",
+        )
+    if "exec format error" in lower:
+        return ImageCannotStart(
+            f"image {spec.image} is for another kind of processor", task=spec.task, hint="build it for this platform"
+        )
+    return None
+
+
+def runtime_missing(said: str) -> bool:
+    """Is that containerd's way to say that there is no such OCI runtime?"""
+    return "unknown or invalid runtime" in said or ("runtime" in said and "not installed" in said)
+
+
+def check_cable(spec: TaskSpec) -> None:
+    """Raise EngineLost if an ordinary user cannot have a network of a task's own here."""
+    program = shutil.which("slirp4netns") or shutil.which("pasta")
+    if program is None:
+        raise EngineLost(
+            f"task `{spec.task}` cannot reach out: an ordinary user needs slirp4netns or pasta for that",
+            task=spec.task,
+            hint='install slirp4netns (or passt); or network="none" or "host"',
+        )
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        raise EngineLost(
+            f"task `{spec.task}` cannot reach out: this user may not open {_TUN}",
+            task=spec.task,
+            hint=f'as root: chmod 0666 {_TUN}; or network="none" or "host"',
+        )

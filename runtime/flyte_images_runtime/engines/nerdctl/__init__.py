@@ -1,0 +1,8 @@
+"""nerdctl: containerd without Docker."""
+
+from __future__ import annotations
+
+from .engine import NerdctlEngine
+from .program import Nerdctl
+
+__all__ = ["Nerdctl", "NerdctlEngine"]

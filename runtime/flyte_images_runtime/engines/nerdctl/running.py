@@ -1,0 +1,113 @@
+"""A task's container under nerdctl: `nerdctl run` in the foreground, for as long as the container."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ...cgroup import Group
+from ...engine import Ending, OnLine, Stream
+from ...exchange import Exchange
+from ...failures import EngineLost, TaskError
+from ...metrics import Usage
+from ...spec import TaskSpec
+from ...worker import places
+from ..foreground import ForegroundRunning, close_streams
+from .program import Nerdctl, Refused, said
+
+_REMOVAL = 30.0  # seconds that may pass until a container that ends can be removed
+
+
+_TRIES = 5
+# It looks at all containers of its namespace before it makes one, and gives up when one of them goes meanwhile.
+_OVERTAKEN = re.compile(r'container "[0-9a-f]+" in namespace ".*": not found')
+
+
+class _Overtaken(Exception):
+    """It is to be tried again."""
+
+
+def container_name(exchange: Exchange) -> str:
+    return f"flyte-images-{exchange.name}"
+
+
+class NerdctlRunning(ForegroundRunning):
+    """See `engine.Running`. What nerdctl itself has to say comes with the task's stderr, so its end is kept."""
+
+    def __init__(
+        self,
+        nerdctl: Nerdctl,
+        exchange: Exchange,
+        launch: Callable[[], subprocess.Popen[bytes]],
+        spec: TaskSpec,
+        group: Group,
+        explain: Callable[[str, TaskSpec], TaskError],
+    ) -> None:
+        super().__init__(launch(), spec)
+        self._nerdctl = nerdctl
+        self._exchange = exchange
+        self._container = container_name(exchange)
+        self._launch = launch
+        self._group = group
+        self._explain = explain
+        self._last: deque[str] = deque(maxlen=20)
+
+    def wait(self, on_line: OnLine) -> Ending:
+        def keep(stream: Stream, line: str) -> None:
+            if stream == "stderr":
+                self._last.append(line)
+            on_line(stream, line)
+
+        for _ in range(_TRIES):
+            try:
+                return super().wait(keep)
+            except _Overtaken:
+                self._last.clear()
+                close_streams(self._process)
+                self._process = self._launch()
+        return super().wait(keep)
+
+    def pid(self) -> int | None:
+        found = self._nerdctl.inspect("container", self._container)
+        return int((found or {}).get("State", {}).get("Pid") or 0) or None
+
+    def _kill(self) -> None:
+        """End all that is in the task's cgroup, until nerdctl sees it: a container that is being made comes later."""
+        deadline = time.monotonic() + _REMOVAL
+        while self._process.poll() is None:
+            for pid in filter(None, self._group.processes()):  # 0 would be this process's own group
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:  # nerdctl itself hangs
+                self._process.kill()
+            time.sleep(0.01)
+
+    def _complain(self) -> None:
+        """Raise what nerdctl says, if the task never began."""
+        if self._process.returncode == 0 or self._exchange.time_of(places.BEGAN) is not None:
+            return
+        if told := said(self._last):
+            raise _Overtaken(told) if _OVERTAKEN.search(told) else self._explain(told, self._spec)
+
+    def _usage(self) -> Usage:
+        return self._group.usage()
+
+    def _clean(self) -> None:
+        deadline = time.monotonic() + _REMOVAL
+        while time.monotonic() < deadline:
+            try:
+                self._nerdctl.call("rm", "--force", "--volumes", self._container)
+                break
+            except Refused as refused:
+                if "no such container" in str(refused).lower():
+                    break
+                time.sleep(0.1)
+            except EngineLost:
+                break
+        self._group.remove()

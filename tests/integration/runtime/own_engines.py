@@ -1,0 +1,76 @@
+"""Engines of these tests' own, with stores of their own: a Podman, a containerd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flyte_images_runtime.engines.nerdctl import Nerdctl, NerdctlEngine
+from flyte_images_runtime.engines.podman import PodmanEngine, Service
+
+_PATIENCE = 60.0
+# no more open files than this process may have itself, and no daemon for logs: for machines that are containers
+_PODMAN = '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\nevents_logger="none"\n'
+
+
+@contextlib.contextmanager
+def own_podman(place: Path) -> Iterator[PodmanEngine]:
+    """Root's."""
+    settings = place / "containers.conf"
+    settings.write_text(_PODMAN)
+    environ = {**os.environ, "CONTAINERS_CONF": str(settings)}
+    roots = ("--root", str(place / "root"), "--runroot", str(place / "run"))
+    options = (*roots, "--runtime", "runc", "--cgroup-manager", "cgroupfs")
+    try:
+        yield PodmanEngine(Service(place / "podman.sock", options), environ=environ)
+    finally:
+        for path in place.glob("*.sock"):
+            end_service(path)
+        subprocess.run(
+            ("podman", *options, "system", "reset", "--force"), env=environ, capture_output=True, check=False
+        )
+
+
+def end_service(path: Path) -> None:
+    """End whoever listens there."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(path))
+        pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        os.kill(pid, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def own_containerd(place: Path) -> Iterator[NerdctlEngine]:
+    """containerd and nerdctl without Docker."""
+    with tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as short:
+        address = f"{short}/containerd.sock"
+        config = place / "config.toml"
+        config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        argv = ("containerd", "--config", config, "--root", place / "root", "--state", f"{short}/state")
+        with (place / "log").open("wb") as log:
+            process = subprocess.Popen((*argv, "--address", address), stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while not Path(address).is_socket():
+                assert process.poll() is None and time.monotonic() < deadline, (place / "log").read_text()
+                time.sleep(0.05)
+            own = ("--data-root", str(place / "data"), "--cni-netconfpath", str(place / "cni"))
+            plugins = {"CNI_PATH": "/usr/lib/cni"}  # Debian's place
+            options = ("--address", address, "--namespace", "flyte-images-test", *own)
+            yield NerdctlEngine(Nerdctl(options, {**os.environ, **plugins}))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+                if line.split()[1].startswith((f"{place}/", f"{short}/")):
+                    subprocess.run(("umount", "--lazy", line.split()[1]), check=False)
+            # the bridge of its first task with a network: its address would be in the next one's way
+            subprocess.run(("ip", "link", "delete", "nerdctl0"), check=False, capture_output=True)
