@@ -8,6 +8,7 @@ A line is `SECONDS o|e TEXT`: when it came, stdout or stderr, what it says. The 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import fcntl
 import json
@@ -168,9 +169,32 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def lines(environ: Mapping[str, str], run: str, *, follow: bool = False) -> Iterator[Line]:
-    """What is kept of the run; with `follow` also what comes until its end."""
-    directory = directory_of(environ)
+def lines(
+    environ: Mapping[str, str],
+    run: str,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    stream: Stream | None = None,
+) -> Iterator[Line]:
+    """What is kept of the run, or the last `tail` lines of it; with `follow` also what comes until its end."""
+    there: collections.deque[Line] = collections.deque(maxlen=tail)
+    waiting = tail is not None
+    for line in _lines(directory_of(environ), run, follow):
+        if line is None:
+            yield from there
+            there.clear()
+            waiting = False
+        elif stream in (None, line.stream):
+            if waiting:
+                there.append(line)
+            else:
+                yield line
+    yield from there
+
+
+def _lines(directory: Path, run: str, follow: bool) -> Iterator[Line | None]:
+    """One after the other; None when all that is there has been read and more may come."""
     number = 0
     while True:
         try:
@@ -188,11 +212,12 @@ def lines(environ: Mapping[str, str], run: str, *, follow: bool = False) -> Iter
                 file.readline()
             while True:
                 # looked at before the last line is read: what is written in between is not missed
-                over = not follow or not goes_on(environ, run)
+                over = not follow or not _is_locked(directory / f"{run}.0")
                 over = over or any(at > number for at in _numbers(directory, run))
                 yield from _read(file)
                 if over:
                     break
+                yield None
                 time.sleep(_PAUSE)
         number += 1
 

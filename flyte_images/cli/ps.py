@@ -9,6 +9,7 @@ import click
 
 from ..progress.text import duration, size
 from .options import json_option
+from .table import columns
 
 if TYPE_CHECKING:
     from flyte_images_runtime.active import Active
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 @click.command("ps")
 @json_option
 def command(*, as_json: bool) -> None:
-    """Show the tasks that run now: their ids, since when, and what they have used until now."""
+    """Show the tasks that run now: their ids, since when, and what they have used until now.
+
+    An id, or the beginning of one, is what `flyte-images logs` and `flyte-images stop` take.
+    """
     from flyte_images_runtime.active import active
 
     found = [described(one) for one in active()]
@@ -28,13 +32,21 @@ def command(*, as_json: bool) -> None:
         return
     if not found:
         click.echo("no task is running", err=True)
-    for one in found:
-        parts = [one["id"], one["task"], one["engine"], duration(one["seconds"])]
-        if one["cpu"] is not None:
-            parts.append(f"CPU {duration(one['cpu'])}")
-        if one["peak_memory"] is not None:
-            parts.append(f"peak memory {size(one['peak_memory'])}")
-        click.echo("  ".join(parts))
+        return
+    rows = [
+        [
+            one["id"],
+            one["task"],
+            one["engine"],
+            duration(one["seconds"]),
+            "" if one["cpu"] is None else duration(one["cpu"]),
+            "" if one["memory"] is None else size(one["memory"]),
+            "" if one["peak_memory"] is None else size(one["peak_memory"]),
+        ]
+        for one in found
+    ]
+    for line in columns(rows, ["id", "task", "engine", "for", "cpu", "memory", "peak"]):
+        click.echo(line)
 
 
 def described(one: Active) -> dict[str, Any]:
@@ -47,5 +59,6 @@ def described(one: Active) -> dict[str, Any]:
         "engine": one.engine,
         "seconds": round(max(0.0, time.time() - one.since), 3),
         "cpu": usage.cpu,
+        "memory": usage.memory,
         "peak_memory": usage.peak_memory,
     }

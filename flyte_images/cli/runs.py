@@ -11,6 +11,7 @@ import click
 from ..history import recent
 from ..progress.text import clean, duration, size
 from .options import json_option
+from .table import columns
 
 
 @click.command("runs")
@@ -18,7 +19,10 @@ from .options import json_option
 @click.option("--failed", is_flag=True, help="Only those that did not end well.")
 @json_option
 def command(*, count: int, failed: bool, as_json: bool) -> None:
-    """Show the last runs of tasks on this machine: when, how they ended, what they took."""
+    """Show the last runs of tasks on this machine: when, how they ended, what they took.
+
+    `flyte-images logs ID` shows what one has printed.
+    """
     found = [run for run in recent(os.environ, 10_000) if not failed or run.get("end") != "done"][-count:]
     if as_json:
         import json
@@ -27,20 +31,21 @@ def command(*, count: int, failed: bool, as_json: bool) -> None:
         return
     if not found:
         click.echo("no task has been run yet", err=True)
-    for run in found:
-        click.echo(line_of(run))
+        return
+    for line in columns([cells(run) for run in found], ["id", "ended", "task", "end", "took"]):
+        click.echo(line)
 
 
-def line_of(run: dict[str, Any]) -> str:
+def cells(run: dict[str, Any]) -> list[str]:
     """One run for a person.
 
     >>> os.environ["TZ"] = "UTC"
     >>> time.tzset()
     >>> took = {"total": 3.42, "cpu": 1.0, "peak_memory": 35_100_000}
-    >>> line_of({"time": 1.0, "task": "ml.train", "end": "done", "metrics": took})
-    '1970-01-01 00:00:01  ml.train  done  3.4 s, CPU 1.0 s, peak memory 35.1 MB'
-    >>> line_of({"time": 1.0, "task": "ml.train", "end": "Raised", "message": "task `ml.train` raised ValueError: x"})
-    '1970-01-01 00:00:01  ml.train  Raised  task `ml.train` raised ValueError: x'
+    >>> cells({"id": "a1b2", "time": 1.0, "task": "ml.train", "end": "done", "metrics": took})
+    ['a1b2', '1970-01-01 00:00:01', 'ml.train', 'done', '3.4 s, CPU 1.0 s, peak memory 35.1 MB']
+    >>> cells({"time": 1.0, "task": "ml.train", "end": "Raised", "message": "task `ml.train` raised ValueError: x"})
+    ['', '1970-01-01 00:00:01', 'ml.train', 'Raised', 'ValueError: x']
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(run.get("time") or 0)))
     took = run.get("metrics") or {}
@@ -53,5 +58,9 @@ def line_of(run: dict[str, Any]) -> str:
         says.append(f"CPU {duration(took['cpu'])}")
     if took.get("peak_memory") is not None:
         says.append(f"peak memory {size(took['peak_memory'])}")
-    parts = [when, str(run.get("task")), str(run.get("end")), ", ".join(says), clean(str(run.get("message") or ""))]
-    return "  ".join(part.splitlines()[0] for part in parts if part)
+    message = clean(str(run.get("message") or "").partition("\n")[0])
+    for known in (f"task `{run.get('task')}` raised ", f"task `{run.get('task')}` ", f"task `{run.get('task')}`: "):
+        message = message.removeprefix(known)
+    says.append(message)
+    about = [str(run.get("id") or ""), when, str(run.get("task")), str(run.get("end"))]
+    return [*about, ", ".join(filter(None, says))]

@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ..errors import SpecError
-from .suggest import closest
+from .interrupt import Activity
+from .which import Known, find
+
+if TYPE_CHECKING:
+    from flyte_images_runtime.active import Active
+    from flyte_images_runtime.engines.docker.api import Api
 
 
 @click.command("stop")
 @click.argument("which", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All tasks of this user.")
-def command(*, which: tuple[str, ...], everything: bool) -> None:
-    """End the tasks WHICH: ids as `flyte-images ps` shows them, or names of tasks."""
+@click.pass_obj
+def command(activity: Activity, *, which: tuple[str, ...], everything: bool) -> None:
+    """End the tasks WHICH: ids as `flyte-images ps` shows them, the beginnings of ids, or names of tasks.
+
+    A task gets SIGTERM, and five seconds later SIGKILL; what it started ends with it. A task's name means all that
+    runs of it. Prints the ids of those that were ended.
+    """
     from flyte_images_runtime.active import active, stop
 
-    from ..engines import docker_engine
-
-    there = active()
-    chosen = [one for one in there if everything or one.id in which or one.task in which]
-    missing = [name for name in which if not any(name in (one.id, one.task) for one in there)]
-    if missing:
-        known = [name for one in there for name in (one.id, one.task)]
-        raise SpecError(f"no task `{missing[0]}` is running", hint=closest(missing[0], known) or "`flyte-images ps`")
     if not which and not everything:
         raise SpecError("which task?", hint="an id of `flyte-images ps`, a task's name, or --all")
-    for one in chosen:
-        docker = docker_engine().api if one.engine == "docker" else None
-        if stop(one, docker):
+    there = active()
+    chosen = {one.name: one for word in which for one in _meant(word, there)}
+    for one in there if everything else chosen.values():
+        activity.doing = f"the end of {one.id}"
+        if stop(one, _api_of(one)):
             click.echo(one.id)
         else:
             click.echo(f"{one.id} has ended, or is not for this user to end", err=True)
+
+
+def _meant(word: str, there: list[Active]) -> list[Active]:
+    """Every task of that name, or the one of that id."""
+    named = [one for one in there if word in (one.task, one.task.partition(".")[2])]
+    if named:
+        return named
+    if not there:
+        raise SpecError(f"no task `{word}` is running: none is", hint="`flyte-images runs` shows those that have ended")
+    known = [Known(id=one.id, task=one.task, since=one.since, runs=True, also=one.short) for one in there]
+    found = find(word, known, what="running task")
+    return [one for one in there if one.id == found.id]
+
+
+def _api_of(one: Active) -> Api | None:
+    """The API of the engine, if that is Docker's."""
+    if one.engine != "docker":
+        return None
+    from ..engines import docker_engine
+
+    return docker_engine().api

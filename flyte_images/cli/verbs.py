@@ -13,6 +13,7 @@ _VERBS = {
     "run": "build what a task needs, run it in its image, print the result",
     "shell": "a shell, or a command, where the tasks of an environment run",
     "ps": "the tasks that run now",
+    "logs": "what a run prints or has printed",
     "stop": "end a task that runs",
     "runs": "what was run on this machine, and how it ended",
     "show": "what would be done: plan, llb, graph; no engine is needed",

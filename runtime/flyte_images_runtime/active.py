@@ -43,7 +43,12 @@ class Active:
         >>> Active(name="0a1b2c3d-4026531836-17-999-3", task="", image="", engine="", since=0).id
         '17-3'
         """
-        return self.run or short(self.name)
+        return self.run or self.short
+
+    @property
+    def short(self) -> str:
+        """The caller's pid and a number: of the container, whatever runs in it."""
+        return short(self.name)
 
     @property
     def group(self) -> Group:

@@ -1,0 +1,106 @@
+"""flyte-images logs: what a run prints, or has printed. What went to stdout comes to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from .interrupt import Activity
+from .which import Known, find
+
+if TYPE_CHECKING:
+    from ..printed import Line, Stream
+
+
+@click.command("logs")
+@click.argument("run", default="last")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends.")
+@click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of what there is.")
+@click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
+@click.option("--stdout", "stream", flag_value="stdout", help="Only what went to stdout.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Only what went to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line: time, stream, text.")
+@click.pass_obj
+def command(
+    activity: Activity,
+    *,
+    run: str,
+    follow: bool,
+    tail: int | None,
+    timestamps: bool,
+    stream: Stream | None,
+    as_json: bool,
+) -> None:
+    """Show what RUN prints or has printed.
+
+    RUN is an id as `flyte-images ps` and `runs` show it, its beginning, the name of a task (its last run), or `last`
+    (the default): the run that began last, of those that still run if there are any.
+
+    Kept are the first megabyte and the last seven of each run, and 256 MB of all; never a secret's value.
+    """
+    from ..printed import kept, lines
+
+    chosen = find(run, known_runs())
+    activity.doing = f"the look at {chosen.id}"
+    if chosen.id not in kept(os.environ) and not (follow and chosen.runs and _will_print(chosen.id)):
+        what = "has printed nothing until now" if chosen.runs else "has printed nothing that is kept"
+        click.echo(f"{chosen.id} ({chosen.task}) {what}", err=True)
+        return
+    for line in lines(os.environ, chosen.id, follow=follow, tail=tail, stream=stream):
+        _show(line, timestamps=timestamps, as_json=as_json)
+
+
+def known_runs() -> list[Known]:
+    """All runs of this user that can be asked for: those that run now, those of the history, those with a log."""
+    from flyte_images_runtime.active import active
+
+    from ..history import recent
+    from ..printed import goes_on, kept
+
+    found: dict[str, Known] = {}
+    for entry in recent(os.environ, 10_000):
+        if entry.get("id"):
+            total = float((entry.get("metrics") or {}).get("total") or 0)
+            since = float(entry.get("time") or 0) - total
+            found[entry["id"]] = Known(id=entry["id"], task=str(entry.get("task")), since=since)
+    for run, head in kept(os.environ).items():
+        since, also = float(head.get("since") or 0), str(head.get("container") or "")
+        ended = found.get(run)
+        if ended is not None:
+            found[run] = replace(ended, also=also)
+        else:  # it runs, or its caller was killed
+            runs = goes_on(os.environ, run)
+            found[run] = Known(id=run, task=str(head.get("task")), since=since, runs=runs, also=also)
+    for one in active():
+        if one.run:
+            found[one.run] = Known(id=one.run, task=one.task, since=one.since, runs=True)
+    return list(found.values())
+
+
+def _will_print(run: str) -> bool:
+    """Wait for the first line of a run, or for its end without any."""
+    from flyte_images_runtime.active import active
+
+    from ..printed import kept
+
+    while any(one.run == run for one in active()):
+        if run in kept(os.environ):
+            return True
+        time.sleep(0.1)
+    return run in kept(os.environ)
+
+
+def _show(line: Line, *, timestamps: bool, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"time": round(line.time, 6), "stream": line.stream, "text": line.text}))
+        sys.stdout.flush()
+        return
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(line.time)) + f".{int(line.time % 1 * 1000):03d} "
+    click.echo((when if timestamps else "") + line.text, err=line.stream == "stderr")
