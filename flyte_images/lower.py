@@ -90,6 +90,10 @@ class Lowering:
                     else:
                         below, above = result, index + 1
                         layers.append(result)
+                case Built() if step.reads:
+                    read = [i for i in step.reads if i >= above] if self._abilities.merge else range(above, index)
+                    root = self._stack(below, [layers[i] for i in read])
+                    layers.append(self._beside(step, plan, root, platform, places))
                 case _:
                     layers.append(self._beside(step, plan, base, platform, places))
         return self._stack(below, layers[above:])
@@ -118,7 +122,9 @@ class Lowering:
                 state = self._wheels(self._base(plan.toolchain, platform, places), body, note, platform, places)
             case Built() as body:
                 assert plan.toolchain is not None
-                state = self._built(self._base(plan.toolchain, platform, places), body, note, platform, places)
+                toolchain = self._base(plan.toolchain, platform, places)
+                built_in = (base, f"{VENV}/bin/python", _path(plan.base)) if step.reads else None
+                state = self._built(toolchain, body, note, platform, places, built_in)
             case Venv() as body:
                 shared = "yes" if body.system_site_packages else "no"
                 words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
@@ -145,9 +151,18 @@ class Lowering:
         return _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
 
     def _built(
-        self, toolchain: llb.State, body: Built, note: llb.Note, platform: llb.Platform, places: Places
+        self,
+        toolchain: llb.State,
+        body: Built,
+        note: llb.Note,
+        platform: llb.Platform,
+        places: Places,
+        built_in: tuple[llb.State, str, str] | None,
     ) -> llb.State:
-        """Three steps: what the build needs, the build, and its wheel installed as any other."""
+        """Three steps: what the build needs, the build, and its wheel installed as any other.
+
+        `built_in` is what the build itself runs in, its Python there and PATH; it is the toolchain otherwise.
+        """
         python = (f"python{body.python}", "-I", "-S")
         mounts, paths = self._fetched(body.sdist.build, note, places)
         words = ("install_wheels.py", _OUT, "/env", str(EPOCH), *paths)
@@ -155,7 +170,12 @@ class Lowering:
         [mount], [path] = self._fetched([body.sdist], note, places)
         words = ("build_wheel.py", f"{_OUT}/wheel", f"{_BUILD}/env", path)
         mounts = [mount, llb.bind(_BUILD, needs)]
-        built = _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+        if built_in is None:
+            built = _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+        else:
+            root, interpreter, where = built_in
+            own = (interpreter, "-I", "-S")
+            built = _run_program(root, own, words, note=note, platform=platform, mounts=mounts, path=where)
         words = ("install_wheels.py", _OUT, VENV, str(EPOCH), f"{_IN}/wheel")
         return _run_program(
             toolchain,

@@ -31,7 +31,11 @@ class Wheels:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """Build the wheel of a source distribution in the toolchain, and put it into the virtual environment."""
+    """Build the wheel of a source distribution, and put it into the virtual environment.
+
+    A step that reads others builds on the base and on them, by the environment's Python: compilers and headers are
+    there. One that reads none builds in the toolchain.
+    """
 
     kind: ClassVar[str] = "built"
     sdist: Sdist

@@ -91,7 +91,7 @@ class _Planner:
         self.sdists: list[tuple[int, Sdist]] = []
         self.debs: list[tuple[int, tuple[Deb, ...], int]] = []
         self.files: list[tuple[int, Body]] = []
-        self.has_venv = False
+        self.venv: int | None = None  # its step
 
     def add(self, index: int, layer: Layer, found: Found) -> None:
         for step in layer.lower(found):
@@ -123,12 +123,12 @@ class _Planner:
         large, small = _split(self.wheels)
         for index, wheel in large:
             self._step(index, self._wheels([wheel]), title=f"{wheel.name} {wheel.version}")
-        for index, sdist in sorted(self.sdists, key=lambda entry: entry[1].name):
-            self._step(index, self._built(sdist), title=f"{sdist.name} {sdist.version} from source")
-        early = self._debs()
-        if self.has_python and not self.has_venv:
-            self.has_venv = True
-            self._step(0, self._venv(), title="virtual environment")
+        on_base = [(index, sdist) for index, sdist in self.sdists if self._is_built_on_base(index)]
+        self._sdists([entry for entry in self.sdists if entry not in on_base])
+        early, apt = self._debs()
+        if self.has_python and self.venv is None:
+            self.venv = self._step(0, self._venv(), title="virtual environment")
+        self._sdists(on_base, apt)
         for bucket in _buckets(small):
             names = ", ".join(f"{wheel.name} {wheel.version}" for _, wheel in bucket)
             self._step(bucket[0][0], self._wheels([wheel for _, wheel in bucket]), title=names)
@@ -137,22 +137,45 @@ class _Planner:
                 self._step(index, body, title=self.image.layers[index].title)
         self.wheels, self.sdists, self.debs, self.files = [], [], [], []
 
-    def _debs(self) -> set[int]:
-        """Add the apt steps, and before each the files that it reads; return the positions of those files."""
+    def _is_built_on_base(self, layer: int) -> bool:
+        """Whether a build from source in `layer` may need what is in this image alone.
+
+        That is a compiler from apt packages or commands above it, or a base that is not Debian's. Otherwise it is built
+        in the toolchain, and another base leaves it as it was.
+        """
+        has_debs = any(debs and index < layer for index, debs, _ in self.debs)
+        return has_debs or self.barrier > 0 or isinstance(self.image.base, ReferenceBase)
+
+    def _sdists(self, sdists: Sequence[tuple[int, Sdist]], apt: Mapping[int, int] | None = None) -> None:
+        """Add builds from source; with `apt` (steps, and the layers of which they are) on base and what is above."""
+        for index, sdist in sorted(sdists, key=lambda entry: entry[1].name):
+            reads: Iterable[int] = ()
+            if apt is not None:
+                assert self.venv is not None  # its interpreter is what builds
+                above = (step for step, layer in apt.items() if layer < index)
+                reads = dict.fromkeys((*range(self.barrier), *above, self.venv))
+            self._step(index, self._built(sdist), reads=reads, title=f"{sdist.name} {sdist.version} from source")
+
+    def _debs(self) -> tuple[set[int], dict[int, int]]:
+        """Add the apt steps, and before each the files that it reads.
+
+        Returns the positions of those files, and the layer of each step that was added.
+        """
         early: set[int] = set()
-        below = list(range(self.barrier))
+        added: dict[int, int] = {}
         for index, debs, files_before in self.debs:
             for position, (file_index, body) in enumerate(self.files[:files_before]):
                 if position not in early and _read_by_apt(body):
                     early.add(position)
-                    below.append(self._step(file_index, body, title=self.image.layers[file_index].title))
+                    added[self._step(file_index, body, title=self.image.layers[file_index].title)] = file_index
             if debs:
-                below.append(self._step(index, Debs(debs=debs), reads=below, title=self.image.layers[index].title))
-        return early
+                reads = (*range(self.barrier), *added)
+                added[self._step(index, Debs(debs=debs), reads=reads, title=self.image.layers[index].title)] = index
+        return early, added
 
     def _step(self, layer: int, body: Body, *, title: str, reads: Iterable[int] = ()) -> int:
         read = tuple(reads)
-        runs_on_base = isinstance(body, (Debs, Command, Venv))
+        runs_on_base = isinstance(body, (Debs, Command, Venv)) or (isinstance(body, Built) and read != ())
         identity = (
             RECIPE,
             self.platform,

@@ -195,18 +195,50 @@ def test_where_the_resolver_put_a_wheel_does_not_matter() -> None:
 # --- source distributions
 
 
-def from_source(**changes: object) -> Plan:
-    image = debian().with_apt_packages("git").with_pip_packages("torch", "old", "six")
+def from_source(image: Image, **changes: object) -> Plan:
     lock = made.locked(image, wheels=[made.wheel("torch", size=9 * MB)], sdists=[made.sdist("old")])
     return planned(image, dataclasses.replace(lock, **changes))  # type: ignore[arg-type]
 
 
 def test_a_source_distribution_is_a_layer_of_its_own_behind_the_large_wheels() -> None:
-    plan = from_source()
+    image = debian().with_pip_packages("torch", "old", "six").with_apt_packages("git")
+    plan = from_source(image)
     assert kinds(plan)[:3] == ["wheels", "built", "debs"]
     (built,) = only(plan, Built)
     assert built.title == "old 1.0 from source" and built.reads == ()
-    assert from_source(base=made.OTHER_BASE).steps[1].digest == built.digest
+    assert from_source(image, base=made.OTHER_BASE).steps[1].digest == built.digest
+
+
+def test_it_is_built_on_the_apt_packages_above_it_and_on_no_other() -> None:
+    plain = debian().with_apt_packages("gcc")
+    image = plain.with_pip_packages("old", "six").with_apt_packages("git")
+    plan = from_source(image)
+    assert kinds(plan) == ["debs", "debs", "venv", "built", "wheels"]
+    assert plan.steps[3].reads == (0, 2)
+    for other, same in (
+        (plain.with_pip_packages("old", "six").with_apt_packages("curl"), True),
+        (plain.with_env_vars({"A": "1"}).with_source_file("test_oci.py", "/app").with_pip_packages("old"), True),
+        (debian().with_apt_packages("g++").with_pip_packages("old"), False),
+        (debian().with_pip_packages("old").with_apt_packages("gcc"), False),
+    ):
+        assert (digests(from_source(other), Built) == [plan.steps[3].digest]) == same
+    assert digests(from_source(image, base=made.OTHER_BASE), Built) != [plan.steps[3].digest]
+
+
+def test_it_is_built_on_the_commands_above_it() -> None:
+    plan = from_source(debian().with_commands(["make cc"]).with_pip_packages("old"))
+    assert kinds(plan) == ["venv", "command", "built"]
+    assert plan.steps[2].reads == (0, 1)
+    other = from_source(debian().with_commands(["make c++"]).with_pip_packages("old"))
+    assert digests(other, Built) != digests(plan, Built)
+
+
+def test_it_is_built_on_a_base_that_is_not_debians() -> None:
+    image = Image.from_base("registry.test/base:1", platform="linux/amd64").with_pip_packages("old")
+    plan = from_source(image, base=made.OTHER_BASE)
+    assert kinds(plan) == ["venv", "built"] and plan.steps[1].reads == (0,)
+    another = dataclasses.replace(made.OTHER_BASE, digest="sha256:" + "d" * 64)
+    assert digests(from_source(image, base=another), Built) != digests(plan, Built)
 
 
 @pytest.mark.parametrize(

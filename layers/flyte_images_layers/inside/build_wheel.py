@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> None:
     site = "%s/lib/python%d.%d/site-packages" % (environment, *sys.version_info[:2])
     os.environ["PATH"] = "%s/bin:%s" % (environment, os.environ.get("PATH", "/usr/bin:/bin"))
     os.environ["PYTHONPATH"] = site  # for the interpreters that a backend starts
+    os.environ["HOME"] = "/tmp"  # compilers of some languages keep things there, and the root is read-only
     folder = unpack(archive, "/tmp/source")
     os.chdir(folder)
     named, places = backend_of(folder)
