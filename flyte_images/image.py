@@ -107,22 +107,37 @@ class Image:
         index_url: str | None = None,
         extra_index_urls: str | Sequence[str] | None = None,
         pre: bool = False,
+        extra_args: str | None = None,
+        secret_mounts: object = None,
     ) -> Image:
         """Add Python packages by requirement (PEP 508): `with_pip_packages("pandas>=2", "httpx[http2]")`.
 
         All packages of an image are resolved together, and each is a layer of its own (small ones share a few), so
-        that adding one costs that one. `index_url` replaces the default index, `extra_index_urls` are asked first.
+        that adding one costs that one. `index_url` replaces the default index, `extra_index_urls` are asked first;
+        `extra_args` are those options as pip spells them, and `--no-binary NAME`: build that one from source.
         """
-        urls = (extra_index_urls,) if isinstance(extra_index_urls, str) else tuple(extra_index_urls or ())
-        return self._with(
-            lambda location: PipPackages(
-                packages=packages, index_url=index_url, extra_index_urls=urls, pre=pre, location=location
-            )
-        )
 
-    def with_apt_packages(self, *packages: str) -> Image:
+        def layer(location: Location) -> Layer:
+            _no_secrets(secret_mounts, "with_pip_packages", _LOGINS, location)
+            return PipPackages.of(
+                packages,
+                index_url=index_url,
+                extra_index_urls=extra_index_urls,
+                pre=pre,
+                extra_args=extra_args,
+                location=location,
+            )
+
+        return self._with(layer)
+
+    def with_apt_packages(self, *packages: str, secret_mounts: object = None) -> Image:
         """Add Debian packages, by name or `name=version`, without what they only recommend."""
-        return self._with(lambda location: AptPackages(packages=packages, location=location))
+
+        def layer(location: Location) -> Layer:
+            _no_secrets(secret_mounts, "with_apt_packages", "the base's own apt asks its archives", location)
+            return AptPackages(packages=packages, location=location)
+
+        return self._with(layer)
 
     def with_env_vars(self, env_vars: Mapping[str, str]) -> Image:
         """Set environment variables, for the commands below and for what runs in the image."""
@@ -216,6 +231,18 @@ class Image:
         location = _caller()
         with _At(location):
             return replace(self, layers=(*self.layers, make(location)))
+
+
+_LOGINS = (
+    "indexes are asked by this machine with its own logins, and no step sees them: ~/.netrc, a keyring, or "
+    "UV_INDEX_<NAME>_USERNAME and _PASSWORD"
+)
+
+
+def _no_secrets(given: object, call: str, hint: str, location: Location) -> None:
+    """Flyte mounts secrets into the step that installs; here no such step needs any."""
+    if given is not None:
+        raise SpecError(f"{call} takes no secret_mounts", hint=hint, location=location)
 
 
 class _At:

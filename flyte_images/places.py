@@ -79,9 +79,13 @@ def check_tags(client: Client, plan: Plan, abilities: Abilities) -> None:
         found = find_image(client.address, name.removeprefix("docker.io/library/"))
         ids = (found.id, *(it.partition("@")[2] for it in found.digests)) if found else ()
         if base.digest not in ids:
-            now = f"is {found.id} now" if found else "is gone"
-            said = f"`{name}` in the engine {now}; it was {base.digest}"
-            raise ResolveError(said, hint="--upgrade takes what is there")
+            raise moved(name, found.id if found else None, base.digest)
+
+
+def moved(name: str, now: str | None, was: str) -> ResolveError:
+    """The error of a tag in the engine's own store that names something else than it did."""
+    said = f"`{name}` in the engine {f'is {now} now' if now else 'is gone'}; it was {was}"
+    return ResolveError(said, hint="--upgrade takes what is there")
 
 
 def _packed(image: Image, plan: Plan, layout: Path) -> dict[tuple[str, str], str]:

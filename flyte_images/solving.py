@@ -22,8 +22,11 @@ from .image import Image
 from .lower import Lowering, configuration, users_command, users_words
 from .origins import Abilities, Places
 from .outputs import Wanted, cache, exporter
-from .places import abilities_of, check_tags, places_of, session_for
-from .plan import Plan, packages
+from .places import abilities_of, check_tags, moved, places_of, session_for
+from .plan import Built, Plan, packages
+
+# Engines that hold a tag of their own store to a digest say so in these words (BuildKit 0.25).
+_MOVED = re.compile(r"image digest (\S+) for (\S+) does not match expected checksum (\S+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,8 @@ def solve_plan(
     try:
         return solve.run(lowering, places)
     except StepError as error:
+        if found := _MOVED.search(str(error)):
+            raise moved(found[2], found[1], found[3]) from None
         if not solve.was_fetching(error):
             raise
         try:
@@ -119,6 +124,7 @@ class _Solve:
             result = self._send(session_for(places, environ=self.environ), watched)
         except BuildError as error:
             error.command = users_command(error.command) if error.command else None
+            error.hint = error.hint or self._remedy(error)
             raise
         said = dict(result.exporter_response)
         digest = said.get("containerimage.digest", "")
@@ -146,6 +152,16 @@ class _Solve:
             on_event=watched,
             internal=True,
         )
+
+    def _remedy(self, error: BuildError) -> str | None:
+        """What helps a build from source that failed."""
+        step = find_step(self.definition, error.vertex) if isinstance(error, StepError) else None
+        sources = {it.title for it in self.plan.steps if isinstance(it.body, Built)}
+        if step is None or step.name not in sources:
+            return None
+        from .resolve.sdists import remedy
+
+        return remedy(error.log, (self.plan.toolchain or self.plan.base).python_path)
 
     def was_fetching(self, error: StepError) -> bool:
         """Whether the step that failed is the engine's fetching of a package file.

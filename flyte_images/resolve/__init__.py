@@ -157,7 +157,7 @@ class _Asking:
 
         self.note(f"{source.name} {source.version} has no wheel: it is built from source")
         needs = build_requirements(source, self.environ)
-        like = replace(asked[0], requirements=(*needs, "wheel"))
+        like = replace(asked[0], requirements=(*needs, "wheel"), no_binary=())
         build = uv.ask([like], target, environ=self.environ).wheels
         fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
         return Sdist(build=build, **fields)

@@ -55,7 +55,8 @@ def fresh(made: Plan, image: Image, environ: Mapping[str, str]) -> Plan:
     files = [file for file in packages(made) if not isinstance(file, Deb)]
     urls: dict[str, str] = {}
     for file in files:
-        like = replace(asked[0], requirements=(f"{file.name}=={file.version}",))
+        no_binary = () if isinstance(file, Wheel) else (file.name,)
+        like = replace(asked[0], requirements=(f"{file.name}=={file.version}",), no_binary=no_binary)
         with contextlib.suppress(ResolveError):  # not there any more: its old address is all that there is
             answer = uv.ask([like, *map(_indexes, asked[1:])], target, environ=environ, deps=False)
             urls |= {found.sha256: found.url for found in answer.files}
@@ -103,7 +104,11 @@ class _Asker:
             asked = [it for layer in self.image.layers if (it := layer.python_requirements())]
             self._python = {}
             for group in self._groups():
-                like = replace(asked[0], requirements=tuple(f"{it.name}=={it.version}" for it in group))
+                like = replace(
+                    asked[0],
+                    requirements=tuple(f"{it.name}=={it.version}" for it in group),
+                    no_binary=tuple(it.name for it in group if not isinstance(it, Wheel)),
+                )
                 answer = uv.ask([like, *(_indexes(it) for it in asked[1:])], target, environ=self.environ, deps=False)
                 self._python |= {file.sha256: file.url for file in answer.files}
             for group in self._groups():
@@ -128,4 +133,4 @@ class _Asker:
 
 
 def _indexes(asked: PythonRequirements) -> PythonRequirements:
-    return replace(asked, requirements=())
+    return replace(asked, requirements=(), no_binary=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import tarfile
 import tempfile
 import tomllib
@@ -18,6 +19,44 @@ from ..errors import ResolveError
 from ..fetch import fetch
 
 _DEFAULT = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}  # PEP 517, 518
+
+
+# What a build says when a program of the system is missing: distutils, the shell, autoconf, meson, cmake, rustc, make.
+_NO_PROGRAM = re.compile(
+    r"(?:unable to execute|command) '(\S*?/)?(?P<a>[\w.+-]+)'(?: failed)?: No such file"
+    r"|(?P<b>[\w.+-]+): (?:command )?not found"
+    r"|\[Errno 2\] No such file or directory: '(?P<c>[\w.+-]+)'"
+    r"|no acceptable (?P<d>C compiler)|Unknown compiler\(s\): \[+'(?P<e>[\w.+-]+)'|No CMAKE_\w+_(?P<f>COMPILER) could"
+    r"|linker `(?P<g>[\w.+-]+)` not found|(?P<h>pg_config|mysql_config|curl-config|xml2-config)\b.* not found"
+)
+_NO_HEADER = re.compile(r"fatal error: (?P<name>\S+\.h(?:pp)?): No such file")
+_NO_LIBRARY = re.compile(r"cannot find -l(?P<name>[^\s:]+)")
+_COMPILERS = re.compile(r"(\w+-)*(cc|gcc|g\+\+|c\+\+|clang|clang\+\+|ld|make|icc)(-[\d.]+)?|C compiler|COMPILER")
+
+
+def remedy(log: str, python: str) -> str:
+    """What helps a build from source that failed, by what it said; `python` is where the interpreter lies.
+
+    >>> remedy("error: command 'gcc' failed: No such file or directory", "/usr/local/bin/python3.11")
+    'it needs a compiler: .with_apt_packages("build-essential") above the line that asks for it'
+    """
+    # Debian's own Python has its headers in a package of their own; one in /usr/local has them beside it.
+    headers = ', "python3-dev"' if python.startswith("/usr/bin/") else ""
+    above = "above the line that asks for it"
+    if found := _NO_PROGRAM.search(log):
+        name = next(it for it in found.group("a", "b", "c", "d", "e", "f", "g", "h") if it)
+        if _COMPILERS.fullmatch(name):
+            return f'it needs a compiler: .with_apt_packages("build-essential"{headers}) {above}'
+        return f"it needs `{name}`: .with_apt_packages(the Debian package that has it) {above}"
+    if found := _NO_HEADER.search(log):
+        package = '"python3-dev"' if found["name"] == "Python.h" else "the -dev package that has it"
+        return f"it needs `{found['name']}`: .with_apt_packages({package}) {above}"
+    if found := _NO_LIBRARY.search(log):
+        return f"it needs the library `{found['name']}`: .with_apt_packages(the -dev package that has it) {above}"
+    return (
+        "it is built without network, with the apt packages and commands above the line that asks for it: what it "
+        "misses of the system goes there; or name a version that has a wheel"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,8 @@ def ask(
     what is asked for is found. Raises ResolveError with
     uv's own explanation of a conflict, an unknown package, or an index that does not answer.
     """
+    no_binary = sorted({name for it in asked for name in it.no_binary})
+    sources = sources or bool(no_binary)
     with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
         folder = Path(place)
         requirements = folder / "requirements.in"
@@ -102,6 +104,7 @@ def ask(
             *(_uv(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
             *(() if sources else ("--no-build",)),
+            *(word for name in no_binary for word in ("--no-binary", name)),
             *(() if deps else ("--no-deps",)),
             *("--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
             *_options(asked, environ),
@@ -124,7 +127,7 @@ def ask(
         if done.returncode:
             raise _error(done.stderr, asked, target)
         text = out.read_text(encoding="utf-8")
-    found = [_file(package, target) for package in tomllib.loads(text).get("packages", ())]
+    found = [_file(package, target, no_binary) for package in tomllib.loads(text).get("packages", ())]
     return Answer(
         wheels=tuple(sorted((it for it in found if isinstance(it, Wheel)), key=lambda it: it.name)),
         sources=tuple(sorted((it for it in found if isinstance(it, Source)), key=lambda it: it.name)),
@@ -176,10 +179,12 @@ def _environ(environ: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def _file(package: Mapping[str, Any], target: Target) -> Wheel | Source:
-    """The file that uv has chosen for a package: its wheel, or its source distribution where none fits."""
+def _file(package: Mapping[str, Any], target: Target, no_binary: Sequence[str]) -> Wheel | Source:
+    """The file that uv has chosen for a package: its wheel, or its source distribution where none fits or is wanted."""
     name = package["name"]
     wheels = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
+    if name in no_binary or ":all:" in no_binary:
+        wheels = []
     if not wheels and "sdist" not in package:
         raise ResolveError(
             f"`{name}` {package.get('version', '')} has no wheel for {target.python} on {target.uv_platform}",

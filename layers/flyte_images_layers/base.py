@@ -18,12 +18,13 @@ from .steps import Deb, Sdist, Step, Wheel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonRequirements:
-    """What a layer asks of the package resolver."""
+    """What a layer asks of the package resolver. `no_binary` are packages, or `:all:`, to be built from source."""
 
     requirements: tuple[str, ...]
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     prereleases: bool = False
+    no_binary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 from .base import Found, Layer, PythonRequirements, names
@@ -27,7 +27,8 @@ class PipPackages(Layer):
 
     The order in which packages are named does not matter, nor do spaces, case and `-`/`_`/`.` in their names.
     `index_url` replaces the user's default index, `extra_index_urls` are asked first; credentials do not belong in
-    them (netrc, keyring or uv's own variables hold those).
+    them (netrc, keyring or uv's own variables hold those). `no_binary` names packages that are built from source though
+    there are wheels, `:all:` every one.
 
     >>> PipPackages(packages=("Pandas", "a_b >= 1")).packages
     ('a-b>=1', 'pandas')
@@ -40,12 +41,39 @@ class PipPackages(Layer):
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     pre: bool = False
+    no_binary: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        packages: tuple[str, ...],
+        *,
+        index_url: str | None = None,
+        extra_index_urls: str | Sequence[str] | None = None,
+        pre: bool = False,
+        extra_args: str | None = None,
+        location: object = None,
+    ) -> PipPackages:
+        """Make the layer from what the user wrote: `extra_args` are options as pip and uv spell them."""
+        more = options(extra_args)
+        urls = (extra_index_urls,) if isinstance(extra_index_urls, str) else tuple(extra_index_urls or ())
+        if index_url and more.index_url and index_url != more.index_url:
+            raise LayerError(f"two indexes: index_url is `{index_url}`, and `{more.index_url}` is in extra_args")
+        return cls(
+            packages=packages,
+            index_url=index_url or more.index_url,
+            extra_index_urls=(*urls, *more.extra_index_urls),
+            pre=pre or more.pre,
+            no_binary=more.no_binary,
+            location=location,
+        )
 
     def __post_init__(self) -> None:
         given = names(self.packages, what="package", call="with_pip_packages")
         object.__setattr__(self, "packages", tuple(sorted({_normal(item) for item in given})))
         urls = (self.extra_index_urls,) if isinstance(self.extra_index_urls, str) else tuple(self.extra_index_urls)
         object.__setattr__(self, "extra_index_urls", urls)
+        object.__setattr__(self, "no_binary", tuple(sorted({_normal_name(item) for item in self.no_binary})))
         for url in (*((self.index_url,) if self.index_url else ()), *urls):
             _check_index(url)
 
@@ -59,10 +87,72 @@ class PipPackages(Layer):
             index_url=self.index_url,
             extra_index_urls=self.extra_index_urls,
             prereleases=self.pre,
+            no_binary=self.no_binary,
         )
 
     def lower(self, found: Found) -> tuple[Step, ...]:
         return (InstallWheels(wheels=found.wheels, sdists=found.sdists),)
+
+
+class Options(NamedTuple):
+    """Options of pip and uv that decide what is found."""
+
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    pre: bool = False
+    no_binary: tuple[str, ...] = ()
+
+
+_OPTIONS = {
+    **dict.fromkeys(("--index-url", "-i", "--default-index"), "index_url"),
+    **dict.fromkeys(("--extra-index-url", "--index"), "extra_index_urls"),
+    "--no-binary": "no_binary",
+}
+
+
+def options(text: object) -> Options:
+    """Read options as pip and uv spell them; refuse those that mean nothing where each package is a layer.
+
+    >>> options("--pre --no-binary=lxml,numpy --index-url https://index.test/simple").no_binary
+    ('lxml', 'numpy')
+    """
+    if text is None:
+        return Options()
+    if not isinstance(text, str):
+        raise LayerError(f"extra_args takes a string, not {type(text).__name__}: {text!r}", hint='extra_args="--pre"')
+    import shlex
+
+    found: dict[str, list[str]] = {"index_url": [], "extra_index_urls": [], "no_binary": []}
+    pre = False
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise LayerError(f"extra_args=`{text}` cannot be read: {error}") from None
+    while words:
+        word, _, value = words.pop(0).partition("=")
+        if word == "--pre":
+            pre = True
+        elif word in _OPTIONS:
+            value = value or (words.pop(0) if words else "")
+            if not value or value.startswith("-"):
+                raise LayerError(f"`{word}` of extra_args has no value")
+            found[_OPTIONS[word]] += value.split(",") if _OPTIONS[word] == "no_binary" else [value]
+        else:
+            raise LayerError(
+                f"`{word}` of extra_args is not supported",
+                hint="--no-binary NAME|:all:, --pre, --index-url URL, --extra-index-url URL are; of what this machine "
+                "is to do (logins, proxies, certificates), uv's and pip's own settings tell",
+            )
+    index = found["index_url"][-1] if found["index_url"] else None
+    return Options(index, tuple(found["extra_index_urls"]), pre, tuple(found["no_binary"]))
+
+
+def _normal_name(text: str) -> str:
+    if text == ":all:":
+        return text
+    if not re.fullmatch(_NAME, text):
+        raise LayerError(f"`{text}` is not the name of a package", hint="--no-binary lxml, or --no-binary :all:")
+    return canonical_name(text)
 
 
 def _normal(text: str) -> str:
@@ -70,7 +160,7 @@ def _normal(text: str) -> str:
     if text.startswith("-"):
         raise LayerError(
             f"`{text}` is an option, not a package",
-            hint="options have parameters of their own: index_url=, extra_index_urls=, pre=",
+            hint="options have parameters of their own: index_url=, extra_index_urls=, pre=, extra_args=",
         )
     match = _SIMPLE.fullmatch(text)
     if match is None:

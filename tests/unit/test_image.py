@@ -206,6 +206,16 @@ REFUSED: list[tuple[Make, str, str | None]] = [
     ),
     (lambda image: image.with_pip_packages(), "with_pip_packages was given no package", "leave the call out"),
     (
+        lambda image: image.with_pip_packages("a", secret_mounts="TOKEN"),
+        "with_pip_packages takes no secret_mounts",
+        "~/.netrc",
+    ),
+    (
+        lambda image: image.with_apt_packages("git", secret_mounts="TOKEN"),
+        "with_apt_packages takes no secret_mounts",
+        "the base's own apt",
+    ),
+    (
         lambda image: image.with_pip_packages("a", index_url="https://me:pw@index.test"),
         "the index address at `index.test` holds credentials",
         "keep them out of the image",

@@ -68,3 +68,41 @@ def test_a_build_that_fails_says_what_its_backend_says(
         builds(image)
     assert told in caught.value.log and "what a backend says" in caught.value.log
     assert caught.value.location == image.layers[0].location
+
+
+COMPILES = "import subprocess; subprocess.run(['tcc', '-shared', '-nostdlib', '-o', 'lib.so', 'lib.c'], check=True)"
+LOADS = f"import ctypes, {NAME}; print(ctypes.CDLL({NAME}.__path__ + '/lib.so').answer())"
+
+
+def offer_compiled(index: Index, version: str) -> None:
+    """One that compiles C with the compiler of a small Debian package."""
+    files = {
+        "pyproject.toml": PROJECT,
+        "PKG-INFO": f"Metadata-Version: 2.2\nName: {NAME}\nVersion: {version}\n",
+        f"{NAME}.py": f"__path__ = __file__.rpartition('/')[0] + '/{NAME}_c'",
+        "lib.c": "int answer(void) { return 42; }\n",
+        "backend.py": BACKEND.format(line=COMPILES, version=version).replace(
+            "    return name", f"        wheel.write('lib.so', '{NAME}_c/lib.so')\n    return name"
+        ),
+    }
+    index.add("wheel", "0.40")
+    index.add_source(NAME.replace("_", "-"), version, files)
+
+
+def test_one_that_compiles_is_built_with_the_apt_packages_above_it(builds: Builds, index: Index) -> None:
+    offer_compiled(index, "3.0")
+    image = debian("compiled").with_apt_packages("tcc").with_pip_packages(f"{NAME}==3.0")
+    first, _ = builds(image)
+    assert run_in(first, "python", "-c", LOADS) == "42\n"
+    again, _ = builds(image, no_cache=True)
+    assert again.digest == first.digest
+
+
+def test_one_that_compiles_says_what_it_misses(builds: Builds, index: Index) -> None:
+    offer_compiled(index, "3.1")
+    image = debian("compiled").with_pip_packages(f"{NAME}==3.1")
+    for one in (image, image.with_apt_packages("tcc")):  # below it: no help
+        with pytest.raises(BuildError) as caught:
+            builds(one)
+        assert caught.value.hint is not None and "it needs `tcc`: .with_apt_packages(" in caught.value.hint
+        assert caught.value.location == image.layers[0].location

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flyte_images_layers import Found, LayerError, PipPackages
+from flyte_images_layers import Found, LayerError, PipPackages, encode
 from flyte_images_layers.steps import InstallWheels
 from tests import made
 
@@ -124,6 +124,47 @@ def test_credentials_do_not_belong_in_an_index_address_and_are_not_repeated() ->
         PipPackages(packages=("a",), index_url="https://robot:s3cret@index.test/simple")
     assert "s3cret" not in f"{caught.value} {caught.value.hint}"
     assert "`index.test`" in str(caught.value) and "netrc" in (caught.value.hint or "")
+
+
+URL, OTHER = "https://index.test/simple", "https://other.test/simple"
+
+
+def test_options_as_pip_and_uv_spell_them_mean_the_parameters() -> None:
+    for text in (f"--pre -i {URL} --extra-index-url {OTHER}", f"--default-index={URL} --index '{OTHER}' --pre"):
+        given = PipPackages.of(("a",), extra_args=text)
+        assert given == PipPackages(packages=("a",), index_url=URL, extra_index_urls=(OTHER,), pre=True)
+    both = PipPackages.of(("a",), extra_index_urls=URL, extra_args=f"--extra-index-url {OTHER}")
+    assert both.extra_index_urls == (URL, OTHER)
+
+
+def test_packages_to_be_built_from_source_are_names() -> None:
+    given = PipPackages.of(("a",), extra_args="--no-binary Zope.Interface,a --no-binary=b")
+    assert given.python_requirements().no_binary == ("a", "b", "zope-interface")
+    assert PipPackages.of(("a",), extra_args="--no-binary :all:").no_binary == (":all:",)
+    assert encode(given) != encode(PipPackages(packages=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "hint"),
+    [
+        ("--no-deps", "`--no-deps` of extra_args is not supported", "--no-binary NAME"),
+        ("--trusted-host index.test", "`--trusted-host` of extra_args is not supported", "uv's and pip's own settings"),
+        ("pandas", "`pandas` of extra_args is not supported", None),
+        ("--no-binary", "`--no-binary` of extra_args has no value", None),
+        ("--no-binary --pre", "`--no-binary` of extra_args has no value", None),
+        ("--no-binary 'a b'", "`a b` is not the name of a package", ":all:"),
+        ("--pre '", "cannot be read", None),
+        (["--pre"], "extra_args takes a string, not list", '"--pre"'),
+        (f"-i {OTHER}", f"two indexes: index_url is `{URL}`, and `{OTHER}` is in extra_args", None),
+        ("-i https://robot:s3cret@index.test", "holds credentials", "netrc"),
+    ],
+)
+def test_options_that_mean_nothing_here_are_refused(text: object, told: str, hint: str | None) -> None:
+    index_url = URL if isinstance(text, str) and text.endswith(OTHER) else None
+    with pytest.raises(LayerError) as caught:
+        PipPackages.of(("a",), index_url=index_url, extra_args=text)  # type: ignore[arg-type]
+    assert told in str(caught.value) and "s3cret" not in str(caught.value)
+    assert hint is None or hint in (caught.value.hint or "")
 
 
 def test_what_the_resolver_is_asked() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from flyte_images.errors import ResolveError
 from flyte_images.resolve import uv
-from flyte_images.resolve.sdists import Source, build_requirements
+from flyte_images.resolve.sdists import Source, build_requirements, remedy
 from flyte_images_layers import PythonRequirements
 from tests.index import Index, archive, serve
 
@@ -95,3 +95,50 @@ def test_uv_names_the_source_where_there_is_no_wheel(environ: dict[str, str]) ->
         answer = uv.ask([asked], target, environ={**environ, "UV_DEFAULT_INDEX": index.url})
         assert [wheel.name for wheel in answer.wheels] == ["fresh"]
         assert answer.sources == (source(index, filename),)
+
+
+def test_one_that_is_to_be_built_is_its_source_though_there_is_a_wheel(environ: dict[str, str]) -> None:
+    metadata = "Metadata-Version: 2.2\nName: old\nVersion: 1.0\nRequires-Dist: fresh\n"
+    with serve(Index()) as index:
+        index.add("fresh", "1.0")
+        index.add("old", "1.0", requires=["fresh"])
+        index.add_source("old", "1.0", {"pyproject.toml": PROJECT, "PKG-INFO": metadata})
+        target = uv.Target(python="3.11", platform="linux/amd64", libc="2.36")
+        asked = PythonRequirements(requirements=("old",), no_binary=("old",))
+        answer = uv.ask([asked], target, environ={**environ, "UV_DEFAULT_INDEX": index.url})
+        assert ([it.name for it in answer.wheels], [it.name for it in answer.sources]) == (["fresh"], ["old"])
+
+
+COMPILER = 'it needs a compiler: .with_apt_packages("build-essential", "python3-dev")'
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("error: command 'gcc' failed: No such file or directory", COMPILER),
+        ("error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'", COMPILER),
+        ("unable to execute 'x86_64-linux-gnu-g++': No such file or directory", COMPILER),
+        ("configure: error: no acceptable C compiler found in $PATH", COMPILER),
+        ("../meson.build:1:0: ERROR: Unknown compiler(s): [['cc'], ['gcc'], ['clang']]", COMPILER),
+        ("CMake Error: No CMAKE_C_COMPILER could be found.", COMPILER),
+        ("error: linker `cc` not found", COMPILER),
+        ("/bin/sh: 1: make: not found", COMPILER),
+        ("error: [Errno 2] No such file or directory: 'cargo'", "it needs `cargo`: .with_apt_packages("),
+        ("sh: line 3: cmake: command not found", "it needs `cmake`: .with_apt_packages("),
+        ("Error: pg_config executable not found.", "it needs `pg_config`: .with_apt_packages("),
+        (
+            "a.c:1: fatal error: Python.h: No such file or directory",
+            'it needs `Python.h`: .with_apt_packages("python',
+        ),
+        ("a.c:1:10: fatal error: ffi.h: No such file or directory", "it needs `ffi.h`: .with_apt_packages(the -dev"),
+        ("/usr/bin/ld: cannot find -lz: No such file or directory", "it needs the library `z`"),
+        ("RuntimeError: whatever", "it is built without network"),
+    ],
+)
+def test_a_build_that_fails_has_its_remedy(log: str, told: str) -> None:
+    found = remedy(f"running build_ext\n{log}\n", "/usr/bin/python3.11")
+    assert found.startswith(told) and "above the line that asks for it" in found
+
+
+def test_a_python_beside_its_headers_needs_no_package_of_them() -> None:
+    assert "python3-dev" not in remedy("error: command 'gcc' failed: No such file", "/usr/local/bin/python3.11")
