@@ -138,6 +138,7 @@ class Call:
             self._note(error)
             if not self.runner.as_is and (builtin := error.as_builtin()) is not None:
                 raise builtin from error
+            error.add_note(error.note)
             raise
         except TaskError as error:
             self._note(error)

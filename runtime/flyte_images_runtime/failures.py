@@ -104,6 +104,8 @@ class Raised(TaskError):
         said = f": {remote.message}" if remote.message else ""
         super().__init__(f"task `{task}` raised {remote.type}{said}", task=task, hint=hint)
         self.remote = remote
+        shown = remote.traceback.rstrip()
+        self.note = f"\nin the container of task `{task}`:\n{shown}" if shown else ""
 
     def as_builtin(self) -> Exception | None:
         """The same error as the caller's own code would have raised it, if its class is built in; else None.
@@ -115,9 +117,11 @@ class Raised(TaskError):
         if self.remote.type not in _SAFE:
             return None
         made: Exception = getattr(builtins, self.remote.type)(self.remote.message)
+        if isinstance(made, OSError) and self.remote.errno is not None:
+            made.errno = self.remote.errno
         made.__cause__ = self
-        if self.remote.traceback:
-            made.add_note(f"\nin the container of task `{self.task}`:\n{self.remote.traceback.rstrip()}")
+        if self.note:
+            made.add_note(self.note)
         return made
 
 

@@ -23,7 +23,7 @@ from flyte_images_runtime.worker import places, start, task
 def main(call: dict[str, Any]) -> int:
     try:
         function, signature = task.find(call)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except BaseException as error:
         task.flush()
         task.leave(places.RESULT, compact_json.dumps({"error": task.describe(error, call)}))
         return 1
@@ -85,7 +85,7 @@ def _be_the_call(call: dict[str, Any], function: Any, signature: Any, streams: l
     began = time.time()
     try:
         failed, outcome = False, '"result": ' + task.perform(call, function, signature, "/" + number)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except BaseException as error:
         failed, outcome = True, '"error": ' + compact_json.dumps(task.describe(error, call))
     task.flush()
     with os.fdopen(writer, "wb") as file:

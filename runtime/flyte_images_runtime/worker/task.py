@@ -29,7 +29,7 @@ def main() -> int:
     try:
         function, signature = find(call)
         failed, outcome = False, '{"result": %s}' % perform(call, function, signature, "")
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # sys.exit() in a task is no result either
+    except BaseException as error:  # sys.exit() in a task is no result either, nor is asyncio's CancelledError
         failed, outcome = True, compact_json.dumps({"error": describe(error, call)})
     flush()
     leave(places.RESULT, outcome)

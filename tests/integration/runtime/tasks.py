@@ -106,6 +106,8 @@ def fail(kind: str) -> None:
 def end(how: str) -> int:
     if how == "exit":
         sys.exit(3)
+    if how == "cancelled":
+        raise asyncio.CancelledError("by itself")  # no Exception
     if how == "hard":
         os._exit(0)
     if how == "hard137":

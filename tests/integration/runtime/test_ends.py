@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -44,12 +46,17 @@ def test_a_task_is_killed_at_its_memory_limit_and_the_error_says_so() -> None:
 @pytest.mark.parametrize("name", ["docker", "oci"])
 def test_the_kernel_says_who_had_the_memory(name: EngineName) -> None:
     run = quiet.using(engine=name)
-    with pytest.raises(OutOfMemory) as caught:
-        run(tasks.hog, 600)
-    assert caught.value.processes[0].memory > 200 << 20
-    assert "last seen: `python3` 2" in str(caught.value)
-    with pytest.raises(OutOfMemory, match="files in /tmp and /dev/shm 2") as caught:
-        run(tasks.fill, "/tmp/x", 300)
+    for told, task, arguments in (
+        ("last seen: `python3` 2", tasks.hog, (600,)),
+        ("files in /tmp and /dev/shm 2", tasks.fill, ("/tmp/x", 300)),
+    ):
+        for _ in range(5):  # the kernel writes ten reports in five seconds, whoever they are of
+            with pytest.raises(OutOfMemory) as caught:
+                run(task, *arguments)
+            if told in str(caught.value):
+                break
+            time.sleep(5)
+        assert told in str(caught.value)
     assert "a mount" in str(caught.value.hint)
 
 
@@ -95,8 +102,9 @@ def test_builtin_errors_come_back_as_themselves_with_the_remote_lines() -> None:
         f'File "{tasks.__file__}", line {raised + 1}, in deeper',
     ]
     assert 'raise ValueError("no rows")' in caught.value.__notes__[0]
-    with pytest.raises(FileNotFoundError, match="/nowhere"):
+    with pytest.raises(FileNotFoundError, match="/nowhere") as missing:
         quiet(tasks.fail, "os")
+    assert missing.value.errno == errno.ENOENT
 
 
 def test_an_error_of_the_users_own_class_is_told_by_name() -> None:
@@ -105,12 +113,14 @@ def test_an_error_of_the_users_own_class_is_told_by_name() -> None:
     assert caught.value.remote.type.endswith("tasks.OwnError")
     assert caught.value.remote.message == "no rows in a.csv"
     assert "no rows in a.csv" in str(caught.value)
+    assert "in deeper" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
     ("how", "kind", "said"),
     [
         ("exit", Raised, "SystemExit: 3"),
+        ("cancelled", Raised, "CancelledError: by itself"),
         ("hard", Killed, "before it had a result"),
         ("hard137", Killed, "signal 9"),
         ("segfault", Killed, "signal 11 .SIGSEGV."),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cgroup import Group
 from ...engine import Ending, OnLine, Stream
-from ...failures import EngineLost
+from ...failures import EngineLost, Killed
 from ...lines import Lines
 from ...metrics import Usage
 from ...spec import TaskSpec
@@ -90,10 +90,11 @@ class DockerRunning:
             self._api.call("POST", f"/containers/{self._id}/wait", timeout=None)
             state = self._api.call("GET", f"/containers/{self._id}/json")["State"]
         except Refused as refused:
-            raise EngineLost(
-                f"the container of task `{self._spec.task}` is gone: {refused}",
+            raise Killed(
+                f"task `{self._spec.task}` ended because its container was removed: {refused}",
                 task=self._spec.task,
-                hint="something else has removed it",
+                hint="somebody else removed it: `docker rm -f`, or `docker container prune`",
+                exit_status=128 + 9,
             ) from None
         return Ending(
             exit_status=int(state.get("ExitCode", 0)),
