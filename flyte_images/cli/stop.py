@@ -47,7 +47,7 @@ def _meant(word: str, there: list[Active]) -> list[Active]:
     if not there:
         raise SpecError(f"no task `{word}` is running: none is", hint="`flyte-images runs` shows those that have ended")
     known = [Known(id=one.id, task=one.task, since=one.since, runs=True, also=one.short) for one in there]
-    found = find(word, known, what="running task")
+    found = find(word, known, running=True)
     return [one for one in there if one.id == found.id]
 
 

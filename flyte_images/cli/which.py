@@ -26,11 +26,11 @@ class Known:
         return f"{self.id}  {self.task}  {'runs since' if self.runs else 'of'} {when}"
 
 
-def find(word: str, there: Sequence[Known], *, what: str = "run") -> Known:
+def find(word: str, there: Sequence[Known], *, running: bool = False) -> Known:
     """The one that `word` means. SpecError for none, and for several: it lists them.
 
     `last` is the one that began last, of those that still run if there are any; a task's name, with its environment or
-    without, means its last one.
+    without, means its last one. `running`: only what runs can be meant.
 
     >>> known = [Known(id="a1b2", task="ml.train", since=1.0), Known(id="a1c3", task="ml.train", since=2.0)]
     >>> [find(word, known).id for word in ("last", "ml.train", "train", "a1b")]
@@ -38,7 +38,7 @@ def find(word: str, there: Sequence[Known], *, what: str = "run") -> Known:
     """
     newest_last = sorted(there, key=lambda one: (one.runs, one.since))
     if not newest_last:
-        raise SpecError(f"no {what} is known here", hint="`flyte-images run FILE TASK` makes one")
+        raise SpecError("no run is known here", hint="`flyte-images run FILE TASK` makes one")
     if word == "last":
         return newest_last[-1]
     exact = [one for one in newest_last if word in (one.id, one.also)]
@@ -48,12 +48,14 @@ def find(word: str, there: Sequence[Known], *, what: str = "run") -> Known:
     if len(begun) == 1:
         return begun[0]
     if begun:
-        raise SpecError(f"`{word}` begins {len(begun)} {what}s: {_listed(begun)}", hint="type more of its id")
+        raise SpecError(f"`{word}` begins {len(begun)} ids:{_listed(begun)}", hint="type more of it")
     named = [one for one in newest_last if word in (one.task, one.task.partition(".")[2])]
     if named:
         return named[-1]
     words = {name for one in newest_last for name in (one.id, one.task, one.task.partition(".")[2])}
-    raise SpecError(f"no {what} is known as `{word}`", hint=closest(word, words) or "`flyte-images runs` lists them")
+    said = f"no task `{word}` is running" if running else f"no run is known as `{word}`"
+    listing = "`flyte-images ps` lists them" if running else "`flyte-images runs` lists them"
+    raise SpecError(said, hint=closest(word, words) or listing)
 
 
 def _listed(several: Sequence[Known]) -> str:

@@ -35,7 +35,7 @@ def test_a_word_means_one_run(word: str, run: str) -> None:
 
 
 def test_an_ambiguous_beginning_lists_what_it_may_mean() -> None:
-    with pytest.raises(SpecError, match=r"`a1b` begins 2 runs: \n  a1b9ff  ml.train .*\n  a1b2c3  ml.train"):
+    with pytest.raises(SpecError, match=r"`a1b` begins 2 ids:\n  a1b9ff  ml.train .*\n  a1b2c3  ml.train"):
         find("a1b", THERE)
 
 
