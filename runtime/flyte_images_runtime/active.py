@@ -8,11 +8,9 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cgroup import Group
-from .cgroup.group import parse_mounts
+from .cgroup import Group, existing
 from .exchange import ABOUT, disk_base, memory_base
 from .metrics import Usage
 from .owner import parse, short
@@ -52,7 +50,7 @@ class Active:
 
     @property
     def group(self) -> Group:
-        return Group(self.name, parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")))
+        return existing(self.name)
 
     def usage(self) -> Usage:
         """What it has used until now, where its cgroup can be read."""

@@ -16,8 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from .cgroup import Group, group_names, remove_group
-from .cgroup.group import parse_mounts
+from .cgroup import existing, group_names, remove_group
 from .exchange import left_over, remove_directory
 from .owner import Owner, current, parse
 
@@ -107,9 +106,7 @@ def sweep(address: str, owner: str | None = None) -> int:
 
 def _end_all_in(name: str) -> None:
     """End what still runs in the cgroup of a task whose caller is gone."""
-    for pid in filter(
-        None, Group(name, parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8"))).processes()
-    ):
+    for pid in filter(None, existing(name).processes()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 

@@ -5,61 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..limits import Limits
 from ..metrics import Usage
+from .delegation import make_room, own_part
+from .hierarchies import Hierarchies, parse_mounts
 from .usage import read_usage, traffic
 
 PARENT = "flyte-images"
 _PERIOD = 100_000  # microseconds, the kernel's and Docker's default
 _V2_CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset")
-
-
-@dataclass(frozen=True, slots=True)
-class Hierarchies:
-    """Where cgroups are mounted: version 2's one, and version 1's by controller."""
-
-    unified: Path | None
-    legacy: dict[str, Path]
-
-    @property
-    def version(self) -> int:
-        return 1 if "memory" in self.legacy else 2
-
-    def roots(self) -> Iterator[Path]:
-        """Each hierarchy once: `cpu` and `cpuacct` are often one."""
-        seen = set()
-        for root in (*self.legacy.values(), *((self.unified,) if self.unified else ())):
-            real = root.resolve()
-            if real not in seen:
-                seen.add(real)
-                yield real
-
-
-def parse_mounts(text: str) -> Hierarchies:
-    """Read the content of /proc/self/mounts.
-
-    >>> found = parse_mounts("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0")
-    >>> found.version, str(found.unified)
-    (2, '/sys/fs/cgroup')
-    >>> found = parse_mounts("cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0")
-    >>> found.version, str(found.legacy["memory"])
-    (1, '/sys/fs/cgroup/memory')
-    """
-    unified: Path | None = None
-    legacy: dict[str, Path] = {}
-    for line in text.splitlines():
-        _, place, kind, options = (line.split() + [""] * 4)[:4]
-        if kind == "cgroup2":
-            unified = Path(place)
-        elif kind == "cgroup":
-            for option in options.split(","):
-                if option not in ("rw", "ro", "relatime", "nosuid", "nodev", "noexec", "xattr"):
-                    legacy[option] = Path(place)
-    return Hierarchies(unified, legacy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +29,12 @@ class Group:
     @property
     def engine_parent(self) -> str:
         return f"/{PARENT}/{self.name}"
+
+    @property
+    def directory(self) -> Path:
+        """Its only directory, on version 2."""
+        assert self.hierarchies.unified is not None
+        return self.hierarchies.unified / PARENT / self.name
 
     def usage(self) -> Usage:
         """What the task has used until now; also after its end."""
@@ -116,12 +79,27 @@ class Group:
             return None
 
 
+def found_hierarchies(mounts: str = "/proc/self/mounts") -> Hierarchies | None:
+    """Where this process may make cgroups: anywhere if it is root's, else in its own part, if it has one."""
+    if os.geteuid() == 0:
+        return parse_mounts(Path(mounts).read_text(encoding="utf-8"))
+    return own_part(mounts)
+
+
+def existing(name: str) -> Group:
+    """The task's cgroup as somebody made it, whether or not it is still there."""
+    return Group(name, found_hierarchies() or parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")))
+
+
 def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/self/mounts") -> Group | None:
     """Make the cgroup and set the limits on it; None where this process may not."""
-    if os.geteuid() != 0:
+    hierarchies = found_hierarchies(mounts)
+    if hierarchies is None:
         return None
-    group = Group(name, parse_mounts(Path(mounts).read_text(encoding="utf-8")))
+    group = Group(name, hierarchies)
     try:
+        if os.geteuid() != 0:
+            make_room(hierarchies)
         for root in group.hierarchies.roots():
             _make_below(root / PARENT, name)
         if group.hierarchies.version == 1:
@@ -181,8 +159,10 @@ def _limit_v2(group: Group, limits: Limits, pids: int) -> None:
 
 def remove_group(name: str, hierarchies: Hierarchies | None = None) -> bool:
     """Remove a task's cgroup and what the engine left below it. True if nothing of it is left."""
-    found = hierarchies or parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8"))
+    found = hierarchies or found_hierarchies()
     gone = True
+    if found is None:
+        return gone
     for root in found.roots():
         top = root / PARENT / name
         for attempt in range(20):
@@ -210,7 +190,8 @@ def _remove_tree(top: Path) -> bool:
 def group_names(prefix: str) -> set[str]:
     """The task cgroups on this host whose name begins so."""
     names: set[str] = set()
-    for root in parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")).roots():
+    found = found_hierarchies()
+    for root in found.roots() if found else ():
         with contextlib.suppress(OSError):
             names.update(entry.name for entry in (root / PARENT).iterdir() if entry.name.startswith(prefix))
     return names

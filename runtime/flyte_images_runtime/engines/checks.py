@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..failures import EngineLost, ImageCannotStart
@@ -84,14 +85,13 @@ def runtime_missing(said: str) -> bool:
     return "unknown or invalid runtime" in said or ("runtime" in said and "not installed" in said)
 
 
-def check_cable(spec: TaskSpec) -> None:
+def check_cable(spec: TaskSpec, programs: Sequence[str] = ("slirp4netns", "pasta")) -> None:
     """Raise EngineLost if an ordinary user cannot have a network of a task's own here."""
-    program = shutil.which("slirp4netns") or shutil.which("pasta")
-    if program is None:
+    if not any(map(shutil.which, programs)):
         raise EngineLost(
-            f"task `{spec.task}` cannot reach out: an ordinary user needs slirp4netns or pasta for that",
+            f"task `{spec.task}` cannot reach out: an ordinary user needs {' or '.join(programs)} for that",
             task=spec.task,
-            hint='install slirp4netns (or passt); or network="none" or "host"',
+            hint='install slirp4netns; or network="none" or "host"',
         )
     if not os.access(_TUN, os.R_OK | os.W_OK):
         raise EngineLost(

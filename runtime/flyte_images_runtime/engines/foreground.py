@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+from ..cgroup import Group
 from ..engine import Ending, OnLine, Stream
 from ..lines import Lines
 from ..metrics import Usage
@@ -18,9 +19,10 @@ from ..spec import TaskSpec
 class ForegroundRunning:
     """What is the same of all such engines. They say how a container is ended, explained and removed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], spec: TaskSpec) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], spec: TaskSpec, group: Group | None) -> None:
         self._process = process
         self._spec = spec
+        self._group = group
         self._cancelled = False
         self._timed_out = False
         self._guard = threading.Lock()
@@ -53,7 +55,7 @@ class ForegroundRunning:
         self._process.wait()
         if not (self._cancelled or self._timed_out):
             self._complain()
-        usage = self._usage()
+        usage = Usage() if self._group is None else self._group.usage()
         return Ending(
             exit_status=self._process.returncode if self._process.returncode >= 0 else 128 - self._process.returncode,
             oom_killed=bool(usage.oom_kills),
@@ -66,7 +68,7 @@ class ForegroundRunning:
         return self._process.pid
 
     def usage(self) -> Usage:
-        return self._usage()
+        return Usage() if self._group is None else self._group.now()
 
     def cancel(self) -> None:
         with self._guard:
@@ -87,6 +89,8 @@ class ForegroundRunning:
                 os.close(number)
             self._wake = self._waker = -1
             self._clean()
+            if self._group is not None:
+                self._group.remove()
 
     def _kill(self) -> None:
         """End the container and see its end, at whatever moment of its making this comes."""
@@ -96,12 +100,8 @@ class ForegroundRunning:
         """Raise what the program says if it could not start the container."""
         raise NotImplementedError
 
-    def _usage(self) -> Usage:
-        """What the container has used."""
-        raise NotImplementedError
-
     def _clean(self) -> None:
-        """Leave nothing of it. Called once, after its end."""
+        """Leave nothing of it. Called once, after its end; the cgroup goes last."""
         raise NotImplementedError
 
     def _streams(self, on_line: OnLine) -> dict[int, Lines]:

@@ -1,1 +1,1 @@
-"""Containers without a daemon: an image's files, a configuration, and runc or crun. For root, on Linux."""
+"""Containers without a daemon: an image's files, a configuration, and an OCI runtime. For root, and for ordinary users."""

@@ -49,6 +49,8 @@ class Settings:
     """What is decided at the start and is not in the specification.
 
     cgroup    where the container's own cgroup is made, below the task's
+    open_files, processes  as many as the caller may have itself
+    ordinary_user  the runtime is in a user namespace already, and its cgroup is made by others
     groups    (directory of the host, place in the container) of the task's cgroup, for it to read; outermost first
     files     (file of the host, place in the container): hosts, resolv.conf, hostname
     network   "new": an empty one of its own; "inherited": that of the process which starts the runtime
@@ -68,6 +70,8 @@ class Settings:
     nodes: Mapping[str, NodeNumber] = field(default_factory=dict)
     open_files: int = 1 << 20
     apparmor: str | None = None
+    ordinary_user: bool = False
+    processes: int = 1 << 22
 
 
 def bundle_config(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, settings: Settings) -> dict[str, Any]:
@@ -90,6 +94,9 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
     capabilities = sorted(capability(name) for name in spec.hardening.capabilities)
     # without rights over its own identity a process of an ordinary user needs them inherited
     sets = (*_CAPABILITY_SETS, "inheritable", "ambient") if settings.user[0] else _CAPABILITY_SETS
+    rlimits = [("RLIMIT_NOFILE", settings.open_files), ("RLIMIT_CORE", 0)]
+    if settings.ordinary_user:  # counted by the kernel in this user namespace, with or without a cgroup
+        rlimits.append(("RLIMIT_NPROC", min(spec.hardening.pids, settings.processes)))
     process = {
         "terminal": False,
         "user": {
@@ -103,10 +110,7 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
         "capabilities": dict.fromkeys(sets, capabilities),
         "noNewPrivileges": not spec.hardening.new_privileges,
         "oomScoreAdj": 500,  # before anything of the host's
-        "rlimits": [
-            {"type": "RLIMIT_NOFILE", "soft": settings.open_files, "hard": settings.open_files},
-            {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
-        ],
+        "rlimits": [{"type": kind, "soft": most, "hard": most} for kind, most in rlimits],
     }
     return {**process, "apparmorProfile": settings.apparmor} if settings.apparmor else process
 
@@ -121,7 +125,7 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", f"size={settings.shm}", source="shm"),
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+        _sys(spec, settings),
         _bind(settings.tmp, "/tmp", "rw", "nosuid", "nodev")
         if settings.tmp
         else _mount("/tmp", "tmpfs", "nosuid", "nodev", "mode=1777", f"size={settings.shm}"),
@@ -139,6 +143,13 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         for one in settings.edits.mounts
     ]
     return mounts
+
+
+def _sys(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
+    """The machine's network shows in /sys only to its own root: who is not gets the machine's as it is."""
+    if settings.ordinary_user and spec.network == "host":
+        return _bind("/sys", "/sys", "ro", "nosuid", "noexec", "nodev")
+    return _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro")
 
 
 def _mount(place: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:
@@ -163,8 +174,7 @@ def _linux(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
     devices, allowed = _devices(settings)
     linux: dict[str, Any] = {
         "namespaces": [{"type": name} for name in namespaces],
-        "cgroupsPath": settings.cgroup,
-        "resources": {"devices": [{"allow": False, "access": "rwm"}, *allowed], "pids": {"limit": spec.hardening.pids}},
+        **_control(spec, settings, allowed),
         "devices": devices,
         "maskedPaths": list(_MASKED),
         "readonlyPaths": list(_READ_ONLY),
@@ -174,6 +184,16 @@ def _linux(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
     if spec.hardening.seccomp == "default":
         linux["seccomp"] = profile([capability(name) for name in spec.hardening.capabilities])
     return linux
+
+
+def _control(spec: TaskSpec, settings: Settings, allowed: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The container's own cgroup, below the task's; an ordinary user's runs in the task's itself."""
+    if settings.ordinary_user:
+        return {}
+    return {
+        "cgroupsPath": settings.cgroup,
+        "resources": {"devices": [{"allow": False, "access": "rwm"}, *allowed], "pids": {"limit": spec.hardening.pids}},
+    }
 
 
 def _devices(settings: Settings) -> tuple[list[dict[str, Any]], Sequence[dict[str, Any]]]:

@@ -23,6 +23,9 @@ from ..failures import ImageCannotStart
 from .rootfs import Rootfs
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# An ordinary user owns all files; who they belong to else, and devices, only root can make so.
+_ROOT = os.geteuid() == 0
+_MARKS = "trusted" if _ROOT else "user"
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
@@ -159,7 +162,7 @@ def _extract(tar: tarfile.TarFile, root: Path) -> None:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.name == _OPAQUE:
-            os.setxattr(path.parent, "trusted.overlay.opaque", b"y")
+            os.setxattr(path.parent, f"{_MARKS}.overlay.opaque", b"y")
             continue
         if path.name.startswith(_WHITEOUT):
             os.mknod(path.with_name(path.name.removeprefix(_WHITEOUT)), 0o020000, os.makedev(0, 0))
@@ -191,7 +194,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
         path.mkdir(exist_ok=True)
     elif member.issym():
         path.symlink_to(member.linkname)
-        os.chown(path, member.uid, member.gid, follow_symlinks=False)
+        if _ROOT:
+            os.chown(path, member.uid, member.gid, follow_symlinks=False)
         os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
         return
     elif member.islnk():
@@ -204,6 +208,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
             shutil.copyfileobj(source, file, 1 << 20)
     elif member.isfifo():
         os.mkfifo(path)
+    elif (member.ischr() or member.isblk()) and not _ROOT:
+        return
     elif member.ischr() or member.isblk():
         kind = 0o020000 if member.ischr() else 0o060000
         os.mknod(path, kind | (member.mode & 0o7777), os.makedev(member.devmajor, member.devminor))
@@ -215,6 +221,9 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
 
 
 def _own(path: Path, member: tarfile.TarInfo) -> None:
+    if not _ROOT:
+        path.chmod(member.mode & 0o1777 | (0o700 if member.isdir() else 0o400))  # its user writes and reads on
+        return
     os.chown(path, member.uid, member.gid)
     path.chmod(member.mode & 0o7777)  # after chown, which clears setuid
     for name, value in member.pax_headers.items():

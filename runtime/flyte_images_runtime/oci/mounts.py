@@ -17,7 +17,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 _CLONE_NEWNS = 0x0002_0000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC = 0x1, 0x2, 0x4, 0x8
-_REMOUNT, BIND, _RECURSIVE, _PRIVATE = 0x20, 0x1000, 0x4000, 0x4_0000
+_REMOUNT, BIND, RECURSIVE, PRIVATE = 0x20, 0x1000, 0x4000, 0x4_0000
 _LONGEST = 4095  # one page of options, and its end
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,7 +31,7 @@ def in_own_namespace(work: Callable[[], _T]) -> _T:
     def run() -> None:
         try:
             _check(_libc.unshare(_CLONE_NEWNS), "a mount namespace of its own")
-            mount("none", "/", flags=_RECURSIVE | _PRIVATE)
+            mount("none", "/", flags=RECURSIVE | PRIVATE)
             outcome.append(work())
         except BaseException as error:
             failure.append(error)
@@ -63,7 +63,7 @@ def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> 
         mount("none", target, flags=BIND | _REMOUNT | READ_ONLY)
 
 
-def overlay(layers: Sequence[str], target: Path, *, upper: Path, work: Path) -> None:
+def overlay(layers: Sequence[str], target: Path, *, upper: Path, work: Path, ordinary_user: bool = False) -> None:
     """Mount the layers, the topmost first, with what is written going to `upper`.
 
     Changes the working directory of the calling thread, so only for use in a namespace of its own: the kernel takes no
@@ -74,6 +74,8 @@ def overlay(layers: Sequence[str], target: Path, *, upper: Path, work: Path) -> 
     if any(set(name) & set(":\\,") for name in (*names, str(upper), str(work))):
         raise OSError(f"a layer's path has a character that overlay cannot take: {root}")
     options = f"lowerdir={':'.join(names)},upperdir={upper},workdir={work}"
+    if ordinary_user:
+        options += ",userxattr"  # its own marks are then attributes that such a user may set and read
     if len(options) > _LONGEST:
         raise OSError(f"an image of {len(layers)} layers is more than one overlay can have")
     os.chdir(root)

@@ -6,6 +6,7 @@ The three calls that are needed, over its socket. Their messages are a handful o
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Snapshots:
 
 def reachable() -> list[str]:
     """The sockets of containerds of this machine."""
-    return [socket for socket in SOCKETS if Path(socket).is_socket()]
+    return [socket for socket in SOCKETS if os.access(socket, os.R_OK | os.W_OK) and Path(socket).is_socket()]
 
 
 def _directories(mounts: bytes) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.cgroup import read_usage, remove_group
-from flyte_images_runtime.cgroup.group import Group, Hierarchies, make_group, parse_mounts
+from flyte_images_runtime.cgroup.delegation import own_part
+from flyte_images_runtime.cgroup.group import Group, make_group
+from flyte_images_runtime.cgroup.hierarchies import Hierarchies, parse_mounts
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.metrics import Usage
 
@@ -121,3 +123,33 @@ def test_a_hybrid_machine_is_version_1() -> None:
 def test_who_may_not_make_cgroups_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert make_group("x", Limits(), pids=10) is None
+
+
+def _delegated(place: Path, own: str) -> tuple[str, str]:
+    """Files like those of /proc, for a machine whose version 2 is mounted at `place`."""
+    (place / "mounts").write_text(f"cgroup2 {place}/fs cgroup2 rw 0 0\n")
+    (place / "own").write_text(f"0::{own}\n")
+    below = place / "fs" / own.lstrip("/")
+    below.mkdir(parents=True)
+    for name in ("cgroup.procs", "cgroup.subtree_control"):
+        (below / name).touch()
+    return str(place / "mounts"), str(place / "own")
+
+
+def test_the_part_that_a_user_may_order_begins_at_its_own_cgroup(tmp_path: Path) -> None:
+    found = own_part(*_delegated(tmp_path, "/user.slice/a.scope"))
+    assert found is not None
+    assert found.unified == tmp_path / "fs/user.slice/a.scope"
+    assert found.version == 2
+
+
+def test_there_is_no_part_to_order_on_version_1(tmp_path: Path) -> None:
+    mounts, own = _delegated(tmp_path, "/")
+    Path(mounts).write_text("cgroup /c/memory cgroup rw,memory 0 0\ncgroup2 /c/unified cgroup2 rw 0 0\n")
+    assert own_part(mounts, own) is None
+
+
+def test_a_part_that_lacks_a_file_is_none(tmp_path: Path) -> None:
+    mounts, own = _delegated(tmp_path, "/a.scope")
+    (tmp_path / "fs/a.scope/cgroup.subtree_control").unlink()
+    assert own_part(mounts, own) is None

@@ -119,8 +119,9 @@ class DockerEngine:
         return create_body(spec, exchange, settings)
 
     def _group(self, spec: TaskSpec, exchange: Exchange) -> Group | None:
-        # systemd wants to make its cgroups itself, and a task in another runtime is no process of this host
-        if self.facts.get("CgroupDriver") != "cgroupfs" or spec.hardening.runtime is not None:
+        # systemd wants to make its cgroups itself, and a task in another runtime is no process of this host;
+        # what a user was given of version 2 is not below the engine's
+        if os.geteuid() != 0 or self.facts.get("CgroupDriver") != "cgroupfs" or spec.hardening.runtime is not None:
             return None
         return make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
 

@@ -15,7 +15,6 @@ from ...cgroup import Group
 from ...engine import Ending, OnLine, Stream
 from ...exchange import Exchange
 from ...failures import EngineLost, TaskError
-from ...metrics import Usage
 from ...spec import TaskSpec
 from ...worker import places
 from ..foreground import ForegroundRunning, close_streams
@@ -49,12 +48,11 @@ class NerdctlRunning(ForegroundRunning):
         group: Group,
         explain: Callable[[str, TaskSpec], TaskError],
     ) -> None:
-        super().__init__(launch(), spec)
+        super().__init__(launch(), spec, group)
         self._nerdctl = nerdctl
         self._exchange = exchange
         self._container = container_name(exchange)
         self._launch = launch
-        self._group = group
         self._explain = explain
         self._last: deque[str] = deque(maxlen=20)
 
@@ -81,7 +79,7 @@ class NerdctlRunning(ForegroundRunning):
         """End all that is in the task's cgroup, until nerdctl sees it: a container that is being made comes later."""
         deadline = time.monotonic() + _REMOVAL
         while self._process.poll() is None:
-            for pid in filter(None, self._group.processes()):  # 0 would be this process's own group
+            for pid in filter(None, self._group.processes() if self._group else ()):  # 0: this process's own
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if time.monotonic() > deadline:  # nerdctl itself hangs
@@ -95,9 +93,6 @@ class NerdctlRunning(ForegroundRunning):
         if told := said(self._last):
             raise _Overtaken(told) if _OVERTAKEN.search(told) else self._explain(told, self._spec)
 
-    def _usage(self) -> Usage:
-        return self._group.usage()
-
     def _clean(self) -> None:
         deadline = time.monotonic() + _REMOVAL
         while time.monotonic() < deadline:
@@ -110,4 +105,3 @@ class NerdctlRunning(ForegroundRunning):
                 time.sleep(0.1)
             except EngineLost:
                 break
-        self._group.remove()

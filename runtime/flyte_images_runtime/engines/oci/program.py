@@ -16,6 +16,7 @@ from ...oci.bpf import Unavailable, compile_profile
 from ...oci.mounts import bind
 
 _SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_WITHOUT_CGROUPS = {"crun": ("--cgroup-manager=disabled",), "runc": ("--rootless=true",)}
 _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.controllers")
 
 
@@ -29,11 +30,12 @@ class Program:
     def name(self) -> str:
         return Path(self.path).name
 
-    def run(self, bundle: Path, container: str, log: int) -> tuple[str, ...]:
+    def run(self, bundle: Path, container: str, log: int, *, ordinary_user: bool = False) -> tuple[str, ...]:
         """The command that runs the container in the foreground; what is wrong goes to the descriptor `log`."""
         log_file = f"/proc/self/fd/{log}"
         options = ("--log", log_file, "--log-format", "json", "--root", str(bundle / "state"))
-        return (self.path, *options, "run", "--bundle", str(bundle), container)
+        own = _WITHOUT_CGROUPS.get(self.name, ()) if ordinary_user else ()
+        return (self.path, *options, *own, "run", "--bundle", str(bundle), container)
 
     def annotate(self, config: dict[str, Any]) -> dict[str, Any]:
         """Give crun the filter as the kernel takes it: to make it of the list is the longest part of a start."""
@@ -43,14 +45,20 @@ class Program:
         filter_ = _compiled(json.dumps(rules))
         return {**config, "annotations": {"run.oci.seccomp_bpf_data": filter_}} if filter_ else config
 
-    def prepare(self, nothing: Path) -> None:
-        """In the container's own mount namespace: hide from crun that version 2 has a controller nobody uses.
+    def hidden(self) -> tuple[str, ...]:
+        """What crun may not see: that version 2 of cgroups has a controller that nobody uses.
 
-        Version 1 and 2 side by side, with one controller left to 2, is what crun refuses to work with.
+        Version 1 and 2 side by side, with one controller left to 2, is what it refuses to work with.
         """
         if self.name == "crun" and _HYBRID.exists() and _HYBRID.read_text(encoding="utf-8").strip():
+            return (str(_HYBRID),)
+        return ()
+
+    def prepare(self, nothing: Path) -> None:
+        """Hide it, in the container's own mount namespace."""
+        for hidden in self.hidden():
             nothing.touch()
-            bind(nothing, _HYBRID)
+            bind(nothing, hidden)
 
 
 @functools.lru_cache(maxsize=16)
@@ -68,6 +76,11 @@ def find(names: Sequence[str] = ("crun", "runc"), path: str | None = None) -> Pr
         if found := shutil.which(name, path=searched):
             return Program(found)
     return None
+
+
+def known() -> list[str]:
+    """The runtimes that are on this machine, of those that work alike."""
+    return [name for name in ("crun", "runc", "youki", "runsc") if find([name])]
 
 
 def complaint(log: str) -> str:

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ...cgroup import Group
 from ...failures import TaskError
-from ...metrics import Usage
 from ...spec import TaskSpec
 from ..foreground import ForegroundRunning
 from .program import complaint
@@ -25,18 +25,17 @@ class OciRunning(ForegroundRunning):
         process: subprocess.Popen[bytes],
         log: int,
         spec: TaskSpec,
-        group: Group,
+        group: Group | None,
         explain: Callable[[str, TaskSpec], TaskError],
     ) -> None:
-        super().__init__(process, spec)
+        super().__init__(process, spec, group)
         self._log = log
-        self._group = group
         self._explain = explain
 
     def _kill(self) -> None:
         """End all that is in the task's cgroup, until its end is seen: a container that is being made comes later."""
         for attempt in range(200):
-            for pid in filter(None, self._group.processes()):  # 0 would be this process's own group
+            for pid in self._processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if self._process.poll() is not None:
@@ -45,6 +44,12 @@ class OciRunning(ForegroundRunning):
                 self._process.kill()
             time.sleep(0.005)
 
+    def _processes(self) -> list[int]:
+        """All that runs for the task. Without a cgroup: what the runtime has started, but not itself, who waits."""
+        if self._group is not None:
+            return [pid for pid in self._group.processes() if pid]  # 0 would be this process's own group
+        return below(self._process.pid)
+
     def _complain(self) -> None:
         """Raise what the runtime has written to its log, if it could not start the container."""
         size = os.fstat(self._log).st_size
@@ -52,13 +57,18 @@ class OciRunning(ForegroundRunning):
         if said and self._process.returncode != 0:
             raise self._explain(said, self._spec)
 
-    def usage(self) -> Usage:
-        return self._group.now()
-
-    def _usage(self) -> Usage:
-        return self._group.usage()
-
     def _clean(self) -> None:
         os.close(self._log)
         self._log = -1
-        self._group.remove()
+
+
+def below(pid: int) -> list[int]:
+    """All processes that descend from one."""
+    found, left = [], [pid]
+    while left:
+        with contextlib.suppress(OSError, ValueError):  # it has just ended
+            for task in Path(f"/proc/{left.pop()}/task").iterdir():
+                children = [int(child) for child in (task / "children").read_text(encoding="utf-8").split()]
+                found += children
+                left += children
+    return found

@@ -1,0 +1,138 @@
+"""Root's containers: in a mount namespace that a thread makes, on the bridge that Docker made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from ...cgroup import make_group
+from ...engine import Running
+from ...exchange import Exchange
+from ...failures import EngineLost
+from ...gpu import cdi
+from ...oci import disk
+from ...oci.bundle import lay_out, make_directories
+from ...oci.config import Settings, bundle_config
+from ...oci.mounts import in_own_namespace, mount
+from ...oci.network import BRIDGE, NETWORK, Bridge, docker_network, find_bridge, plug_in
+from ...oci.rootfs import Rootfs
+from ...spec import TaskSpec
+from ..checks import user_of
+from ..docker.api import Api, Refused
+from .program import Program
+from .running import OciRunning
+from .settings import Surroundings, container_settings, own_files
+from .words import why_not
+
+_BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
+_DISK = _BUNDLE / "disk"
+
+
+def check_as_root(spec: TaskSpec, docker: Api | None) -> None:
+    """Raise EngineLost for what root cannot have here."""
+    if spec.limits.disk is not None:
+        disk.check(spec.limits.disk, spec.task)
+    if spec.network == "outbound" and find_bridge() is None and docker is None:
+        raise EngineLost(
+            "the oci engine has a network for tasks only where Docker makes one",
+            task=spec.task,
+            hint='network="none" or "host", or use the docker engine',
+        )
+
+
+def start_as_root(
+    spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: Program, *, library: str, docker: Api | None
+) -> Running:
+    """Start the container. Raises EngineLost, and then has left nothing."""
+    edits = cdi.read().edits(spec.devices) if spec.devices else cdi.Edits()
+    group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+    if group is None:
+        raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
+    log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
+    try:
+        user = user_of(spec)
+        exchange.give_to(*user)
+        here = Surroundings(
+            bundle=_BUNDLE,
+            group=group,
+            user=user,
+            library=library,
+            files=own_files(spec),
+            edits=edits,
+            tmp=_DISK / "tmp" if spec.limits.disk is not None else None,
+        )
+        settings = container_settings(spec, here)
+        bridge = _bridge(spec, docker) if spec.network == "outbound" else None
+        process = in_own_namespace(lambda: _launch(spec, exchange, rootfs, program, here, settings, log, bridge))
+    except BaseException as error:
+        os.close(log)
+        group.remove()
+        if isinstance(error, OSError):
+            raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
+        raise
+    return OciRunning(process, log, spec, group, why_not)
+
+
+def _launch(
+    spec: TaskSpec,
+    exchange: Exchange,
+    rootfs: Rootfs,
+    program: Program,
+    here: Surroundings,
+    settings: Settings,
+    log: int,
+    bridge: Bridge | None,
+) -> subprocess.Popen[bytes]:
+    """In a mount namespace of its own: make the bundle in memory, start the runtime."""
+    if bridge is not None:
+        plug_in(bridge)
+    _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
+    mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
+    make_directories(_BUNDLE)
+    config = program.annotate(bundle_config(spec, exchange, rootfs, settings))
+    lay_out(_BUNDLE, rootfs.layers, upper=_upper(spec, exchange), files=here.files, config=config)
+    program.prepare(_BUNDLE / "nothing")
+    return subprocess.Popen(
+        program.run(_BUNDLE, "task", log),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(log,),
+        cwd=_BUNDLE,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
+    )
+
+
+def _upper(spec: TaskSpec, exchange: Exchange) -> Path:
+    """Where what the task writes to its root goes: nowhere; or to disk, and it is removed with the outputs."""
+    place = exchange.outputs.parent
+    if spec.limits.disk is not None:
+        disk.mount_new(place / "disk", _DISK, spec.limits.disk)
+        place = _DISK
+    if spec.hardening.read_only_root:
+        return _BUNDLE
+    for name in ("upper", "work"):
+        (place / name).mkdir(exist_ok=True)
+        (place / name).chmod(0o755)
+    return place
+
+
+def _bridge(spec: TaskSpec, docker: Api | None) -> Bridge:
+    """The bridge to the outside, which Docker makes when it is first needed."""
+    bridge = find_bridge()
+    if bridge is None and docker is not None:
+        try:
+            docker.call("POST", "/networks/create", docker_network())
+        except Refused as refused:
+            if refused.status != 409:  # another task was first
+                raise EngineLost(f"Docker could not make the network {NETWORK}: {refused}", task=spec.task) from None
+        bridge = find_bridge()
+    if bridge is None:
+        raise EngineLost(
+            f"there is no bridge `{BRIDGE}`",
+            task=spec.task,
+            hint=f'docker network rm {NETWORK}, and it is made again; or network="none"',
+        )
+    return bridge

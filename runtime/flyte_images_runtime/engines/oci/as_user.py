@@ -1,0 +1,120 @@
+"""An ordinary user's containers: in a user namespace, with a part of cgroup version 2 if this user was given one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ...cgroup import Group, delegation, make_group
+from ...engine import Running
+from ...exchange import Exchange
+from ...failures import EngineLost, TaskError
+from ...gpu import cdi
+from ...oci import rootless
+from ...oci.config import bundle_config
+from ...oci.rootfs import Rootfs
+from ...spec import TaskSpec
+from ..checks import check_cable, user_of
+from .program import Program
+from .running import OciRunning
+from .settings import Surroundings, container_settings, own_files
+from .words import why_not
+
+
+def check_as_user(spec: TaskSpec) -> None:
+    """Raise EngineLost for what an ordinary user cannot have here."""
+    if (problem := rootless.problem()) is not None:
+        raise EngineLost(
+            f"this user cannot have containers of the oci engine: {problem[0]}",
+            task=spec.task,
+            hint=f"{problem[1]}; or use the docker or the podman engine",
+        )
+    limits = spec.limits
+    asked = [name for name, value in (("cpu", limits.cpu), ("memory", limits.memory)) if value is not None]
+    if asked and (missing := delegation.missing()) is not None:
+        raise EngineLost(
+            f"the {' and '.join(asked)} limit of task `{spec.task}` cannot be kept for an ordinary user: {missing[0]}",
+            task=spec.task,
+            hint=f"{missing[1]}; or run it as root, or leave the limit out",
+        )
+    if limits.disk is not None:
+        raise EngineLost(
+            f"the disk of task `{spec.task}` cannot be limited for an ordinary user",
+            task=spec.task,
+            hint="leave disk= out, or mount a directory of a file system of that size",
+        )
+    if spec.network == "outbound":
+        check_cable(spec, ("slirp4netns",))
+
+
+def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: Program, *, library: str) -> Running:
+    """Start the container. Raises EngineLost, and then has left nothing."""
+    edits = cdi.read().edits(spec.devices) if spec.devices else cdi.Edits()
+    group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+    if group is None and (spec.limits.cpu is not None or spec.limits.memory is not None):
+        raise EngineLost(f"the limits of task `{spec.task}` could not be set", task=spec.task, hint="run it as root")
+    log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
+    try:
+        user = user_of(spec, (os.geteuid(), os.getegid()))
+        place = exchange.inputs.parent / "bundle"
+        place.mkdir()
+        here = Surroundings(
+            bundle=place,
+            group=group,
+            user=user,
+            library=library,
+            files=own_files(spec, rootless.NAME_SERVER),
+            edits=edits,
+            ordinary_user=True,
+        )
+        settings = container_settings(spec, here)
+        plan = rootless.Plan(
+            place=place,
+            layers=rootfs.layers,
+            upper=_upper(spec, exchange, place),
+            files=here.files,
+            config=program.annotate(bundle_config(spec, exchange, rootfs, settings)),
+            argv=program.run(place, "task", log, ordinary_user=True),
+            hidden=program.hidden(),
+            network=spec.network == "outbound",
+        )
+        started = rootless.launch(plan, log, user=user, cgroup=group.directory if group else None)
+    except BaseException as error:
+        os.close(log)
+        if group is not None:
+            group.remove()
+        if isinstance(error, OSError):
+            raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
+        raise
+    return RootlessRunning(started, log, spec, group, why_not)
+
+
+def _upper(spec: TaskSpec, exchange: Exchange, bundle: Path) -> Path:
+    """Where what the task writes to its root goes: nowhere; or to disk, and it is removed with the outputs."""
+    if spec.hardening.read_only_root:
+        return bundle
+    place = exchange.outputs.parent
+    for name in ("upper", "work"):
+        (place / name).mkdir(exist_ok=True)
+        (place / name).chmod(0o755)
+    return place
+
+
+class RootlessRunning(OciRunning):
+    """See `engine.Running`."""
+
+    def __init__(
+        self,
+        started: rootless.Started,
+        log: int,
+        spec: TaskSpec,
+        group: Group | None,
+        explain: Callable[[str, TaskSpec], TaskError],
+    ) -> None:
+        super().__init__(started.process, log, spec, group, explain)
+        self._started = started
+
+    def _clean(self) -> None:
+        super()._clean()
+        self._started.end_cable()

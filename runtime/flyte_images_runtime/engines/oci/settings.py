@@ -1,0 +1,108 @@
+"""What is decided of a container when it starts, the same for root's and an ordinary user's."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...cgroup import Group
+from ...failures import EngineLost
+from ...gpu import cdi
+from ...oci.bundle import CGROUP_FILES
+from ...oci.config import NodeNumber, Settings
+from ...oci.network import name_servers
+from ...spec import TaskSpec
+from ..docker.container import environment
+
+_HOSTS = "127.0.0.1\tlocalhost task\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """bundle: where it is laid out; group: the task's cgroup, if it has one; tmp: a directory for /tmp, else memory."""
+
+    bundle: Path
+    group: Group | None
+    user: tuple[int, int]
+    library: str
+    files: Mapping[str, str]
+    edits: cdi.Edits
+    tmp: Path | None = None
+    ordinary_user: bool = False
+
+
+def container_settings(spec: TaskSpec, here: Surroundings) -> Settings:
+    """What is not in the specification."""
+    limits, group = spec.limits, here.group
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Settings(
+        user=here.user,
+        library=here.library,
+        shm=limits.shm or limits.memory or memory // 2,
+        cgroup=f"{group.engine_parent}/container" if group else "",
+        environment=environment(spec),
+        tmp=str(here.tmp) if here.tmp else None,
+        groups=tuple(_own_groups(group, here.bundle)) if group else (),
+        files=tuple((str(here.bundle / name), f"/etc/{name}") for name in here.files),
+        network="new" if spec.network == "none" else "inherited",
+        edits=here.edits,
+        nodes=_nodes(here.edits),
+        open_files=min(1 << 20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+        ordinary_user=here.ordinary_user,
+        processes=_most(resource.getrlimit(resource.RLIMIT_NPROC)[1]),
+    )
+
+
+def _most(limit: int) -> int:
+    return 1 << 22 if limit == resource.RLIM_INFINITY else limit
+
+
+def own_files(spec: TaskSpec, name_server: str | None = None) -> dict[str, str]:
+    """The files of /etc that are the container's and not the image's."""
+    if spec.network == "host":
+        return {name: _read(f"/etc/{name}") for name in ("hosts", "hostname", "resolv.conf")}
+    files = {"hosts": _HOSTS, "hostname": "task\n"}
+    if spec.network == "outbound":
+        known = f"nameserver {name_server}\n" if name_server else _read("/etc/resolv.conf")
+        files["resolv.conf"] = name_servers(known, _read("/run/systemd/resolve/resolv.conf"))
+    return files
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _own_groups(group: Group, bundle: Path) -> list[tuple[str, str]]:
+    """The task's cgroup where programs look for theirs."""
+    below = group.engine_parent.lstrip("/")
+    hierarchies = group.hierarchies
+    if hierarchies.version == 2:
+        assert hierarchies.unified is not None
+        return [(str(hierarchies.unified / below), "/sys/fs/cgroup")]
+    return [
+        (str(bundle / "cgroup"), "/sys/fs/cgroup"),
+        *(
+            (str(hierarchies.legacy[name] / below), f"/sys/fs/cgroup/{name}")
+            for name in CGROUP_FILES
+            if name in hierarchies.legacy
+        ),
+    ]
+
+
+def _nodes(edits: cdi.Edits) -> Mapping[str, NodeNumber]:
+    found = {}
+    for node in edits.nodes:
+        try:
+            seen = Path(node.host).stat()
+        except OSError as error:
+            raise EngineLost(f"the device node `{node.host}` cannot be passed: {error.strerror}") from None
+        kind = "b" if stat.S_ISBLK(seen.st_mode) else "c"
+        found[node.host] = NodeNumber(kind=kind, major=os.major(seen.st_rdev), minor=os.minor(seen.st_rdev))
+    return found

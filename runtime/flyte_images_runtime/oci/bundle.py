@@ -1,0 +1,34 @@
+"""What a runtime needs of a container, laid out in a directory: its root filesystem, its files, its description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .mounts import overlay
+
+CGROUP_FILES = ("memory", "cpu", "cpuacct", "pids")
+
+
+def make_directories(place: Path) -> None:
+    """The directories of a bundle; `place` is memory of the task's own by now."""
+    for name in ("upper", "work", "rootfs", "state", "disk", *(f"cgroup/{name}" for name in CGROUP_FILES)):
+        (place / name).mkdir(parents=True)
+
+
+def lay_out(
+    place: Path,
+    layers: Sequence[str],
+    *,
+    upper: Path,
+    files: Mapping[str, str],
+    config: Mapping[str, Any],
+    ordinary_user: bool = False,
+) -> None:
+    """Fill the bundle at `place`. What is written to the root goes to `upper`/upper."""
+    overlay(layers, place / "rootfs", upper=upper / "upper", work=upper / "work", ordinary_user=ordinary_user)
+    for name, text in files.items():
+        (place / name).write_text(text, encoding="utf-8")
+    (place / "config.json").write_text(json.dumps(config), encoding="utf-8")
