@@ -43,6 +43,8 @@ class Report:
     """Bytes of files in memory, where the kernel told it: those in /tmp and /dev/shm."""
     status: int | None = None
     unreadable: Problem | None = None
+    printed: str = ""
+    """The last lines of its log, for an end of which nothing else is known."""
 
 
 def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
@@ -204,11 +206,7 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
             exit_status=status,
         )
     if report.status is None and report.result is None and status != _LOST_CALLER:  # not even its first process ran
-        return ImageCannotStart(
-            f"task `{spec.task}` could not begin: `{spec.python}` of image {spec.image} ended with status {status}",
-            task=spec.task,
-            hint="a task's image needs Python 3.8 or newer; what it printed says more",
-        )
+        return _never_began(spec, status, report.printed)
     if status == _LOST_CALLER:
         return Killed(f"task `{spec.task}` ended because its caller went away", task=spec.task, exit_status=status)
     return Killed(
@@ -216,6 +214,22 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
         task=spec.task,
         hint="the last lines of its log may say why",
         exit_status=status,
+    )
+
+
+def _never_began(spec: TaskSpec, status: int, printed: str) -> ImageCannotStart:
+    """The image's Python did not get as far as our own program."""
+    if "exec format error" in printed.lower():
+        return ImageCannotStart(
+            f"`{spec.python}` of image {spec.image} is for another kind of processor, or no program: {printed}",
+            task=spec.task,
+            hint="build the image for this machine's platform",
+        )
+    said = f": {printed}" if printed else " and printed nothing"
+    return ImageCannotStart(
+        f"task `{spec.task}` could not begin: `{spec.python}` of image {spec.image} ended with status {status}{said}",
+        task=spec.task,
+        hint="a task's image needs Python 3.8 or newer",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from .cgroup.usage import read_usage, traffic
 from .ends import Report, judge
 from .engine import Ending, Engine, OnLine, Running, Stream
 from .exchange import Exchange
-from .failures import OutOfMemory, Process, TaskError
+from .failures import ImageCannotStart, OutOfMemory, Process, TaskError
 from .log import Log
 from .metrics import Metrics, Usage
 from .oom import kill_in
@@ -94,7 +95,7 @@ def execute(
     # It has ended, so nothing hangs on its removal. No daemon: the interpreter does not exit before it is done.
     threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
     report = read_report(exchange)
-    error = judged(spec, ending, report, exchange)
+    error = judged(spec, ending, report, exchange, log)
     if spec.network == "host":  # what went over it was not the task's alone
         report = replace(report, usage=replace(report.usage, received_bytes=None, sent_bytes=None))
     metrics = _metrics(exchange, ending, report, asked=asked, total=time.monotonic() - clock, queue=queue)
@@ -106,9 +107,21 @@ def execute(
     )
 
 
-def judged(spec: TaskSpec, ending: Ending, report: Report, exchange: Exchange) -> TaskError | None:
-    """`judge`, with what the kernel says if it killed."""
+def last_lines(log: Log, count: int = 3) -> str:
+    """The last lines that say something, as one. A runtime's own are JSON."""
+    found = [line.text.strip() for line in log if line.text.strip()][-count:]
+    for at, text in enumerate(found):
+        if text.startswith("{"):
+            with contextlib.suppress(ValueError, KeyError):
+                found[at] = str(json.loads(text)["msg"])
+    return " / ".join(found)[-500:]
+
+
+def judged(spec: TaskSpec, ending: Ending, report: Report, exchange: Exchange, log: Log) -> TaskError | None:
+    """`judge`, with what the kernel says if it killed, and what was printed last if nothing else is known."""
     error = judge(spec, ending, report)
+    if isinstance(error, ImageCannotStart):
+        return judge(spec, ending, replace(report, printed=last_lines(log)))
     if isinstance(error, OutOfMemory) and (kill := kill_in(f"/{PARENT}/{exchange.name}")) is not None:
         return judge(spec, ending, replace(report, largest=kill.processes, files=kill.files))
     return error

@@ -56,7 +56,8 @@ class WarmContainer:
         self.attached: dict[str, Any] = {}
         self._numbers = 0
         self._end = _Ended()
-        self._log: Callable[[Stream, str], None] = lambda stream, line: None
+        self._early = Log()  # what is printed before the first call: while the module is imported
+        self._log: Callable[[Stream, str], None] = self._early.add
         self._before = Usage()
         self._spent = False
         door = _listen(exchange)
@@ -101,7 +102,7 @@ class WarmContainer:
         assert self._end.ending is not None
         found = read_report(self.exchange)
         found = replace(found, usage=found.usage.or_else(report.usage))
-        return judged(self.spec, self._end.ending, found, self.exchange) or EngineLost(
+        return judged(self.spec, self._end.ending, found, self.exchange, self._early) or EngineLost(
             f"the container of task `{self.spec.task}` ended by itself", task=self.spec.task
         )
 
@@ -115,6 +116,9 @@ class WarmContainer:
         began = time.monotonic()
         asked = time.time()
         self._log = on_line
+        for line in self._early:
+            on_line(line.stream, line.text)
+        self._early = Log()
         ends = self._send(arguments, number)
         try:
             outcome, end, timed_out = self._listen_until_the_end(ends, on_line, timeout)
@@ -130,7 +134,7 @@ class WarmContainer:
         status = said if isinstance(said, int) else 0
         self._spent = self._spent or bool(status & 0x7F)
         ending = Ending(exit_status=_exit_status(status), oom_killed=(report.usage.oom_kills or 0) > 0)
-        error = judged(self.spec, ending, report, self.exchange)
+        error = judged(self.spec, ending, report, self.exchange, log)
         return Finished(
             result=report.result["result"] if error is None and report.result else None,
             error=error,

@@ -11,6 +11,10 @@ import select
 import sys
 import time
 
+if sys.version_info < (3, 8):
+    sys.stderr.write("Python %d.%d is too old to run a task\n" % sys.version_info[:2])
+    sys.exit(1)
+
 try:  # the other one makes enumerations of its numbers, which takes longer than all else here
     import _signal as signal  # type: ignore[import-not-found]
 except ImportError:

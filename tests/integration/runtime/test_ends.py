@@ -209,6 +209,6 @@ def test_an_image_whose_python_is_too_old_or_none(image: str, tmp_path: Path) ->
     for run in (quiet.using(engine="docker"), quiet.using(engine="oci")):
         found = run.call(pretending, ("x",), {})
         found.python = "/usr/local/sbin/python3"
-        with pytest.raises(ImageCannotStart, match=r"ended with status 1") as caught:
+        with pytest.raises(ImageCannotStart, match=r"ended with status 1: python 2") as caught:
             found.run()
         assert "Python 3.8" in str(caught.value.hint)

@@ -77,6 +77,12 @@ def test_limits_hold_and_a_killed_container_is_not_used_again(run: Runner) -> No
         run(cold.end.override(reusable=True), "hard")
 
 
+def test_what_is_printed_while_the_module_is_imported_is_the_first_calls(run: Runner) -> None:
+    task = warm_tasks.leave.override(env_vars={"SAY": "imported"})
+    assert run(task, "a").logs.stdout.splitlines()[:1] == ["imported"]
+    assert "imported" not in run(task, "b").logs.stdout
+
+
 def test_more_callers_than_containers_wait_for_their_turn(run: Runner) -> None:
     warm = cold.slow.override(reusable=flyte.ReusePolicy(replicas=2))
     most = 0

@@ -16,6 +16,8 @@ env = flyte.TaskEnvironment(
 )
 IMPORTED = time.time_ns()
 SEEN: list[str] = []
+if "SAY" in os.environ:
+    print(os.environ["SAY"])
 
 
 @env.task

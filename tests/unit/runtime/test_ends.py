@@ -105,6 +105,18 @@ def test_out_of_memory_says_how_much_and_what_to_do() -> None:
     assert "this host ran out" in str(without)
 
 
+def test_an_image_that_cannot_begin_tells_what_was_printed() -> None:
+    for printed, told, hint in (
+        ("exec /usr/bin/python3: exec format error", "another kind of processor", "platform"),
+        ("SyntaxError: future feature annotations is not defined", "SyntaxError: future feature", "Python 3.8"),
+        ("", "status 1 and printed nothing", "Python 3.8"),
+    ):
+        found = judge(SPEC, Ending(exit_status=1), Report(printed=printed))
+        assert isinstance(found, ImageCannotStart)
+        assert told in str(found)
+        assert hint in str(found.hint)
+
+
 def test_a_missing_module_names_the_layer_that_would_bring_it() -> None:
     found = judge(
         SPEC, Ending(exit_status=1), error(type="ModuleNotFoundError", message="No module named 'pandas.core'")
