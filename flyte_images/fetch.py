@@ -78,7 +78,7 @@ def fetch(package: File, directory: Path, environ: Mapping[str, str]) -> Path:
     path = directory / package.filename
     hashed = hashlib.sha256()
     try:
-        with _opener(package.url, environ).open(package.url, timeout=_TIMEOUT) as answer, open(path, "wb") as file:
+        with opener(package.url, environ).open(package.url, timeout=_TIMEOUT) as answer, open(path, "wb") as file:
             while data := answer.read(_CHUNK):
                 hashed.update(data)
                 file.write(data)
@@ -97,7 +97,8 @@ def fetch(package: File, directory: Path, environ: Mapping[str, str]) -> Path:
     return path
 
 
-def _opener(url: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
+def opener(url: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
+    """What opens addresses of the host of `url` as this machine is set up: its CA bundle, proxies and login."""
     bundle = environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT") or environ.get("REQUESTS_CA_BUNDLE")
     context = ssl.create_default_context(cafile=bundle if bundle and os.path.isfile(bundle) else None)  # noqa: PTH113
     handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]

@@ -64,6 +64,29 @@ class LayerLock:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Wheels that hold the same paths with other contents, `packages`, in the order in which pip installs them: of two
+    that hold a path, the later one's file is seen. `paths` are the first of those, and `count` how many there are.
+    """
+
+    packages: tuple[str, ...]
+    paths: tuple[str, ...] = decoration((), compare=True)
+    count: int = decoration(0, compare=True)
+
+    @property
+    def words(self) -> str:
+        """What is the case with them, in a line."""
+        more = f" and {self.count - 1} more" if self.count > 1 else ""
+        if len(self.packages) > 2:
+            return f"hold {self.paths[0]}{more}: where two do, the later one's is seen"
+        whose = f"those of {self.packages[1]} are" if more else f"that of {self.packages[1]} is"
+        return f"both hold {self.paths[0]}{more}: {whose} seen"
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.packages[:-1])} and {self.packages[-1]} {self.words}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lock:
     """The exact files of an image on one platform. `layers` follows the layers of the image, one entry each.
 
@@ -75,6 +98,7 @@ class Lock:
     base: BaseImage
     toolchain: BaseImage | None
     layers: tuple[LayerLock, ...]
+    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -108,6 +132,28 @@ def sdists_from_json(raw: object) -> tuple[Sdist, ...]:
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
     return tuple(Sdist(**_checked({**file, "build": wheels_from_json(file["build"])})) for file in raw)
+
+
+def overlaps_from_json(raw: object) -> tuple[Overlap, ...]:
+    """The inverse of `asdict` for overlaps; raises as for wheels."""
+    if not isinstance(raw, list):
+        raise TypeError("not a list of overlaps")
+    return tuple(
+        Overlap(packages=_texts(entry["packages"], 2), paths=_texts(entry["paths"], 1), count=_count(entry["count"]))
+        for entry in raw
+    )
+
+
+def _texts(raw: object, least: int) -> tuple[str, ...]:
+    if not isinstance(raw, list) or len(raw) < least or not all(isinstance(it, str) for it in raw):
+        raise ValueError(f"{raw!r} is no list of {least} strings and more")
+    return tuple(raw)
+
+
+def _count(raw: object) -> int:
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise ValueError(f"{raw!r} is no count")
+    return raw
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:
@@ -157,6 +203,7 @@ def dumps(locks: Mapping[str, tuple[Image, Lock]]) -> str:
                 }
                 for index in asking(image)
             ],
+            **({"overlaps": [asdict(it) for it in lock.overlaps]} if lock.overlaps else {}),
         }
         for name, (image, lock) in locks.items()
     }
@@ -196,4 +243,5 @@ def _lock(entry: Mapping[str, Any], image: Image) -> Lock:
         base=BaseImage(**entry["base"]),
         toolchain=BaseImage(**entry["toolchain"]) if entry["toolchain"] else None,
         layers=tuple(layers),
+        overlaps=overlaps_from_json(entry.get("overlaps", [])),
     )

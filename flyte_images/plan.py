@@ -20,13 +20,17 @@ VENV = "/opt/venv"
 
 @dataclass(frozen=True, kw_only=True)
 class Wheels:
-    """Unpack and compile these wheels into the virtual environment, in the toolchain, by the program `installer`."""
+    """Unpack and compile these wheels into the virtual environment, in the toolchain, by the program `installer`.
+
+    One after the other: where two hold the same file, the later one's is seen. `overlap` says so, for people.
+    """
 
     kind: ClassVar[str] = "wheels"
     wheels: tuple[Wheel, ...]
     python: str
     toolchain: str
     installer: str
+    overlap: str = decoration("")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import hashlib
 import posixpath
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from flyte_images_layers import DebianBase, Found, Layer, ReferenceBase, digest
 from flyte_images_layers.inside import text as inside
@@ -28,7 +29,7 @@ from flyte_images_layers.steps import (
 
 from .errors import Location
 from .image import Image
-from .lock import BaseImage, Lock
+from .lock import BaseImage, Lock, Overlap
 from .plan import VENV, Body, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 
 LARGE = 1_000_000  # bytes of a wheel from which on it is a layer of its own
@@ -120,9 +121,15 @@ class _Planner:
 
     def close(self) -> None:
         """Put the open segment's steps in order: large wheels, what apt reads, apt, small wheels, files."""
-        large, small = _split(self.wheels)
+        together = self._overlapping()
+        apart = [entry for entry in self.wheels if not any(entry in group for group, _ in together)]
+        large, small = _split(apart)
         for index, wheel in large:
             self._step(index, self._wheels([wheel]), title=f"{wheel.name} {wheel.version}")
+        for group, overlap in together:
+            wheels = [wheel for _, wheel in group]
+            title = ", ".join(f"{wheel.name} {wheel.version}" for wheel in wheels)
+            self._step(group[0][0], replace(self._wheels(wheels), overlap=overlap.words), title=title)
         on_base = [(index, sdist) for index, sdist in self.sdists if self._is_built_on_base(index)]
         self._sdists([entry for entry in self.sdists if entry not in on_base])
         early, apt = self._debs()
@@ -131,11 +138,22 @@ class _Planner:
         self._sdists(on_base, apt)
         for bucket in _buckets(small):
             names = ", ".join(f"{wheel.name} {wheel.version}" for _, wheel in bucket)
-            self._step(bucket[0][0], self._wheels([wheel for _, wheel in bucket]), title=names)
+            wheels = [wheel for _, wheel in bucket]
+            self._step(bucket[0][0], self._wheels(sorted(wheels, key=lambda wheel: wheel.name)), title=names)
         for position, (index, body) in enumerate(self.files):
             if position not in early:
                 self._step(index, body, title=self.image.layers[index].title)
         self.wheels, self.sdists, self.debs, self.files = [], [], [], []
+
+    def _overlapping(self) -> list[tuple[list[tuple[int, Wheel]], Overlap]]:
+        """Wheels of the segment that hold the same files: each group in one layer, in the order of layers and pip's."""
+        groups = []
+        for overlap in self.lock.overlaps:
+            place = {name: number for number, name in enumerate(overlap.packages)}
+            group = [entry for entry in self.wheels if entry[1].name in place]
+            if len(group) > 1:
+                groups.append((sorted(group, key=lambda entry: (entry[0], place[entry[1].name])), overlap))
+        return groups
 
     def _is_built_on_base(self, layer: int) -> bool:
         """Whether a build from source in `layer` may need what is in this image alone.
@@ -200,7 +218,7 @@ class _Planner:
         toolchain = self.lock.toolchain
         assert toolchain is not None  # wheels are only ever resolved for a toolchain
         return Wheels(
-            wheels=tuple(sorted(wheels, key=lambda wheel: wheel.name)),
+            wheels=tuple(wheels),
             python=toolchain.python,
             toolchain=toolchain.digest,
             installer=self.installer,

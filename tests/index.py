@@ -54,8 +54,9 @@ def archive(files: Mapping[str, str], form: str) -> bytes:
 @dataclass
 class Index:
     """`login` is what it asks for (for files too, if it `guards_files`); for a file name in `lies` it serves bytes that
-    its hash does not say; a name in `faults` gets that status, one in `moved` another address. `requests` are the paths
-    that were asked for, `logins` what was sent with them."""
+    its hash does not say; a name in `faults` gets that status, one in `moved` another address; without `parts` it sends
+    whole files only. `requests` are the paths that were asked for, `looks` those of which a part was, `logins` what was
+    sent with both."""
 
     login: tuple[str, str] | None = None
     guards_files: bool = True
@@ -64,7 +65,9 @@ class Index:
     moved: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     metadata: dict[str, bytes] = field(default_factory=dict)
+    parts: bool = True
     requests: list[str] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -170,13 +173,21 @@ def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
-            index.requests.append(path)
+            part = self.headers.get("Range", "")
+            (index.looks if part else index.requests).append(path)
             index.logins.append(self.headers.get("Authorization", ""))
             if index.allows(path, self.headers.get("Authorization", "")):
                 status, kind, body = index.answer(path)
             else:
                 status, kind, body = 401, "text/plain", b"who are you"
+            whole, begin = len(body), 0
+            if part and status == 200 and index.parts:
+                first, _, last = part.removeprefix("bytes=").partition("-")
+                begin = int(first) if first else max(whole - int(last), 0)
+                status, body = 206, body[begin : int(last) + 1] if first and last else body[begin:]
             self.send_response(status)
+            if status == 206:
+                self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{whole}")
             if status == 401:
                 self.send_header("WWW-Authenticate", 'Basic realm="index"')
             self.send_header("Location" if status == 302 else "Content-Type", kind)

@@ -89,6 +89,8 @@ def label(step: PlanStep) -> str:
             return f"{step.title} -> {destination}" if destination not in step.title else step.title
         case Debs() if len(packages) > _LISTED:
             return f"{step.title} and what they need"
+        case Wheels(overlap=overlap) if overlap:
+            return f"{step.title} ({overlap})"
     if len(packages) > _LISTED:
         first = ", ".join(f"{it.name} {it.version}" for it in packages[:_LISTED])
         return f"{first} and {len(packages) - _LISTED} more"

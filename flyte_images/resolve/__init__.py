@@ -7,7 +7,7 @@ upgraded; nothing is asked then.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from flyte_images_layers import Layer, PythonRequirements, digest
@@ -19,8 +19,10 @@ from ..lock import (
     BaseImage,
     LayerLock,
     Lock,
+    Overlap,
     debs_from_json,
     files_to_json,
+    overlaps_from_json,
     request,
     sdists_from_json,
     wheels_from_json,
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["resolve"]
 
-_VERSION = 1
+_VERSION = 2
+_NAMED = 3  # paths of an overlap that are kept: the others are counted
 _PLACEHOLDER = Deb(name="", version="", architecture="", filename="", sha256="", size=0)
 
 
@@ -59,18 +62,18 @@ def resolve(
     for what does not exist, conflicts, or cannot be asked.
     """
     asking = _Asking(image, platform, base, environ, connect, warm, note, upgrade)
-    python = asking.python()
+    python, overlaps = asking.python()
     found = [python.get(index, LayerLock()) for index in range(len(image.layers))]
     asked = request(image, platform=platform)
     for index, layer in enumerate(image.layers):
         if layer.apt_packages():
             # What apt is asked is what stands below the packages: the plan so far says what that is.
             sofar = [*found[:index], replace(found[index], debs=(_PLACEHOLDER,)), *found[index + 1 :]]
-            lock = Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(sofar))
+            lock = Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(sofar), overlaps=overlaps)
             part = replace(image, layers=image.layers[: index + 1])
             made = plan(part, lock=lock, platform=platform, contents=contents)
             found[index] = replace(found[index], debs=asking.debs(layer, made))
-    return Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(found))
+    return Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(found), overlaps=overlaps)
 
 
 class _Asking:
@@ -90,40 +93,49 @@ class _Asking:
         self.image, self.platform, self.base, self.environ = image, platform, base, environ
         self.connect, self.warm, self.note, self.upgrade = connect, warm, note, upgrade
 
-    def python(self) -> dict[int, LayerLock]:
-        """The Python packages of each layer that asks for some.
+    def python(self) -> tuple[dict[int, LayerLock], tuple[Overlap, ...]]:
+        """The Python packages of each layer that asks for some, and which of them hold the same files.
 
         All are resolved together, and each belongs to the first layer that needs it.
         """
         asking = [(index, it) for index, layer in enumerate(self.image.layers) if (it := layer.python_requirements())]
         if not asking:
-            return {}
+            return {}, ()
         key = digest("wheels", (_VERSION, self.image.python, self.platform, self.base.libc, [it for _, it in asking]))
-        found = None if self.upgrade else self._known(key, len(asking))
-        if found is None:
+        known = None if self.upgrade else self._known(key, len(asking))
+        if known is None:
             self.warm()
             self.note(f"resolving {', '.join(line for _, it in asking for line in it.requirements)}")
             with _At(self.image.layers[asking[-1][0]]):
-                found = self._ask([it for _, it in asking])
-            kept.write(self.environ, "wheels", key, [_python_to_json(entry) for entry in found])
+                known = self._ask([it for _, it in asking])
+            found, overlaps = known
+            kept.write(
+                self.environ,
+                "wheels",
+                key,
+                {"layers": [_python_to_json(it) for it in found], "overlaps": [asdict(it) for it in overlaps]},
+            )
             for entry in found:
                 addresses.remember(entry.wheels, self.environ)
                 addresses.remember(entry.sdists, self.environ)
                 for sdist in entry.sdists:
                     addresses.remember(sdist.build, self.environ)
-        return {index: entry for (index, _), entry in zip(asking, found, strict=True)}
+        found, overlaps = known
+        return {index: entry for (index, _), entry in zip(asking, found, strict=True)}, overlaps
 
-    def _known(self, key: str, count: int) -> list[LayerLock] | None:
+    def _known(self, key: str, count: int) -> tuple[list[LayerLock], tuple[Overlap, ...]] | None:
+        raw = kept.read(self.environ, "wheels", key)
         try:
             known = [
                 LayerLock(wheels=wheels_from_json(entry["wheels"]), sdists=sdists_from_json(entry["sdists"]))
-                for entry in kept.read(self.environ, "wheels", key)
+                for entry in raw["layers"]
             ]
+            overlaps = overlaps_from_json(raw["overlaps"])
         except (TypeError, KeyError, ValueError):
             return None  # none, or damaged
-        return known if len(known) == count else None
+        return (known, overlaps) if len(known) == count else None
 
-    def _ask(self, asked: Sequence[PythonRequirements]) -> list[LayerLock]:
+    def _ask(self, asked: Sequence[PythonRequirements]) -> tuple[list[LayerLock], tuple[Overlap, ...]]:
         from . import uv
 
         target = uv.Target(python=self.image.python, platform=self.platform, libc=self.base.libc)
@@ -148,7 +160,30 @@ class _Asking:
             wheels = tuple(wheel for wheel in part.wheels if wheel.name in new)
             found.append(LayerLock(wheels=wheels, sdists=tuple(sdists[name] for name in sorted(new & set(sdists)))))
             taken |= new
-        return found
+        return found, self._overlaps(asked, answer, target)
+
+    def _overlaps(
+        self, asked: Sequence[PythonRequirements], answer: uv.Answer, target: uv.Target
+    ) -> tuple[Overlap, ...]:
+        from . import contents, uv
+
+        shared, unknown = contents.shared(answer.wheels, self.environ)
+        if unknown:
+            self.note(
+                f"not known whether {', '.join(unknown)} hold files that others hold too: the index does not tell"
+            )
+        if not shared:
+            return ()
+        order = contents.pip_order(uv.needs(asked, target, answer.versions, environ=self.environ))
+        places = {name: place for place, name in enumerate(order)}
+        overlaps = []
+        for it in shared:
+            packages = tuple(sorted(it.packages, key=lambda name: places.get(name, len(places))))
+            overlaps.append(
+                Overlap(packages=packages, paths=tuple(map(contents.shown, it.paths[:_NAMED])), count=len(it.paths))
+            )
+            self.note(str(overlaps[-1]))
+        return tuple(overlaps)
 
     def _sdist(self, source: Source, asked: Sequence[PythonRequirements], target: uv.Target) -> Sdist:
         """A source distribution with what its build needs, which comes from the same indexes."""

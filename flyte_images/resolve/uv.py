@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from .sdists import Source
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _KNOWN_LIBCS = (17, 28, *range(31, 41))  # the glibc 2.x that uv has a name for
 _NO_WHEEL = r"no wheels|only-binary|building from source is disabled|no usable wheels|no-build"
+_OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _DEFAULT_LIBC = "2.28"  # what nearly every base of the last years has
 
 
@@ -135,6 +137,43 @@ def ask(
     )
 
 
+def needs(
+    asked: Sequence[PythonRequirements], target: Target, versions: Mapping[str, str], *, environ: Mapping[str, str]
+) -> dict[str, set[str]]:
+    """Return which packages of an answer to `asked` (its `versions`) each of them needs."""
+    with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
+        requirements, constraints = Path(place) / "requirements.in", Path(place) / "constraints.txt"
+        requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
+        constraints.write_text("".join(f"{name}=={it}\n" for name, it in versions.items()), encoding="utf-8")
+        argv = (
+            *(_uv(), "pip", "compile", str(requirements), "--constraints", str(constraints)),
+            *("--python-version", target.python, "--python-platform", target.uv_platform),
+            *("--annotation-style", "split", "--no-header", "--quiet", "--color", "never", "--no-progress"),
+            *_options(asked, environ),
+        )
+        done = subprocess.run(argv, cwd=place, env=_environ(environ), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _error(done.stderr, asked, target)
+    return read_needs(done.stdout)
+
+
+def read_needs(text: str) -> dict[str, set[str]]:
+    """Read uv's annotated requirements.
+
+    >>> read_needs("a==1\\n    # via -r requirements.in\\nb==2\\n    # via\\n    #   a\\n    #   -r requirements.in\\n")
+    {'a': {'b'}, 'b': set()}
+    """
+    found: dict[str, set[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if match := re.match(r"([a-z0-9][a-z0-9-]*)(?:==| @)", line):
+            name = match[1]
+            found.setdefault(name, set())
+        elif (match := re.match(r"    #\s+(?:via\s+)?([a-z0-9][a-z0-9-]*)$", line)) and match[1] != "via":
+            found.setdefault(match[1], set()).add(name)
+    return found
+
+
 def _uv() -> str:
     from uv import find_uv_bin
 
@@ -190,12 +229,44 @@ def _file(package: Mapping[str, Any], target: Target, no_binary: Sequence[str]) 
             f"`{name}` {package.get('version', '')} has no wheel for {target.python} on {target.uv_platform}",
             hint="name a version that has one, another python_version, or build a wheel and serve it from an index",
         )
-    file = wheels[0] if wheels else package["sdist"]
-    url = file.get("url") or Path(file["path"]).resolve().as_uri()
-    filename = unquote(urlsplit(url).path.rpartition("/")[2])
+    best = sorted(wheels, key=lambda it: _rank(_filename(it), target)) if len(wheels) > 1 else wheels
+    file = best[0] if best else package["sdist"]
+    url, filename = _url(file), _filename(file)
     version, sha256 = package.get("version") or filename.split("-")[1], file["hashes"]["sha256"]
     kind: type[Wheel | Source] = Wheel if wheels else Source
     return kind(name=name, version=version, filename=filename, sha256=sha256, size=int(file.get("size") or 0), url=url)
+
+
+def _url(file: Mapping[str, Any]) -> str:
+    return str(file.get("url") or Path(file["path"]).resolve().as_uri())
+
+
+def _filename(file: Mapping[str, Any]) -> str:
+    return unquote(urlsplit(_url(file)).path.rpartition("/")[2])
+
+
+def _rank(filename: str, target: Target) -> int:
+    """Where the best tag of a wheel stands among those that fit, the most special first, as for pip."""
+    from packaging.utils import parse_wheel_filename
+
+    ranks = _ranks(target)
+    return min((ranks.get(str(tag), len(ranks)) for tag in parse_wheel_filename(filename)[3]), default=len(ranks))
+
+
+@functools.lru_cache
+def _ranks(target: Target) -> Mapping[str, int]:
+    from packaging.tags import compatible_tags, cpython_tags
+
+    python = tuple(map(int, target.python.split(".")))
+    machine = _MACHINES[target.platform.split("/")[1]]
+    platforms: list[str] = []
+    for minor in range(int((target.libc or _DEFAULT_LIBC).split(".")[1]), 4, -1):
+        old = _OLD_NAMES.get(minor)  # of PEP 513, 571 and 599
+        platforms += [f"manylinux_2_{minor}_{machine}", *([f"{old}_{machine}"] if old else [])]
+    platforms.append(f"linux_{machine}")
+    interpreter = f"cp{python[0]}{python[1]}"
+    tags = (*cpython_tags(python, platforms=platforms), *compatible_tags(python, interpreter, platforms))
+    return {str(tag): number for number, tag in enumerate(dict.fromkeys(tags))}
 
 
 def _error(said: str, asked: Sequence[PythonRequirements], target: Target) -> ResolveError:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flyte_images.errors import SpecError
 from flyte_images.image import Image
-from flyte_images.lock import FORMAT, LayerLock, Lock, dumps, loads, request
+from flyte_images.lock import FORMAT, LayerLock, Lock, Overlap, dumps, loads, request
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 from tests import made
 
@@ -36,7 +36,8 @@ def with_sdist(lock: Lock) -> Lock:
     return dataclasses.replace(lock, layers=(dataclasses.replace(lock.layers[0], sdists=(sdist,)), *lock.layers[1:]))
 
 
-LOCK = asked(IMAGE, with_sdist(made.locked(IMAGE)))
+OVERLAP = Overlap(packages=("b", "a"), paths=("x.py",), count=1)
+LOCK = dataclasses.replace(asked(IMAGE, with_sdist(made.locked(IMAGE))), overlaps=(OVERLAP,))
 NAMED_LOCK = asked(NAMED, made.locked(NAMED, base=made.OTHER_BASE, toolchain=None))
 TEXT = dumps({"app": (IMAGE, LOCK), "other": (NAMED, NAMED_LOCK)})
 
@@ -113,9 +114,14 @@ sdists = st.lists(st.builds(Sdist, build=wheels, **file), max_size=2).map(tuple)
 debs = st.lists(st.builds(Deb, architecture=texts, **file), max_size=2).map(tuple)
 
 
-@given(st.builds(LayerLock, wheels=wheels, sdists=sdists), st.builds(LayerLock, debs=debs), st.booleans())
-def test_any_files_come_back(python: LayerLock, debian: LayerLock, tool: bool) -> None:
-    lock = dataclasses.replace(LOCK, layers=(python, LayerLock(), debian), toolchain=made.BASE if tool else None)
+several = st.lists(texts, min_size=2, max_size=3).map(tuple)
+overlaps = st.lists(st.builds(Overlap, packages=several, paths=several, count=sizes), max_size=2).map(tuple)
+
+
+@given(st.builds(LayerLock, wheels=wheels, sdists=sdists), st.builds(LayerLock, debs=debs), overlaps, st.booleans())
+def test_any_files_come_back(python: LayerLock, debian: LayerLock, overlaps: tuple[Overlap, ...], tool: bool) -> None:
+    layers = (python, LayerLock(), debian)
+    lock = dataclasses.replace(LOCK, layers=layers, overlaps=overlaps, toolchain=made.BASE if tool else None)
     assert loads(dumps({"app": (IMAGE, lock)}), IMAGE, platform=LINUX) == without_addresses(lock)
 
 
@@ -140,9 +146,11 @@ def test_any_files_come_back(python: LayerLock, debian: LayerLock, tool: bool) -
         TEXT.replace('"size": 10000', '"size": "10000"'),
         TEXT.replace(made.wheel("six").sha256, "6" * 63),
         TEXT.replace(made.wheel("six").sha256, "../" + "6" * 61),
+        TEXT.replace('"packages": [', '"packages": "b", "unused": ['),
+        TEXT.replace('"count": 1', '"count": "1"'),
         "\ufeff" + TEXT,
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_damage_is_one_error_with_the_place_and_the_remedy(text: str) -> None:
     assert text.replace("1", "") != TEXT.replace("1", "")

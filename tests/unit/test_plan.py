@@ -12,7 +12,7 @@ from flyte_images import planning
 from flyte_images.cli import plans
 from flyte_images.errors import Location
 from flyte_images.image import Image
-from flyte_images.lock import BaseImage, LayerLock, Lock
+from flyte_images.lock import BaseImage, LayerLock, Lock, Overlap
 from flyte_images.plan import Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 from flyte_images_layers.steps import Sdist, Wheel
 from tests import made
@@ -257,6 +257,46 @@ def test_what_decides_a_build_from_source(other: Sdist, same: bool) -> None:
     image = debian().with_pip_packages("old")
     one, two = (digests(planned(image, made.locked(image, sdists=[it])), Built) for it in (made.sdist("old"), other))
     assert (one == two) == same
+
+
+# --- wheels that hold the same files
+
+
+def overlapping(image: Image, *groups: tuple[str, ...], sizes: int = 10_000) -> Plan:
+    names = [name for layer in image.layers if (it := layer.python_requirements()) for name in it.requirements]
+    lock = made.locked(image, wheels=[made.wheel(name, size=sizes) for name in names])
+    overlaps = tuple(Overlap(packages=group, paths=("cv/__init__.py",), count=4) for group in groups)
+    return planned(image, dataclasses.replace(lock, overlaps=overlaps))
+
+
+def installed(plan: Plan) -> list[list[str]]:
+    return [[wheel.name for wheel in it.wheels] for step in plan.steps if isinstance(it := step.body, Wheels)]
+
+
+@pytest.mark.parametrize("sizes", [10_000, 9 * MB])
+def test_wheels_that_hold_the_same_file_are_one_layer_in_the_order_of_pip(sizes: int) -> None:
+    image = debian().with_pip_packages("cv", "cv-headless", "six")
+    for order in (["cv-headless", "cv"], ["cv", "cv-headless"]):
+        layers = installed(overlapping(image, tuple(order), sizes=sizes))
+        assert order in layers and sorted(name for layer in layers for name in layer) == ["cv", "cv-headless", "six"]
+    assert overlapping(image, ("cv-headless", "cv")).digest != overlapping(image, ("cv", "cv-headless")).digest
+
+
+def test_of_two_layers_the_later_ones_file_is_seen_whatever_pip_would_do_with_both_at_once() -> None:
+    image = debian().with_pip_packages("cv").with_pip_packages("cv-headless")
+    assert installed(overlapping(image, ("cv-headless", "cv"))) == [["cv", "cv-headless"]]
+    apart = debian().with_pip_packages("cv").with_commands(["true"]).with_pip_packages("cv-headless")
+    assert installed(overlapping(apart, ("cv-headless", "cv"))) == [["cv"], ["cv-headless"]]
+
+
+def test_a_plan_names_an_overlap() -> None:
+    plan = overlapping(debian().with_pip_packages("cv", "cv-headless"), ("cv-headless", "cv"))
+    words = "both hold cv/__init__.py and 3 more: those of cv are seen"
+    assert f"cv-headless 1.0, cv 1.0 ({words})" in plans.to_text("app", plan)
+    assert json.loads(json.dumps(plans.to_document(plan)))["steps"][0]["overlap"] == words
+    several = Overlap(packages=("c", "b", "a"), paths=("x",), count=1)
+    assert str(several) == "c, b and a hold x: where two do, the later one's is seen"
+    assert str(Overlap(packages=("b", "a"), paths=("x",), count=1)) == "b and a both hold x: that of a is seen"
 
 
 # --- what depends on what

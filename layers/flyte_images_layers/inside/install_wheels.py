@@ -55,7 +55,7 @@ class Environment:
         self.venv = venv
         self.root = output + venv
         self.site = "lib/%s/site-packages" % TAG
-        self.written: dict[str, tuple[str, int]] = {}
+        self.written: dict[str, tuple[str, int]] = {}  # by the wheel that is being installed
         self.folders: set[str] = set()
 
     def write(self, relative: str, data: bytes, executable: bool = False) -> None:
@@ -67,7 +67,12 @@ class Environment:
             os.makedirs(self.root + "/" + folder, mode=0o755, exist_ok=True)
             self.folders.add(folder)
         path = self.root + "/" + normal
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o755 if executable else 0o644)
+        mode = 0o755 if executable else 0o644
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError:  # of another wheel, which may have had another mode
+            os.unlink(path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         checksum = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
@@ -75,8 +80,8 @@ class Environment:
 
 
 def install(path: str, environment: Environment) -> list[str]:
-    """Unpack one wheel; return the paths of its Python files, relative to the environment."""
-    before = set(environment.written)
+    """Unpack one wheel, over what is there; return the paths of its Python files, relative to the environment."""
+    environment.written = {}
     with zipfile.ZipFile(path) as archive:
         names = sorted(entry for entry in archive.namelist() if not entry.endswith("/"))
         info = [entry for entry in names if entry.endswith(".dist-info/WHEEL") and entry.count("/") == 1]
@@ -99,7 +104,7 @@ def install(path: str, environment: Environment) -> list[str]:
         except KeyError:
             pass
     environment.write(environment.site + "/" + dist_info + "/INSTALLER", b"flyte-images\n")
-    new = sorted(set(environment.written) - before)
+    new = sorted(environment.written)
     write_record(environment, dist_info, new)
     return [name for name in new if name.endswith(".py") and name.startswith(environment.site + "/")]
 
@@ -239,7 +244,7 @@ def main(arguments: list[str]) -> None:
         except REFUSED as error:
             sys.exit("%s cannot be installed: %s" % (os.path.basename(wheel), " ".join(str(error).split())))
     warnings.simplefilter("ignore")  # about the style of what others wrote
-    compile_all(environment, [name for name in sorted(modules) if wanted(name, environment.site)])
+    compile_all(environment, [name for name in sorted(set(modules)) if wanted(name, environment.site)])
     settle(output, epoch)
 
 

@@ -289,6 +289,26 @@ def test_one_wheel_looks_the_same_beside_another(tmp_path: Path, install: Instal
     assert {name: beside[name] for name in alone} == alone
 
 
+def test_of_two_that_hold_the_same_file_the_later_ones_is_seen_and_both_record_it(
+    tmp_path: Path, install: Install
+) -> None:
+    one = wheel(tmp_path, "alpha", {"shared/__init__.py": "WHO = 'alpha'", "shared/run": "1"})
+    two = wheel(
+        tmp_path, "beta", {"shared/__init__.py": "WHO = 'beta'", "shared/run": "2"}, modes={"shared/run": 0o755}
+    )
+    for order, seen, mode in (((one, two), "beta", 0o755), ((two, one), "alpha", 0o644)):
+        done = install(*order)
+        assert done.code == 0, done.said
+        assert (done.site / "shared/__init__.py").read_text() == f"WHO = '{seen}'"
+        assert stat.S_IMODE((done.site / "shared/run").stat().st_mode) == mode
+        (cached,) = (done.site / "shared/__pycache__").iterdir()
+        assert seen.encode() in cached.read_bytes()
+        for name in ("alpha", "beta"):
+            recorded = {str(path) for path in done.distribution(name).files or ()}
+            assert {"shared/__init__.py", "shared/run", f"{name}-1.0.dist-info/RECORD"} <= recorded
+            assert not any(path.startswith({"alpha": "beta", "beta": "alpha"}[name]) for path in recorded)
+
+
 BAD: dict[str, tuple[Mapping[str, Content], str]] = {
     "out of site-packages": ({"../../../../etc/passwd": "x"}, "a path outside of the environment"),
     "out, from inside": ({"alpha/../../x": "x"}, "a path outside of the environment"),

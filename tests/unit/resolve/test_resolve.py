@@ -10,7 +10,7 @@ import pytest
 from flyte_images.buildkit.client import Client
 from flyte_images.errors import FlyteImagesError, Location, ResolveError
 from flyte_images.image import Image
-from flyte_images.lock import Lock
+from flyte_images.lock import Lock, Overlap
 from flyte_images.resolve import request, resolve
 from tests import made
 from tests.index import Index, serve
@@ -178,3 +178,26 @@ def test_a_request_is_what_is_asked_and_nothing_else() -> None:
         of(debian().with_apt_packages("git").with_pip_packages("alpha")),
     ]
     assert len(set(others)) == len(others)
+
+
+def test_what_packages_share_is_locked_and_said(locked: Resolve) -> None:
+    with serve(Index()) as index:
+        index.add("cv", files={"cv/__init__.py": "1", "cv/more.py": "1"}, requires=["low"])
+        index.add("cv-headless", files={"cv/__init__.py": "2", "cv/more.py": "2"})
+        index.add("low", files={"cv/__init__.py": "3"})
+        image, notes = debian().with_pip_packages("cv", "cv-headless"), list[str]()
+        first = locked(image, notes=notes, UV_DEFAULT_INDEX=index.url)
+    overlap = Overlap(packages=("low", "cv-headless", "cv"), paths=("cv/__init__.py", "cv/more.py"), count=2)
+    assert first.overlaps == (overlap,) and str(overlap) in notes
+    assert locked(image, **DEAD) == first
+
+
+def test_contents_that_are_not_to_be_had_are_said(locked: Resolve) -> None:
+    with serve(Index(parts=False)) as index:
+        index.add("huge", files={"huge/noise": bytes(range(256)) * 8192})
+        content = index.files["huge"]["huge-1.0-py3-none-any.whl"]
+        index.files["huge"]["huge-1.0-py3-none-any.whl"] = content.ljust(2 << 20, b"x")
+        notes: list[str] = []
+        found = locked(debian().with_pip_packages("huge"), notes=notes, UV_DEFAULT_INDEX=index.url)
+    assert found.overlaps == ()
+    assert "not known whether huge hold files that others hold too: the index does not tell" in notes

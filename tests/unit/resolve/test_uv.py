@@ -53,6 +53,24 @@ def test_wheels_fit_the_image_and_not_this_machine(environ: dict[str, str], targ
     assert [wheel.filename for wheel in ask(environ, "native", target=target).wheels] == [filename]
 
 
+def test_of_several_wheels_that_fit_the_most_special_is_taken(environ: dict[str, str]) -> None:
+    """As pip has it: this Python's own before an abi3 one, a newer C library before an older, platform before any."""
+    tags = [
+        *("py3-none-any", "cp311-abi3-manylinux2014_x86_64.manylinux_2_17_x86_64", "cp311-abi3-manylinux_2_34_x86_64"),
+        *("cp38-abi3-manylinux_2_34_x86_64", "cp311-abi3-manylinux_2_39_x86_64", "cp311-cp311-manylinux1_x86_64"),
+    ]
+    with serve(Index()) as index:
+        for tag in tags:
+            index.add("many", "1.0", tag=tag)
+            if "cp311-cp311" not in tag:
+                index.add("abi", "1.0", tag=tag)
+        found = ask({**environ, "UV_DEFAULT_INDEX": index.url}, "many", "abi").wheels
+    assert [it.filename.removeprefix(f"{it.name}-1.0-") for it in found] == [
+        "cp311-abi3-manylinux_2_34_x86_64.whl",
+        "cp311-cp311-manylinux1_x86_64.whl",
+    ]
+
+
 @pytest.mark.parametrize(("libc", "version"), [("2.36", "1.0"), ("2.38", "2.0"), ("2.41", "2.0"), ("2.30", "1.0")])
 def test_the_c_library_of_the_image_decides(environ: dict[str, str], libc: str, version: str) -> None:
     assert versions(ask(environ, "newest", target=dataclasses.replace(TARGET, libc=libc))) == {"newest": version}
