@@ -79,11 +79,17 @@ class RetryStrategy:
 
 @dataclass(frozen=True, slots=True)
 class ReusePolicy:
-    """Keep containers warm: `replicas` at most, each gone after `idle_ttl` seconds unused or `max_calls` calls."""
+    """Keep containers warm: `replicas` at most, each gone after `idle_ttl` seconds unused or `max_calls` calls.
+
+    Each call is a `fork` of the container's process: it finds nothing of the calls before it. With fork=False calls are
+    performed in that process itself, which is quicker, and what one has loaded (a model, a connection) the next one
+    finds; so it does what else one has left, in memory, in /tmp and as processes. The limits are the same for both.
+    """
 
     replicas: int = 1
     idle_ttl: float = 60.0
     max_calls: int = 1000
+    fork: bool = True
 
 
 Cache = Literal["disable", "auto"]

@@ -39,7 +39,7 @@ def warm_call(
 ) -> tuple[Finished, Any]:
     """Run the call in a warm container and return what came of it, and its result."""
     asked = time.monotonic()
-    key = (spec, engine, tuple(values(call.task.options.secrets).items()))
+    key = (spec, engine, tuple(values(call.task.options.secrets).items()), policy.fork)
     log = Log()
 
     def keep(stream: Stream, line: str) -> None:
@@ -48,7 +48,7 @@ def warm_call(
 
     with _POOL.take(
         key,
-        lambda: _start(call, spec, engine),
+        lambda: _start(call, spec, policy, engine),
         replicas=policy.replicas,
         idle_ttl=policy.idle_ttl,
         max_calls=policy.max_calls,
@@ -84,7 +84,7 @@ def _reception(container: WarmContainer) -> Reception:
     return found
 
 
-def _start(call: Call, spec: TaskSpec, engine: EngineName) -> WarmContainer:
+def _start(call: Call, spec: TaskSpec, policy: ReusePolicy, engine: EngineName) -> WarmContainer:
     """A container of its own, with its devices and its door for nested calls until it is closed."""
     exchange = make_exchange()
     with contextlib.ExitStack() as stack:
@@ -92,7 +92,7 @@ def _start(call: Call, spec: TaskSpec, engine: EngineName) -> WarmContainer:
         lease = stack.enter_context(leased(spec, wait=call.task.options.gpu_wait))
         reception = stack.enter_context(Reception(call, exchange))
         final, variables = exposed(lease.spec, call.task.options.secrets, exchange)
-        document = call_document(final, {}, secrets=variables)
+        document = {**call_document(final, {}, secrets=variables), "fork": policy.fork}
         write_function(final, exchange)
         container = WarmContainer(engine_for(engine, final), final, exchange, document)
         lease.started(container.running)

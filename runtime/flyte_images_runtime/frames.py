@@ -16,15 +16,20 @@ def send(link: Any, document: Any) -> None:
     text = compact_json.dumps(document).encode()
     if len(text) > LARGEST:
         raise ValueError(f"a message of {len(text) >> 20} MiB is too long")
-    link.sendall(len(text).to_bytes(4, "big") + text)
+    link.sendall(head(text) + text)
+
+
+def head(text: bytes) -> bytes:
+    """What stands before a document's text."""
+    return len(text).to_bytes(4, "big")
 
 
 def receive(link: Any) -> Any:
     """Receive one document; None when the other side has closed. ValueError for what is none."""
-    head = _exactly(link, 4)
-    if head is None:
+    first = _exactly(link, 4)
+    if first is None:
         return None
-    length = int.from_bytes(head, "big")
+    length = int.from_bytes(first, "big")
     if length > LARGEST:
         raise ValueError(f"a message of {length} bytes is too long")
     text = _exactly(link, length)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import array
 import contextlib
-import json
 import os
 import select
 import shutil
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import frames
+from . import compact_json, frames
 from .cgroup import read_usage
 from .ends import Report
 from .engine import Ending, Engine, OnLine, Running, Stream
@@ -60,6 +60,7 @@ class WarmContainer:
         self._log: Callable[[Stream, str], None] = self._early.add
         self._before = Usage()
         self._spent = False
+        self._arrived = bytearray()
         door = _listen(exchange)
         try:
             exchange.write_call({**document, "serve": True, "arguments": {}})
@@ -70,6 +71,7 @@ class WarmContainer:
                 self._waiter = threading.Thread(target=self._wait, daemon=True)
                 self._waiter.start()
                 self._link = self._accept(door)
+                self._streams = _Streams(self._link)
             except BaseException:
                 self.running.remove()
                 raise
@@ -119,12 +121,9 @@ class WarmContainer:
         for line in self._early:
             on_line(line.stream, line.text)
         self._early = Log()
-        ends = self._send(arguments, number)
-        try:
-            outcome, end, timed_out = self._listen_until_the_end(ends, on_line, timeout)
-        finally:
-            for each in ends:
-                os.close(each)
+        with contextlib.suppress(OSError):  # it is gone: the answer will say so
+            frames.send(self._link, {"arguments": arguments, "number": number})
+        outcome, end, timed_out = self._listen_until_the_end(on_line, timeout)
         self.calls += 1
         if end is None:
             lost = self._lost(timed_out)
@@ -142,60 +141,26 @@ class WarmContainer:
             log=log,
         )
 
-    def _send(self, arguments: Any, number: str) -> tuple[int, int]:
-        out_reader, out_writer = os.pipe()
-        err_reader, err_writer = os.pipe()
-        try:
-            rights = array.array("i", [out_writer, err_writer])
-            with contextlib.suppress(OSError):  # it is gone: the answer will say so
-                self._link.sendmsg([b"c"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-                frames.send(self._link, {"arguments": arguments, "number": number})
-        finally:
-            os.close(out_writer)
-            os.close(err_writer)
-        return out_reader, err_reader
-
-    def _listen_until_the_end(
-        self, ends: tuple[int, int], on_line: OnLine, timeout: float | None
-    ) -> tuple[Any, dict[str, Any] | None, bool]:
+    def _listen_until_the_end(self, on_line: OnLine, timeout: float | None) -> tuple[Any, dict[str, Any] | None, bool]:
         """Pass on what is printed until the two answers are there, the time is over, or the container has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        names: tuple[Stream, Stream] = ("stdout", "stderr")
-        lines = {end: Lines(name, on_line) for end, name in zip(ends, names, strict=True)}
-        poll = select.poll()
-        for each in (*ends, self._link.fileno()):
-            poll.register(each, select.POLLIN)
-        open_ends = set(ends)
-        answers: list[Any] = []
+        self._streams.begin(on_line)
         timed_out = False
-        while len(answers) < 2:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-            ready = poll.poll(left)
-            if not ready:
-                timed_out = True
-                self.running.cancel()
-                deadline = None
-            for each, _ in ready:
-                if each in open_ends:
-                    if not _pass_on(each, lines[each]):
-                        poll.unregister(each)
-                        open_ends.discard(each)
-                elif not self._receive(answers):
-                    return None, None, timed_out
-        for each in open_ends:  # the fork has ended: what it printed is in the pipes
-            while _pass_on(each, lines[each]):
-                pass
-        for line in lines.values():
-            line.finish()
-        end = answers[1]
-        return answers[0], end if isinstance(end, dict) else None, timed_out
-
-    def _receive(self, answers: list[Any]) -> bool:
-        try:
-            answers.append(frames.receive(self._link) if answers else _outcome(self._link))
-        except (OSError, ValueError, RecursionError):
-            return False
-        return answers[-1] is not None
+        answers: list[Any] | None = None
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            while answers is None:
+                if not self._streams.pass_on(deadline):
+                    timed_out = True
+                    self.running.cancel()
+                    deadline = None
+                elif part := self._link.recv(1 << 18):
+                    self._arrived += part
+                    answers = _answers(self._arrived)
+                else:
+                    break  # the container is gone
+        self._streams.finish()
+        outcome, end = answers or (None, None)
+        return outcome, end if isinstance(end, dict) else None, timed_out
 
     def _lost(self, timed_out: bool) -> TaskError:
         self._waiter.join()
@@ -247,15 +212,17 @@ class WarmContainer:
     def forget(self, number: str) -> None:
         """Remove a call's files."""
         for base in (self.exchange.inputs, self.exchange.outputs, self.exchange.memory):
-            directory = base / number
-            if directory.is_symlink():
-                directory.unlink(missing_ok=True)
-            elif directory.exists():
-                shutil.rmtree(directory, ignore_errors=True)
+            directory = f"{base}/{number}"
+            with contextlib.suppress(FileNotFoundError):  # mostly there is none
+                if stat.S_ISDIR(os.lstat(directory).st_mode):  # each short call pays for a Path
+                    shutil.rmtree(directory, ignore_errors=True)
+                else:
+                    os.unlink(directory)  # noqa: PTH108
 
     def close(self) -> None:
         """End the container and leave nothing of it."""
         self._link.close()  # the worker's sign to leave
+        self._streams.close()
         self._waiter.join(_GOODBYE)
         if self._waiter.is_alive():
             self.running.cancel()
@@ -267,31 +234,79 @@ class WarmContainer:
         self.exchange.remove()
 
 
-def _outcome(link: socket.socket) -> Any:
-    """The fork's own words; {} where it had none, None where the container is gone."""
-    head = b""
-    while len(head) < 4:
-        arrived = link.recv(4 - len(head))
-        if not arrived:
+def _answers(arrived: bytearray) -> list[Any] | None:
+    """What a fork said, and how it ended, once both are there as a whole; {} where it had nothing to say."""
+    texts: list[bytes] = []
+    at = 0
+    while len(texts) < 2:
+        length = int.from_bytes(arrived[at : at + 4], "big")
+        if length > frames.LARGEST:
+            raise ValueError(f"a message of {length} bytes is too long")
+        if len(arrived) < at + 4 + length or len(arrived) < at + 4:
             return None
-        head += arrived
-    length = int.from_bytes(head, "big")
-    if length > frames.LARGEST:
-        raise ValueError("the outcome is too long")
-    text = bytearray()
-    while len(text) < length:
-        part = link.recv(min(length - len(text), 1 << 20))
-        if not part:
-            return None
-        text += part
-    return json.loads(text) if text else {}
+        texts.append(bytes(arrived[at + 4 : at + 4 + length]))
+        at += 4 + length
+    del arrived[:at]
+    return [compact_json.loads(text) if text else {} for text in texts]
 
 
-def _pass_on(end: int, lines: Lines) -> bool:
-    arrived = os.read(end, 1 << 16)
-    if arrived:
-        lines.feed(arrived)
-    return bool(arrived)
+class _Streams:
+    """Stdout and stderr of all calls of a container: two pipes, of which it is given one end each."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link.fileno()
+        pipes = (os.pipe(), os.pipe())
+        self._ends: list[int] = [reader for reader, _ in pipes]
+        for end in self._ends:
+            os.set_blocking(end, False)
+        try:
+            rights = array.array("i", [writer for _, writer in pipes])
+            with contextlib.suppress(OSError):  # it is gone, which the first call is told
+                link.sendmsg([b"c"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        finally:
+            for _, writer in pipes:
+                os.close(writer)
+        self._poll = select.poll()
+        for each in (*self._ends, self._link):
+            self._poll.register(each, select.POLLIN)
+        self._lines: dict[int, Lines] = {}
+
+    def begin(self, on_line: OnLine) -> None:
+        """From now on what is printed belongs to another call."""
+        names: tuple[Stream, Stream] = ("stdout", "stderr")
+        self._lines = {end: Lines(name, on_line) for end, name in zip(self._ends, names, strict=True)}
+
+    def pass_on(self, deadline: float | None) -> bool:
+        """Pass on what is printed. True when the container has something to say, False when the time is over."""
+        while True:
+            ready = self._poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000)
+            if not ready:
+                return False
+            for each, _ in ready:
+                if each != self._link and self._pass_on(each) == b"":  # nobody can print there any more
+                    self._poll.unregister(each)
+            if any(each == self._link for each, _ in ready):
+                return True
+
+    def finish(self) -> None:
+        """The call has ended, and all that it has started: what they printed is in the pipes."""
+        for end, lines in self._lines.items():
+            while self._pass_on(end):
+                pass
+            lines.finish()
+
+    def _pass_on(self, end: int) -> bytes | None:
+        try:
+            arrived = os.read(end, 1 << 16)
+        except BlockingIOError:
+            return None
+        if arrived:
+            self._lines[end].feed(arrived)
+        return arrived
+
+    def close(self) -> None:
+        while self._ends:
+            os.close(self._ends.pop())
 
 
 def _exit_status(status: int) -> int:

@@ -1,26 +1,47 @@
 """A warm container: the module is imported once, then each call is a fork of this process, one at a time.
 
-The caller sends a call and the two ends of pipes that are to be its stdout and stderr; it gets back what the function
-returned and how the fork ended. Between two calls nothing stays: no process, and nothing in /tmp, /dev/shm and home.
+The caller sends once the two ends of pipes that are stdout and stderr of all calls, then one call after the other; for
+each it gets back what the function returned and how the fork ended. The fork is made before its call comes, and waits
+for it. Between two calls nothing stays: no process, and nothing in /tmp, /dev/shm and home.
+
+Where the caller wants no fork, calls are performed in this process: what one leaves there, the next one finds.
+
+Most of what a fork takes are the pages that it and this process write to, so as little as possible is loaded here, and
+above all not `threading`, whose hook runs in every fork.
 """
 
 from __future__ import annotations
 
-import array
 import atexit
 import gc
 import os
-import signal
-import socket
-import threading
+import resource
+import sys
 import time
-from typing import Any
+
+try:
+    import _signal as signal  # type: ignore[import-not-found]
+except ImportError:  # another Python than CPython
+    import signal
+try:
+    import _socket as socket
+except ImportError:
+    import socket  # type: ignore[no-redef]
 
 from flyte_images_runtime import compact_json, frames
 from flyte_images_runtime.worker import places, start, task
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TAKES, _HAS = b"t", b"h"  # a fork notes that a call comes, and that it has all of it
+_NOT_ASKED = 114  # exit status of a fork that is not needed: the caller has gone
+
 
 def main(call: dict[str, Any]) -> int:
+    from flyte_images_runtime import values  # noqa: F401 what every call needs
+
     try:
         function, signature = task.find(call)
     except BaseException as error:
@@ -29,89 +50,172 @@ def main(call: dict[str, Any]) -> int:
         return 1
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.connect(places.IN + "/" + places.WORK)
+    task.flush()
+    if not _take_streams(link):
+        return 0
     gc.collect()
     gc.freeze()  # what is here now is shared by all forks, and stays so
-    task.flush()
+    accounts = _Accounts()
+    if not call.get("fork", True):
+        return _perform_here(call, function, signature, link, accounts)
+    sheet = _Sheet()
     while True:
-        streams = _take_streams(link)
-        if streams is None:
+        child = os.fork()
+        if child == 0:
+            _be_the_call(call, function, signature, link, sheet)
+        _, status, usage = os.wait4(child, 0)
+        _end_all()
+        state, outcome = sheet.read()
+        if state == _HAS:
+            _answer(link, outcome, accounts, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+            _clear_away()
+        elif state == _TAKES:  # it died while a call came: the rest of it is still to come, and belongs to nobody
+            return 1
+        elif status == _NOT_ASKED << 8:
             return 0
+
+
+def _take_streams(link: Any) -> bool:
+    """One byte, and two descriptors with it: stdout and stderr from now on."""
+    size = 4  # bytes of a descriptor, which is an int of C's
+    arrived, ancillary, _, _ = link.recvmsg(1, socket.CMSG_SPACE(2 * size))
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            for number in range(len(data) // size):
+                stream = int.from_bytes(data[number * size : (number + 1) * size], sys.byteorder)
+                os.dup2(stream, number + 1)
+                os.close(stream)
+    return bool(arrived)
+
+
+def _be_the_call(call: dict[str, Any], function: Any, signature: Any, link: Any, sheet: _Sheet) -> None:
+    """In the fork: wait for the call, perform it, write what came of it, end."""
+    try:
+        asked = _wait_for_it(link, sheet)
+    except BaseException:
+        asked = None
+    if asked is None:
+        os._exit(_NOT_ASKED)
+    try:
+        failed, outcome = _outcome(call, asked, function, signature)
+        sheet.write(outcome)
+        _end(int(failed))
+    finally:
+        os._exit(1)
+
+
+def _wait_for_it(link: Any, sheet: _Sheet) -> Any:
+    if not link.recv(1, socket.MSG_PEEK):
+        return None
+    sheet.note(_TAKES)
+    asked = frames.receive(link)
+    link.close()
+    sheet.note(_HAS)
+    return asked
+
+
+def _perform_here(call: dict[str, Any], function: Any, signature: Any, link: Any, accounts: _Accounts) -> int:
+    """Perform the calls in this process."""
+    spent = _cpu()
+    while True:
         asked = frames.receive(link)
         if asked is None:
             return 0
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            link.close()
-            os.close(reader)
-            _be_the_call({**call, **asked}, function, signature, streams, writer)
-        os.close(writer)
-        for stream in streams:
-            os.close(stream)
-        outcome = _read_all(reader)
-        _, status, usage = os.wait4(child, 0)
-        _clear_away()
-        link.sendall(len(outcome).to_bytes(4, "big") + outcome)
-        frames.send(
-            link,
-            {
-                "status": status,
-                "cpu": usage.ru_utime + usage.ru_stime,
-                "peak": usage.ru_maxrss * 1024,
-                "cgroup": start.cgroup_files(),
-            },
-        )
+        failed, outcome = _outcome(call, asked, function, signature)
+        before, spent = spent, _cpu()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        _answer(link, outcome.encode(), accounts, int(failed) << 8, spent - before, peak)
 
 
-def _take_streams(link: Any) -> list[int] | None:
-    """One byte, and two descriptors with it."""
-    size = array.array("i").itemsize * 2
-    arrived, ancillary, _, _ = link.recvmsg(1, socket.CMSG_SPACE(size))
-    if not arrived:
-        return None
-    found = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return list(found)
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _be_the_call(call: dict[str, Any], function: Any, signature: Any, streams: list[int], writer: int) -> None:
-    """In the fork: perform the call, write what came of it, end."""
-    for number, stream in enumerate(streams, 1):
-        os.dup2(stream, number)
-        os.close(stream)
-    number = call["number"]
+def _outcome(call: dict[str, Any], asked: dict[str, Any], function: Any, signature: Any) -> tuple[bool, str]:
+    """Whether it failed, and what is to be told of it."""
     began = time.time()
     try:
-        failed, outcome = False, '"result": ' + task.perform(call, function, signature, "/" + number)
+        failed, said = False, '"result": ' + task.perform({**call, **asked}, function, signature, "/" + asked["number"])
+        if len(said) > frames.LARGEST - 1000:
+            raise task.too_long()
     except BaseException as error:
-        failed, outcome = True, '"error": ' + compact_json.dumps(task.describe(error, call))
+        failed, said = True, '"error": ' + compact_json.dumps(task.describe(error, call))
     task.flush()
-    with os.fdopen(writer, "wb") as file:
-        file.write(('{%s, "began": %r, "ended": %r}' % (outcome, began, time.time())).encode())
-    _end(int(failed))
+    return failed, '{%s, "began": %r, "ended": %r}' % (said, began, time.time())
+
+
+def _answer(link: Any, outcome: bytes, accounts: _Accounts, status: int, cpu: float, peak: int) -> None:
+    end = {"status": status, "cpu": cpu, "peak": peak * 1024, "cgroup": accounts.read()}
+    text = compact_json.dumps(end).encode()
+    link.sendall(frames.head(outcome) + outcome + frames.head(text) + text)
 
 
 def _end(status: int) -> None:
     """End the fork as a program ends, threads first, then exit handlers; but leave the modules to the kernel."""
-    threading._shutdown()  # type: ignore[attr-defined] # as multiprocessing does in its forks
-    atexit._run_exitfuncs()
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()  # as multiprocessing does in its forks
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     task.flush()
     os._exit(status)
 
 
-def _read_all(reader: int) -> bytes:
-    with os.fdopen(reader, "rb") as file:
-        return file.read(frames.LARGEST)
+class _Sheet:
+    """Where a fork writes what came of its call: read when it and all that it has started are gone."""
+
+    def __init__(self) -> None:
+        try:
+            self._file = os.memfd_create("outcome")
+        except (AttributeError, OSError):  # musl's Python, gVisor
+            import tempfile
+
+            self._file = os.dup(tempfile.TemporaryFile().fileno())
+
+    def note(self, state: bytes) -> None:
+        os.pwrite(self._file, state, 0)
+
+    def write(self, outcome: str) -> None:
+        text, at = memoryview(outcome.encode()), 1
+        while at - 1 < len(text):
+            at += os.pwrite(self._file, text[at - 1 :], at)
+
+    def read(self) -> tuple[bytes, bytes]:
+        """The state and the outcome; then it is empty again."""
+        text = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        os.ftruncate(self._file, 0)
+        return text[:1], text[1:]
 
 
-def _clear_away() -> None:
-    """Nothing of a call stays for the next one."""
+class _Accounts:
+    """The cgroup's files, opened once."""
+
+    def __init__(self) -> None:
+        self._files = {file: os.open(path, os.O_RDONLY | os.O_CLOEXEC) for file, path in start.cgroup_paths().items()}
+
+    def read(self) -> dict[str, str]:
+        found = {}
+        for name, file in self._files.items():
+            try:
+                found[name] = os.pread(file, 65536, 0).decode(errors="replace")
+            except OSError:
+                pass
+        return found
+
+
+def _end_all() -> None:
+    """No process of a call stays for the next one."""
     try:
         os.kill(-1, signal.SIGKILL)  # all but this process and the container's first
     except OSError:
         pass  # there is nobody else
+
+
+def _clear_away() -> None:
+    """Nothing of a call stays for the next one where it may have written."""
     for directory in ("/tmp", "/dev/shm"):
         try:
             with os.scandir(directory) as entries:
@@ -121,7 +225,7 @@ def _clear_away() -> None:
         for entry in found:
             _remove(entry)
     home = os.environ.get("HOME")
-    if home == places.HOME:
+    if home == places.HOME and not os.path.isdir(home):
         os.makedirs(home, mode=0o700, exist_ok=True)
 
 

@@ -177,15 +177,15 @@ def _read(path: str) -> str | None:
         return None
 
 
-_paths: dict[str, str | None] = {}
+def cgroup_paths() -> dict[str, str]:
+    """Where the cgroup's files are, by their names."""
+    found = ((file, _path(controller, file)) for controller, files in _FILES.items() for file in files)
+    return {file: path for file, path in found if path is not None}
 
 
-def cgroup_files() -> dict[str, str]:
+def _cgroup_files() -> dict[str, str]:
     """What the cgroup's files say, by their names; the caller knows how to read them."""
-    if not _paths:
-        for controller, files in _FILES.items():
-            _paths.update((file, _path(controller, file)) for file in files)
-    contents = ((file, _read(path)) for file, path in _paths.items() if path)
+    contents = ((file, _read(path)) for file, path in cgroup_paths().items())
     return {file: content for file, content in contents if content is not None}
 
 
@@ -196,7 +196,7 @@ def _leave_end(ended: tuple[int, Any], memory: _Memory) -> None:
         "time": time.time(),
         "cpu": usage.ru_utime + usage.ru_stime,
         "peak": usage.ru_maxrss * 1024,
-        "cgroup": cgroup_files(),
+        "cgroup": _cgroup_files(),
         "network": _read("/proc/net/dev"),
         "largest": memory.largest,
     }

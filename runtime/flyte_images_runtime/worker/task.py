@@ -115,6 +115,13 @@ class Unfit(Exception):
         self.hint = problem.hint
 
 
+def too_long() -> Unfit:
+    """What is raised for a result that is too long to be told."""
+    from flyte_images_runtime.values import Problem
+
+    return Unfit("result", Problem("result: its JSON is too long", (), "return a table, an array or a File"))
+
+
 def _find(call: dict[str, Any]) -> Any:
     """The function: the module under its own name, never as `__main__`."""
     name = call["module"]

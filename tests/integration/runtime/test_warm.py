@@ -53,6 +53,34 @@ def test_what_is_printed_and_raised_belongs_to_its_call(run: Runner) -> None:
         run(cold.fail.override(reusable=True), "value")
 
 
+def test_a_fork_ends_as_a_program_does(run: Runner) -> None:
+    for name in ("a", "b"):
+        done = run(warm_tasks.parting, name)
+        assert done.logs.stdout.splitlines() == [f"unfinished {name}thread {name}", f"handler {name}"]
+
+
+def test_without_a_fork_calls_share_the_process(run: Runner) -> None:
+    warm = warm_tasks.kept.override(reusable=flyte.ReusePolicy(fork=False))
+    first, second = run(warm, "a"), run(warm, "b")
+    assert (first.result[:-1], second.result[:-1]) == (["a"], ["a", "b"])
+    assert first.result[-1] == second.result[-1]
+    assert (first.logs.text, second.logs.text) == ("call a", "call b")
+    with pytest.raises(ValueError, match="no name"):
+        run(warm, "bad")
+    with pytest.raises(flyte.Raised, match="SystemExit"):
+        run(warm, "exit")
+    assert run(warm, "c").result[:-1] == ["a", "b", "bad", "exit", "c"]
+    assert containers() == 1
+    with pytest.raises(flyte.Killed):
+        run(warm, "gone")
+    assert run(warm, "d").result[:-1] == ["d"]
+    slow = cold.slow.override(reusable=flyte.ReusePolicy(fork=False), timeout=0.5)
+    with pytest.raises(flyte.TimedOut):
+        run(slow, 600)
+    with pytest.raises(flyte.OutOfMemory, match="memory limit of 256Mi"):
+        run(cold.hog.override(reusable=flyte.ReusePolicy(fork=False)), 600)
+
+
 def test_large_values_cross_and_their_files_do_not_stay(run: Runner) -> None:
     for size in (1, 200_000, 1 << 20):
         blob = os.urandom(size)

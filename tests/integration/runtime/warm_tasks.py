@@ -42,3 +42,33 @@ def leave(name: str) -> dict[str, Any]:
 @env.task
 def turned(blob: bytes) -> bytes:
     return blob[::-1]
+
+
+@env.task
+def kept(name: str) -> list[str]:
+    """What calls without a fork find: all that the ones before have left in the process."""
+    SEEN.append(name)
+    print("call", name, flush=True)
+    if name == "bad":
+        raise ValueError("no name")
+    if name == "exit":
+        sys.exit(3)
+    if name == "gone":
+        os._exit(4)
+    return [*SEEN, str(os.getpid())]
+
+
+@env.task
+def parting(name: str) -> str:
+    """Print at the last moments that there are."""
+    import atexit
+    import threading
+
+    def late() -> None:
+        time.sleep(0.05)
+        print("thread", name)
+
+    atexit.register(print, "handler", name)
+    threading.Thread(target=late).start()
+    sys.stdout.write(f"unfinished {name}")
+    return name

@@ -1,0 +1,29 @@
+"""The two answers to a warm call are taken apart however they arrive."""
+
+from __future__ import annotations
+
+import pytest
+
+from flyte_images_runtime import frames
+from flyte_images_runtime.warm import _answers
+
+
+def test_they_are_there_only_when_both_are_whole() -> None:
+    sent = b"".join(frames.head(text) + text for text in (b'{"result": 1}', b'{"status": 0}'))
+    arrived = bytearray()
+    for at in range(len(sent) - 1):
+        arrived += sent[at : at + 1]
+        assert _answers(arrived) is None
+    arrived += sent[-1:]
+    assert _answers(arrived) == [{"result": 1}, {"status": 0}]
+    assert arrived == b""
+
+
+def test_a_fork_may_have_nothing_to_say() -> None:
+    assert _answers(bytearray(frames.head(b"") + frames.head(b"{}") + b"{}")) == [{}, {}]
+
+
+def test_what_is_too_long_or_no_json_is_refused() -> None:
+    for sent in (b"\xff\xff\xff\xff", frames.head(b"{") + b"{" + frames.head(b"")):
+        with pytest.raises(ValueError):
+            _answers(bytearray(sent))
