@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,14 +30,18 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
     >>> str(cache_dir({"FLYTE_IMAGES_CACHE": "/ci/cache"}))
     '/ci/cache'
     """
-    if own := environ.get("FLYTE_IMAGES_CACHE"):
+    names = ("FLYTE_IMAGES_CACHE", "XDG_CACHE_HOME", "HOME")
+    return _cache_dir(*(environ.get(name, "") for name in names))
+
+
+@functools.lru_cache(maxsize=8)
+def _cache_dir(own: str, shared: str, home: str) -> Path:
+    if own:
         if not Path(own).is_absolute():
             raise SpecError(f"FLYTE_IMAGES_CACHE is not an absolute path: `{own}`", hint="start it with a slash")
         return Path(own)
-    shared = environ.get("XDG_CACHE_HOME", "")
     if Path(shared).is_absolute():  # the XDG specification has relative ones ignored
         return Path(shared) / "flyte-images"
-    home = environ.get("HOME", "")
     if not Path(home).is_absolute():
         raise SpecError("there is no place for the cache: HOME is not set", hint="set FLYTE_IMAGES_CACHE")
     return Path(home) / ".cache" / "flyte-images"

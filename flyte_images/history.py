@@ -51,9 +51,8 @@ def note(
     }
     with contextlib.suppress(OSError, SpecError):
         path = path_of(environ)
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _open(path)
         try:
             os.write(descriptor, text)  # one write: lines of two processes do not mix
             large = os.fstat(descriptor).st_size > _LARGEST
@@ -61,6 +60,15 @@ def note(
             os.close(descriptor)
         if large:
             _halve(path, environ)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def recent(environ: Mapping[str, str], count: int = 20) -> list[dict[str, Any]]:

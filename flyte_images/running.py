@@ -184,7 +184,6 @@ class Call:
         self._bound()
         spec = self._fresh() if self.one_of_many or self.task.options.reusable is not None else self._spec()
         self._image = spec.image
-        watch_over(docker_engine().api.address)
         if self.task.options.cache == "auto" and (known := self._known(spec)) is not None:
             return known
         while True:
@@ -322,7 +321,8 @@ class Call:
 
     def _fresh(self) -> TaskSpec:
         """The specification, looked at anew once a second: to look at all source files is most of a short call."""
-        key = (self.task.function, self.task.options, self.task.environment, self.runner.builder)
+        # by process: a fork is watched over too
+        key = (os.getpid(), self.task.function, self.task.options, self.task.environment, self.runner.builder)
         known = _FRESH.get(key)
         if known is not None and time.monotonic() - known[0] < _FRESHNESS:
             return known[1]
@@ -333,6 +333,7 @@ class Call:
 
     def _spec(self) -> TaskSpec:
         image = self.runner.image(self.task.environment.built_image)
+        watch_over(docker_engine().api.address)
         return specification(self.task.name, self.task.options, image, self._code(), python=self.python)
 
     def _code(self) -> Code:

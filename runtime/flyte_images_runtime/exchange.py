@@ -108,11 +108,11 @@ class Exchange:
 
     def input_files(self, number: str = "") -> Files:
         """What the task is given with its call, or with the call of that number."""
-        return Files(str(self.inputs / number))
+        return Files(f"{self.inputs}/{number}".rstrip("/"))
 
     def output_files(self, number: str = "") -> Files:
         """What the task has left."""
-        return Files(str(self.outputs / number), str(self.memory / number))
+        return Files(f"{self.outputs}/{number}".rstrip("/"), f"{self.memory}/{number}".rstrip("/"))
 
     def remove(self) -> None:
         for directory in (self.inputs.parent, self.outputs.parent):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,9 @@ class Usage:
 
     def or_else(self, other: Usage) -> Usage:
         """This account; what it lacks, from another."""
-        mine, theirs = asdict(self), asdict(other)
-        return Usage(**{name: theirs[name] if value is None else value for name, value in mine.items()})
+        names = self.__dataclass_fields__
+        mine = {name: getattr(self, name) for name in names}
+        return Usage(**{name: getattr(other, name) if value is None else value for name, value in mine.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,4 +68,4 @@ class Metrics:
 
     def as_dict(self) -> dict[str, float | int | None]:
         """For machines."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}

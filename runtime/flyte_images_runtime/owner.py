@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -58,9 +59,13 @@ def short(name: str) -> str:
 
 def current() -> Owner:
     """This process."""
+    return _process(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)  # a fork is another process
+def _process(pid: int) -> Owner:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")[:8]
     space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
-    pid = os.getpid()
     return Owner(boot, space, pid, _start_of(pid) or "0")
 
 
