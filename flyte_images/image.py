@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyte_images_layers import (
     AptPackages,
@@ -60,14 +60,25 @@ class Image:
         python_version: PythonVersion | None = None,
         *,
         registry: str | None = None,
+        registry_secret: object = None,
         name: str | None = None,
         platform: str | Sequence[str] | None = None,
+        install_flyte: bool = False,
+        flyte_version: str | None = None,
     ) -> Image:
         """Debian with Python `python_version` (default: the one that runs this), for this machine's platform.
 
-        Raises SpecError for what is no Python version; whether a source offers it is asked when it is built.
+        Raises SpecError for what is no Python version; whether a source offers it is asked when it is built. No image
+        has the `flyte` package by itself: tasks need nothing of it (`install_flyte`, `flyte_version` are Flyte's).
         """
         location = _caller()
+        if install_flyte or flyte_version is not None:
+            wanted = "flyte" if flyte_version is None else f"flyte=={flyte_version}"
+            said = f"no image has `{wanted}` by itself: tasks run without it"
+            raise SpecError(said, hint=f'.with_pip_packages("{wanted}") if your own code needs it', location=location)
+        if registry_secret is not None:
+            hint = "registries are asked with this machine's own logins: `docker login`"
+            raise SpecError("from_debian_base takes no registry_secret", hint=hint, location=location)
         python = _python(python_version, location)
         return cls(
             base=DebianBase(python=python),
@@ -226,6 +237,16 @@ class Image:
 
         contents = tuple(content_digests(layer) for layer in self.layers)
         return digest("image", (self.base, self.python, self.platform, self.layers, contents))
+
+    if not TYPE_CHECKING:  # or any name would be one of an image to a type checker
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what was meant."""
+            import difflib
+
+            close = [] if name.startswith("_") else difflib.get_close_matches(name, dir(type(self)), n=1)
+            meant = f", did you mean `{close[0]}`?" if close else ""
+            raise AttributeError(f"an image has no `{name}`{meant}", name=name, obj=self)
 
     def _with(self, make: Any) -> Image:
         location = _caller()

@@ -7,6 +7,7 @@ files as a chain of copies.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -55,8 +56,11 @@ def users_words(said: str) -> str:
 
     >>> users_words('process "/bin/sh /flyte-images/programs/settled.sh 315532800 make all" did not complete')
     'process "make all" did not complete'
+    >>> users_words("/flyte-images/programs/settled.sh: 12: mkae: not found")
+    'mkae: not found'
     """
     ours = " ".join((*_SETTLED, ""))
+    said = re.sub(rf"{re.escape(_SETTLED[1])}: (line )?\d+: ", "", said)  # of the shell that runs it
     return said.replace(ours + " ".join((*_SHELL, "")), "").replace(ours, "")
 
 

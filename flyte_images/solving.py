@@ -28,6 +28,8 @@ from .plan import Built, Plan, packages
 # Engines that hold a tag of their own store to a digest say so in these words (BuildKit 0.25).
 _MOVED = re.compile(r"image digest (\S+) for (\S+) does not match expected checksum (\S+)")
 
+_NOT_FOUND = re.compile(r"(\S+): (?:command )?not found$", re.MULTILINE)  # as shells say it, with status 127
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -124,6 +126,7 @@ class _Solve:
             result = self._send(session_for(places, environ=self.environ), watched)
         except BuildError as error:
             error.command = users_command(error.command) if error.command else None
+            error.log = users_words(error.log)
             error.hint = error.hint or self._remedy(error)
             raise
         said = dict(result.exporter_response)
@@ -154,7 +157,9 @@ class _Solve:
         )
 
     def _remedy(self, error: BuildError) -> str | None:
-        """What helps a build from source that failed."""
+        """What helps where a program of the system is missing: a command's, or a build's from source."""
+        if isinstance(error, StepError) and error.exit_status == 127 and (found := _NOT_FOUND.search(error.log)):
+            return f"the image has no `{found[1]}`: .with_apt_packages(the Debian package that has it) above it"
         step = find_step(self.definition, error.vertex) if isinstance(error, StepError) else None
         sources = {it.title for it in self.plan.steps if isinstance(it.body, Built)}
         if step is None or step.name not in sources:

@@ -104,7 +104,9 @@ def _error(error: StepError, packages: Sequence[str]) -> ResolveError:
     said = [re.sub(r"^[EW]: ", "", line) for line in error.log.splitlines() if line.startswith(("E: ", "W: "))]
     text = "\n".join(dict.fromkeys(said)) or f"{error}\n{error.log}"
     first = f"apt cannot find {', '.join(packages)}:"
-    if re.search(r"Unable to locate|has no installation candidate|Version '.*' for '.*' was not found", text):
+    if re.search(r"Version '.*' for '.*' was not found", text):
+        return ResolveError(f"{first}\n{text}", hint="its archives have other versions: name one of theirs, or none")
+    if re.search(r"Unable to locate|has no installation candidate", text):
         return ResolveError(f"{first}\n{text}", hint="is it the name of a package of the base's Debian release?")
     if re.search(r"Failed to fetch|Could not resolve|Temporary failure|Could not connect", text):
         return ResolveError(f"{first}\n{text}", hint="do the archives that the base names answer, through the engine?")

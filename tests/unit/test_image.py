@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +207,9 @@ REFUSED: list[tuple[Make, str, str | None]] = [
         'write with_pip_packages("pandas", "numpy") or with_pip_packages(*packages)',
     ),
     (lambda image: image.with_pip_packages(), "with_pip_packages was given no package", "leave the call out"),
+    (lambda _: Image.from_debian_base(install_flyte=True), "no image has `flyte` by itself", '("flyte") if your own'),
+    (lambda _: Image.from_debian_base(flyte_version="2.0"), "no image has `flyte==2.0` by itself", '("flyte==2.0")'),
+    (lambda _: Image.from_debian_base(registry_secret="x"), "takes no registry_secret", "`docker login`"),
     (
         lambda image: image.with_pip_packages("a", secret_mounts="TOKEN"),
         "with_pip_packages takes no secret_mounts",
@@ -342,3 +347,12 @@ def test_a_source_that_went_away_is_an_error_at_its_line(tmp_path: Path, monkeyp
         _ = image.digest
     assert caught.value.location == Location(HERE, line() - 4)
     assert str(source) in str(caught.value)
+
+
+def test_a_method_that_is_misspelled_is_named_and_others_are_missing_as_usual() -> None:
+    with pytest.raises(AttributeError, match="an image has no `with_pip_package`, did you mean `with_pip_packages`"):
+        debian().with_pip_package("six")  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"an image has no `zzz`$"):
+        debian().zzz  # type: ignore[attr-defined]  # noqa: B018 - to ask for it is the test
+    assert not hasattr(debian(), "__array__")
+    assert copy.deepcopy(debian()) == pickle.loads(pickle.dumps(debian())) == debian()

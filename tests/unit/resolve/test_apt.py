@@ -40,7 +40,7 @@ def test_lines_become_files_in_the_order_of_their_names() -> None:
             "Debian release",
         ),
         ("E: Package 'x' has no installation candidate\n", "has no installation candidate", "Debian release"),
-        ("E: Version '9' for 'git' was not found\n", "Version '9' for 'git' was not found", "Debian release"),
+        ("E: Version '9' for 'git' was not found\n", "Version '9' for 'git' was not found", "archives have other"),
         (
             "W: Failed to fetch http://archive.test/InRelease  Temporary failure resolving 'archive.test'\nE: x\n",
             "Temporary failure resolving 'archive.test'",
