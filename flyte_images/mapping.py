@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flyte_images_runtime.failures import Cancelled
 from flyte_images_runtime.limits import Limits
 
 from .errors import SpecError
 
 if TYPE_CHECKING:
+    from .run import Runner
     from .running import Call
 
+Told = Callable[[int, int, int, int], None]
+"""Is given how many calls have ended well, how many badly, run, and wait; never by two threads at once."""
 
-def map_calls(calls: Sequence[Call], *, concurrency: int | None = None, return_exceptions: bool = False) -> list[Any]:
+
+@contextlib.contextmanager
+def counted(runner: Runner, calls: Sequence[Call]) -> Iterator[Told | None]:
+    """What shows how far the calls are, where the runner shows anything."""
+    if not calls or (runner.on_line is None and runner.progress is None):
+        yield None
+        return
+    from .progress.below import open_below
+    from .progress.counting import Counting
+
+    shown = runner.progress
+    counting = Counting(
+        calls[0].task.name,
+        len(calls),
+        "auto" if shown is None else shown.mode,
+        sys.stderr if shown is None else shown.stream,
+    )
+    with open_below(counting.below):
+        yield counting.told
+
+
+def map_calls(
+    calls: Sequence[Call],
+    *,
+    concurrency: int | None = None,
+    return_exceptions: bool = False,
+    told: Told | None = None,
+) -> list[Any]:
     """Return the runs in the order of `calls`; raise the first failure, or put each in its place."""
     if not calls:
         return []
@@ -24,8 +57,9 @@ def map_calls(calls: Sequence[Call], *, concurrency: int | None = None, return_e
     for call in calls:
         call.one_of_many = True
     width = concurrency or fitting(calls[0].task.options.limits(), cores=os.cpu_count() or 1, memory=_memory())
-    work = _Work(calls, stop_at_failure=not return_exceptions)
-    threads = [threading.Thread(target=work.loop, daemon=True) for _ in range(min(width, len(calls)))]
+    width = min(width, len(calls))
+    work = _Work(calls, width, stop_at_failure=not return_exceptions, told=told)
+    threads = [threading.Thread(target=work.loop, daemon=True) for _ in range(width)]
     try:
         for thread in threads:
             thread.start()
@@ -63,11 +97,14 @@ def _memory() -> int:
 class _Work:
     """The calls that are left, and what came of the others."""
 
-    def __init__(self, calls: Sequence[Call], *, stop_at_failure: bool) -> None:
+    def __init__(self, calls: Sequence[Call], width: int, *, stop_at_failure: bool, told: Told | None = None) -> None:
         self._calls = calls
+        self._width = width
         self._stop_at_failure = stop_at_failure
         self._next = 0
         self._stopped = False
+        self._told = told
+        self._done = self._badly = 0
         self._guard = threading.Lock()
         self._active: set[int] = set()
         self.outcomes: list[Any] = [None] * len(calls)
@@ -76,14 +113,26 @@ class _Work:
     def loop(self) -> None:
         """Do one call after the other until there is none."""
         while (at := self._take()) is not None:
+            error: BaseException | None = None
             try:
                 self.outcomes[at] = self._calls[at].run()
-            except BaseException as error:
-                self.outcomes[at] = error
+            except BaseException as raised:
+                error = self.outcomes[at] = raised
                 self._failed(error)
             finally:
-                with self._guard:
-                    self._active.discard(at)
+                self._ended(at, error)
+
+    def _ended(self, at: int, error: BaseException | None) -> None:
+        with self._guard:
+            self._active.discard(at)
+            if error is None:
+                self._done += 1
+            elif not (self._stopped and isinstance(error, Cancelled)):  # else it is another one's failure
+                self._badly += 1
+            if self._told is not None:
+                waiting = 0 if self._stopped else len(self._calls) - self._next
+                running = min(self._width, len(self._active) + waiting)  # with the one that this thread begins next
+                self._told(self._done, self._badly, running, waiting)
 
     def _take(self) -> int | None:
         with self._guard:

@@ -10,7 +10,6 @@ failures.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
@@ -60,7 +59,9 @@ class Run(Generic[R]):
 
 def to_stderr(task: str, stream: str, line: str) -> None:
     """Show what tasks print, each line with its task."""
-    print(f"[{task}] {line}", file=sys.stderr, flush=True)
+    from .progress.below import say
+
+    say(f"[{task}] {line}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +107,14 @@ class Runner:
         """Run the task for each item (or for each row of several iterables), at most `concurrency` at once.
 
         Returns the runs in the order of the items. The first failure ends the others and is raised; with
-        `return_exceptions` it takes its run's place. Without `concurrency`: as many as this machine holds.
+        `return_exceptions` it takes its run's place. Without `concurrency`: as many as this machine holds. How far it
+        is stands on stderr, or where `progress` shows builds; with `on_line=None` and no `progress` nowhere.
         """
-        from .mapping import map_calls
+        from .mapping import counted, map_calls
 
         calls = [self.call(task, items, {}) for items in zip(*iterables, strict=False)]
-        return map_calls(calls, concurrency=concurrency, return_exceptions=return_exceptions)
+        with counted(self, calls) as told:
+            return map_calls(calls, concurrency=concurrency, return_exceptions=return_exceptions, told=told)
 
     def call(self, task: Task[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """A call that has not begun."""

@@ -1,93 +1,179 @@
 """flyte-images run: one task of a file, in its image, under its limits; its result on stdout.
 
 What the task prints goes to stderr, as it prints it. What stands behind TASK is the task's own: `--rows 10`,
-`--rows=10`, `--fast`, `--no-fast`; lists and dicts are JSON.
+`--rows=10`, `--fast`, `--no-fast`; lists and dicts are JSON (words.py says whose a word is).
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import SpecError
 from .interrupt import Activity
-from .options import builder_option, file_argument, json_option, progress_option
+from .options import (
+    builder_option,
+    engine_option,
+    env_option,
+    file_argument,
+    json_option,
+    progress_option,
+    timeout_option,
+)
 from .suggest import closest
+from .words import arguments_help, front, pairs, split
 
 if TYPE_CHECKING:
     from flyte_images_runtime.metrics import Metrics
-    from flyte_images_runtime.values.text import Parameter
 
+    from ..engines import EngineName
     from ..progress import Mode
+    from ..progress.tasks import Tasks
+    from ..run import Run
     from ..task import Task
     from .load import Loaded
 
+_LAST_LINES = 20
 
-@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+
+class _Command(click.Command):
+    """Takes the words behind TASK aside: whose they are is known only when the task is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, others, words = front(args, self.options(), 2)
+        ctx.meta[__name__] = words
+        return super().parse_args(ctx, [*own, *others])
+
+    def options(self) -> dict[str, bool]:
+        """The names of all options; True for those that take a value."""
+        return {
+            name: not option.is_flag
+            for option in self.params
+            if isinstance(option, click.Option)
+            for name in (*option.opts, *option.secondary_opts)
+        }
+
+    def with_more(self, ctx: click.Context, words: list[str]) -> dict[str, Any]:
+        """The options as they were given before TASK, and those among the words behind it, which win."""
+        given = dict(ctx.params)
+        if words:
+            more = self.make_context(ctx.info_name, [*words, given["file"], given["task"]], parent=ctx.parent)
+            for name, value in more.params.items():
+                if more.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                    given[name] = (*given[name], *value) if isinstance(value, tuple) else value
+        return given
+
+
+@click.command("run", cls=_Command, options_metavar="[OPTIONS]")
+@engine_option
+@timeout_option
+@env_option
+@click.option(
+    "--follow/--no-follow",
+    default=True,
+    help="Show what the task prints while it runs (default), or only its last lines if it fails.",
+)
+@json_option
 @builder_option
 @progress_option
-@json_option
 @file_argument
-@click.argument("task")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--ARG VALUE]...")
-@click.pass_obj
-def command(
-    activity: Activity,
-    *,
-    file: str,
-    task: str,
-    arguments: tuple[str, ...],
-    builder: str | None,
-    progress: Mode,
-    as_json: bool,
-) -> None:
+@click.argument("task", required=False, metavar="TASK")
+@click.pass_context
+def command(ctx: click.Context, /, **given: Any) -> None:
     """Build the image of TASK in FILE if needed, run the task in it under its limits, and print its result.
 
-    TASK is a function, or environment.function. `flyte-images run FILE TASK --help` lists its arguments.
+    TASK is a function, or environment.function. Its arguments stand behind it: --rows 10, --rows=10, --fast, --no-fast;
+    lists and dicts are JSON. `flyte-images run FILE TASK --help` lists them.
+
+    The options below stand before TASK. They may also stand behind it, but there a name that is one of the task's
+    parameters is the task's.
     """
     from .load import load
 
-    activity.events = progress == "json"
-    activity.doing = f"the import of {file}"
-    chosen = find_task(load(file), task)
-    if set(arguments) & {"--help", "-h"}:
-        click.echo(task_help(file, chosen))
+    activity: Activity = ctx.obj
+    activity.events = given["progress"] == "json"
+    activity.doing = f"the import of {given['file']}"
+    chosen = find_task(load(given["file"]), given["task"])
+    parameters, own = chosen.parameters(), ctx.command
+    assert isinstance(own, _Command)
+    mine, theirs = split(ctx.meta[__name__], {**own.options(), "--help": False, "-h": False}, parameters)
+    if {"--help", "-h"} & set(mine):
+        click.echo(task_help(ctx, given["file"], chosen))
         return
-    args, kwargs = chosen.parse(pairs(arguments, chosen.parameters()))
-    from flyte_images_runtime.failures import Raised
+    args, kwargs = chosen.parse(pairs(theirs, parameters))
+    options = own.with_more(ctx, mine)
+    perform(activity, chosen, args, kwargs, **{name: options[name] for name in options if name not in ("file", "task")})
+
+
+def perform(
+    activity: Activity,
+    task: Task[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    builder: str | None,
+    engine: EngineName,
+    env: tuple[tuple[str, str], ...],
+    follow: bool,
+    timeout: float | None,
+    progress: Mode,
+    as_json: bool,
+) -> None:
+    """Build, run, and print the result."""
+    from flyte_images_runtime.failures import Raised, TaskError
 
     from ..progress import Progress
+    from ..progress.tasks import Tasks
     from ..run import run
+    from ..secrets import values
 
-    def tell(words: str, event: str, /, **fields: object) -> None:
-        """To stderr: words, or an event where a program reads it."""
-        if progress == "json":
-            import json
-
-            words = json.dumps({"event": event, "task": chosen.name, **fields})
-        click.echo(words, err=True)
-
-    def line(name: str, stream: str, text: str) -> None:
-        tell(text, "output", stream=stream, text=text)
-
-    runner = run.using(builder=builder, as_is=True, on_line=line)
-    activity.doing = f"the build of the image of {chosen.name}"
+    activity.events = progress == "json"
+    if env:
+        task = task.override(env_vars={**dict(task.options.env_vars), **dict(env)})
+    if timeout is not None:
+        task = task.override(timeout=timeout)
+    values(task.options.secrets)  # one that is missing is told before anything is built
+    activity.doing = f"the build of the image of {task.name}"
+    runner = run.using(builder=builder, engine=engine, as_is=True)
     with Progress(progress, sys.stderr) as display:
-        runner.using(progress=display).image(chosen.environment.built_image)
-    activity.doing = f"the task {chosen.name}"
-    try:
-        done = runner(chosen, *args, **kwargs)
-    except Raised as error:
-        traceback = error.remote.traceback.rstrip("\n")
-        tell(traceback, "traceback", text=traceback)
-        raise
-    if progress != "quiet":
-        tell(f"{chosen.name}: {used(done.metrics)}", "task", metrics=done.metrics.as_dict())
+        runner.using(progress=display).image(task.environment.built_image)
+    activity.doing = f"the task {task.name}"
+    with Tasks(progress, sys.stderr, main=task.name, limit=memory_of) as shown:
+        runner = runner.using(on_line=shown.line if follow else None, on_usage=shown.usage)
+        call = runner.call(task, args, kwargs)
+        try:
+            done = call.run()
+        except TaskError as error:
+            if not follow:
+                _show_last(shown, call.id)
+            if isinstance(error, Raised):
+                traceback = error.remote.traceback.rstrip("\n")
+                shown.tell(traceback, "traceback", task=task.name, text=traceback)
+            raise
+        if progress != "quiet":
+            words = f"{task.name}: {used(done.metrics)}"
+            shown.tell(words, "task", task=task.name, run=done.id, metrics=done.metrics.as_dict())
+    _print(done, as_json=as_json)
+
+
+def _show_last(shown: Tasks, run: str) -> None:
+    """What a task has printed last, where nobody has seen it."""
+    from ..printed import lines
+
+    for line in lines(os.environ, run, tail=_LAST_LINES):
+        shown.tell(f"  | {line.text}", "output", stream=line.stream, text=line.text)
+
+
+def _print(done: Run[Any], *, as_json: bool) -> None:
+    from .answer import as_text
+
     if as_json:
         document = {
+            "id": done.id,
             "task": done.task,
             "result": done.result,
             "metrics": done.metrics.as_dict(),
@@ -100,7 +186,18 @@ def command(
         click.echo(done.result if isinstance(done.result, str) else as_text(done.result))
 
 
-def find_task(loaded: Loaded, name: str) -> Task[..., Any]:
+def memory_of(task: str) -> int | None:
+    """The memory limit of the task of that name."""
+    from ..environment import TaskEnvironment
+
+    for environment in TaskEnvironment.all():
+        for one in list(environment.tasks.values()):
+            if one.name == task:
+                return one.options.limits().memory
+    return None
+
+
+def find_task(loaded: Loaded, name: str | None) -> Task[..., Any]:
     """The task of that name: `function`, or `environment.function` where several have one of that name."""
     there = [task for environment in loaded.environments.values() for task in environment.tasks.values()]
     found = [task for task in there if name in (task.name, task.name.partition(".")[2])]
@@ -113,58 +210,35 @@ def find_task(loaded: Loaded, name: str) -> Task[..., Any]:
     if not names:
         hint = "a task is a function with @env.task above it, of an environment that a name of the module holds"
     else:
-        hint = closest(name, names) or f"it has {', '.join(f'`{known}`' for known in names)}"
+        hint = (name and closest(name, names)) or f"it has {', '.join(f'`{known}`' for known in names)}"
+    if name is None:
+        raise SpecError(f"which task of `{loaded.file.name}`?", hint=hint)
     raise SpecError(f"`{loaded.file.name}` has no task `{name}`", hint=hint)
 
 
-def pairs(arguments: Sequence[str], parameters: Sequence[Parameter]) -> dict[str, str | list[str]]:
-    """Command-line words -> texts by parameter.
-
-    >>> from flyte_images_runtime.values.text import Parameter
-    >>> fast = Parameter(name="fast", type="bool", required=False, default="True", switch=True)
-    >>> pairs(["--row-count", "10", "--name=a", "--no-fast"], [fast])
-    {'row_count': '10', 'name': 'a', 'fast': 'false'}
-    """
-    switches = {parameter.name for parameter in parameters if parameter.switch}
-    rest = next((it.name for it in parameters if it.many), None)
-    given: dict[str, str | list[str]] = {}
-    words = list(arguments)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            if rest is None:
-                raise SpecError(f"`{word}` stands alone", hint=f"name the parameter: --name {word}")
-            given[rest] = [*given.get(rest, []), word]
-            continue
-        name, equals, value = word[2:].partition("=")
-        name = name.replace("-", "_")
-        if not equals:
-            if name in switches:
-                value = "true"
-            elif name.startswith("no_") and name[3:] in switches:
-                name, value = name[3:], "false"
-            elif not words:
-                raise SpecError(f"`{word}` has no value")
-            else:
-                value = words.pop(0)
-        given[name] = value
-    return given
-
-
-def task_help(file: str, task: Task[..., Any]) -> str:
-    """What a task takes, as a help text."""
-    lines = [f"Usage: flyte-images run {file} {task.name.partition('.')[2]} [--ARG VALUE]...", ""]
+def task_help(ctx: click.Context, file: str, task: Task[..., Any]) -> str:
+    """What a task takes, and what `flyte-images run` does, as a help text."""
+    name = task.name.partition(".")[2]
+    text = ctx.make_formatter()
+    text.write_usage("flyte-images run", f"[OPTIONS] {file} {name} [--ARG VALUE]...")
     if task.__doc__:
-        lines += [f"  {line}".rstrip() for line in task.__doc__.strip().splitlines()] + [""]
-    rows = []
-    for parameter in task.parameters():
-        option = f"--{parameter.name.replace('_', '-')}"
-        says = [parameter.type if not parameter.choices else "|".join(parameter.choices)]
-        says.append("required" if parameter.required else f"default: {parameter.default}" if parameter.default else "")
-        rows.append((option, "  ".join(filter(None, says))))
-    widest = max((len(option) for option, _ in rows), default=0)
-    lines += ["Arguments:", *(f"  {option:<{widest}}  {says}" for option, says in rows)] if rows else ["No arguments."]
-    return "\n".join(lines)
+        text.write_paragraph()
+        for line in task.__doc__.strip().splitlines():
+            text.write(f"  {line.strip()}".rstrip() + "\n")
+    parameters = task.parameters()
+    if parameters:
+        with text.section("Arguments"):
+            text.write_dl(arguments_help(parameters))
+    else:
+        text.write("\nNo arguments.\n")
+    taken = {parameter.name.replace("_", "-") for parameter in parameters}
+    options = [option for option in ctx.command.params if isinstance(option, click.Option)]
+    rows = [record for option in options if (record := option.get_help_record(ctx)) is not None]
+    theirs = sorted(name for option in options for name in option.opts if name.removeprefix("--") in taken)
+    where = f"{', '.join(theirs)} only before {name}" if theirs else f"before {name} or behind it"
+    with text.section(f"Options of flyte-images run ({where})"):
+        text.write_dl(rows)
+    return text.getvalue().rstrip("\n")
 
 
 def used(metrics: Metrics) -> str:
@@ -181,23 +255,3 @@ def used(metrics: Metrics) -> str:
     if metrics.peak_memory is not None:
         parts.append(f"peak memory {size(metrics.peak_memory)}")
     return ", ".join(parts)
-
-
-def as_text(value: object) -> str:
-    """A result as JSON; what JSON has no word for, by its own plain form."""
-    import json
-
-    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> object:
-    import dataclasses
-
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    for method in ("model_dump", "to_dict", "tolist", "isoformat"):  # pydantic, tables, arrays, times
-        if callable(getattr(value, method, None)):
-            return getattr(value, method)()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=repr)
-    return str(value)

@@ -48,6 +48,7 @@ class Progress:
 
     def __init__(self, mode: Mode, stream: TextIO, *, env: Mapping[str, str] | None = None) -> None:
         env = os.environ if env is None else env
+        self.stream = stream
         self.mode = chosen_mode(mode, stream, env)
         self._lock = threading.RLock()
         self._images: dict[str, ImageProgress] = {}

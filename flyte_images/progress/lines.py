@@ -41,14 +41,18 @@ class Writer:
         self._gone = False
 
     def line(self, text: str) -> None:
+        self.write(text + "\n")
+
+    def write(self, text: str) -> None:
+        """Any text, at once."""
         if self._gone:
             return
         try:
             try:
-                self.stream.write(text + "\n")
+                self.stream.write(text)
             except UnicodeEncodeError:
                 encoding = self.stream.encoding or "ascii"
-                self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+                self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self.stream.flush()
         except (OSError, ValueError):  # a closed pipe or a closed stream
             self._gone = True

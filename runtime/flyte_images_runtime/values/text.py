@@ -13,13 +13,17 @@ from .signature import Signature
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One parameter as a command line offers it: `--name TYPE`, its default as text, whether it must be given."""
+    """One parameter as a command line offers it: `--name TYPE`, its default as text, whether it must be given.
+
+    `many`: it takes as many values as there are, those of `**kwargs` by names (`named`).
+    """
 
     name: str
     type: str
     required: bool
     default: str | None
     many: bool = False
+    named: bool = False
     choices: tuple[str, ...] = ()
     switch: bool = False
 
@@ -48,6 +52,7 @@ def parameters(signature: Signature) -> tuple[Parameter, ...]:
                 required=absent and not many,
                 default=None if absent else str(parameter.default),
                 many=many,
+                named=parameter.kind is inspect.Parameter.VAR_KEYWORD,
                 choices=choices,
                 switch=codec.kind is bool,
             )

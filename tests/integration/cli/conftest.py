@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ...index import Index, serve
+from ..runtime.own_engines import own_podman
 
 PROGRAM = (sys.executable, "-c", "import sys; from flyte_images.cli.main import main; sys.exit(main())")
 
@@ -44,6 +46,27 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
+
+
+HERE = ("docker", "oci", *(["podman"] if shutil.which("podman") and os.geteuid() == 0 else []))
+"""The engines that tests of the command line can have on this machine."""
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Podman of the tests' own."""
+    with own_podman(tmp_path_factory.mktemp("podman")) as engine:
+        assert engine.facts, "it is started by the first question"
+        yield engine.api.address
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, shell: Shell) -> str:
+    """The engine that is this test's parameter, ready for the command line."""
+    name: str = request.param
+    if name == "podman":
+        shell.env["CONTAINER_HOST"] = request.getfixturevalue("podman")
+    return name
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.exchange import left_over
 from flyte_images_runtime.owner import parse
 
-from .conftest import PROGRAM, Shell
+from .conftest import HERE, PROGRAM, Shell
 from .terminal import Terminal
 
 pytestmark = [pytest.mark.engine]
@@ -37,8 +37,8 @@ SEEN = """
 import os, signal, sys, time
 print("terminal", *map(os.isatty, (0, 1, 2)), os.ttyname(0), *os.get_terminal_size(), os.environ["TERM"])
 signal.signal(signal.SIGWINCH, lambda *_: print("now", *os.get_terminal_size(), flush=True))
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     while True: time.sleep(0.05)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -85,7 +85,7 @@ def gone(pid: int) -> bool:
     return nothing_of(pid)
 
 
-@ENGINES
+@pytest.mark.parametrize("engine", HERE, indirect=True)
 def test_without_a_terminal_the_streams_are_the_callers(app: Shell, engine: str) -> None:
     text = "echo $MODE $SHELL_TOKEN; echo wrong >&2; echo x > /given/made; test -t 0 || echo piped; sleep 0.6; exit 7"
     argv = (*PROGRAM, "shell", "--progress", "quiet", "--engine", engine, "app.py")
@@ -106,7 +106,7 @@ def test_a_command_has_the_limits_of_a_task_and_bytes_pass_as_they_are(app: Shel
     assert held.returncode != 0 and held.stdout != "0\n" and "ead-only file system" in held.stderr
 
 
-@ENGINES
+@pytest.mark.parametrize("engine", HERE, indirect=True)
 def test_on_a_terminal_it_has_one_of_its_own(terminal: Callable[..., Terminal], engine: str) -> None:
     screen = terminal("shell", "--engine", engine, "app.py", "--", "python3", "-c", SEEN, rows=40, columns=120)
     before = screen.settings

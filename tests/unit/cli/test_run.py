@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flyte_images.cli.answer import as_text
 from flyte_images.cli.load import load
 from flyte_images.cli.main import main
-from flyte_images.cli.run import as_text, find_task, pairs, task_help
+from flyte_images.cli.run import find_task
+from flyte_images.cli.words import pairs
 from flyte_images.errors import SpecError
+
+run_module = importlib.import_module("flyte_images.cli.run")
 
 TASKS = """
 import flyte_images as flyte
@@ -23,6 +29,18 @@ two = flyte.TaskEnvironment(name="two")
 def train(rows: int, rate: float = 0.1, *, fast: bool = False, names: list[str] = []) -> float:
     \"\"\"Train it.\"\"\"
     return rows * rate
+
+@one.task
+def clash(json: bool = False, timeout: int = 3) -> int:
+    return timeout
+
+@one.task
+def anything(**named: str) -> int:
+    return len(named)
+
+@one.task
+def words(*texts: str) -> int:
+    return len(texts)
 
 @one.task
 def total(*numbers: int) -> int:
@@ -93,11 +111,99 @@ def test_an_unknown_or_ambiguous_task_is_named(script: str) -> None:
     assert find_task(loaded, "two.total").environment.name == "two"
 
 
-def test_the_help_of_a_task_lists_its_arguments(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_a_task_shows_its_arguments_and_the_options(
+    script: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", script, "train", "--help"]) == 0
     out = capsys.readouterr().out
-    assert out == task_help(script, find_task(load(script), "train")) + "\n"
     assert "  Train it.\n" in out and "--rows   int  required" in out and "--rate   float  default: 0.1" in out
+    assert "Options of flyte-images run (before train or behind it)" in out
+    assert "docker" in out and "podman" in out and "--timeout TIME" in out
+    assert main(["run", script, "clash", "-h"]) == 0
+    out = capsys.readouterr().out
+    assert "Options of flyte-images run (--json, --timeout only before clash)" in out
+    assert "No arguments." not in out
+
+
+def test_a_task_is_asked_for_by_name(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", script]) == 2
+    assert "which task" in (err := capsys.readouterr().err) and "`train`" in err
+
+
+@pytest.fixture
+def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object, object, dict[str, object]]]:
+    """What would be run, with which arguments, and under which options."""
+    told: list[tuple[str, object, object, dict[str, object]]] = []
+
+    def perform(activity: object, task: Any, args: object, kwargs: object, **options: object) -> None:
+        told.append((task.name, args, kwargs, {**options}))
+
+    monkeypatch.setattr(run_module, "perform", perform)
+    return told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--json", "--timeout", "1m30s", "--env", "A=1", "{}", "train", "--rows", "3"],
+        ["{}", "--json", "--timeout=90", "--env=A=1", "train", "--rows", "3"],
+        ["{}", "train", "--rows", "3", "--json", "--timeout", "90", "--env", "A=1"],
+        ["--timeout", "5", "{}", "train", "--json", "--timeout", "90", "--rows=3", "--env", "A=1"],
+    ],
+)
+def test_options_stand_before_the_task_or_behind_it(script: str, performed: Any, words: list[str]) -> None:
+    assert main(["run", *(word.format(script) for word in words)]) == 0
+    [(name, args, _, options)] = performed
+    assert (name, args[0]) == ("one.train", 3)
+    assert (options["as_json"], options["timeout"], options["env"]) == (True, 90.0, (("A", "1"),))
+
+
+def test_behind_the_task_a_parameter_is_the_tasks_whatever_its_name(script: str, performed: Any) -> None:
+    assert main(["run", "--timeout", "5", script, "clash", "--json", "--timeout", "7", "--progress", "quiet"]) == 0
+    [(_, args, kwargs, options)] = performed
+    assert (args, kwargs) == ((True, 7), {})
+    assert (options["as_json"], options["timeout"], options["progress"]) == (False, 5.0, "quiet")
+
+
+def test_a_task_with_kwargs_takes_every_name(script: str, performed: Any) -> None:
+    assert main(["run", "--json", script, "anything", "--env", "x", "--json", "y"]) == 0
+    [(_, args, kwargs, options)] = performed
+    assert (args, kwargs, options["env"]) == ((), {"env": "x", "json": "y"}, ())
+
+
+def test_behind_two_dashes_stand_values(script: str, performed: Any) -> None:
+    assert main(["run", script, "words", "a", "--json", "--", "--json", "--", "-h"]) == 0
+    [(_, args, _, options)] = performed
+    assert (args, options["as_json"]) == (("a", "--json", "--", "-h"), True)
+
+
+def test_variables_come_from_the_caller_as_docker_has_it(
+    script: str, performed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLYTE_TEST_HERE", "mine")
+    monkeypatch.delenv("FLYTE_TEST_GONE", raising=False)
+    env = ["--env", "FLYTE_TEST_HERE", "--env", "FLYTE_TEST_GONE", "--env", "A=b=c", "--env", "EMPTY="]
+    assert main(["run", *env, script, "train", "--rows", "1"]) == 0
+    assert performed[0][3]["env"] == (("FLYTE_TEST_HERE", "mine"), ("A", "b=c"), ("EMPTY", ""))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--timeout", "soon"], "`soon` is no time"),
+        (["--timeout", "-3"], "`-3` is no time"),
+        (["--env", "=x"], "`=x` has no name"),
+        (["--engine", "dokcer"], "there is no engine `dokcer`"),
+        (["--progress", "loud"], "loud"),
+    ],
+)
+def test_wrong_options_are_wrong_use_wherever_they_stand(
+    script: str, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    for line in ([*words, script, "train", "--rows", "1"], [script, "train", "--rows", "1", *words]):
+        assert main(["run", *line]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and message in err
 
 
 def test_images_of_environments_bear_their_names(script: str) -> None:

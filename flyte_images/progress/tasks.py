@@ -1,0 +1,148 @@
+"""What tasks print and use -> lines: on a terminal below them one that moves, elsewhere a plain one now and then.
+
+with Tasks("auto", sys.stderr, main="ml.train", limit=...) as shown:
+    flyte.run.using(on_line=shown.line, on_usage=shown.usage)(train)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from . import Mode, chosen_mode
+from .below import Below, open_below
+from .text import clean, duration, size
+
+if TYPE_CHECKING:
+    from flyte_images_runtime.metrics import Usage
+
+_PLAIN_FIRST = 30.0  # seconds after which a log is told that the task still runs
+_PLAIN_EVERY = 60.0
+_JSON_EVERY = 2.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """One task that runs: since when, what it had used when it was last looked at, when it is to be told of again."""
+
+    task: str
+    began: float
+    looked: float
+    cpu: float = 0.0
+    due: float = 0.0
+    says: str = ""
+
+
+class Tasks:
+    """The display of one command that runs tasks. `main` is the task that it is about; the others bear their names."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        stream: TextIO,
+        *,
+        main: str,
+        limit: Callable[[str], int | None] = lambda task: None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        env = os.environ if env is None else env
+        self.mode = chosen_mode(mode, stream, env)
+        self._main = main
+        self._limit = limit
+        self._below = Below(stream, live=self.mode == "tty", colour=not env.get("NO_COLOR"))
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.Lock()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(open_below(self._below))
+        self._below.show(f"{self._main}: starting")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def tell(self, words: str, event: str, /, **fields: object) -> None:
+        """A line that stays: words, or an event where a program reads it."""
+        if self.mode == "json":
+            import json
+
+            words = json.dumps({"event": event, **fields})
+        self._below.print(words)
+
+    def line(self, task: str, stream: str, text: str) -> None:
+        """What a task has printed."""
+        named = text if task == self._main else f"[{task}] {text}"
+        self.tell(named, "output", task=task, stream=stream, text=text)
+
+    def usage(self, task: str, run: str, usage: Usage | None) -> None:
+        """What a task has used until now; None: it has ended."""
+        now = time.monotonic()
+        with self._lock:
+            if usage is None:
+                self._running.pop(run, None)
+                self._below.show(self._summary())
+                return
+            one = self._running.get(run) or _Running(task, now, now, due=now + _PLAIN_FIRST)
+            self._running[run] = one
+            one.says = in_words(usage, seconds=now - one.began, busy=_busy(one, usage, now), limit=self._limit(task))
+            one.looked, one.cpu = now, usage.cpu or 0.0
+            if self.mode == "json" and now >= one.due - _PLAIN_FIRST:
+                one.due = now + _PLAIN_FIRST + _JSON_EVERY
+                self.tell("", "usage", task=task, run=run, seconds=round(now - one.began, 3), usage=_data(usage))
+            elif self.mode == "plain" and now >= one.due:
+                one.due = now + _PLAIN_EVERY
+                self.tell(f"{task}: runs for {one.says}", "usage")
+            self._below.show(self._summary())
+
+    def _summary(self) -> str:
+        """The first that began, which all others are called by, and how many those are."""
+        if not self._running:
+            return ""
+        first = next(iter(self._running.values()))
+        more = len(self._running) - 1
+        others = f" and {more} more" if more else ""
+        return f"{clean(first.task)}{others}: {first.says}"
+
+
+def _busy(one: _Running, usage: Usage, now: float) -> float | None:
+    """How many processors it used between the last two looks."""
+    passed = now - one.looked
+    return max(0.0, usage.cpu - one.cpu) / passed if passed > 0.05 and usage.cpu is not None else None
+
+
+def in_words(usage: Usage, *, seconds: float, busy: float | None, limit: int | None) -> str:
+    """A running task's use in one line.
+
+    >>> from flyte_images_runtime.metrics import Usage
+    >>> in_words(Usage(cpu=2.5, memory=35_100_000, throttled=0.4), seconds=3.0, busy=0.98, limit=134_200_000)
+    '3.0 s, CPU 2.5 s (98%), memory 35.1 MB of 134.2 MB, throttled 0.4 s'
+    >>> in_words(Usage(gpu_utilisation=0.87, gpu_memory=3_100_000_000), seconds=3.0, busy=None, limit=None)
+    '3.0 s, GPU 87%, 3.1 GB on it'
+    """
+    parts = [duration(seconds)]
+    if usage.cpu is not None:
+        parts.append(f"CPU {duration(usage.cpu)}" + (f" ({busy:.0%})" if busy is not None else ""))
+    if usage.memory is not None:
+        parts.append(f"memory {size(usage.memory)}" + (f" of {size(limit)}" if limit else ""))
+    if usage.throttled and usage.throttled >= 0.05:
+        parts.append(f"throttled {duration(usage.throttled)}")
+    if usage.gpu_utilisation is not None:
+        parts.append(f"GPU {usage.gpu_utilisation:.0%}")
+    if usage.gpu_memory is not None:
+        parts.append(f"{size(usage.gpu_memory)} on it")
+    return ", ".join(parts)
+
+
+def _data(usage: Usage) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {name: value for name, value in asdict(usage).items() if value is not None}
