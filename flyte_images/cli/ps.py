@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..progress.text import duration, size
+from .apis import api_of
 from .options import json_option
 from .table import columns
 
@@ -51,7 +52,7 @@ def command(*, as_json: bool) -> None:
 
 def described(one: Active) -> dict[str, Any]:
     """One task as data."""
-    usage = one.usage()
+    usage = one.usage(lambda: api_of(one))
     return {
         "id": one.id,
         "task": one.task,

@@ -25,7 +25,7 @@ from .options import (
     timeout_option,
 )
 from .suggest import closest
-from .words import arguments_help, front, pairs, split
+from .words import arguments_help, check_names, front, pairs, split
 
 if TYPE_CHECKING:
     from flyte_images_runtime.metrics import Metrics
@@ -104,7 +104,9 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     if {"--help", "-h"} & set(mine):
         click.echo(task_help(ctx, given["file"], chosen))
         return
-    args, kwargs = chosen.parse(pairs(theirs, parameters))
+    words = pairs(theirs, parameters)
+    check_names(words, parameters, own.options())
+    args, kwargs = chosen.parse(words)
     options = own.with_more(ctx, mine)
     perform(activity, chosen, args, kwargs, **{name: options[name] for name in options if name not in ("file", "task")})
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SpecError
+from .apis import api_of
 from .interrupt import Activity
 from .which import Known, find
 
 if TYPE_CHECKING:
     from flyte_images_runtime.active import Active
-    from flyte_images_runtime.engines.docker.api import Api
 
 
 @click.command("stop")
@@ -31,9 +31,11 @@ def command(activity: Activity, *, which: tuple[str, ...], everything: bool) -> 
         raise SpecError("which task?", hint="an id of `flyte-images ps`, a task's name, or --all")
     there = active()
     chosen = {one.name: one for word in which for one in _meant(word, there)}
+    if everything and not there:
+        click.echo("no task is running", err=True)
     for one in there if everything else chosen.values():
         activity.doing = f"the end of {one.id}"
-        if stop(one, _api_of(one)):
+        if stop(one, api_of(one)):
             click.echo(one.id)
         else:
             click.echo(f"{one.id} has ended, or is not for this user to end", err=True)
@@ -49,12 +51,3 @@ def _meant(word: str, there: list[Active]) -> list[Active]:
     known = [Known(id=one.id, task=one.task, since=one.since, runs=True, also=one.short) for one in there]
     found = find(word, known, running=True)
     return [one for one in there if one.id == found.id]
-
-
-def _api_of(one: Active) -> Api | None:
-    """The API of the engine, if that is Docker's."""
-    if one.engine != "docker":
-        return None
-    from ..engines import docker_engine
-
-    return docker_engine().api

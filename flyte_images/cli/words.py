@@ -7,10 +7,11 @@ values of `*args`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import SpecError
+from .suggest import closest
 
 if TYPE_CHECKING:
     from flyte_images_runtime.values.text import Parameter
@@ -122,6 +123,20 @@ def pairs(arguments: Sequence[str], parameters: Sequence[Parameter]) -> dict[str
                 value = words.pop(0)
         given[name] = value
     return given
+
+
+def check_names(given: Iterable[str], parameters: Sequence[Parameter], options: Iterable[str]) -> None:
+    """SpecError for a name that is neither a parameter nor near one of them or of the options."""
+    if any(parameter.many and parameter.named for parameter in parameters):
+        return
+    known = {parameter.name for parameter in parameters}
+    for name in given:
+        if name not in known:
+            words = [f"--{one.replace('_', '-')}" for one in known] + list(options)
+            takes = ", ".join(f"{one.name}: {one.type}" for one in parameters)
+            near = closest(f"--{name.replace('_', '-')}", words)
+            listing = f"the parameters are {takes}" if takes else "the task takes no parameters"
+            raise SpecError(f"there is no parameter `{name}`", hint=near or listing)
 
 
 def _named(word: str, parameters: Sequence[Parameter]) -> str:

@@ -7,8 +7,9 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .cgroup import Group, existing
 from .exchange import ABOUT, disk_base, memory_base
@@ -52,9 +53,19 @@ class Active:
     def group(self) -> Group:
         return existing(self.name)
 
-    def usage(self) -> Usage:
-        """What it has used until now, where its cgroup can be read."""
-        return self.group.now()
+    def usage(self, api: Callable[[], Api | None] = lambda: None) -> Usage:
+        """What it has used until now, as its cgroup says; where there is none of ours, as the engine's API does."""
+        usage = self.group.now()
+        if usage.cpu or (docker := api()) is None:
+            return usage
+        from .engines.docker.api import Refused
+        from .engines.docker.stats import usage_of
+        from .failures import EngineLost
+
+        with contextlib.suppress(Refused, EngineLost):  # it has just ended
+            once: dict[str, Any] = {"stream": "false", "one-shot": "true"}
+            return usage_of(docker.call("GET", f"/containers/flyte-images-{self.name}/stats", **once))
+        return usage
 
 
 def active() -> list[Active]:

@@ -90,6 +90,7 @@ def test_words_alone_are_what_a_star_takes(script: str) -> None:
         (["--rows"], "`--rows` has no value"),
         (["--rows", "ten"], "parameter `rows`"),
         (["--rows", "1", "--colour", "red"], "there is no parameter `colour`"),
+        (["--rows", "1", "--tiemout", "3"], "did you mean `--timeout`?"),
         ([], "parameter `rows` is missing"),
     ],
 )
