@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .environment import Secret as Secret
     from .environment import TaskEnvironment as TaskEnvironment
     from .image import Image as Image
+    from .run import map as map
     from .run import run as run
 
 __version__ = "0.1.0"
@@ -68,6 +69,7 @@ _EXPORTS = {
     "Raised": "flyte_images_runtime.failures",
     "TaskError": "flyte_images_runtime.failures",
     "TimedOut": "flyte_images_runtime.failures",
+    "map": "flyte_images.run",
     "run": "flyte_images.run",
 }
 

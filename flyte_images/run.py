@@ -3,9 +3,9 @@
     run = flyte.run(train, rows=10)
     run.result, run.logs.text, run.metrics.peak_memory
 
-`flyte.run.aio(...)` is the same for an event loop, `flyte.run.map(task, items)` runs many. What the task raises is
-raised here: as itself if its class is built in, else as `Raised`; how else it can end is in flyte_images_runtime's
-failures.
+`flyte.run.aio(...)` is the same for an event loop, `flyte.run.map(task, items)` runs many, `flyte.map` gives their
+results. What the task raises is raised here: as itself if its class is built in, else as `Raised`; how else it can end
+is in flyte_images_runtime's failures.
 """
 
 from __future__ import annotations
@@ -132,3 +132,11 @@ class Runner:
 
 
 run = Runner()
+
+
+def map(
+    task: Task[..., R], *iterables: Iterable[Any], concurrency: int | None = None, return_exceptions: bool = False
+) -> list[Any]:
+    """`run.map` for who wants the results only: what the task returned for each item, in the order of the items."""
+    runs = run.map(task, *iterables, concurrency=concurrency, return_exceptions=return_exceptions)
+    return [done.result if isinstance(done, Run) else done for done in runs]

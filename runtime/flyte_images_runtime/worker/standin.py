@@ -203,6 +203,13 @@ def build(*args: Any, **kwargs: Any) -> Any:
 
 
 run = _Runner()
+
+
+def results(*args: Any, **kwargs: Any) -> list[Any]:
+    """`flyte_images.map`."""
+    return [done.result if isinstance(done, Run) else done for done in run.map(*args, **kwargs)]
+
+
 _IMPORTED = (
     "flyte_images.run was called while a container imports the module: if the module runs its tasks when it is "
     'imported, put that below `if __name__ == "__main__":`'
@@ -230,8 +237,8 @@ class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
             return type(name, (Exception,), {"__module__": self.__name__})
         if name == "TaskEnvironment":
             return TaskEnvironment
-        if name in ("run", "build"):
-            return run if name == "run" else build
+        if name in ("run", "map", "build"):
+            return {"run": run, "map": results, "build": build}[name]
         return type(name, (Described,), {"__module__": self.__name__}) if name[:1].isupper() else Described()
 
 

@@ -56,7 +56,9 @@ async def gathers(count: int) -> list[int]:
 
 @outer.task
 def maps(count: int) -> list[int]:
-    return [run.result for run in flyte.run.map(waiting, range(count), concurrency=2)]
+    runs = flyte.run.map(waiting, range(count), concurrency=2)
+    assert flyte.map(waiting, range(count)) == [run.result for run in runs]
+    return [run.result for run in runs]
 
 
 @outer.task

@@ -92,6 +92,7 @@ def test_map_keeps_the_order_and_ends_the_rest_at_the_first_failure() -> None:
     kept = quiet.map(tasks.fail, ["value", "own"], return_exceptions=True)
     assert [type(each).__name__ for each in kept] == ["ValueError", "Raised"]
     assert quiet.map(tasks.slow, []) == []
+    assert flyte.map(tasks.slow, [0.0, 0.0], [1, 2]) == [1, 2]
 
 
 def test_everything_that_is_printed_arrives_in_its_stream() -> None:
