@@ -23,10 +23,8 @@ from ..failures import ImageCannotStart
 from .rootfs import Rootfs
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# An ordinary user owns all files; who they belong to else, and devices, only root can make so.
-_ROOT = os.geteuid() == 0
-_MARKS = "trusted" if _ROOT else "user"
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+_OPAQUE_MARK, _USER_S_MARK = "trusted.overlay.opaque", "user.overlay.opaque"
 
 
 def find(reference: str, store: Path) -> Rootfs:
@@ -162,7 +160,7 @@ def _extract(tar: tarfile.TarFile, root: Path) -> None:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.name == _OPAQUE:
-            os.setxattr(path.parent, f"{_MARKS}.overlay.opaque", b"y")
+            os.setxattr(path.parent, _OPAQUE_MARK if _is_root() else _USER_S_MARK, b"y")
             continue
         if path.name.startswith(_WHITEOUT):
             os.mknod(path.with_name(path.name.removeprefix(_WHITEOUT)), 0o020000, os.makedev(0, 0))
@@ -187,6 +185,11 @@ def _place(root: Path, name: str) -> Path:
     return path / parts[-1] if parts else root
 
 
+def _is_root() -> bool:
+    """Only root can say whose a file is, and make devices: an ordinary user owns all files."""
+    return os.geteuid() == 0
+
+
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path) -> None:
     if path.is_symlink() or (path.exists() and not (member.isdir() and path.is_dir())):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -194,7 +197,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
         path.mkdir(exist_ok=True)
     elif member.issym():
         path.symlink_to(member.linkname)
-        if _ROOT:
+        if _is_root():
             os.chown(path, member.uid, member.gid, follow_symlinks=False)
         os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
         return
@@ -208,7 +211,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
             shutil.copyfileobj(source, file, 1 << 20)
     elif member.isfifo():
         os.mkfifo(path)
-    elif (member.ischr() or member.isblk()) and not _ROOT:
+    elif (member.ischr() or member.isblk()) and not _is_root():
         return
     elif member.ischr() or member.isblk():
         kind = 0o020000 if member.ischr() else 0o060000
@@ -221,7 +224,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
 
 
 def _own(path: Path, member: tarfile.TarInfo) -> None:
-    if not _ROOT:
+    if not _is_root():
         path.chmod(member.mode & 0o1777 | (0o700 if member.isdir() else 0o400))  # its user writes and reads on
         return
     os.chown(path, member.uid, member.gid)

@@ -16,16 +16,16 @@ from pathlib import Path
 from flyte_images_runtime.engines.nerdctl import Nerdctl, NerdctlEngine
 from flyte_images_runtime.engines.podman import PodmanEngine, Service
 
+from .elsewhere import PODMAN
+
 _PATIENCE = 60.0
-# no more open files than this process may have itself, and no daemon for logs: for machines that are containers
-_PODMAN = '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\nevents_logger="none"\n'
 
 
 @contextlib.contextmanager
 def own_podman(place: Path) -> Iterator[PodmanEngine]:
     """Root's."""
     settings = place / "containers.conf"
-    settings.write_text(_PODMAN)
+    settings.write_text(PODMAN)
     environ = {**os.environ, "CONTAINERS_CONF": str(settings)}
     roots = ("--root", str(place / "root"), "--runroot", str(place / "run"))
     options = (*roots, "--runtime", "runc", "--cgroup-manager", "cgroupfs")

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +17,13 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.engine import Engine, Running
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.nerdctl import NerdctlEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.engines.podman import PodmanEngine
 from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.exchange import make_exchange
-from flyte_images_runtime.execute import Finished, call_document, execute
+from flyte_images_runtime.execute import Finished
 from flyte_images_runtime.failures import (
     Cancelled,
     EngineLost,
@@ -37,20 +36,41 @@ from flyte_images_runtime.failures import (
 )
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci.images import Images
-from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
+from flyte_images_runtime.spec import Hardening, Mount
 
+from .contract_calls import CONTRACT, Here, Kind, Request
 from .own_engines import own_containerd, own_podman
+from .person import Elsewhere, Person, made_up
 
 pytestmark = pytest.mark.engine
 MI = 1 << 20
-CONTRACT = str(Path(__file__).with_name("contract"))
 ROOT = os.getuid() == 0
-ENGINES = [
-    "docker",
-    *(f"oci-{name}" for name in ("crun", "runc") if ROOT and find([name])),
-    *(name for name in ("podman", "nerdctl") if ROOT and shutil.which(name)),
-]
+NERDCTL = ROOT and shutil.which("nerdctl") is not None
+# nerdctl is in no distribution that these tests run on: it is tried where somebody has put it
+ENGINES = ["docker", *(["oci-crun", "oci-runc", "podman"] if ROOT else []), *(["nerdctl"] if NERDCTL else [])]
+ROOTLESS = ["oci-crun-rootless", "podman-rootless"] if ROOT else []
 Call = Callable[..., Finished]
+
+
+# what the runtimes that an ordinary user can have do each in a way of their own
+_OF_EACH_RUNTIME = {
+    "test_a_result_and_its_account",
+    "test_processes_are_held_to_the_limit",
+    "test_a_task_is_nobody_with_no_rights",
+    "test_each_part_is_loosened_by_its_name",
+    "test_the_network_is_as_far_as_it_is_asked_to_be",
+    "test_a_task_can_be_taken_back_at_any_moment",
+    "test_an_image_that_cannot_start_says_why",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs on each engine; `of_root`: what an ordinary user's cannot do, which it refuses."""
+    if "kind" in metafunc.fixturenames:
+        kinds = ENGINES if metafunc.definition.get_closest_marker("of_root") else [*ENGINES, *ROOTLESS]
+        if ROOT and metafunc.definition.name in _OF_EACH_RUNTIME:
+            kinds = [*kinds, "oci-runc-rootless"]
+        metafunc.parametrize("kind", kinds, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -74,43 +94,70 @@ def nerdctl(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, imag
         yield made
 
 
-@pytest.fixture(params=ENGINES)
-def runner(request: pytest.FixtureRequest, engine: DockerEngine, store: Path) -> Engine:
-    kind, _, program = request.param.partition("-")
-    if kind == "oci":
-        return OciEngine(store, docker=engine.api, program=find([program]))
-    found: Engine = engine if kind == "docker" else request.getfixturevalue(kind)
-    return found
+@pytest.fixture(scope="session")
+def person() -> Iterator[Person]:
+    with made_up() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def elsewhere(person: Person, engine: DockerEngine, image: str) -> Iterator[Callable[[str], Elsewhere]]:
+    """The person's engines, each in its process, made when it is first asked for. The person may talk to Docker."""
+    started: dict[str, Elsewhere] = {}
+
+    def start(name: str) -> Elsewhere:
+        if name not in started:
+            started[name] = Elsewhere(name, person, docker=engine.api.address, image=image)
+        return started[name]
+
+    yield start
+    person.is_clear()
+    for one in started.values():
+        one.close()
 
 
 @pytest.fixture
-def call(runner: Engine, image: str) -> Call:
+def kind(request: pytest.FixtureRequest, engine: DockerEngine, store: Path) -> Kind:
+    name = request.param
+    if name.endswith("-rootless"):
+        found: Kind = request.getfixturevalue("elsewhere")(name)
+        return found
+    if name.startswith("oci-"):
+        return Here(name, OciEngine(store, docker=engine.api, program=find([name.partition("-")[2]])))
+    return Here(name, engine if name == "docker" else request.getfixturevalue(name))
+
+
+@pytest.fixture
+def call(kind: Kind, image: str) -> Call:
     """Run a function of contract/tasks.py; options are the specification's."""
 
-    def run(
+    def call_it(
         function: str,
         /,
         *,
         lines: list[tuple[str, str]] | None = None,
-        on_running: Callable[[Running], None] | None = None,
+        cancel_after: float | None = None,
         spec: dict[str, Any] | None = None,
         **arguments: Any,
     ) -> Finished:
-        options = {"image": image, "network": "none", "limits": Limits(cpu=Decimal(1), memory=256 * MI), **(spec or {})}
-        task = TaskSpec(
-            task=f"contract.{function}", code=Code(module="tasks", qualname=function, roots=(CONTRACT,)), **options
+        limits = Limits(cpu=Decimal(1), memory=256 * MI) if kind.limits else Limits(shm=256 * MI)
+        options = {"image": image, "network": "none", "limits": limits, **(spec or {})}
+        heard = [] if lines is None else lines
+        return kind.run(
+            Request(function=function, arguments=arguments, options=options, cancel_after=cancel_after, lines=heard)
         )
-        exchange = make_exchange()
-        try:
-            exchange.write_call(call_document(task, arguments, secrets={}))
-            heard = [] if lines is None else lines
-            return execute(
-                runner, task, exchange, on_line=lambda stream, line: heard.append((stream, line)), on_running=on_running
-            )
-        finally:
-            exchange.remove()
 
-    return run
+    return call_it
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, kind: Kind, tmp_path: Path) -> Path:
+    """A directory that the engine's user can see."""
+    if isinstance(kind, Here):
+        return tmp_path
+    made = Path(tempfile.mkdtemp(dir=request.getfixturevalue("person").home))
+    made.chmod(0o755)
+    return made
 
 
 def result(finished: Finished) -> Any:
@@ -143,6 +190,7 @@ def test_what_a_task_raises_comes_back(call: Call) -> None:
     assert error.remote.message == "no such row"
 
 
+@pytest.mark.of_root
 def test_the_processor_is_held_to_the_limit(call: Call) -> None:
     finished = call("burn", periods=20, spec={"limits": Limits(cpu=Decimal("0.25"), memory=256 * MI)})
     result(finished)
@@ -155,6 +203,7 @@ def test_the_processor_is_held_to_the_limit(call: Call) -> None:
     assert metrics.throttled
 
 
+@pytest.mark.of_root
 def test_memory_is_held_to_the_limit_and_the_end_says_so(call: Call) -> None:
     assert result(call("hold", mebibytes=40)) == 40
     error = call("hold", mebibytes=300).error
@@ -164,35 +213,41 @@ def test_memory_is_held_to_the_limit_and_the_end_says_so(call: Call) -> None:
     assert error.peak > 250 * MI
 
 
-def test_processes_are_held_to_the_limit(call: Call) -> None:
+def test_processes_are_held_to_the_limit(call: Call, kind: Kind) -> None:
+    if kind.name == "podman-rootless":
+        with pytest.raises(EngineLost, match="process limit"):
+            call("breed", count=200, spec={"hardening": Hardening(pids=32)})
+        return
     assert result(call("breed", count=200, spec={"hardening": Hardening(pids=32)})) < 32
     assert result(call("breed", count=200)) == 200
 
 
 def test_shared_memory_is_as_large_as_it_is_asked_to_be(call: Call) -> None:
     assert result(call("shared_memory")) == 256 * MI
-    limits = Limits(cpu=Decimal(1), memory=256 * MI, shm=64 * MI)
+    limits = Limits(shm=64 * MI)
     assert result(call("shared_memory", spec={"limits": limits})) == 64 * MI
 
 
+@pytest.mark.of_root
 def test_the_limits_can_be_read_inside(call: Call) -> None:
     found = result(call("own_limits", spec={"limits": Limits(cpu=Decimal("0.5"), memory=128 * MI)}))
     assert found["memory"] == str(128 * MI)
     assert found["cpu"].split()[0] == "50000"
 
 
+@pytest.mark.of_root
 def test_thread_pools_are_sized_by_the_limit_and_the_user_wins(call: Call) -> None:
     env = result(call("environment", spec={"env": (("MKL_NUM_THREADS", "7"), ("MY_OWN", "x=y z"))}))
     assert (env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"], env["MY_OWN"]) == ("1", "7", "x=y z")
     assert env["PATH"].split(":")[0] == "/opt/venv/bin"  # the image's own
 
 
-def test_a_task_is_nobody_with_no_rights(call: Call, runner: Engine) -> None:
+def test_a_task_is_nobody_with_no_rights(call: Call, kind: Kind) -> None:
     found = result(call("identity"))
-    assert (found["uid"], found["gid"], found["groups"]) == (1000, 1000, [1000])
+    assert (found["uid"], found["gid"], found["groups"]) == (*kind.user, [kind.user[1]])
     assert {found[name] for name in ("CapEff", "CapBnd", "CapPrm")} == {"0000000000000000"}
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
-    assert found["hostname"] == "task" or runner.name == "nerdctl"  # before 2.0 it sets none without a network
+    assert found["hostname"] == "task" or kind.name == "nerdctl"  # before 2.0 it sets none without a network
     assert found["pids"] < 6  # its own, and none of the machine's
 
 
@@ -244,19 +299,19 @@ def test_each_part_is_loosened_by_its_name(call: Call) -> None:
     assert result(call("identity", spec=free))["Seccomp"] == "0"
 
 
-def test_mounts_are_read_only_unless_asked(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/file").write_text("given")
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work").chmod(0o777)
+def test_mounts_are_read_only_unless_asked(call: Call, place: Path) -> None:
+    (place / "data").mkdir()
+    (place / "data/file").write_text("given")
+    (place / "work").mkdir()
+    (place / "work").chmod(0o777)
     mounts = (
-        Mount(source=str(tmp_path / "data"), target="/data"),
-        Mount(source=str(tmp_path / "work"), target="/opt/some/work", read_only=False),
+        Mount(source=str(place / "data"), target="/data"),
+        Mount(source=str(place / "work"), target="/opt/some/work", read_only=False),
     )
     assert result(call("attempt", paths=["/data/file"], mode="rb", spec={"mounts": mounts})) == ["ok 5"]
     assert result(call("attempt", paths=["/data/new"], spec={"mounts": mounts})) == ["EROFS"]
     assert result(call("write_file", path="/opt/some/work/made", text="x", spec={"mounts": mounts})) == "x"
-    assert (tmp_path / "work/made").read_text() == "x"
+    assert (place / "work/made").read_text() == "x"
 
 
 @pytest.fixture
@@ -304,11 +359,7 @@ def test_a_task_that_takes_too_long_is_ended(call: Call) -> None:
 
 def test_a_task_can_be_taken_back_at_any_moment(call: Call) -> None:
     for after in (0.0, 0.02, 0.1, 0.4):
-
-        def later(running: Running, after: float = after) -> None:
-            threading.Timer(after, running.cancel).start()
-
-        assert isinstance(call("sleep", seconds=60, on_running=later).error, Cancelled)
+        assert isinstance(call("sleep", seconds=60, cancel_after=after).error, Cancelled)
 
 
 def test_what_a_task_started_ends_with_it(call: Call) -> None:
@@ -362,8 +413,19 @@ def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
         call("add", one=1, other=2, spec={"mounts": (Mount(source="/no/such/place", target="/data"),)})
 
 
+def test_a_limit_that_would_not_be_kept_is_refused(call: Call, kind: Kind) -> None:
+    for limits in (Limits(cpu=Decimal(1)), Limits(memory=256 * MI)):
+        if kind.limits:
+            result(call("add", one=1, other=2, spec={"limits": limits}))
+            continue
+        with pytest.raises(EngineLost, match="ordinary user") as refused:
+            call("add", one=1, other=2, spec={"limits": limits})
+        assert refused.value.hint
+
+
+@pytest.mark.of_root
 @pytest.mark.skipif(not ROOT, reason="/etc/cdi is root's")
-def test_a_device_comes_with_all_that_its_maker_says(call: Call, runner: Engine, tmp_path: Path) -> None:
+def test_a_device_comes_with_all_that_its_maker_says(call: Call, kind: Kind, tmp_path: Path) -> None:
     """A made-up vendor whose device is real: a node of /dev/null's numbers, under another name."""
     kind = f"flyte-images.test/c{secrets.token_hex(4)}"
     (tmp_path / "library").write_text("of the driver")
@@ -381,7 +443,8 @@ def test_a_device_comes_with_all_that_its_maker_says(call: Call, runner: Engine,
     )
     try:
         spec = {"devices": (f"{kind}=0",)}
-        if isinstance(runner, NerdctlEngine) and not runner.knows_cdi:
+        engine = kind.engine if isinstance(kind, Here) else None
+        if isinstance(engine, NerdctlEngine) and not engine.knows_cdi:
             with pytest.raises(EngineLost, match="cannot show the device"):
                 call("add", one=1, other=2, spec=spec)
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from ...cgroup import Group, delegation, make_group
 from ...engine import Running
@@ -72,7 +71,7 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
         plan = rootless.Plan(
             place=place,
             layers=rootfs.layers,
-            upper=_upper(spec, exchange, place),
+            upper=place,  # in memory: on disk it would hold files of users who are nobody, for the caller to remove
             files=here.files,
             config=program.annotate(bundle_config(spec, exchange, rootfs, settings)),
             argv=program.run(place, "task", log, ordinary_user=True),
@@ -88,17 +87,6 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
             raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
         raise
     return RootlessRunning(started, log, spec, group, why_not)
-
-
-def _upper(spec: TaskSpec, exchange: Exchange, bundle: Path) -> Path:
-    """Where what the task writes to its root goes: nowhere; or to disk, and it is removed with the outputs."""
-    if spec.hardening.read_only_root:
-        return bundle
-    place = exchange.outputs.parent
-    for name in ("upper", "work"):
-        (place / name).mkdir(exist_ok=True)
-        (place / name).chmod(0o755)
-    return place
 
 
 class RootlessRunning(OciRunning):

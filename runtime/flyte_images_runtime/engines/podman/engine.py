@@ -46,7 +46,7 @@ class PodmanEngine(DockerEngine):
 
     @property
     def rootless(self) -> bool:
-        return "name=rootless" in (self.facts.get("SecurityOptions") or ())
+        return _is_rootless(self.facts)
 
     def runtimes(self) -> list[str]:
         """Those of Podman's settings whose programs are here: it names many that are not."""
@@ -102,6 +102,10 @@ class PodmanEngine(DockerEngine):
             return self._others[runtime]
 
 
+def _is_rootless(facts: Mapping[str, Any]) -> bool:
+    return bool(facts.get("Rootless")) or "name=rootless" in (facts.get("SecurityOptions") or ())
+
+
 def _is_v1(facts: Mapping[str, Any]) -> bool:
     return str(facts.get("CgroupVersion")) == "1"
 
@@ -109,26 +113,26 @@ def _is_v1(facts: Mapping[str, Any]) -> bool:
 def _as_an_ordinary_user(host: dict[str, Any], spec: TaskSpec, settings: Settings, *, v1: bool) -> None:
     """Change what such a Podman takes in another way.
 
-    Who the task is inside is the caller outside, so that it can write its outputs. Without cgroups its processes are
-    counted by the kernel for that user inside, which comes to the same.
+    Who the task is inside is the caller outside, so that it can write its outputs. Without cgroups of its own it would
+    see the machine's, and take those figures for its.
     """
     user, group = settings.user
-    host["UsernsMode"] = f"keep-id:uid={user},gid={group}"
+    if (user, group) != (0, 0):  # root is the caller as it is
+        host["UsernsMode"] = f"keep-id:uid={user},gid={group}"
     if spec.network == "outbound":
         host["NetworkMode"] = "default"  # slirp4netns or pasta, which need no root
     if v1:
         del host["PidsLimit"]
-        host["Ulimits"] = [{"Name": "nproc", "Soft": spec.hardening.pids, "Hard": spec.hardening.pids}]
+        host["Tmpfs"]["/sys/fs/cgroup"] = "ro,nosuid,nodev,noexec,notmpcopyup,size=4096"
 
 
 def _not_kept(facts: Mapping[str, Any], spec: TaskSpec) -> str | None:
     """The first limit of the task that this Podman takes and does not keep."""
     limits = spec.limits
-    rootless = "name=rootless" in (facts.get("SecurityOptions") or ())
-    ignored = rootless and _is_v1(facts)
+    ignored = _is_rootless(facts) and _is_v1(facts)
     if limits.memory is not None and (ignored or not facts.get("MemoryLimit", True)):
         return "memory"
     if limits.cpu is not None and (ignored or not facts.get("CpuCfsQuota", True)):
         return "CPU"
     asked = spec.hardening.pids != PIDS  # nobody asks for the usual one, which is for accidents
-    return "process" if asked and not ignored and not facts.get("PidsLimit", True) else None
+    return "process" if asked and (ignored or not facts.get("PidsLimit", True)) else None

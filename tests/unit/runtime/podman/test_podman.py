@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flyte_images_runtime.engines.podman.engine import _not_kept
+from flyte_images_runtime.engines.docker.container import Settings
+from flyte_images_runtime.engines.podman.engine import _as_an_ordinary_user, _not_kept
 from flyte_images_runtime.engines.podman.service import Service, find_service
 from flyte_images_runtime.engines.spelled_out import insert
 from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu.cdi import Edits, Mount, Node
 from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.spec import Code, TaskSpec
+from flyte_images_runtime.spec import Code, Hardening, TaskSpec
 
 
 def _spec(**limits: Any) -> TaskSpec:
@@ -28,7 +30,7 @@ def _spec(**limits: Any) -> TaskSpec:
         ({"CgroupVersion": "1"}, {"memory": 1 << 30, "cpu": Decimal(1)}, None),
         ({"CgroupVersion": "2", "SecurityOptions": ["name=rootless"]}, {"memory": 1 << 30}, None),
         ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {"memory": 1 << 30}, "memory"),
-        ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {"cpu": Decimal(1)}, "CPU"),
+        ({"CgroupVersion": "1", "Rootless": True}, {"cpu": Decimal(1)}, "CPU"),
         ({"CgroupVersion": "1", "SecurityOptions": ["name=rootless"]}, {}, None),
         ({"CpuCfsQuota": False}, {"cpu": Decimal(1)}, "CPU"),
         ({"CpuCfsQuota": False}, {"memory": 1 << 30}, None),
@@ -39,6 +41,32 @@ def test_a_limit_that_would_be_ignored_is_known_before_the_start(
     facts: dict[str, Any], limits: dict[str, Any], ignored: str | None
 ) -> None:
     assert _not_kept(facts, _spec(**limits)) == ignored
+
+
+def test_a_number_of_processes_is_refused_only_if_it_is_asked_for() -> None:
+    few = replace(_spec(), hardening=Hardening(pids=32))
+    assert _not_kept({"CgroupVersion": "1", "Rootless": True}, few) == "process"
+    assert _not_kept({"CgroupVersion": "2", "Rootless": True, "PidsLimit": False}, few) == "process"
+    assert _not_kept({"CgroupVersion": "2", "Rootless": True, "PidsLimit": True}, few) is None
+
+
+@pytest.mark.parametrize(("user", "mode"), [("0:0", None), ("1234:4321", "keep-id:uid=1234,gid=4321")])
+def test_who_the_task_is_is_the_caller(user: str, mode: str | None) -> None:
+    number, group = map(int, user.split(":"))
+    spec = replace(_spec(), network="outbound")
+    host: dict[str, Any] = {"PidsLimit": 1, "Tmpfs": {}, "NetworkMode": "bridge"}
+    settings = Settings(owner="o", user=(number, group), library="/l", shm=1)
+    _as_an_ordinary_user(host, spec, settings, v1=True)
+    assert host.get("UsernsMode") == mode
+    assert host["NetworkMode"] == "default"
+    assert "PidsLimit" not in host
+    assert "/sys/fs/cgroup" in host["Tmpfs"]
+
+
+def test_another_runtime_needs_a_service_that_is_ours() -> None:
+    told = find_service({"CONTAINER_HOST": "unix:///some/p.sock"}, user=1000)
+    assert not told.ours
+    assert Service(Path("/run/p.sock")).with_runtime("runsc").socket == Path("/run/p-runsc.sock")
 
 
 def test_it_answers_where_it_is_told_to(tmp_path: Path) -> None:

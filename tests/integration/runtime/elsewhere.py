@@ -1,0 +1,84 @@
+"""Runs in a process of an ordinary user's: engines of theirs, which run what they are sent.
+
+    python3 elsewhere.py NAME ADDRESS DOCKER IMAGE
+
+It is copied, with contract_calls.py and the runtime, to where that user can read it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from contract_calls import Request, run  # type: ignore[import-not-found,unused-ignore]
+
+from flyte_images_runtime.engine import Engine
+from flyte_images_runtime.engines.docker.api import Api
+from flyte_images_runtime.engines.oci import OciEngine
+from flyte_images_runtime.engines.oci.program import find
+from flyte_images_runtime.engines.podman import PodmanEngine, Service
+
+HOME = Path(__file__).parent
+LIBRARY = str(HOME / "flyte_images_runtime")
+# no more open files than this process may have itself, and no daemon for logs: for machines that are containers
+PODMAN = '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\nevents_logger="none"\n'
+
+
+def make(name: str, docker: Api, image: str) -> Engine:
+    """`oci-crun-rootless`, `oci-runc-rootless` or `podman-rootless`, with the image that Docker has."""
+    if name != "podman-rootless":
+        return OciEngine(HOME / "store", docker=docker, program=find([name.split("-")[1]]), library=LIBRARY)
+    (HOME / "containers.conf").write_text(PODMAN)
+    (HOME / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
+    files = {"CONTAINERS_CONF": "containers.conf", "CONTAINERS_STORAGE_CONF": "storage.conf"}
+    environ = {**os.environ, **{variable: str(HOME / file) for variable, file in files.items()}}
+    options = ("--runtime", "runc", "--cgroup-manager", "cgroupfs")
+    podman = PodmanEngine(Service(HOME / "run/podman.sock", options), environ=environ, library=LIBRARY)
+    podman.take_image(image, docker)
+    return podman
+
+
+def answer(engine: Engine, link: socket.socket) -> None:
+    """One call: its parts come in, what became of it goes back. Errors take their details by name, so: in parts."""
+    with link, link.makefile("rwb") as file:
+        function, arguments, options, cancel_after = pickle.load(file)
+        request = Request(
+            function=function,
+            arguments=arguments,
+            options=options,
+            cancel_after=cancel_after,
+            contract=str(HOME / "contract"),
+        )
+        done: tuple[Any, ...]
+        try:
+            finished = run(engine, request)
+            done = (finished.result, finished.metrics, finished.log, parts(finished.error), None)
+        except Exception as error:
+            done = (None, None, None, None, parts(error))
+        pickle.dump((*done, request.lines), file)
+
+
+def parts(error: BaseException | None) -> Any:
+    return None if error is None else (type(error), error.args, error.__dict__)
+
+
+def main() -> None:
+    name, address, docker, image = sys.argv[1:]
+    engine = make(name, Api(docker), image)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(address + ".new")
+        door.listen(64)
+        Path(address + ".new").rename(address)
+        while True:
+            threading.Thread(target=answer, args=(engine, door.accept()[0])).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""An ordinary user who is made up for these tests, and a process of theirs that runs what it is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flyte_images_runtime
+from flyte_images_runtime.execute import Finished
+
+from .contract_calls import CONTRACT, Request
+
+_IDS = "2000000-2065535"
+_TUN = Path("/dev/net/tun")
+
+
+@dataclass(frozen=True)
+class Person:
+    """The user, and a directory of theirs that everybody can read."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+
+    @property
+    def library(self) -> str:
+        return str(self.home / "flyte_images_runtime")
+
+    def environ(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.home),
+            "USER": self.name,
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "XDG_RUNTIME_DIR": str(self.home / "run"),
+        }
+
+    def is_clear(self) -> None:
+        """Tasks of theirs have left nothing; what a test has just ended may still be on its way out."""
+        deadline = time.monotonic() + 20
+        while (left := self._directories()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert left == []
+
+    def _directories(self) -> list[Path]:
+        return [path for place in ("/dev/shm", "/var/tmp") for path in Path(place).glob(f"flyte-images-*-{self.uid}")]
+
+    def processes(self) -> list[int]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_uid == self.uid:
+                    found.append(int(path.name))
+        return found
+
+
+@contextlib.contextmanager
+def made_up() -> Iterator[Person]:
+    """Add the user, with subordinate numbers; remove them and all that is theirs."""
+    home = Path(tempfile.mkdtemp(prefix="fi-", dir="/var/tmp"))
+    name = f"flyte-images-test-{secrets.token_hex(3)}"
+    subprocess.run(("useradd", "--home-dir", home, "--shell", "/bin/sh", name), check=True)
+    mode = _TUN.stat().st_mode
+    entry = pwd.getpwnam(name)
+    person = Person(name, entry.pw_uid, entry.pw_gid, home)
+    try:
+        subprocess.run(("usermod", "--add-subuids", _IDS, "--add-subgids", _IDS, name), check=True)
+        shutil.copytree(Path(str(flyte_images_runtime.__file__)).parent, person.library)
+        shutil.copytree(CONTRACT, home / "contract")
+        for file in ("contract_calls.py", "elsewhere.py"):
+            shutil.copy(Path(__file__).with_name(file), home)
+        (home / "run").mkdir(mode=0o700)
+        for path in (home, *home.rglob("*")):
+            os.chown(path, person.uid, person.gid)
+        home.chmod(0o755)
+        _TUN.chmod(0o666)  # as udev makes it
+        yield person
+    finally:
+        _TUN.chmod(mode & 0o777)
+        _end(person)
+        subprocess.run(("userdel", "--force", name), check=True, capture_output=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _end(person: Person) -> None:
+    """End what is left, which is Podman's own."""
+    deadline = time.monotonic() + 20
+    while (left := person.processes()) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+class Elsewhere:
+    """An engine of the person's, in a process of the person's. Calls can come from many threads."""
+
+    limits = False
+
+    def __init__(self, name: str, person: Person, *, docker: str, image: str) -> None:
+        self.name = name
+        self.user = (person.uid, person.gid)
+        self._address = str(person.home / f"{name}.sock")
+        python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
+        self._process = subprocess.Popen(
+            (python, person.home / "elsewhere.py", name, self._address, docker, image),
+            env=person.environ(),
+            user=person.uid,
+            group=person.gid,
+            extra_groups=[Path(docker.removeprefix("unix://")).stat().st_gid],
+            cwd="/",
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while not Path(self._address).exists():
+            assert self._process.poll() is None and time.monotonic() < deadline, f"{name} did not start"
+            time.sleep(0.02)
+
+    def run(self, request: Request) -> Finished:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(self._address)
+            with link.makefile("rwb") as file:
+                parts = (request.function, request.arguments, request.options, request.cancel_after)
+                pickle.dump(parts, file)
+                file.flush()
+                result, metrics, log, error, raised, lines = pickle.load(file)
+        request.lines.extend(lines)
+        if raised is not None:
+            raise _made(raised)
+        return Finished(result=result, error=error and _made(error), metrics=metrics, log=log)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def _made(parts: Any) -> Any:
+    kind, args, details = parts
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(details)
+    return error
