@@ -59,12 +59,10 @@ class Pool:
         try:
             yield container
         except BaseException:
-            container.close()
-            self._gone(key)
+            self._end(key, container)
             raise
         if not container.alive or container.calls >= max_calls or idle_ttl <= 0:
-            container.close()
-            self._gone(key)
+            self._end(key, container)
             return
         container.idle_since = time.monotonic()
         with self._guard:
@@ -91,6 +89,12 @@ class Pool:
                     return None
                 self._guard.wait(_LOOK)
                 check()
+
+    def _end(self, key: Hashable, container: WarmContainer) -> None:
+        try:
+            container.close()
+        finally:
+            self._gone(key)
 
     def _gone(self, key: Hashable) -> None:
         with self._guard:

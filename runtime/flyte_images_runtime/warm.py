@@ -227,11 +227,13 @@ class WarmContainer:
         if self._waiter.is_alive():
             self.running.cancel()
             self._waiter.join()
-        self.running.remove()
-        for clean in self.cleanups:
-            clean()
-        self.cleanups.clear()
-        self.exchange.remove()
+        with contextlib.ExitStack() as stack:  # each is done, whatever becomes of the others
+            stack.callback(self.exchange.remove)
+            for clean in self.cleanups:
+                stack.callback(clean)
+            self.cleanups.clear()
+            with contextlib.suppress(EngineLost):  # it is gone, and what it had is swept when it is back
+                self.running.remove()
 
 
 def _answers(arrived: bytearray) -> list[Any] | None:

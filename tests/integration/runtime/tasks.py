@@ -182,6 +182,13 @@ def fill(path: str, mebibytes: int) -> None:
 
 
 @env.task
+def say_and_sleep(seconds: float) -> float:
+    print("here", flush=True)
+    time.sleep(seconds)
+    return seconds
+
+
+@env.task
 def replace_result(target: str) -> int:
     """What a hostile task would do: make the caller read one of its own files as the result."""
     pathlib.Path("/run/flyte-images/out/result.json").symlink_to(target)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 import time
 from typing import Any
@@ -17,6 +19,8 @@ from .api import Api, Attachment, Refused
 from .stats import usage_of
 
 _REMOVAL = 30.0  # seconds that a removal may take which somebody else has begun
+_left: list[tuple[Api, str]] = []
+"""Containers of engines that went away. If this process does not see them back, its keeper or a sweep will."""
 
 
 class DockerRunning:
@@ -34,6 +38,8 @@ class DockerRunning:
         self._deadline: float | None = None
 
     def start(self) -> None:
+        if _left:
+            _delete_left(self._api)
         self._streams = self._api.attach(self._id)
         self._api.call("POST", f"/containers/{self._id}/start")
         if self._spec.timeout is not None:
@@ -96,6 +102,12 @@ class DockerRunning:
                 hint="somebody else removed it: `docker rm -f`, or `docker container prune`",
                 exit_status=128 + 9,
             ) from None
+        except EngineLost as lost:
+            raise EngineLost(
+                f"the engine went away while task `{self._spec.task}` ran: {lost}",
+                task=self._spec.task,
+                hint="start it again, then the task; `flyte-images doctor` tells more",
+            ) from None
         return Ending(
             exit_status=int(state.get("ExitCode", 0)),
             oom_killed=bool(state.get("OOMKilled")),
@@ -114,21 +126,40 @@ class DockerRunning:
                 self._streams.close()
                 self._streams = None
             if self._id:
-                self._delete()
+                try:
+                    _delete(self._api, self._id)
+                except EngineLost:
+                    _left.append((self._api, self._id))
                 self._id = ""
             if self._group is not None:
+                self._end_all_in(self._group)
                 self._group.remove()
                 self._group = None
 
-    def _delete(self) -> None:
-        """Remove the container, or wait until whoever is removing it has."""
-        deadline = time.monotonic() + _REMOVAL
-        while time.monotonic() < deadline:
-            try:
-                self._api.call("DELETE", f"/containers/{self._id}", force="true", v="true")
-            except Refused as refused:
-                if refused.status == 404:
-                    return
-                time.sleep(0.1)  # 409: it is being removed
-            else:
+    def _end_all_in(self, group: Group) -> None:
+        """An engine that went away has left it running. Else there is nothing any more."""
+        for pid in filter(None, group.processes()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _delete(api: Api, container: str) -> None:
+    """Remove the container, or wait until whoever is removing it has."""
+    deadline = time.monotonic() + _REMOVAL
+    while time.monotonic() < deadline:
+        try:
+            api.call("DELETE", f"/containers/{container}", force="true", v="true")
+        except Refused as refused:
+            if refused.status == 404:
                 return
+            time.sleep(0.1)  # 409: it is being removed
+        else:
+            return
+
+
+def _delete_left(api: Api) -> None:
+    """The engine is back: remove what it still has of containers that could not be removed."""
+    for one in [one for one in _left if one[0] == api]:
+        with contextlib.suppress(EngineLost, ValueError):
+            _delete(*one)
+            _left.remove(one)

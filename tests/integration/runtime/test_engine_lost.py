@@ -1,0 +1,64 @@
+"""An engine that goes away under a task is an error at once; when it is back the next task clears away."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images import reuse
+from flyte_images.engines import docker_engine
+from flyte_images_runtime.failures import EngineLost
+from tests.integration.buildkit.proxy import Proxy
+
+from . import tasks
+
+pytestmark = pytest.mark.engine
+
+
+class Way:
+    """A way to the engine that can be taken away."""
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = directory / "engine.sock"
+        self._proxy: Proxy | None = None
+        self.open()
+
+    def open(self) -> None:
+        self._proxy = Proxy(self.socket, "/var/run/docker.sock")
+
+    def close(self) -> None:
+        """From now on nobody answers there, and who was connected no longer is."""
+        self.socket.unlink(missing_ok=True)
+        if self._proxy is not None:
+            self._proxy.close()
+            self._proxy = None
+
+
+@pytest.fixture
+def way(monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    assert docker_engine().api.address == "unix:///var/run/docker.sock"
+    directory = Path(tempfile.mkdtemp(prefix="fi-"))  # short: a socket's path may not be long
+    made = Way(directory)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{made.socket}")
+    yield made
+    made.close()
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("reusable", [None, True], ids=["fresh", "warm"])
+def test_the_engine_goes_away_in_the_middle(way: Way, reusable: bool | None) -> None:
+    def cut(task: str, stream: str, line: str) -> None:
+        way.close()
+
+    run = flyte.run.using(engine="docker", on_line=cut)
+    task = tasks.say_and_sleep.override(reusable=reusable)
+    with pytest.raises(EngineLost, match=r"went away while task `tests.say_and_sleep` ran"):
+        run(task, 600.0)
+    way.open()
+    assert run.using(on_line=None)(task, 0.0).result == 0.0
+    reuse._POOL.close()  # while there is a way
