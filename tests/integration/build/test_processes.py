@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -44,11 +45,11 @@ def test_processes_that_build_the_same_get_the_same(builds: Builds, index: Index
 
 
 def is_running(word: str) -> bool:
-    return any(
-        word.encode() in (it / "cmdline").read_bytes().split(b"\0")
-        for it in Path("/proc").glob("[0-9]*")
-        if (it / "cmdline").exists()
-    )
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended since
+            if word.encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 def wait_until(what: str, state: bool) -> None:
