@@ -98,6 +98,13 @@ def engine_for(name: EngineName, spec: TaskSpec) -> Engine:
     return _oci_beside(store.api.address)
 
 
+def passes_large_pages(name: EngineName, spec: TaskSpec) -> bool:
+    """Will the engine be one that attaches a file system which is mounted nowhere? No, if devices may decide on it."""
+    if os.geteuid() != 0 or name not in ("auto", "oci") or (name == "auto" and spec.limits.gpu is not None):
+        return False
+    return engine_for(name, spec).name == "oci"
+
+
 def _podman_with(image: str, store: DockerEngine) -> PodmanEngine:
     """Podman, with the image that was built into Docker's store."""
     podman = _podman()

@@ -17,7 +17,7 @@ from flyte_images_runtime.warm import WarmContainer
 
 from .by_value import write_function
 from .devices import leased
-from .engines import EngineName, engine_for
+from .engines import EngineName, engine_for, passes_large_pages
 from .nested import Reception
 from .options import ReusePolicy
 from .secrets import exposed, values
@@ -86,7 +86,7 @@ def _reception(container: WarmContainer) -> Reception:
 
 def _start(call: Call, spec: TaskSpec, policy: ReusePolicy, engine: EngineName) -> WarmContainer:
     """A container of its own, with its devices and its door for nested calls until it is closed."""
-    exchange = make_exchange()
+    exchange = make_exchange(large_pages=passes_large_pages(engine, spec))
     with contextlib.ExitStack() as stack:
         stack.callback(exchange.remove)
         lease = stack.enter_context(leased(spec, wait=call.task.options.gpu_wait))

@@ -36,7 +36,7 @@ from flyte_images_runtime.values import Files, Problem
 from .arrivals import Arrival
 from .by_value import by_value, write_function
 from .devices import Lease, leased
-from .engines import docker_engine, engine_for
+from .engines import docker_engine, engine_for, passes_large_pages
 from .history import note
 from .nested import Reception
 from .printed import Hidden, Keeper
@@ -252,7 +252,7 @@ class Call:
                 self, spec, policy, engine=self.runner.engine, say=self._say, begun=self._now_running
             )
             return self._measured(finished), result
-        exchange = make_exchange(run=self.id)
+        exchange = make_exchange(run=self.id, large_pages=passes_large_pages(self.runner.engine, spec))
         try:
             with exchange.input_files() as files:
                 arguments = self.encoded(files)

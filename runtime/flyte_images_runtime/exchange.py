@@ -1,9 +1,11 @@
 """The directories through which caller and task meet: `in` (read only to the task), `out` and `fast` (its own).
 
 `in` is in memory, so that arrays are mapped where they are; `out` is on disk, since what a task writes to memory counts
-against its limit; `fast` is for large results that fit into memory all the same. What is read from `out` and `fast`
-was written by whatever ran in the container: a file of the wrong kind, a link or a size without end is refused, never
-followed.
+against its limit; `fast` is for large results that fit into memory all the same. Where the engine can pass on a file
+system that is mounted nowhere, `fast` and what is large of the inputs lie in large pages (large_pages.py).
+
+What is read from `out` and `fast` was written by whatever ran in the container: a file of the wrong kind, a link or a
+size without end is refused, never followed.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .large_pages import LargePages, make_large_pages
 from .owner import new_name
 from .values import Files, Problem, open_regular
 from .worker import places
@@ -38,6 +41,8 @@ class Exchange:
     outputs: Path
     memory: Path
     run: str = ""
+    large: LargePages | None = None
+    """Holds `memory`, and `in` for large inputs."""
 
     def write_call(self, call: Any) -> None:
         """Write what the worker reads first."""
@@ -108,7 +113,11 @@ class Exchange:
 
     def input_files(self, number: str = "") -> Files:
         """What the task is given with its call, or with the call of that number."""
-        return Files(f"{self.inputs}/{number}".rstrip("/"))
+        path = f"{self.inputs}/{number}".rstrip("/")
+        if self.large is None:
+            return Files(path)
+        place = self.large.path / places.LARGE_IN
+        return Files(path, f"{place}/{number}".rstrip("/"), room=lambda: _free(place))
 
     def output_files(self, number: str = "") -> Files:
         """What the task has left."""
@@ -117,25 +126,37 @@ class Exchange:
     def remove(self) -> None:
         for directory in (self.inputs.parent, self.outputs.parent):
             remove_directory(directory)
+        if self.large is not None:
+            self.large.close()
 
 
-def make_exchange(name: str | None = None, *, run: str = "") -> Exchange:
-    """Make the directories of a new task."""
+def _free(place: Path) -> int:
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
+
+
+def make_exchange(name: str | None = None, *, run: str = "", large_pages: bool = False) -> Exchange:
+    """Make the directories of a new task; with `large_pages` for an engine that can pass such on."""
     name = name or new_name()
     made = []
+    large = make_large_pages(name) if large_pages and memory_base().parent == Path("/dev/shm") else None
     try:
         for base in (memory_base(), disk_base()):
             directory = _make_below(base, name)
             made.append(directory)
-        inputs, outputs, memory = made[0] / "in", made[1] / "out", made[0] / "fast"
-        for directory, mode in ((inputs, 0o755), (outputs, 0o700), (memory, 0o700)):
+        inputs, outputs = made[0] / "in", made[1] / "out"
+        memory = (large.path if large else made[0]) / places.LARGE_OUT
+        modes = [(inputs, 0o755), (outputs, 0o700), (memory, 0o700)]
+        for directory, mode in [*modes, (large.path / places.LARGE_IN, 0o755)] if large else modes:
             directory.mkdir()
             directory.chmod(mode)
     except BaseException:
         for directory in made:
             shutil.rmtree(directory, ignore_errors=True)
+        if large is not None:
+            large.close()
         raise
-    return Exchange(name, inputs, outputs, memory, run)
+    return Exchange(name, inputs, outputs, memory, run, large)
 
 
 def _make_below(base: Path, name: str) -> Path:

@@ -211,7 +211,9 @@ class WarmContainer:
 
     def forget(self, number: str) -> None:
         """Remove a call's files."""
-        for base in (self.exchange.inputs, self.exchange.outputs, self.exchange.memory):
+        large = self.exchange.large
+        places_of_files = (self.exchange.inputs, self.exchange.outputs, self.exchange.memory)
+        for base in (*places_of_files, large.path / places.LARGE_IN) if large else places_of_files:
             directory = f"{base}/{number}"
             with contextlib.suppress(FileNotFoundError):  # mostly there is none
                 if stat.S_ISDIR(os.lstat(directory).st_mode):  # each short call pays for a Path

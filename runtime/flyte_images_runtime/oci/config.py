@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ..exchange import Exchange
@@ -52,6 +53,7 @@ class Settings:
     open_files, processes  as many as the caller may have itself
     ordinary_user  the runtime is in a user namespace already, and its cgroup is made by others
     groups    (directory of the host, place in the container) of the task's cgroup, for it to read; outermost first
+    large     where the file system in large pages is attached; "" where the exchange has none
     files     (file of the host, place in the container): hosts, resolv.conf, hostname
     network   "new": an empty one of its own; "inherited": that of the process which starts the runtime
     edits     what leased devices bring, with the numbers of their nodes by host path
@@ -63,6 +65,7 @@ class Settings:
     cgroup: str
     environment: Mapping[str, str]
     tmp: str | None = None
+    large: str = ""
     groups: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     network: Literal["new", "inherited"] = "new"
@@ -132,7 +135,7 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         _bind(settings.library, f"{places.LIB}/flyte_images_runtime", "ro"),
         _bind(str(exchange.inputs), places.IN, "ro", "nosuid", "nodev"),
         _bind(str(exchange.outputs), places.OUT, "rw", "nosuid", "nodev"),
-        _bind(str(exchange.memory), places.FAST, "rw", "nosuid", "nodev"),
+        *_memory(exchange, settings),
     ]
     mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
     mounts += [_bind(host, place, "ro") for host, place in settings.files]
@@ -143,6 +146,17 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         for one in settings.edits.mounts
     ]
     return mounts
+
+
+def _memory(exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
+    """Where large values are, each way."""
+    if exchange.large is None:
+        return [_bind(str(exchange.memory), places.FAST, "rw", "nosuid", "nodev")]
+    place = Path(settings.large)
+    return [
+        _bind(exchange.large.below(place, places.LARGE_IN), places.LARGE, "ro", "nosuid", "nodev"),
+        _bind(exchange.large.below(place, places.LARGE_OUT), places.FAST, "rw", "nosuid", "nodev"),
+    ]
 
 
 def _sys(spec: TaskSpec, settings: Settings) -> dict[str, Any]:

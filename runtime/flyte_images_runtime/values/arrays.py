@@ -25,6 +25,7 @@ def write_array(value: Any, files: Files) -> Any:
         )
     name, file = files.new("npy", value.nbytes)
     with file:
+        file.truncate(value.nbytes)  # a file system in large pages uses them for what is known to fill them
         numpy.lib.format.write_array(file, value, allow_pickle=False)
     return {"npy": name}
 
@@ -138,6 +139,7 @@ class _Tensor(Codec):
         flat = value.detach().cpu().contiguous()
         name, file = files.new("bin", flat.numel() * flat.element_size())
         with file:
+            file.truncate(flat.numel() * flat.element_size())
             if flat.numel():
                 flat.reshape(-1).view(torch.uint8).numpy().tofile(file)
         return {

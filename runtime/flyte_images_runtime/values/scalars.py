@@ -143,6 +143,7 @@ class _Bytes(Codec):
             return base64.b64encode(view).decode()
         name, file = files.new("bin", view.nbytes)
         with file:
+            file.truncate(view.nbytes)
             file.write(view)
         return {"file": name}
 

@@ -54,7 +54,7 @@ def call(task: Any, args: Any, kwargs: Any) -> Any:
     )
     if "error" in answer:
         raise _error(answer["error"])
-    with Files(places.IN + "/" + number, in_place=True) as files:
+    with Files(places.IN + "/" + number, places.LARGE + "/" + number, in_place=True) as files:
         return signature.decode_result(answer["result"], files)
 
 

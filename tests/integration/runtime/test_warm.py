@@ -82,7 +82,7 @@ def test_without_a_fork_calls_share_the_process(run: Runner) -> None:
 
 
 def test_large_values_cross_and_their_files_do_not_stay(run: Runner) -> None:
-    for size in (1, 200_000, 1 << 20):
+    for size in (1, 200_000, 3 << 20):
         blob = os.urandom(size)
         assert run(warm_tasks.turned, blob).result == blob[::-1]
     [shelf] = [shelf for shelf in reuse._POOL._shelves.values() if shelf.idle]

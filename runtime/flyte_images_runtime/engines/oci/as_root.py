@@ -12,7 +12,7 @@ from ...exchange import Exchange
 from ...failures import EngineLost
 from ...gpu import cdi
 from ...oci import disk
-from ...oci.bundle import lay_out, make_directories
+from ...oci.bundle import LARGE, lay_out, make_directories
 from ...oci.config import Settings, bundle_config
 from ...oci.mounts import in_own_namespace, mount
 from ...oci.network import BRIDGE, NETWORK, Bridge, docker_network, find_bridge, plug_in
@@ -90,6 +90,8 @@ def _launch(
     _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
     mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
     make_directories(_BUNDLE)
+    if exchange.large is not None:
+        exchange.large.attach(_BUNDLE / LARGE)
     config = program.annotate(bundle_config(spec, exchange, rootfs, settings))
     lay_out(_BUNDLE, rootfs.layers, upper=_upper(spec, exchange), files=here.files, config=config)
     program.prepare(_BUNDLE / "nothing")

@@ -1,0 +1,97 @@
+"""A file system that is mounted nowhere: reached by a descriptor, given to a mount namespace, gone with both."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images_runtime.exchange import Exchange, make_exchange
+from flyte_images_runtime.large_pages import LargePages, make_large_pages
+from flyte_images_runtime.oci.mounts import in_own_namespace
+
+from . import warm_tasks
+
+pytestmark = pytest.mark.engine  # and root, as the oci engine
+
+
+@pytest.fixture
+def made() -> Iterator[LargePages]:
+    found = make_large_pages("one")
+    assert found is not None
+    yield found
+    found.close()
+
+
+def mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def test_an_ordinary_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert make_large_pages("one") is None
+
+
+def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: LargePages, tmp_path: Path) -> None:
+    before = mounts()
+    (made.path / "in").mkdir()
+    (made.path / "in" / "file").write_text("content")
+
+    def inside() -> str:
+        made.attach(tmp_path)
+        return subprocess.run(
+            ["cat", made.below(tmp_path, "in/file")], capture_output=True, text=True, check=True
+        ).stdout
+
+    assert in_own_namespace(inside) == "content"
+    assert list(tmp_path.iterdir()) == []
+    assert mounts() == before
+    (made.path / "in" / "later").write_text("content")  # the namespace has ended, this process still has it
+
+
+def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: LargePages) -> None:
+    path = made.path
+    made.close()
+    made.close()
+    other = make_large_pages("two")
+    assert other is not None
+    try:
+        assert not path.exists()
+        assert other.path.parent == path.parent  # the same descriptor again
+    finally:
+        other.close()
+
+
+@pytest.fixture
+def exchange() -> Iterator[Exchange]:
+    made = make_exchange(large_pages=True)
+    yield made
+    made.remove()
+
+
+@pytest.mark.parametrize("number", ["", "c1"])
+def test_only_large_inputs_go_there(exchange: Exchange, number: str) -> None:
+    assert exchange.large is not None
+    with exchange.input_files(number) as files:
+        for size, first in ((10, ""), (2 << 20, "m")):
+            name, file = files.new("bin", size)
+            with file:
+                file.write(b"x")
+            assert name.startswith(first + str(files._next))
+    assert [path.name for path in (exchange.inputs / number).glob("*.bin")] == ["1.bin"]
+    assert [path.name for path in (exchange.large.path / "in" / number).glob("*.bin")] == ["m2.bin"]
+
+
+@pytest.mark.parametrize("reusable", [None, True])
+def test_large_values_cross_in_it_both_ways(reusable: bool | None) -> None:
+    before = mounts()
+    run = flyte.run.using(on_line=None, engine="oci")
+    blob = os.urandom(3 << 20)
+    task = warm_tasks.turned.override(reusable=reusable)
+    for _ in range(2):
+        assert run(task, blob).result == blob[::-1]
+    assert mounts() == before
