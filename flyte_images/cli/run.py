@@ -151,7 +151,7 @@ def perform(
             done = call.run()
         except TaskError as error:
             if not follow:
-                _show_last(shown, call.id)
+                _show_last(shown, task.name, call.id)
             if isinstance(error, Raised):
                 traceback = error.remote.traceback.rstrip("\n")
                 shown.tell(traceback, "traceback", task=task.name, text=traceback)
@@ -162,12 +162,12 @@ def perform(
     _print(done, as_json=as_json)
 
 
-def _show_last(shown: Tasks, run: str) -> None:
+def _show_last(shown: Tasks, task: str, run: str) -> None:
     """What a task has printed last, where nobody has seen it."""
     from ..printed import lines
 
     for line in lines(os.environ, run, tail=_LAST_LINES):
-        shown.tell(f"  | {line.text}", "output", stream=line.stream, text=line.text)
+        shown.tell(f"  | {line.text}", "output", task=task, stream=line.stream, text=line.text)
 
 
 def _print(done: Run[Any], *, as_json: bool) -> None:

@@ -1,7 +1,15 @@
 """What tasks print and use -> lines: on a terminal below them one that moves, elsewhere a plain one now and then.
 
-with Tasks("auto", sys.stderr, main="ml.train", limit=...) as shown:
-    flyte.run.using(on_line=shown.line, on_usage=shown.usage)(train)
+    with Tasks("auto", sys.stderr, main="ml.train", limit=...) as shown:
+        flyte.run.using(on_line=shown.line, on_usage=shown.usage)(train)
+
+For programs each line is a JSON object with `event`, as those of builds are (lines.py); these fields stay as they are:
+
+output     task, stream (stdout | stderr), text
+usage      task, run, seconds, usage (cpu, memory, throttled, ...: what is known); every two seconds
+traceback  task, text
+task       task, run, metrics: the last line of a run that ended well
+map        task, done, failed, running, total, seconds (counting.py)
 """
 
 from __future__ import annotations

@@ -245,4 +245,4 @@ def _signal_name(number: int) -> str:
 def _signal_hint(number: int) -> str | None:
     if number in (11, 7, 4, 6):
         return "native code crashed; `python -X faulthandler` (env_vars PYTHONFAULTHANDLER=1) shows where"
-    return "somebody else stopped it: `docker stop`, `docker kill`, or the host shutting down"
+    return "somebody else stopped it: `flyte-images stop`, `docker stop`, or the host shutting down"
