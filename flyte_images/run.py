@@ -93,7 +93,7 @@ class Runner:
 
     async def aio(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Run[Any]:
         """The same for an event loop. Cancelling it ends the task."""
-        from .running import awaited
+        from .awaiting import awaited
 
         return await awaited(self.call(task, args, kwargs))
 

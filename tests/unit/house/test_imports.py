@@ -17,7 +17,7 @@ ORDER = (
     *("planning", "llb", "origins", "lower", "buildkit", "host", "outputs", "bootstrap", "fetch", "places"),
     *("resolve", "prepare", "solving", "progress", "builder", "shipping", "engines", "devices"),
     *("by_value", "secrets", "results", "arrivals", "printed", "history"),
-    *("run running mapping nested reuse", "shells", "cli"),
+    *("run running awaiting mapping nested reuse", "shells", "cli"),
 )
 PLACES = {name: number for number, names in enumerate(ORDER) for name in names.split()}
 LEAVES = ("flyte_images_layers", "flyte_images_runtime")
