@@ -17,16 +17,18 @@ _PATIENCE = 120.0
 
 
 class Terminal:
-    """`flyte-images ARGS` with stdin, stdout and stderr on a new terminal, in a session of its own."""
+    """`flyte-images ARGS` (or `program` ARGS) on a new terminal, in a session of its own."""
 
-    def __init__(self, shell: Shell, *args: str, rows: int = 40, columns: int = 120) -> None:
+    def __init__(
+        self, shell: Shell, *args: str, program: tuple[str, ...] = PROGRAM, rows: int = 40, columns: int = 120
+    ) -> None:
         self._far, near = os.openpty()
         self._seen = b""
         self._at = 0
         self.resize(rows, columns)
         env = {key: value for key, value in shell.environ({"TERM": "xterm"}).items() if key not in ("CI", "NO_COLOR")}
         self.process = subprocess.Popen(
-            (*PROGRAM, *args),
+            (*program, *args),
             cwd=shell.folder,
             env=env,
             stdin=near,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -50,6 +52,24 @@ def burn(seconds: float) -> None:
     end = time.time() + seconds
     while time.time() < end:
         sum(range(10000))
+"""
+
+MAP = """
+import time
+
+env = flyte.TaskEnvironment(name="many", limits=flyte.Resources(cpu="0.5", mem="64Mi"), network="none")
+
+@env.task
+def one(number: int) -> int:
+    time.sleep(0.2)
+    if number == 3:
+        print("three")
+    if number == 7:
+        raise ValueError("seven")
+    return number
+
+if __name__ == "__main__":
+    flyte.run.map(one, range(8), concurrency=2, return_exceptions=True)
 """
 
 
@@ -145,6 +165,20 @@ def test_a_terminal_shows_what_a_task_uses(tasks: Shell, screens: list[Terminal]
     screen.wait_for(r"tiny\.burn: [0-9.]+ s, CPU [0-9.]+ s \(\d+%\), memory [0-9.]+ MB of 134\.2 MB")
     screen.wait_for(r"\r\x1b\[Ktiny\.burn: done in ")
     assert screen.end() == 0
+
+
+def test_a_terminal_shows_how_far_a_map_is(shell: Shell, screens: list[Terminal]) -> None:
+    shell.write("app.py", MAP)
+    screens.append(screen := Terminal(shell, "app.py", program=(sys.executable,)))
+    screen.wait_for(r"\[#+-+\] many\.one: \d of 8 done, .*\d running, [0-9.]+ s, ~[0-9.]+ s left")
+    screen.wait_for(r"\r\x1b\[Kmany\.one: 7 of 8 done, 1 failed in [0-9.]+ s\r\n")
+    assert screen.end() == 0
+    assert screen.text.count("[many.one] three") == 1
+    with subprocess.Popen(
+        (sys.executable, "app.py"), cwd=shell.folder, env=shell.environ({}), stderr=subprocess.PIPE, text=True
+    ) as piped:
+        _, err = piped.communicate(timeout=120)
+    assert "\x1b" not in err and re.search(r"^many\.one: 7 of 8 done, 1 failed in ", err, re.M)
 
 
 def test_on_a_terminal_ctrl_c_stops_the_task_and_says_so(tasks: Shell, screens: list[Terminal]) -> None:

@@ -147,3 +147,17 @@ def test_the_metrics_tell_what_the_cards_did(machine: Machine, engine: str) -> N
     settings = {"ENGINE": engine, "METRICS": "1", "NVML_STAND_IN_USE": str(use)}
     assert answer(machine.start("H200:2", 1.0, **settings)) == {"memory": 2000 << 20, "share": 0.5}
     assert answer(machine.start("0", 0, **settings)) == {"memory": None, "share": None}
+
+
+@pytest.mark.parametrize("engine", ["docker", *(["oci"] if os.getuid() == 0 else [])])
+def test_a_shell_has_the_card_of_its_environment(machine: Machine, engine: str) -> None:
+    app = machine.program.with_name("app.py")
+    env = 'flyte.TaskEnvironment(name="cards", limits=flyte.Resources(gpu="H200:1"), network="none")'
+    app.write_text(f"import flyte_images as flyte\nenv = {env}\n")
+    code = "import sys; from flyte_images.cli.main import main; sys.exit(main())"
+    options = ("shell", "--progress=quiet", "--engine", engine, str(app), "--")
+    look = ("sh", "-c", "ls /dev | grep nvidia; : </dev/nvidia0")
+    settings = {**machine.driver.environ(), **_home(), "FLYTE_IMAGES_LEASES": str(machine.leases)}
+    done = subprocess.run((sys.executable, "-c", code, *options, *look), env=settings, capture_output=True, text=True)
+    assert done.stdout == "nvidia0\nnvidiactl\n", done.stderr
+    assert "No such device or address" in done.stderr, "it may be opened, and has no driver behind it"
