@@ -94,9 +94,15 @@ _OURS = ("flyte_images", "flyte_images_runtime", "flyte_images_layers")
 
 
 def _is_installed(path: str) -> bool:
-    """Does it belong to Python itself or to an installed package?"""
+    """Does it belong to Python itself or to an installed package? Of another environment too, that lies over this one.
+
+    >>> _is_installed("/cache/overlay/lib/python3.11/site-packages/torch/nn"), _is_installed("/home/ada/project")
+    (True, False)
+    """
     path = path.rstrip("/") + "/"
-    return any(path.startswith(base.rstrip("/") + "/") for base in _installed())
+    return any(f"/{name}/" in path for name in ("site-packages", "dist-packages")) or any(
+        path.startswith(base.rstrip("/") + "/") for base in _installed()
+    )
 
 
 @functools.cache

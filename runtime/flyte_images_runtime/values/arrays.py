@@ -6,6 +6,7 @@ would be a pickle.
 
 from __future__ import annotations
 
+import os
 import typing
 from typing import Any
 
@@ -127,21 +128,28 @@ class _Number(Codec):
 
 
 class _Tensor(Codec):
-    """torch.Tensor: bytes, dtype and shape; it arrives on the CPU."""
+    """torch.Tensor: bytes, dtype and shape; it arrives on the CPU. numpy is not needed."""
 
     def encode(self, value: Any, files: Files) -> Any:
+        import ctypes
+
         import torch
 
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, self.kind):
             raise expected(self.kind, value)
-        if value.layout is not torch.strided or value.is_quantized:
+        if value.is_meta:
+            raise Problem("a tensor on the device `meta` has no bytes")
+        if value.is_quantized:
+            raise Problem("a quantized tensor has no plain bytes", hint="make it plain: `.dequantize()`")
+        if value.layout is not torch.strided:
             raise Problem(f"a {value.layout} tensor has no plain bytes", hint="make it dense: `.to_dense()`")
-        flat = value.detach().cpu().contiguous()
-        name, file = files.new("bin", flat.numel() * flat.element_size())
+        flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        size = flat.numel() * flat.element_size()
+        name, file = files.new("bin", size)
         with file:
-            file.truncate(flat.numel() * flat.element_size())
-            if flat.numel():
-                flat.reshape(-1).view(torch.uint8).numpy().tofile(file)
+            file.truncate(size)
+            if size:
+                file.write(memoryview((ctypes.c_ubyte * size).from_address(flat.data_ptr())))
         return {
             "bin": name,
             "dtype": str(value.dtype).partition(".")[2],
@@ -150,7 +158,6 @@ class _Tensor(Codec):
         }
 
     def decode(self, data: Any, files: Files) -> Any:
-        import numpy
         import torch
 
         dtype = getattr(torch, str(data.get("dtype")), None) if isinstance(data, dict) else None
@@ -161,12 +168,17 @@ class _Tensor(Codec):
             tensor = torch.empty(shape, dtype=dtype)
         else:
             with files.open(data.get("bin")) as file:
-                raw = numpy.memmap(file, dtype=numpy.uint8, mode="c")
-            try:
-                tensor = torch.from_numpy(numpy.asarray(raw)).view(dtype).reshape(shape)
-            except RuntimeError as error:
-                raise Problem(f"the tensor's bytes are not what its shape says: {error}") from None
-        return tensor.requires_grad_(data.get("grad") is True)
+                size = os.fstat(file.fileno()).st_size
+                here = f"/proc/self/fd/{file.fileno()}"
+                try:  # mapped, and private
+                    raw = torch.from_file(here, shared=False, size=size, dtype=torch.uint8)
+                    tensor = raw.view(dtype).reshape(shape)
+                except RuntimeError as error:
+                    raise Problem(f"the tensor's bytes are not what its shape says: {error}") from None
+        grad = data.get("grad") is True
+        if issubclass(self.kind, torch.nn.Parameter):
+            return torch.nn.Parameter(tensor, requires_grad=grad)
+        return tensor.requires_grad_(grad) if self.kind is torch.Tensor else tensor.as_subclass(self.kind)
 
 
 def make(annotation: Any) -> Codec | None:
@@ -176,6 +188,8 @@ def make(annotation: Any) -> Codec | None:
         return None
     package = origin.__module__.partition(".")[0]
     if package == "torch":
+        if any(base.__name__ == "Module" for base in origin.__mro__):
+            raise Problem(f"{name_of(origin)} cannot cross into a container and back", hint="return its state_dict()")
         return _Tensor(annotation) if any(base.__name__ == "Tensor" for base in origin.__mro__) else None
     import numpy
 

@@ -1,0 +1,79 @@
+"""Tensors cross by their bytes. These need torch, which the development tools do not bring: it is 200 MB."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyte_images_runtime.values import Files, Problem, codec
+
+torch: Any = pytest.importorskip("torch")
+
+TENSORS = {
+    "whole numbers": lambda: torch.arange(6).reshape(2, 3),
+    "one number": lambda: torch.tensor(3.5),
+    "none": lambda: torch.zeros(0, 4),
+    "truth": lambda: torch.tensor([True, False]),
+    "half": lambda: torch.ones(2, 3, dtype=torch.bfloat16),
+    "quarter": lambda: torch.ones(2, dtype=torch.float8_e4m3fn),
+    "another order": lambda: torch.arange(12.0).reshape(3, 4).t(),
+    "every second": lambda: torch.arange(10)[::2],
+    "a lazy conjugate": lambda: torch.conj(torch.ones(2, dtype=torch.complex64) * 1j),
+    "seen from several places": lambda: torch.ones(2, 2).expand(3, 2, 2),
+}
+
+
+def crossed(value: Any, directory: Path, kind: Any = None) -> Any:
+    with Files(str(directory)) as files:
+        data = json.loads(json.dumps(codec(kind or type(value)).encode(value, files)))
+        return codec(kind or type(value)).decode(data, files)
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_what_is_put_in_comes_out(name: str, tmp_path: Path) -> None:
+    value = TENSORS[name]()
+    found = crossed(value, tmp_path)
+    assert found.dtype == value.dtype
+    assert found.shape == value.shape
+    assert torch.equal(found.to(torch.complex64), value.to(torch.complex64))
+
+
+def test_what_arrives_can_be_written_to_and_changes_nobody_elses(tmp_path: Path) -> None:
+    found = crossed(torch.zeros(3), tmp_path)
+    found[0] = 7
+    (file,) = tmp_path.iterdir()
+    assert file.read_bytes() == bytes(12)
+
+
+def test_gradients_and_parameters_stay_what_they_are(tmp_path: Path) -> None:
+    assert crossed(torch.ones(3, requires_grad=True), tmp_path).requires_grad
+    parameter = crossed(torch.nn.Parameter(torch.ones(2)), tmp_path / "again")
+    assert isinstance(parameter, torch.nn.Parameter)
+    assert parameter.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (lambda: torch.eye(3).to_sparse(), "sparse"),
+        (lambda: torch.ones(2, device="meta"), "meta"),
+        (lambda: [1.0], "expected Tensor, got list"),
+    ],
+)
+def test_what_has_no_bytes_is_refused(value: Any, told: str, tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=told):
+        crossed(value(), tmp_path, torch.Tensor)
+
+
+def test_a_file_that_is_too_short_and_a_module_are_refused(tmp_path: Path) -> None:
+    with Files(str(tmp_path)) as files:
+        data = codec(torch.Tensor).encode(torch.ones(3), files)
+        (tmp_path / data["bin"]).write_bytes(b"xy")
+        with pytest.raises(Problem, match="not what its shape says"):
+            codec(torch.Tensor).decode(data, files)
+    with pytest.raises(Problem, match="Linear") as caught:
+        codec(torch.nn.Linear)
+    assert "state_dict" in str(caught.value.hint)
