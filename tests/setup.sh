@@ -12,7 +12,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 # program:packages
 needed="openssl:openssl ssh-agent:openssh-client git:git unshare:util-linux docker:docker-cli runc:runc crun:crun
     faketime:faketime gcc:gcc,libc6-dev zstd:zstd ip:iproute2 pgrep:procps
-    podman:podman newuidmap:uidmap slirp4netns:slirp4netns"
+    podman:podman runsc:runsc newuidmap:uidmap slirp4netns:slirp4netns"
 
 missing=
 for pair in $needed; do

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _START = 60.0
@@ -27,6 +27,7 @@ class Engine:
     directory: Path
     sockets: Path
     containerd_store: bool = True
+    settings: Mapping[str, object] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -39,7 +40,8 @@ class Engine:
 
     def start(self) -> None:
         config = self.directory / "daemon.json"
-        config.write_text(json.dumps({"features": {"containerd-snapshotter": self.containerd_store}}))
+        features = {"containerd-snapshotter": self.containerd_store}
+        config.write_text(json.dumps({"features": features, **self.settings}))
         dockerd = (
             *("dockerd", "--config-file", config, "--data-root", self.directory / "data"),
             *("--exec-root", self.sockets / "exec", "--pidfile", self.directory / "pid"),
@@ -72,9 +74,11 @@ class Engine:
 
 
 @contextlib.contextmanager
-def private_engine(directory: Path, *, containerd_store: bool = True) -> Iterator[Engine]:
+def private_engine(
+    directory: Path, *, containerd_store: bool = True, settings: Mapping[str, object] | None = None
+) -> Iterator[Engine]:
     with tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as sockets:
-        engine = Engine(directory, Path(sockets), containerd_store)
+        engine = Engine(directory, Path(sockets), containerd_store, settings or {})
         try:
             engine.start()
             yield engine

@@ -398,6 +398,10 @@ def test_an_image_that_cannot_start_says_why(call: Call) -> None:
         call("add", one=1, other=2, spec={"python": "python4"})
 
 
+def test_another_oci_runtime_is_taken_by_its_name(call: Call) -> None:
+    assert result(call("add", one=1, other=2, spec={"hardening": Hardening(runtime="runc")})) == 3
+
+
 def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
     cores = os.cpu_count() or 1
     for limits in (Limits(cpu=Decimal(cores + 1)), Limits(memory=1 << 50), Limits(disk=1 << 10)):
@@ -405,8 +409,9 @@ def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
             call("add", one=1, other=2, spec={"limits": limits})
         assert refused.value.hint
         assert refused.value.exit_code == 3
-    with pytest.raises(EngineLost):
+    with pytest.raises(EngineLost, match="no OCI runtime `no-such-runtime`") as unknown:
         call("add", one=1, other=2, spec={"hardening": Hardening(runtime="no-such-runtime")})
+    assert "runc" in str(unknown.value.hint)  # what is there
     with pytest.raises((EngineLost, DeviceError), match=r"flyte-images\.test/none=0"):
         call("add", one=1, other=2, spec={"devices": ("flyte-images.test/none=0",)})
     with pytest.raises(TaskError, match="/no/such/place"):

@@ -65,6 +65,7 @@ class Api:
         status = int(head.split(b" ", 2)[1])
         if status not in (101, 200):
             link.close()
+            _content(status, rest)  # raises what it says
             raise Refused(status, rest.decode(errors="replace"))
         link.settimeout(None)
         return Attachment(link, rest)

@@ -96,7 +96,7 @@ def _launch(
     lay_out(_BUNDLE, rootfs.layers, upper=_upper(spec, exchange), files=here.files, config=config)
     program.prepare(_BUNDLE / "nothing")
     return subprocess.Popen(
-        program.run(_BUNDLE, "task", log),
+        program.run(_BUNDLE, "task", log, network=spec.network),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,8 +14,10 @@ from typing import Any
 
 from ...oci.bpf import Unavailable, compile_profile
 from ...oci.mounts import bind
+from ...spec import Network
 
 _SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SANDBOXED: dict[Network, str] = {"none": "none", "outbound": "sandbox", "host": "host"}
 _WITHOUT_CGROUPS = {"crun": ("--cgroup-manager=disabled",), "runc": ("--rootless=true",)}
 _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.controllers")
 
@@ -30,11 +32,15 @@ class Program:
     def name(self) -> str:
         return Path(self.path).name
 
-    def run(self, bundle: Path, container: str, log: int, *, ordinary_user: bool = False) -> tuple[str, ...]:
+    def run(
+        self, bundle: Path, container: str, log: int, *, network: Network = "none", ordinary_user: bool = False
+    ) -> tuple[str, ...]:
         """The command that runs the container in the foreground; what is wrong goes to the descriptor `log`."""
         log_file = f"/proc/self/fd/{log}"
         options = ("--log", log_file, "--log-format", "json", "--root", str(bundle / "state"))
         own = _WITHOUT_CGROUPS.get(self.name, ()) if ordinary_user else ()
+        if self.name == "runsc":  # it is a kernel: it has a network of its own, or passes on the machine's
+            own = (*own, f"--network={_SANDBOXED[network]}")
         return (self.path, *options, *own, "run", "--bundle", str(bundle), container)
 
     def annotate(self, config: dict[str, Any]) -> dict[str, Any]:
