@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from .codec import Codec, codec
 from .files import Files, open_regular
-from .paths import Dir, File
 from .problem import Problem
 from .signature import Signature
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .paths import Dir, File
+
 __all__ = ["Codec", "Dir", "File", "Files", "Problem", "Signature", "codec", "open_regular"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Dir", "File"):  # which few tasks need
+        raise AttributeError(name)
+    from . import paths
+
+    return getattr(paths, name)

@@ -12,7 +12,6 @@ above all not `threading`, whose hook runs in every fork.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import resource
@@ -29,7 +28,7 @@ except ImportError:
     import socket  # type: ignore[no-redef]
 
 from flyte_images_runtime import compact_json, frames
-from flyte_images_runtime.worker import places, start, task
+from flyte_images_runtime.worker import ending, places, start, task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def _be_the_call(call: dict[str, Any], function: Any, signature: Any, link: Any,
     try:
         failed, outcome = _outcome(call, asked, function, signature)
         sheet.write(outcome)
-        _end(int(failed))
+        ending.end(int(failed))
     finally:
         os._exit(1)
 
@@ -149,19 +148,6 @@ def _answer(link: Any, outcome: bytes, accounts: _Accounts, status: int, cpu: fl
     end = {"status": status, "cpu": cpu, "peak": peak * 1024, "cgroup": accounts.read()}
     text = compact_json.dumps(end).encode()
     link.sendall(frames.head(outcome) + outcome + frames.head(text) + text)
-
-
-def _end(status: int) -> None:
-    """End the fork as a program ends, threads first, then exit handlers; but leave the modules to the kernel."""
-    threading = sys.modules.get("threading")
-    if threading is not None:
-        threading._shutdown()  # as multiprocessing does in its forks
-    try:
-        atexit._run_exitfuncs()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    task.flush()
-    os._exit(status)
 
 
 class _Sheet:

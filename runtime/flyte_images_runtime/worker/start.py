@@ -54,9 +54,12 @@ def _become_the_task() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    from flyte_images_runtime.worker import task
+    from flyte_images_runtime.worker import ending, task
 
-    sys.exit(task.main())
+    status = task.main()
+    if ending.needs_all_of_it():
+        sys.exit(status)
+    ending.end(status)
 
 
 def _watch(child: int, watch_stdin: bool) -> int:
