@@ -1,4 +1,5 @@
-"""`Image`: what a user says an image is. A frozen value; making one reads nothing but whether a source is there."""
+"""`Image`: what a user says an image is. A frozen value; making one reads the lists of packages that it names, and of
+other sources whether they are there."""
 
 from __future__ import annotations
 
@@ -16,7 +17,6 @@ from flyte_images_layers import (
     DebianBase,
     EnvVars,
     Layer,
-    LayerError,
     PipPackages,
     ReferenceBase,
     SourceFile,
@@ -28,11 +28,22 @@ from flyte_images_layers import (
 from flyte_images_layers.records import dataclass
 
 from .errors import Location, SpecError
-
-PythonVersion = str | tuple[int, int]
+from .written import (
+    LOGINS,
+    At,
+    PythonVersion,
+    dependencies_only,
+    name_of,
+    no_secrets,
+    platforms_of,
+    project_and_lock,
+    python_of,
+    registry_of,
+    source,
+    words_of,
+)
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +90,13 @@ class Image:
         if registry_secret is not None:
             hint = "registries are asked with this machine's own logins: `docker login`"
             raise SpecError("from_debian_base takes no registry_secret", hint=hint, location=location)
-        python = _python(python_version, location)
+        python = python_of(python_version, location)
         return cls(
             base=DebianBase(python=python),
             python=python,
-            name=_name(name, location),
-            registry=_registry(registry, location),
-            platform=_platforms(platform, location),
+            name=name_of(name, location),
+            registry=registry_of(registry, location),
+            platform=platforms_of(platform, location),
             location=location,
         )
 
@@ -101,14 +112,14 @@ class Image:
     ) -> Image:
         """Any image by name. `python_version` is that of its Python, which `with_pip_packages` needs to know."""
         location = _caller()
-        with _At(location):
+        with At(location):
             base = ReferenceBase(reference=image_uri)
         return cls(
             base=base,
-            python=_python(python_version, location),
-            name=_name(name, location),
-            registry=_registry(registry, location),
-            platform=_platforms(platform, location),
+            python=python_of(python_version, location),
+            name=name_of(name, location),
+            registry=registry_of(registry, location),
+            platform=platforms_of(platform, location),
             location=location,
         )
 
@@ -129,7 +140,7 @@ class Image:
         """
 
         def layer(location: Location) -> Layer:
-            _no_secrets(secret_mounts, "with_pip_packages", _LOGINS, location)
+            no_secrets(secret_mounts, "with_pip_packages", LOGINS, location)
             return PipPackages.of(
                 packages,
                 index_url=index_url,
@@ -141,11 +152,104 @@ class Image:
 
         return self._with(layer)
 
+    def with_requirements(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        index_url: str | None = None,
+        extra_index_urls: str | Sequence[str] | None = None,
+        pre: bool = False,
+        extra_args: str | None = None,
+        secret_mounts: object = None,
+    ) -> Image:
+        """Add what a requirements.txt asks for: as `with_pip_packages` of its lines, with its hashes and constraints.
+
+        `file`, and what it includes, is read now. Options are those of `with_pip_packages`.
+        """
+
+        def layer(location: Location) -> Layer:
+            from .manifests import requirements
+
+            no_secrets(secret_mounts, "with_requirements", LOGINS, location)
+            path = source(file, location, folder=False)
+            return requirements.read(path).layer(
+                os.path.basename(path),  # noqa: PTH119
+                index_url=index_url,
+                extra_index_urls=extra_index_urls,
+                pre=pre,
+                extra_args=extra_args,
+                location=location,
+            )
+
+        return self._with(layer)
+
+    def with_uv_project(
+        self,
+        pyproject_file: str | os.PathLike[str],
+        uvlock: str | os.PathLike[str] | None = None,
+        *,
+        index_url: str | None = None,
+        extra_index_urls: str | Sequence[str] | None = None,
+        pre: bool = False,
+        extra_args: str | None = None,
+        secret_mounts: object = None,
+        project_install_mode: str = "dependencies_only",
+    ) -> Image:
+        """Add what a uv project needs, in the versions and with the hashes of its uv.lock; not the project itself.
+
+        `pyproject_file` and `uvlock` (default: uv.lock beside it) are read now, and no other file of the project.
+        `extra_args` chooses among extras and groups as `uv sync` does: `--no-dev`, `--extra NAME`, `--group NAME`, ...
+        """
+
+        def layer(location: Location) -> Layer:
+            from .manifests import uv_project
+
+            no_secrets(secret_mounts, "with_uv_project", LOGINS, location)
+            dependencies_only(project_install_mode, location)
+            project, lock = project_and_lock(pyproject_file, uvlock, "uv.lock", "uv lock", location)
+            words, others = uv_project.own_words(words_of(extra_args))
+            return uv_project.read(project, lock, words, self.python, os.environ).layer(
+                "pyproject.toml",
+                index_url=index_url,
+                extra_index_urls=extra_index_urls,
+                pre=pre,
+                extra_args=others,
+                location=location,
+            )
+
+        return self._with(layer)
+
+    def with_poetry_project(
+        self,
+        pyproject_file: str | os.PathLike[str],
+        poetry_lock: str | os.PathLike[str] | None = None,
+        *,
+        extra_args: str | None = None,
+        secret_mounts: object = None,
+        project_install_mode: str = "dependencies_only",
+    ) -> Image:
+        """Add what a Poetry project needs, in the versions and with the hashes of its poetry.lock; not the project.
+
+        `pyproject_file` and `poetry_lock` (default: poetry.lock beside it; of Poetry 2) are read now, and nothing else.
+        `extra_args` chooses as `poetry install` does: `--only main`, `--with GROUP`, `--extras NAME`, ...
+        """
+
+        def layer(location: Location) -> Layer:
+            from .manifests import poetry
+
+            no_secrets(secret_mounts, "with_poetry_project", LOGINS, location)
+            dependencies_only(project_install_mode, location)
+            project, lock = project_and_lock(pyproject_file, poetry_lock, "poetry.lock", "poetry lock", location)
+            found = poetry.read(project, lock, words_of(extra_args), self.python, os.environ)
+            return found.layer("pyproject.toml", location=location)
+
+        return self._with(layer)
+
     def with_apt_packages(self, *packages: str, secret_mounts: object = None) -> Image:
         """Add Debian packages, by name or `name=version`, without what they only recommend."""
 
         def layer(location: Location) -> Layer:
-            _no_secrets(secret_mounts, "with_apt_packages", "the base's own apt asks its archives", location)
+            no_secrets(secret_mounts, "with_apt_packages", "the base's own apt asks its archives", location)
             return AptPackages(packages=packages, location=location)
 
         return self._with(layer)
@@ -179,7 +283,7 @@ class Image:
         """
 
         def layer(location: Location) -> Layer:
-            path = _source(src, location, folder=True)
+            path = source(src, location, folder=True)
             return SourceFolder.at(path, dst=dst, contents_only=copy_contents_only, ignore=ignore, location=location)
 
         return self._with(layer)
@@ -189,7 +293,7 @@ class Image:
         several = [src] if isinstance(src, (str, os.PathLike)) else list(src)
         return self._with(
             lambda location: SourceFile.at(
-                [_source(path, location, folder=False) for path in several], dst=dst, location=location
+                [source(path, location, folder=False) for path in several], dst=dst, location=location
             )
         )
 
@@ -204,8 +308,8 @@ class Image:
     ) -> Image:
         """Return the same image with another name, registry, Python, platform or base; what is not given stays."""
         location = _caller()
-        python = self.python if python_version is None else _python(python_version, location)
-        with _At(location):
+        python = self.python if python_version is None else python_of(python_version, location)
+        with At(location):
             if base_image is not None:
                 base: Base = ReferenceBase(reference=base_image)
             else:
@@ -214,9 +318,9 @@ class Image:
             self,
             base=base,
             python=python,
-            name=self.name if name is None else _name(name, location),
-            registry=self.registry if registry is None else _registry(registry, location),
-            platform=self.platform if platform is None else _platforms(platform, location),
+            name=self.name if name is None else name_of(name, location),
+            registry=self.registry if registry is None else registry_of(registry, location),
+            platform=self.platform if platform is None else platforms_of(platform, location),
             location=location,
         )
 
@@ -250,33 +354,8 @@ class Image:
 
     def _with(self, make: Any) -> Image:
         location = _caller()
-        with _At(location):
+        with At(location):
             return replace(self, layers=(*self.layers, make(location)))
-
-
-_LOGINS = (
-    "indexes are asked by this machine with its own logins, and no step sees them: ~/.netrc, a keyring, or "
-    "UV_INDEX_<NAME>_USERNAME and _PASSWORD"
-)
-
-
-def _no_secrets(given: object, call: str, hint: str, location: Location) -> None:
-    """Flyte mounts secrets into the step that installs; here no such step needs any."""
-    if given is not None:
-        raise SpecError(f"{call} takes no secret_mounts", hint=hint, location=location)
-
-
-class _At:
-    """A layer's own error becomes ours, with the user's line."""
-
-    def __init__(self, location: Location) -> None:
-        self.location = location
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, LayerError):
-            raise SpecError(str(error), hint=error.hint, location=self.location) from None
 
 
 def _caller() -> Location:
@@ -285,84 +364,3 @@ def _caller() -> Location:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return Location(frame.f_code.co_filename, frame.f_lineno)
-
-
-def _source(src: str | os.PathLike[str], location: Location, *, folder: bool) -> str:
-    """Where a local source is, in full; refused if it is not there."""
-    text = os.fspath(src) if isinstance(src, (str, os.PathLike)) else ""
-    if not text or "\0" in text:
-        raise SpecError(f"`{src!r}` is not a path", location=location)
-    written = os.path.expanduser(text)  # noqa: PTH111 - a plain string is all that is needed
-    near = os.path.dirname(location.file) if os.path.isfile(location.file) else ""  # noqa: PTH113, PTH120
-    path = os.path.abspath(os.path.join(near, written))  # noqa: PTH100, PTH118
-    if not os.path.exists(path):  # noqa: PTH110
-        raise SpecError(f"there is no `{text}` at `{path}`", hint=_nearby(path), location=location)
-    if folder != os.path.isdir(path):  # noqa: PTH112
-        call = "with_source_file" if folder else "with_source_folder"
-        what = "a file, not a folder" if folder else "a folder, not a file"
-        raise SpecError(f"`{text}` is {what}", hint=f"use {call}", location=location)
-    return path
-
-
-def _nearby(path: str) -> str:
-    import difflib
-
-    folder, name = os.path.split(path)
-    try:
-        close = difflib.get_close_matches(name, os.listdir(folder), n=1)  # noqa: PTH208
-    except OSError:
-        return "paths are relative to the file that names them"
-    return f"did you mean `{close[0]}`?" if close else "paths are relative to the file that names them"
-
-
-def _python(version: object, location: Location) -> str:
-    match version:
-        case None:
-            return f"{sys.version_info.major}.{sys.version_info.minor}"
-        case (int(major), int(minor)):
-            text = f"{major}.{minor}"
-        case str():
-            text = version
-        case _:
-            hint = 'python_version="3.12" or (3, 12)'
-            raise SpecError(f"{version!r} is not a Python version", hint=hint, location=location)
-    with _At(location):
-        return DebianBase(python=text).python
-
-
-def _platforms(platform: str | Sequence[str] | None, location: Location) -> tuple[str, ...]:
-    if platform is None:
-        machine = os.uname().machine
-        return (f"linux/{_ARCHITECTURES.get(machine, machine)}",)
-    several = (platform,) if isinstance(platform, str) else tuple(platform)
-    for one in several:
-        system, _, rest = one.partition("/") if isinstance(one, str) else ("", "", "")
-        if system != "linux" or not rest:
-            raise SpecError(f"{one!r} is not a platform", hint='platform="linux/amd64"', location=location)
-    if not several:
-        raise SpecError("an image needs a platform", hint='platform="linux/amd64"', location=location)
-    return several
-
-
-def _name(name: str | None, location: Location) -> str | None:
-    import re
-
-    if name is None:
-        return None
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*", name):
-        raise SpecError(
-            f"{name!r} is not the name of an image", hint="lower-case letters, digits, `-`, `_`, `.`", location=location
-        )
-    return name
-
-
-def _registry(registry: str | None, location: Location) -> str | None:
-    import re
-
-    if registry is None:
-        return None
-    if not isinstance(registry, str) or not re.fullmatch(
-        r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?(?:/[a-z0-9._/-]+)?", registry
-    ):
-        raise SpecError(f"{registry!r} is not a registry", hint='"registry.example:5000/team"', location=location)
-    return registry.rstrip("/")

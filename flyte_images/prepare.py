@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flyte_images_layers import Base, DebianBase, Layer, digest
 
+from . import kept
 from .bootstrap.found import FoundBase, known_base
 from .cachedir import layout_dir
 from .errors import ResolveError, SpecError
@@ -18,7 +19,7 @@ from .lock import BaseImage, Lock, loads
 from .oci import Layout
 from .plan import Plan, packages
 from .planning import plan
-from .resolve import kept, resolve
+from .resolve import resolve
 
 if TYPE_CHECKING:
     from .buildkit.client import Client

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flyte_images_layers import Layer, PythonRequirements, digest
 from flyte_images_layers.steps import Deb, Sdist
 
+from .. import kept
 from ..errors import FlyteImagesError, Location
 from ..image import Image
 from ..lock import (
@@ -29,7 +30,7 @@ from ..lock import (
 )
 from ..plan import Debs, Plan, below
 from ..planning import plan
-from . import addresses, kept
+from . import addresses
 
 if TYPE_CHECKING:
     from ..buildkit.client import Client
@@ -105,7 +106,9 @@ class _Asking:
         known = None if self.upgrade else self._known(key, len(asking))
         if known is None:
             self.warm()
-            self.note(f"resolving {', '.join(line for _, it in asking for line in it.requirements)}")
+            from .uv import shown
+
+            self.note(f"resolving {shown([it for _, it in asking])}")
             with _At(self.image.layers[asking[-1][0]]):
                 known = self._ask([it for _, it in asking])
             found, overlaps = known
@@ -192,7 +195,7 @@ class _Asking:
 
         self.note(f"{source.name} {source.version} has no wheel: it is built from source")
         needs = build_requirements(source, self.environ)
-        like = replace(asked[0], requirements=(*needs, "wheel"), no_binary=())
+        like = replace(asked[0].indexes, requirements=(*needs, "wheel"))
         build = uv.ask([like], target, environ=self.environ).wheels
         fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
         return Sdist(build=build, **fields)

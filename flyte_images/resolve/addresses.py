@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
+from .. import kept
 from ..errors import ResolveError
 from ..image import Image
 from ..lock import LayerLock, Lock
 from ..plan import Plan, packages, readdressed
-from . import kept
 
 if TYPE_CHECKING:
     from ..buildkit.client import Client
@@ -55,11 +55,10 @@ def fresh(made: Plan, image: Image, environ: Mapping[str, str]) -> Plan:
     files = [file for file in packages(made) if not isinstance(file, Deb)]
     urls: dict[str, str] = {}
     for file in files:
-        no_binary = () if isinstance(file, Wheel) else (file.name,)
-        like = replace(asked[0], requirements=(f"{file.name}=={file.version}",), no_binary=no_binary)
+        like = _exactly([file], asked[0])
         with contextlib.suppress(ResolveError):  # not there any more: its old address is all that there is
-            answer = uv.ask([like, *map(_indexes, asked[1:])], target, environ=environ, deps=False)
-            urls |= {found.sha256: found.url for found in answer.files}
+            answer = uv.ask([like, *(it.indexes for it in asked[1:])], target, environ=environ, deps=False)
+            urls |= answer.offered
     remember([replace(file, url=urls.get(file.sha256, "")) for file in files], environ)
     return readdressed(made, urls)
 
@@ -104,13 +103,9 @@ class _Asker:
             asked = [it for layer in self.image.layers if (it := layer.python_requirements())]
             self._python = {}
             for group in self._groups():
-                like = replace(
-                    asked[0],
-                    requirements=tuple(f"{it.name}=={it.version}" for it in group),
-                    no_binary=tuple(it.name for it in group if not isinstance(it, Wheel)),
-                )
-                answer = uv.ask([like, *(_indexes(it) for it in asked[1:])], target, environ=self.environ, deps=False)
-                self._python |= {file.sha256: file.url for file in answer.files}
+                like = [_exactly(group, asked[0]), *(it.indexes for it in asked[1:])]
+                answer = uv.ask(like, target, environ=self.environ, deps=False)
+                self._python |= answer.offered
             for group in self._groups():
                 remember([replace(it, url=self._python.get(it.sha256, "")) for it in group], self.environ)
         return self._python
@@ -132,5 +127,10 @@ class _Asker:
         return tuple(deb if deb.url else replace(deb, url=self._url(deb.sha256, dict)) for deb in debs)
 
 
-def _indexes(asked: PythonRequirements) -> PythonRequirements:
-    return replace(asked, requirements=(), no_binary=())
+def _exactly(files: Sequence[Wheel | Sdist], asked: PythonRequirements) -> PythonRequirements:
+    """What asks for these files and no other, where `asked` asks."""
+    return replace(
+        asked.indexes,
+        requirements=tuple(f"{it.name}=={it.version}" for it in files),
+        no_binary=tuple(it.name for it in files if not isinstance(it, Wheel)),
+    )

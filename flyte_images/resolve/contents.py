@@ -23,8 +23,8 @@ from urllib.parse import unquote, urlsplit
 
 from flyte_images_layers.steps import Wheel
 
+from .. import kept
 from ..fetch import opener
-from . import kept
 
 _AT_ONCE = 8
 _TIMEOUT = 10.0  # seconds without a byte

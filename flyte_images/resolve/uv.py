@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import subprocess
 import tempfile
-import threading
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +17,13 @@ from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
 
 from ..errors import ResolveError
+from ..uv_program import uv_program
 from .sdists import Source
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _KNOWN_LIBCS = (17, 28, *range(31, 41))  # the glibc 2.x that uv has a name for
 _NO_WHEEL = r"no wheels|only-binary|building from source is disabled|no usable wheels|no-build"
+_NAMED = 8  # requirements that an error or a note names
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _DEFAULT_LIBC = "2.28"  # what nearly every base of the last years has
 
@@ -57,11 +57,13 @@ class Target:
 class Answer:
     """What uv found, by name, and its own text of it, which is what it prefers the next time.
 
-    `sources` are those that have no wheel for the target.
+    `sources` are those that have no wheel for the target; `offered` are the addresses of all files that would do, by
+    their sha256.
     """
 
     wheels: tuple[Wheel, ...]
     sources: tuple[Source, ...]
+    offered: Mapping[str, str]
     text: str
 
     @property
@@ -94,6 +96,7 @@ def ask(
     uv's own explanation of a conflict, an unknown package, or an index that does not answer.
     """
     no_binary = sorted({name for it in asked for name in it.no_binary})
+    constraints = [*constraints, *(line for it in asked for line in it.constraints)]
     sources = sources or bool(no_binary)
     with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
         folder = Path(place)
@@ -103,7 +106,7 @@ def ask(
         if preferred and not upgrade:
             out.write_text(preferred, encoding="utf-8")
         argv = [
-            *(_uv(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
+            *(uv_program(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
             *(() if sources else ("--no-build",)),
             *(word for name in no_binary for word in ("--no-binary", name)),
@@ -115,22 +118,33 @@ def ask(
             (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
             argv += ["--constraints", str(folder / "constraints.txt")]
         done = subprocess.run(argv, cwd=folder, env=_environ(environ), capture_output=True, text=True, check=False)
-        if done.returncode and not sources and re.search(_NO_WHEEL, done.stderr):
-            return ask(
-                asked,
-                target,
-                environ=environ,
-                preferred=preferred,
-                constraints=constraints,
-                upgrade=upgrade,
-                sources=True,
-                deps=deps,
-            )
-        if done.returncode:
-            raise _error(done.stderr, asked, target)
-        text = out.read_text(encoding="utf-8")
-    found = [_file(package, target, no_binary) for package in tomllib.loads(text).get("packages", ())]
+        text = out.read_text(encoding="utf-8") if not done.returncode else ""
+    again = functools.partial(
+        ask,
+        asked,
+        target,
+        environ=environ,
+        preferred=preferred,
+        constraints=constraints,
+        upgrade=upgrade,
+        sources=True,
+        deps=deps,
+    )
+    if done.returncode and not sources and re.search(_NO_WHEEL, done.stderr):
+        return again()
+    if done.returncode:
+        raise _error(done.stderr, asked, target)
+    hashes, packages = _hashes(asked), tomllib.loads(text).get("packages", ())
+    try:
+        found = [_file(package, target, no_binary, hashes) for package in packages]
+    except ResolveError:
+        if sources:
+            raise
+        return again()  # a list may have the hash of the source distribution alone
     return Answer(
+        offered={
+            it["hashes"]["sha256"]: _url(it) for package in packages for several in _offered(package) for it in several
+        },
         wheels=tuple(sorted((it for it in found if isinstance(it, Wheel)), key=lambda it: it.name)),
         sources=tuple(sorted((it for it in found if isinstance(it, Source)), key=lambda it: it.name)),
         text=text,
@@ -146,7 +160,7 @@ def needs(
         requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
         constraints.write_text("".join(f"{name}=={it}\n" for name, it in versions.items()), encoding="utf-8")
         argv = (
-            *(_uv(), "pip", "compile", str(requirements), "--constraints", str(constraints)),
+            *(uv_program(), "pip", "compile", str(requirements), "--constraints", str(constraints)),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
             *("--annotation-style", "split", "--no-header", "--quiet", "--color", "never", "--no-progress"),
             *_options(asked, environ),
@@ -174,19 +188,6 @@ def read_needs(text: str) -> dict[str, set[str]]:
     return found
 
 
-def _uv() -> str:
-    from uv import find_uv_bin
-
-    try:
-        with _FINDING:
-            return os.fsdecode(find_uv_bin())
-    except FileNotFoundError as error:
-        raise ResolveError(f"uv is not there: {error}", hint="pip install uv") from None
-
-
-_FINDING = threading.Lock()  # it uses sysconfig, which gives half an answer to a second thread of the first call
-
-
 def _options(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) -> list[str]:
     """The indexes: those of the layers, else what pip is told where uv is told nothing."""
     own = dict.fromkeys(it.index_url for it in asked if it.index_url)
@@ -208,6 +209,8 @@ def _options(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) ->
         options += ["--index", url]
     if any(it.prereleases for it in asked):
         options += ["--prerelease", "allow"]
+    if extra and all(len(it.hashes) >= len(it.requirements) for it in asked):
+        options += ["--index-strategy", "unsafe-best-match"]  # the hashes say which file it is, whoever offers it
     return options
 
 
@@ -218,19 +221,44 @@ def _environ(environ: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def _file(package: Mapping[str, Any], target: Target, no_binary: Sequence[str]) -> Wheel | Source:
+def _hashes(asked: Sequence[PythonRequirements]) -> dict[str, frozenset[str]]:
+    """The sha256 that files may have, by package: where two layers name some, those that both name."""
+    found: dict[str, frozenset[str]] = {}
+    for name, hashes in (pair for it in asked for pair in it.hashes):
+        found[name] = found.get(name, frozenset(hashes)) & frozenset(hashes)
+    return found
+
+
+def _offered(package: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The wheels that fit, and the source distribution if there is one."""
+    wheels = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
+    return list(wheels), [package["sdist"]] if "sdist" in package else []
+
+
+def _file(
+    package: Mapping[str, Any], target: Target, no_binary: Sequence[str], hashes: Mapping[str, frozenset[str]]
+) -> Wheel | Source:
     """The file that uv has chosen for a package: its wheel, or its source distribution where none fits or is wanted."""
     name = package["name"]
-    wheels = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
+    wheels, sdists = _offered(package)
     if name in no_binary or ":all:" in no_binary:
         wheels = []
-    if not wheels and "sdist" not in package:
+    if name in hashes:
+        offered = [*wheels, *sdists]
+        wheels = [it for it in wheels if it["hashes"]["sha256"] in hashes[name]]
+        sdists = [it for it in sdists if it["hashes"]["sha256"] in hashes[name]]
+        if offered and not wheels and not sdists:
+            raise ResolveError(
+                f"no file of {name} {package.get('version', '')} that fits has one of its listed hashes",
+                hint="was the list made for another index, or another platform? Make it anew",
+            )
+    if not wheels and not sdists:
         raise ResolveError(
             f"`{name}` {package.get('version', '')} has no wheel for {target.python} on {target.uv_platform}",
             hint="name a version that has one, another python_version, or build a wheel and serve it from an index",
         )
     best = sorted(wheels, key=lambda it: _rank(_filename(it), target)) if len(wheels) > 1 else wheels
-    file = best[0] if best else package["sdist"]
+    file = (*best, *sdists)[0]
     url, filename = _url(file), _filename(file)
     version, sha256 = package.get("version") or filename.split("-")[1], file["hashes"]["sha256"]
     kind: type[Wheel | Source] = Wheel if wheels else Source
@@ -273,9 +301,15 @@ def _error(said: str, asked: Sequence[PythonRequirements], target: Target) -> Re
     """uv's words without its frame, and what can be done."""
     lines = [re.sub(r"^\s*(?:[^\x00-\x7f ]+|error:|hint:|cause:)\s?", "", line).rstrip() for line in said.splitlines()]
     text = "\n".join(line.strip() for line in lines if line.strip()) or "uv failed and says nothing"
-    names = ", ".join(line for it in asked for line in it.requirements)
-    first = f"cannot resolve {names} for Python {target.python} on {target.platform}:"
+    first = f"cannot resolve {shown(asked)} for Python {target.python} on {target.platform}:"
     return ResolveError(f"{first}\n{text}", hint=_hint(said))
+
+
+def shown(asked: Sequence[PythonRequirements]) -> str:
+    """What is asked for, in a line."""
+    lines = [line for it in asked for line in it.requirements]
+    more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED + 1 else ""
+    return ", ".join(lines[: _NAMED if more else None]) + more
 
 
 def _hint(said: str) -> str:

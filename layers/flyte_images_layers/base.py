@@ -18,13 +18,29 @@ from .steps import Deb, Sdist, Step, Wheel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonRequirements:
-    """What a layer asks of the package resolver. `no_binary` are packages, or `:all:`, to be built from source."""
+    """What a layer asks of the package resolver.
+
+    `no_binary` are packages, or `:all:`, to be built from source; `constraints` hold if a package is needed at all;
+    `hashes` are the sha256 that the file of a package may have, by its name.
+    """
 
     requirements: tuple[str, ...]
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     prereleases: bool = False
     no_binary: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def indexes(self) -> PythonRequirements:
+        """Where it asks, without what."""
+        return PythonRequirements(
+            requirements=(),
+            index_url=self.index_url,
+            extra_index_urls=self.extra_index_urls,
+            prereleases=self.prereleases,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

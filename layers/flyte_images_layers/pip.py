@@ -18,6 +18,7 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _RELEASE = r"[0-9]+(?:\.[0-9]+)*"
 _VERSION = rf"{_RELEASE}(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?"
 _CLAUSE = rf"\s*(?:(?:==|!=|<=|>=|<|>)\s*{_VERSION}|(?:==|!=)\s*{_RELEASE}\.\*)\s*"
+_NAMED = 8  # packages that a title names
 _SIMPLE = re.compile(rf"({_NAME})\s*(\[\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\])?((?:{_CLAUSE})(?:,{_CLAUSE})*)?")
 
 
@@ -28,7 +29,7 @@ class PipPackages(Layer):
     The order in which packages are named does not matter, nor do spaces, case and `-`/`_`/`.` in their names.
     `index_url` replaces the user's default index, `extra_index_urls` are asked first; credentials do not belong in
     them (netrc, keyring or uv's own variables hold those). `no_binary` names packages that are built from source though
-    there are wheels, `:all:` every one.
+    there are wheels, `:all:` every one; `constraints` and `hashes` come from lists that a project has.
 
     >>> PipPackages(packages=("Pandas", "a_b >= 1")).packages
     ('a-b>=1', 'pandas')
@@ -42,6 +43,8 @@ class PipPackages(Layer):
     extra_index_urls: tuple[str, ...] = ()
     pre: bool = False
     no_binary: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def of(
@@ -52,6 +55,9 @@ class PipPackages(Layer):
         extra_index_urls: str | Sequence[str] | None = None,
         pre: bool = False,
         extra_args: str | None = None,
+        no_binary: tuple[str, ...] = (),
+        constraints: tuple[str, ...] = (),
+        hashes: tuple[tuple[str, tuple[str, ...]], ...] = (),
         location: object = None,
     ) -> PipPackages:
         """Make the layer from what the user wrote: `extra_args` are options as pip and uv spell them."""
@@ -64,13 +70,16 @@ class PipPackages(Layer):
             index_url=index_url or more.index_url,
             extra_index_urls=(*urls, *more.extra_index_urls),
             pre=pre or more.pre,
-            no_binary=more.no_binary,
+            no_binary=(*no_binary, *more.no_binary),
+            constraints=constraints,
+            hashes=hashes,
             location=location,
         )
 
     def __post_init__(self) -> None:
         given = names(self.packages, what="package", call="with_pip_packages")
-        object.__setattr__(self, "packages", tuple(sorted({_normal(item) for item in given})))
+        object.__setattr__(self, "packages", tuple(sorted({requirement(item) for item in given})))
+        object.__setattr__(self, "constraints", tuple(sorted({requirement(item) for item in self.constraints})))
         urls = (self.extra_index_urls,) if isinstance(self.extra_index_urls, str) else tuple(self.extra_index_urls)
         object.__setattr__(self, "extra_index_urls", urls)
         object.__setattr__(self, "no_binary", tuple(sorted({_normal_name(item) for item in self.no_binary})))
@@ -79,7 +88,8 @@ class PipPackages(Layer):
 
     @property
     def title(self) -> str:
-        return "pip packages " + ", ".join(self.packages)
+        more = f" and {len(self.packages) - _NAMED} more" if len(self.packages) > _NAMED + 1 else ""
+        return "pip packages " + ", ".join(self.packages[: _NAMED if more else None]) + more
 
     def python_requirements(self) -> PythonRequirements:
         return PythonRequirements(
@@ -88,6 +98,8 @@ class PipPackages(Layer):
             extra_index_urls=self.extra_index_urls,
             prereleases=self.pre,
             no_binary=self.no_binary,
+            constraints=self.constraints,
+            hashes=self.hashes,
         )
 
     def lower(self, found: Found) -> tuple[Step, ...]:
@@ -135,11 +147,11 @@ def options(text: object) -> Options:
         elif word in _OPTIONS:
             value = value or (words.pop(0) if words else "")
             if not value or value.startswith("-"):
-                raise LayerError(f"`{word}` of extra_args has no value")
+                raise LayerError(f"the option `{word}` has no value")
             found[_OPTIONS[word]] += value.split(",") if _OPTIONS[word] == "no_binary" else [value]
         else:
             raise LayerError(
-                f"`{word}` of extra_args is not supported",
+                f"the option `{word}` is not supported",
                 hint="--no-binary NAME|:all:, --pre, --index-url URL, --extra-index-url URL are; of what this machine "
                 "is to do (logins, proxies, certificates), uv's and pip's own settings tell",
             )
@@ -155,7 +167,7 @@ def _normal_name(text: str) -> str:
     return canonical_name(text)
 
 
-def _normal(text: str) -> str:
+def requirement(text: str) -> str:
     """Return the one spelling of a requirement; refuse what is none."""
     if text.startswith("-"):
         raise LayerError(
@@ -178,19 +190,19 @@ def _normal_uncommon(text: str) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        requirement = Requirement(text)
+        found = Requirement(text)
     except InvalidRequirement as error:
         hint = "one requirement an argument, as in `pandas`, `pandas>=2`, `httpx[http2]==0.28.*`"
         if re.search(r"[;&|`$]", text):
             hint += "; shell commands belong in with_commands"
         raise LayerError(f"`{text}` is not a package requirement", hint=hint) from error
-    if requirement.url and not re.match(r"https?://", requirement.url):
+    if found.url and not re.match(r"https?://", found.url):
         raise LayerError(
             f"`{text}` names a source that is neither http nor https",
             hint="give the address of a wheel (`name @ https://.../name-1.0-py3-none-any.whl`), "
             "or build a wheel and serve it from an index",
         )
-    return canonical_name(requirement.name) + str(requirement)[len(requirement.name) :]
+    return canonical_name(found.name) + str(found)[len(found.name) :]
 
 
 def canonical_name(name: str) -> str:

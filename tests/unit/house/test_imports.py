@@ -13,8 +13,9 @@ from .house import ROOT, Module, modules
 # A module imports only what stands before it; those on one line make one thing, and may know each other. The package
 # itself, which re-exports, stands above all.
 ORDER = (
-    *("errors", "cachedir", "oci", "context", "image", "options", "task", "environment", "spec", "lock", "plan"),
-    *("planning", "llb", "origins", "lower", "buildkit", "host", "outputs", "bootstrap", "fetch", "places"),
+    *("errors", "cachedir", "kept", "uv_program", "oci", "context", "manifests", "written", "image", "options", "task"),
+    *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "lower", "buildkit", "host"),
+    *("outputs", "bootstrap", "fetch", "places"),
     *("resolve", "prepare", "solving", "progress", "builder", "shipping", "engines", "devices"),
     *("by_value", "secrets", "results", "arrivals", "printed", "history"),
     *("run running awaiting mapping nested reuse", "shells", "cli"),

@@ -147,11 +147,11 @@ def test_packages_to_be_built_from_source_are_names() -> None:
 @pytest.mark.parametrize(
     ("text", "told", "hint"),
     [
-        ("--no-deps", "`--no-deps` of extra_args is not supported", "--no-binary NAME"),
-        ("--trusted-host index.test", "`--trusted-host` of extra_args is not supported", "uv's and pip's own settings"),
-        ("pandas", "`pandas` of extra_args is not supported", None),
-        ("--no-binary", "`--no-binary` of extra_args has no value", None),
-        ("--no-binary --pre", "`--no-binary` of extra_args has no value", None),
+        ("--no-deps", "the option `--no-deps` is not supported", "--no-binary NAME"),
+        ("--trusted-host index.test", "the option `--trusted-host` is not supported", "uv's and pip's own settings"),
+        ("pandas", "the option `pandas` is not supported", None),
+        ("--no-binary", "the option `--no-binary` has no value", None),
+        ("--no-binary --pre", "the option `--no-binary` has no value", None),
         ("--no-binary 'a b'", "`a b` is not the name of a package", ":all:"),
         ("--pre '", "cannot be read", None),
         (["--pre"], "extra_args takes a string, not list", '"--pre"'),

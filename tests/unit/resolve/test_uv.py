@@ -225,3 +225,43 @@ def test_without_uv_the_remedy_is_to_install_it(environ: dict[str, str], monkeyp
     with pytest.raises(ResolveError, match="uv is not there") as caught:
         ask(environ, "alpha")
     assert caught.value.hint == "pip install uv"
+
+
+def test_a_file_has_one_of_the_hashes_that_are_listed(environ: dict[str, str], shelf: Index) -> None:
+    """Though another fits better; the list of one layer does not stand for what another one asks."""
+    with serve(Index()) as index:
+        index.add("many", "1.0", tag="py3-none-any")
+        index.add("many", "1.0", tag="cp311-cp311-manylinux1_x86_64", files={"other.py": ""})
+        index.add_source(
+            "many", "1.0", {"pyproject.toml": "", "PKG-INFO": "Metadata-Version: 2.2\nName: many\nVersion: 1.0\n"}
+        )
+        here = {**environ, "UV_DEFAULT_INDEX": index.url}
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in index.files["many"].items()}
+        for filename, sha256 in hashes.items():
+            answer = uv.ask([asked("many", hashes=(("many", (sha256, "0" * 64)),))], TARGET, environ=here)
+            assert [it.filename for it in answer.files] == [filename]
+            assert sha256 in answer.offered and set(answer.offered) <= set(hashes.values())
+        several = [
+            asked("many", hashes=(("many", (*hashes.values(),)),)),
+            asked("many", hashes=(("many", ("0" * 64,)),)),
+        ]
+        with pytest.raises(ResolveError, match=r"no file of many 1.0 that fits has one of its listed hashes") as caught:
+            uv.ask(several, TARGET, environ=here)
+        assert "another index" in (caught.value.hint or "")
+
+
+def test_constraints_of_a_layer_hold_for_what_is_needed_alone(environ: dict[str, str]) -> None:
+    answer = uv.ask([asked("alpha", constraints=("beta<1.5", "gamma==1.0"))], TARGET, environ=environ)
+    assert versions(answer) == {"alpha": "1.1", "beta": "1.0"}
+
+
+def test_hashes_let_each_index_offer_its_own(environ: dict[str, str], shelf: Index) -> None:
+    """The first index that has a package at all would be the only one asked for it."""
+    with serve(Index()) as index:
+        index.add("beta", "0.1")
+        content = shelf.files["beta"]["beta-1.5-py3-none-any.whl"]
+        pinned = (("beta", (hashlib.sha256(content).hexdigest(),)),)
+        answer = uv.ask([asked("beta==1.5", hashes=pinned, extra_index_urls=(index.url,))], TARGET, environ=environ)
+        assert versions(answer) == {"beta": "1.5"}
+        with pytest.raises(ResolveError):
+            uv.ask([asked("beta==1.5", extra_index_urls=(index.url,))], TARGET, environ=environ)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.resolve import kept
+from flyte_images import kept
 
 KEY = "sha256:" + "ab" * 32
 
