@@ -55,6 +55,11 @@ class Secret:
         return self.as_env_var or re.sub(r"[^A-Za-z0-9_]", "_", self.key).upper()
 
 
+def _at_least(name: str, value: Any, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < 10**9:
+        raise SpecError(f"{name}={value!r} is not a number of {least:g} or more", location=caller())
+
+
 @dataclass(frozen=True, slots=True)
 class RetryStrategy:
     """Up to `count` further attempts, `backoff` seconds apart and `factor` times longer each time, `cap` at most."""
@@ -67,6 +72,8 @@ class RetryStrategy:
     def __post_init__(self) -> None:
         if isinstance(self.count, bool) or not isinstance(self.count, int) or not 0 <= self.count <= 1000:
             raise SpecError(f"retries={self.count!r} is not a number of retries", hint="retries=3", location=caller())
+        for name, least in (("backoff", 0.0), ("factor", 1.0), ("cap", 0.0)):
+            _at_least(name, getattr(self, name), least)
 
     def pause(self, attempt: int) -> float:
         """Seconds before attempt number `attempt` + 1.
@@ -90,6 +97,13 @@ class ReusePolicy:
     idle_ttl: float = 60.0
     max_calls: int = 1000
     fork: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("replicas", "max_calls"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SpecError(f"{name}={value!r} is not a number of one or more", location=caller())
+        _at_least("idle_ttl", self.idle_ttl, 0.0)
 
 
 Cache = Literal["disable", "auto"]
@@ -236,12 +250,12 @@ def _secrets(value: Any, location: Location) -> tuple[Secret, ...]:
     return tuple(Secret(one) if isinstance(one, str) else one for one in several)
 
 
-def _timeout(value: Any, location: Location) -> float | None:
+def _timeout(value: Any, location: Location, name: str = "timeout") -> float | None:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if seconds is None or (seconds == 0 and not isinstance(seconds, bool)):
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < 10**9:
-        raise SpecError(f"timeout={value!r} is no time", hint="seconds or a timedelta: timeout=90", location=location)
+        raise SpecError(f"{name}={value!r} is no time", hint=f"seconds or a timedelta: {name}=90", location=location)
     return float(seconds)
 
 
@@ -344,7 +358,7 @@ def _runtime(value: Any, location: Location) -> str | None:
 
 
 def _gpu_wait(value: Any, location: Location) -> float:
-    return _timeout(value, location) or 0.0
+    return _timeout(value, location, "gpu_wait") or 0.0
 
 
 _CHECKS: dict[str, Callable[[Any, Location], Any]] = {

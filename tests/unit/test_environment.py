@@ -39,6 +39,7 @@ def env(**settings: Any) -> flyte.TaskEnvironment:
         ({"timeout": True}, "timeout=True"),
         ({"retries": -1}, "retries=-1"),
         ({"retries": 1.5}, "retries=1.5"),
+        ({"gpu_wait": -1}, "gpu_wait=-1 is no time"),
         ({"cache": "sometimes"}, "cache='sometimes'"),
         ({"network": "wifi"}, "network='wifi'"),
         ({"mounts": ["a"]}, "'a' is no mount"),
@@ -65,6 +66,24 @@ def test_nonsense_is_refused_on_its_own_line(settings: dict[str, Any], said: str
         with pytest.raises(SpecError, match=r".") as again:
             env().task(**settings)
         assert str(again.value) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: flyte.ReusePolicy(replicas=0), "replicas=0"),
+        (lambda: flyte.ReusePolicy(max_calls=True), "max_calls=True"),
+        (lambda: flyte.ReusePolicy(idle_ttl=-1), "idle_ttl=-1"),
+        (lambda: flyte.RetryStrategy(1, backoff=-1), "backoff=-1"),
+        (lambda: flyte.RetryStrategy(1, factor=0.5), "factor=0.5"),
+        (lambda: flyte.RetryStrategy(1, cap=float("nan")), "cap=nan"),
+    ],
+)
+def test_policies_that_would_never_end_are_refused(make: Any, said: str) -> None:
+    with pytest.raises(flyte.errors.SpecError, match=said) as caught:
+        make()
+    assert caught.value.location is not None
+    assert caught.value.location.file == __file__
 
 
 @pytest.mark.parametrize("name", ["", "ML", "a b", "-a", "a--b", "a_", 3])
