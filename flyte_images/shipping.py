@@ -21,6 +21,7 @@ from flyte_images_runtime.bytecode import compile_beside, loaded_below
 from .cachedir import cache_dir
 from .context.index import Index
 from .context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
+from .context.unchanged import Unchanged, remember
 from .errors import SpecError
 
 LARGEST = 512 << 20
@@ -29,6 +30,7 @@ LARGEST = 512 << 20
 _IGNORE = ("**/venv", "**/node_modules", "**/.ssh", "**/.gnupg", "**/.aws", "**/.cache")
 _TRIES = 20
 _COMPILED: set[Path] = set()
+_SEEN: dict[tuple[str, str, tuple[str, ...]], tuple[Unchanged, str, str]] = {}
 _UNUSED = 7 * 86400.0  # seconds after which a copy that no run has used goes
 
 
@@ -48,6 +50,11 @@ def ship(root: str, *, environ: Mapping[str, str]) -> tuple[str, str]:
 def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     cache = cache_dir(environ)
     patterns = (*_IGNORE, *_only_code(root, environ))
+    key = (root, str(cache), patterns)
+    seen = _SEEN.get(key)
+    if seen is not None and seen[0].holds() and _is_kept(Path(seen[1])):
+        return seen[1], seen[2]
+    looked_at = time.time_ns()
     index = Index(cache / "context", "\0".join(("code", root, *patterns)))
     tree = scan(root, patterns)
     _check_size(tree, root)
@@ -56,16 +63,25 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     index.save()
     digest = tree_digest(tree)
     place = cache / "code" / digest.removeprefix("sha256:")
-    if place.is_dir():
-        with contextlib.suppress(OSError):
-            os.utime(place)
-    else:
+    if not _is_kept(place):
         _copy(tree, place, digest)
         _forget_old(place.parent)
     if place not in _COMPILED:
         compile_beside(place / name for name in loaded_below(root))
         _COMPILED.add(place)
+    unchanged = remember(tree, patterns, looked_at=looked_at)
+    if unchanged is not None:
+        _SEEN[key] = (unchanged, str(place), digest)
     return str(place), digest
+
+
+def _is_kept(place: Path) -> bool:
+    """Is the copy there? It then stays for some more time."""
+    try:
+        os.utime(place)
+    except OSError:
+        return place.is_dir()
+    return True
 
 
 def _only_code(root: str, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from pathlib import Path
 _VERSION = 1
 RACY = 2_000_000_000  # nanoseconds; the coarsest clocks of file systems tick every two seconds
 
-_Key = tuple[int, int, int, int, int, int]
+StatusKey = tuple[int, int, int, int, int, int]
 
 
 class Index:
@@ -29,13 +29,13 @@ class Index:
         digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
         self._path = directory / f"{digest[:32]}.index" if directory else None
         self._old = _load(self._path) if self._path else {}
-        self._new: dict[str, tuple[_Key, str]] = {}
+        self._new: dict[str, tuple[StatusKey, str]] = {}
 
     def find(self, path: bytes, status: os.stat_result) -> bytes | None:
         """The digest of the file, if it is known to be still that."""
         name = os.fsdecode(path)
         entry = self._old.get(name)
-        if entry is None or entry[0] != _key(status):
+        if entry is None or entry[0] != status_key(status):
             return None
         self._new[name] = entry
         return bytes.fromhex(entry[1])
@@ -43,7 +43,7 @@ class Index:
     def add(self, path: bytes, status: os.stat_result, digest: bytes, *, read_at: int) -> None:
         """Enter a file that was read from `read_at` (nanoseconds since 1970) on, and had this status all the while."""
         if max(status.st_ctime_ns, status.st_mtime_ns) + RACY < read_at:
-            self._new[os.fsdecode(path)] = (_key(status), digest.hex())
+            self._new[os.fsdecode(path)] = (status_key(status), digest.hex())
 
     def save(self) -> None:
         """Write what was found and added, if that differs from what was there."""
@@ -60,7 +60,8 @@ class Index:
                 temporary.unlink(missing_ok=True)
 
 
-def _key(status: os.stat_result) -> _Key:
+def status_key(status: os.stat_result) -> StatusKey:
+    """Size, modification time, change time, inode, device, mode."""
     return (
         status.st_size,
         status.st_mtime_ns,
@@ -71,7 +72,7 @@ def _key(status: os.stat_result) -> _Key:
     )
 
 
-def _load(path: Path) -> Mapping[str, tuple[_Key, str]]:
+def _load(path: Path) -> Mapping[str, tuple[StatusKey, str]]:
     try:
         checksum, _, body = path.read_bytes().partition(b"\n")
     except OSError:
