@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flyte_images_runtime.engines.docker.container import DEVICES
 from flyte_images_runtime.spec import TaskSpec
 
-from .engines import docker_engine
+from .engines import image_store
 
 if TYPE_CHECKING:
     from flyte_images_runtime.engine import Running
@@ -51,7 +51,7 @@ def leased(spec: TaskSpec, *, wait: float) -> Iterator[Lease]:
 
 def _held() -> list[str]:
     """The devices of containers that run, by their label: their callers may be gone."""
-    found = docker_engine().api.call("GET", "/containers/json", filters=json.dumps({"label": [DEVICES]}))
+    found = image_store().api.call("GET", "/containers/json", filters=json.dumps({"label": [DEVICES]}))
     return [
         uuid for container in found for uuid in str(container.get("Labels", {}).get(DEVICES, "")).split(",") if uuid
     ]

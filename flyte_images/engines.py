@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -52,10 +54,15 @@ def _docker_at(address: str) -> DockerEngine:
 
 
 @functools.cache
-def _oci_beside(address: str) -> OciEngine:
+def _oci_beside(store: DockerEngine) -> OciEngine:
     from flyte_images_runtime.engines.oci import OciEngine
 
-    return OciEngine(cache_dir(os.environ) / "rootfs", docker=_docker_at(address).api, library=library())
+    archive = None
+    if store.name == "podman":
+        from flyte_images_runtime.engines.podman.images import open_layout
+
+        archive = functools.partial(open_layout, store.api)
+    return OciEngine(cache_dir(os.environ) / "rootfs", docker=store.api, archive=archive, library=library())
 
 
 @functools.cache
@@ -73,13 +80,22 @@ def library() -> str:
 
 
 def image_store() -> DockerEngine:
-    """Where images are that tasks run in: Docker's store; where there is no Docker, Podman's."""
+    """Where images are that tasks run in: Docker's store; where there is none for this user, Podman's."""
+    podman = shutil.which("podman") is not None
     try:
-        return docker_engine()
+        docker = docker_engine()
     except EngineError:
-        if shutil.which("podman"):
-            return _podman()
+        if podman:
+            return _podman().awake()
         raise
+    return _podman().awake() if podman and _is_closed(docker.api.address) else docker
+
+
+def _is_closed(address: str) -> bool:
+    """Is that a socket which happens to be here, and not for this user? One that was named is used, or is an error."""
+    path = address.removeprefix("unix://")
+    named = os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT")
+    return not named and path != address and not os.access(path, os.R_OK | os.W_OK)
 
 
 def engine_for(name: EngineName, spec: TaskSpec) -> Engine:
@@ -95,7 +111,7 @@ def engine_for(name: EngineName, spec: TaskSpec) -> Engine:
         return _nerdctl_with(spec.image, store)
     if name == "auto" and not _oci_fits(store, spec):
         return store
-    return _oci_beside(store.api.address)
+    return _oci_beside(store)
 
 
 def passes_large_pages(name: EngineName, spec: TaskSpec) -> bool:
@@ -139,15 +155,94 @@ def _nerdctl() -> NerdctlEngine:
 
 
 def _oci_fits(store: DockerEngine, spec: TaskSpec) -> bool:
-    """On the engine's own host, a runtime, and nothing that only the engine does or was told how to do."""
+    """Does crun or runc what the task asks here, and nothing is asked that only the engine does or was told how to do?
+
+    Root has Docker's directories and bridge; another user has what is in its own Podman.
+    """
     from flyte_images_runtime.failures import EngineLost
 
-    if os.geteuid() != 0 or store.name != "docker" or not store.api.address.startswith("unix:"):
+    if not store.api.address.startswith("unix:") or store.name != ("docker" if os.geteuid() == 0 else "podman"):
         return False
     if spec.hardening.runtime is not None and spec.hardening.runtime in store.runtimes():
         return False
     try:
-        _oci_beside(store.api.address).check(spec)
+        _oci_beside(store).check(spec)
     except EngineLost:
         return False
     return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one engine is here: `ok`, `absent` (which is nothing wrong), or `failed`, with what helps."""
+
+    name: EngineName
+    state: Literal["ok", "absent", "failed"]
+    what: str
+    fix: str | None = None
+
+
+def look_at_engines() -> Iterator[Look]:
+    """Each engine of this machine, for this user. Starts nothing but Podman's service."""
+    from flyte_images_runtime.failures import TaskError
+
+    looks: tuple[tuple[EngineName, Callable[[], str | None]], ...] = (
+        ("docker", _look_at_docker),
+        ("podman", _look_at_podman),
+        ("nerdctl", _look_at_nerdctl),
+        ("oci", _look_at_oci),
+    )
+    for name, look in looks:
+        try:
+            what = look()
+        except (EngineError, TaskError) as error:
+            yield Look(name=name, state="failed", what=str(error), fix=error.hint)
+        else:
+            yield Look(name=name, state="ok" if what else "absent", what=what or "not here")
+
+
+def _look_at_docker() -> str | None:
+    from .buildkit.discovery import engine
+
+    if engine(environ=os.environ) is None:
+        return None
+    return _told("Docker Engine", docker_engine())
+
+
+def _look_at_podman() -> str | None:
+    if shutil.which("podman") is None:
+        return None
+    podman = _podman()
+    told = _told("Podman", podman)
+    if podman.rootless and str(podman.facts.get("CgroupVersion")) == "1":
+        return f"{told}; of an ordinary user, on cgroup version 1: it can keep no limits"
+    return f"{told}; of an ordinary user" if podman.rootless else told
+
+
+def _told(kind: str, engine: DockerEngine) -> str:
+    return f"{kind} {engine.facts.get('ServerVersion', '')}, OCI runtimes: {', '.join(sorted(engine.runtimes()))}"
+
+
+def _look_at_nerdctl() -> str | None:
+    if shutil.which("nerdctl") is None:
+        return None
+    nerdctl = _nerdctl()
+    version = nerdctl.facts.get("ServerVersion", "")
+    return f"nerdctl, containerd {version}, OCI runtimes: {', '.join(nerdctl.runtimes())}"
+
+
+def _look_at_oci() -> str | None:
+    from flyte_images_runtime.engines.oci.program import known
+
+    found = known()
+    if not found:
+        return None
+    if os.geteuid() == 0:
+        return ", ".join(found)
+    from flyte_images_runtime.cgroup import delegation
+    from flyte_images_runtime.oci import rootless
+
+    if (problem := rootless.problem()) is not None:
+        raise EngineError(problem[0], hint=problem[1])
+    missing = delegation.missing()
+    return ", ".join(found) + (f"; it can keep no limits: {missing[0]}" if missing else "; limits can be kept")

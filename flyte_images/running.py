@@ -35,7 +35,7 @@ from flyte_images_runtime.values import Files, Problem
 from .arrivals import Arrival
 from .by_value import by_value, write_function
 from .devices import Lease, leased
-from .engines import docker_engine, engine_for, passes_large_pages
+from .engines import engine_for, image_store, passes_large_pages
 from .history import note
 from .nested import Reception
 from .printed import Hidden, Keeper
@@ -66,7 +66,7 @@ def ready_image(image: Image, *, progress: Progress | None = None, builder: str 
     """The reference of `image` in the engine. An image by name alone is taken as it is if the engine has it."""
     from flyte_images_layers import ReferenceBase
 
-    if not image.layers and isinstance(image.base, ReferenceBase) and docker_engine().has_image(image.base.reference):
+    if not image.layers and isinstance(image.base, ReferenceBase) and image_store().has_image(image.base.reference):
         return image.base.reference
     digest = image.digest
     with _BUILDING:
@@ -218,7 +218,7 @@ class Call:
         try:
             with exchange.input_files() as files:
                 arguments = self.encoded(files)
-            image = docker_engine().image_digest(spec.image)
+            image = image_store().image_digest(spec.image)
             self._key = key_of(spec, image, arguments, exchange.inputs)
         finally:
             exchange.remove()
@@ -332,7 +332,7 @@ class Call:
 
     def _spec(self) -> TaskSpec:
         image = self.runner.image(self.task.environment.built_image)
-        watch_over(docker_engine().api.address)
+        watch_over(image_store().api.address)
         return specification(self.task.name, self.task.options, image, self._code(), python=self.python)
 
     def _code(self) -> Code:

@@ -19,7 +19,7 @@ from flyte_images_runtime.shell import Ended, Shell, run_shell
 from flyte_images_runtime.spec import Code, TaskSpec
 
 from .devices import leased
-from .engines import docker_engine, engine_for
+from .engines import engine_for, image_store
 from .running import specification
 from .secrets import exposed
 
@@ -47,7 +47,7 @@ def open_shell(
     nothing of it is left.
     """
     spec = _specification(environment, runner)
-    watch_over(docker_engine().api.address)
+    watch_over(image_store().api.address)
     shell = Shell(
         command=tuple(command),
         terminal=terminal,

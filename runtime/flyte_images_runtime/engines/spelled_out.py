@@ -27,18 +27,16 @@ def spell_out(spec: TaskSpec, exchange: Exchange, body: dict[str, Any], *, cdi_k
         rules.write_text(json.dumps(profile(list(map(capability, spec.hardening.capabilities)))), encoding="utf-8")
         host["SecurityOpt"].append(f"seccomp={rules}")
     if spec.devices and not cdi_known:
-        insert(_edits(spec), body)
+        insert(parts(spec), body)
     return body
 
 
-def _edits(spec: TaskSpec) -> cdi.Edits:
+def parts(spec: TaskSpec) -> cdi.Edits:
     """What the leased devices bring. Such a request takes nodes, mounts and variables, but no hooks."""
-    found = cdi.read().edits(spec.devices)
-    if not found.hooks:
-        return found
-    from ..gpu.naming import without_hooks
+    from ..gpu.naming import edits_of, without_hooks
 
-    return without_hooks(spec.devices, spec.device_ids)
+    found = edits_of(spec.devices, spec.device_ids)
+    return without_hooks(spec.devices, spec.device_ids) if found.hooks else found
 
 
 def insert(edits: cdi.Edits, body: dict[str, Any]) -> None:

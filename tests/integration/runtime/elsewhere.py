@@ -31,14 +31,19 @@ LIBRARY = str(HOME / "flyte_images_runtime")
 PODMAN = '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\nevents_logger="none"\n'
 
 
+def podman_settings(home: Path) -> dict[str, str]:
+    """Write the settings that Podman needs on such machines, and return the variables by which it finds them."""
+    (home / "containers.conf").write_text(PODMAN + 'runtime="runc"\ncgroup_manager="cgroupfs"\n')
+    (home / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
+    files = {"CONTAINERS_CONF": "containers.conf", "CONTAINERS_STORAGE_CONF": "storage.conf"}
+    return {variable: str(home / file) for variable, file in files.items()}
+
+
 def make(name: str, docker: Api, image: str) -> Engine:
     """`oci-crun-rootless`, `oci-runc-rootless` or `podman-rootless`, with the image that Docker has."""
     if name != "podman-rootless":
         return OciEngine(HOME / "store", docker=docker, program=find([name.split("-")[1]]), library=LIBRARY)
-    (HOME / "containers.conf").write_text(PODMAN)
-    (HOME / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
-    files = {"CONTAINERS_CONF": "containers.conf", "CONTAINERS_STORAGE_CONF": "storage.conf"}
-    environ = {**os.environ, **{variable: str(HOME / file) for variable, file in files.items()}}
+    environ = {**os.environ, **podman_settings(HOME)}
     options = ("--runtime", "runc", "--cgroup-manager", "cgroupfs")
     podman = PodmanEngine(Service(HOME / "run/podman.sock", options), environ=environ, library=LIBRARY)
     podman.take_image(image, docker)

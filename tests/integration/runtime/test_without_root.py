@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -15,7 +16,11 @@ import pytest
 import flyte_images
 import flyte_images_layers
 import flyte_images_runtime
+from flyte_images_runtime.cgroup.hierarchies import parse_mounts
 from flyte_images_runtime.engines.docker import DockerEngine
+
+from .elsewhere import podman_settings
+from .person import made_up
 
 pytestmark = pytest.mark.engine
 
@@ -49,8 +54,6 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("kind", ["cold", "warm"])
 def test_a_user_who_is_not_root(engine: DockerEngine, image: str, tmp_path: Path, kind: str) -> None:
-    import json
-
     address = engine.api.address.removeprefix("unix://")
     program = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
     home = tmp_path / "home"
@@ -82,3 +85,69 @@ def test_a_user_who_is_not_root(engine: DockerEngine, image: str, tmp_path: Path
     assert "memory limit of 64Mi" in error
     assert not list(Path("/dev/shm").glob(f"flyte-images-*-{NOBODY}"))
     assert not list(Path("/var/tmp").glob(f"flyte-images-*-{NOBODY}"))
+
+
+ALONE = """
+import json, os, sys
+import flyte_images as flyte
+from flyte_images import engines
+
+env = flyte.TaskEnvironment(name="mine", image=sys.argv[1], network="none")
+
+@env.task
+def who() -> int:
+    return os.getuid()
+
+@env.task(limits=flyte.Resources(memory="64Mi"))
+def limited() -> int:
+    return os.getuid()
+
+if __name__ == "__main__":
+    found = {"store": engines.image_store().name}
+    chosen = engines.engine_for
+    def noted(name, spec):
+        engine = chosen(name, spec)
+        found.setdefault("engines", []).append(engine.name)
+        return engine
+    import flyte_images.running as running
+    running.engine_for = noted
+    for name in ("auto", "oci", "podman"):
+        found[name] = flyte.run.using(on_line=None, engine=name)(who).result
+    try:
+        flyte.run.using(on_line=None)(limited)
+    except flyte.EngineLost as error:
+        found["refused"] = [str(error), error.hint]
+    found["looks"] = {one.name: one.state for one in engines.look_at_engines()}
+    print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="makes a user")
+@pytest.mark.skipif(
+    parse_mounts(Path("/proc/self/mounts").read_text()).version == 2, reason="here users can be given limits"
+)
+def test_a_user_who_has_nothing_but_podman(image: str) -> None:
+    """No Docker for them: what is in their Podman runs by crun, quicker; what needs a limit is refused on version 1."""
+    python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
+    with made_up() as person:
+        for package in (flyte_images, flyte_images_layers, packaging):
+            place = Path(str(package.__file__)).parent
+            shutil.copytree(place, person.home / place.name, ignore=shutil.ignore_patterns("__pycache__"))
+        (person.home / "main.py").write_text(ALONE)
+        environ = {**person.environ(), **podman_settings(person.home), "PYTHONPATH": str(person.home)}
+        theirs = {"user": person.uid, "group": person.gid, "extra_groups": [], "cwd": person.home, "env": environ}
+        with subprocess.Popen(("docker", "save", image), stdout=subprocess.PIPE) as saving:
+            subprocess.run(
+                ("podman", "load", "--quiet"), stdin=saving.stdout, check=True, capture_output=True, **theirs
+            )
+        done = subprocess.run((python, "main.py", image), capture_output=True, text=True, check=False, **theirs)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        person.is_clear()
+    assert found["store"] == "podman"
+    assert found["engines"] == ["oci", "oci", "podman", "podman"]  # at the last not even crun could keep the limit
+    assert found["auto"] == found["oci"] == found["podman"] == person.uid
+    message, hint = found["refused"]
+    assert "memory limit" in message
+    assert "root" in hint
+    assert found["looks"] == {"docker": "failed", "podman": "ok", "nerdctl": "absent", "oci": "ok"}

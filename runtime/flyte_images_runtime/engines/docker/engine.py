@@ -7,6 +7,7 @@ import functools
 import os
 import threading
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from ...cgroup import Group, make_group
@@ -116,7 +117,27 @@ class DockerEngine:
 
     def body(self, spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
         """What the engine is asked to create."""
-        return create_body(spec, exchange, settings)
+        body = create_body(spec, exchange, settings)
+        if spec.devices:
+            self._pass_devices(spec, body)
+        return body
+
+    def _pass_devices(self, spec: TaskSpec, body: dict[str, Any]) -> None:
+        """Where the engine does not know the devices by their CDI names: as `--gpus` does, else by their parts."""
+        from ...gpu import cdi
+        from ..spelled_out import insert, parts
+
+        if cdi.read([Path(one) for one in self.facts.get("CDISpecDirs") or ()]).knows(spec.devices):
+            return
+        if self._has_nvidia() and all(name.startswith("nvidia.com/gpu=") for name in spec.devices):
+            request = {"DeviceIDs": list(spec.device_ids), "Capabilities": [["gpu", "compute", "utility"]]}
+            body["HostConfig"]["DeviceRequests"] = [request]
+        else:
+            insert(parts(spec), body)
+
+    def _has_nvidia(self) -> bool:
+        """Has the engine NVIDIA's own runtime, or the hook that Docker's `--gpus` starts?"""
+        return "nvidia" in (self.facts.get("Runtimes") or ()) or which("nvidia-container-runtime-hook") is not None
 
     def _group(self, spec: TaskSpec, exchange: Exchange) -> Group | None:
         # systemd wants to make its cgroups itself, and a task in another runtime is no process of this host;

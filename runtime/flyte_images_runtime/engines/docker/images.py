@@ -25,11 +25,14 @@ def layers_of(api: Api, reference: str) -> tuple[str, ...]:
 
 def open_image(api: Api, reference: str) -> IO[bytes]:
     """Return the archive that `docker save` writes; its end closes the connection."""
+    return open_stream(api, reference, f"/v1.43/images/get?{urlencode({'names': reference})}")
+
+
+def open_stream(api: Api, reference: str, path: str) -> IO[bytes]:
+    """Return the archive of the image that the engine gives at `path`; its end closes the connection."""
     connection = Connection(api.address, _PATIENCE)
     try:
-        connection.request(
-            "GET", f"/v1.43/images/get?{urlencode({'names': reference})}", headers={"Connection": "close"}
-        )
+        connection.request("GET", path, headers={"Connection": "close"})
         answer = connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
         connection.close()

@@ -18,7 +18,7 @@ from ...cgroup import make_group
 from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart, TaskError
-from ...gpu import cdi
+from ...gpu.naming import edits_of
 from ...owner import current
 from ...spec import TaskSpec
 from ..checks import check_room, check_sources, check_user, runtime_missing, user_of, why_the_image
@@ -117,7 +117,7 @@ class NerdctlEngine:
             raise lost(refused) from None
 
     def _check_devices(self, spec: TaskSpec) -> None:
-        edits = cdi.read().edits(spec.devices)  # told before the start, by its name
+        edits = edits_of(spec.devices, spec.device_ids)  # told before the start, by its name
         moved = [node for node in edits.nodes if node.host != node.path]
         if moved and not self.knows_cdi:
             raise EngineLost(

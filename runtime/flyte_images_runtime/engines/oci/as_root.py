@@ -11,6 +11,7 @@ from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost
 from ...gpu import cdi
+from ...gpu.naming import edits_of
 from ...oci import disk
 from ...oci.bundle import LARGE, lay_out, make_directories
 from ...oci.config import Settings, bundle_config
@@ -45,7 +46,7 @@ def start_as_root(
     spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: Program, *, library: str, docker: Api | None
 ) -> Running:
     """Start the container. Raises EngineLost, and then has left nothing."""
-    edits = cdi.read().edits(spec.devices) if spec.devices else cdi.Edits()
+    edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
     group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
     if group is None:
         raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")

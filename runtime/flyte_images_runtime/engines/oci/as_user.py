@@ -10,6 +10,7 @@ from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost, TaskError
 from ...gpu import cdi
+from ...gpu.naming import edits_of
 from ...oci import rootless
 from ...oci.config import bundle_config
 from ...oci.rootfs import Rootfs
@@ -49,7 +50,7 @@ def check_as_user(spec: TaskSpec) -> None:
 
 def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: Program, *, library: str) -> Running:
     """Start the container. Raises EngineLost, and then has left nothing."""
-    edits = cdi.read().edits(spec.devices) if spec.devices else cdi.Edits()
+    edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
     group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
     if group is None and (spec.limits.cpu is not None or spec.limits.memory is not None):
         raise EngineLost(f"the limits of task `{spec.task}` could not be set", task=spec.task, hint="run it as root")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,8 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 class OciEngine:
     """Runs tasks in containers of `program`, of images that are in `store` or in Docker's own directories.
 
-    `library` is a copy of this package that the containers' user can read.
+    `docker` is the engine that has the images, over Docker's API; `archive` is how it writes one out as an OCI layout,
+    if not as Docker does. `library` is a copy of this package that the containers' user can read.
     """
 
     name = "oci"
@@ -35,10 +37,12 @@ class OciEngine:
         store: Path,
         *,
         docker: Api | None = None,
+        archive: Callable[[str], IO[bytes]] | None = None,
         program: Program | None = None,
         library: str = str(_LIBRARY),
     ) -> None:
         self._docker = docker
+        self._archive = archive
         self._library = library
         self.images = Images(store, self._inspect, self._save) if docker else Images(store)
         self._program = program or find()
@@ -55,7 +59,7 @@ class OciEngine:
 
     def _save(self, reference: str) -> IO[bytes]:
         assert self._docker is not None
-        return open_image(self._docker, reference)
+        return open_image(self._docker, reference) if self._archive is None else self._archive(reference)
 
     def check(self, spec: TaskSpec) -> None:
         self._program_for(spec)

@@ -13,11 +13,11 @@ from typing import Any
 from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost
-from ...gpu import cdi
+from ...gpu.naming import edits_of
 from ...spec import PIDS, TaskSpec
 from ..checks import check_cable, check_sources
 from ..docker.api import Api
-from ..docker.container import Settings
+from ..docker.container import Settings, create_body
 from ..docker.engine import DockerEngine
 from ..docker.images import layers_of
 from ..spelled_out import spell_out
@@ -38,6 +38,11 @@ class PodmanEngine(DockerEngine):
         self._others: dict[str, PodmanEngine] = {}
         self._making = threading.Lock()
         super().__init__(self._service.address, **({} if library is None else {"library": library}))
+
+    def awake(self) -> PodmanEngine:
+        """This engine, which answers from now on; EngineLost says why it cannot."""
+        self._service.start(self._environ)
+        return self
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -78,10 +83,10 @@ class PodmanEngine(DockerEngine):
         if self.rootless and spec.network == "outbound":
             check_cable(spec)
         if spec.devices:
-            cdi.read().edits(spec.devices)  # told before the start, by its name
+            edits_of(spec.devices, spec.device_ids)  # told before the start, by its name
 
     def body(self, spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
-        body = spell_out(spec, exchange, super().body(spec, exchange, settings))
+        body = spell_out(spec, exchange, create_body(spec, exchange, settings))
         if self.rootless:
             _as_an_ordinary_user(body["HostConfig"], spec, settings, v1=_is_v1(self.facts))
         return body

@@ -5,13 +5,19 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator
 from typing import IO
+from urllib.parse import quote
 
 from ...failures import ImageCannotStart
 from ..docker.api import Api, Connection, lost
-from ..docker.images import open_image
+from ..docker.images import open_image, open_stream
 
 _CHUNK = 1 << 20
 _PATIENCE = 600.0  # seconds for one piece; the store that takes them unpacks as it goes
+
+
+def open_layout(api: Api, reference: str) -> IO[bytes]:
+    """Return the image as an archive of an OCI layout: over Docker's part of its API Podman writes another form."""
+    return open_stream(api, reference, f"/v4.0.0/libpod/images/{quote(reference)}/get?format=oci-archive")
 
 
 def hand_over(source: Api, target: Api, reference: str) -> None:
