@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..progress.text import last_state
 from .interrupt import Activity
 from .which import Known, find
 
@@ -103,4 +104,4 @@ def _show(line: Line, *, timestamps: bool, as_json: bool) -> None:
         sys.stdout.flush()
         return
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(line.time)) + f".{int(line.time % 1 * 1000):03d} "
-    click.echo((when if timestamps else "") + line.text, err=line.stream == "stderr")
+    click.echo((when if timestamps else "") + last_state(line.text), err=line.stream == "stderr")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from . import Mode, chosen_mode
 from .below import Below, open_below
-from .text import clean, duration, size
+from .text import clean, duration, last_state, size
 
 if TYPE_CHECKING:
     from flyte_images_runtime.metrics import Usage
@@ -88,7 +88,8 @@ class Tasks:
 
     def line(self, task: str, stream: str, text: str) -> None:
         """What a task has printed."""
-        named = text if task == self._main else f"[{task}] {text}"
+        shown = last_state(text)
+        named = shown if task == self._main else f"[{task}] {shown}"
         self.tell(named, "output", task=task, stream=stream, text=text)
 
     def usage(self, task: str, run: str, usage: Usage | None) -> None:

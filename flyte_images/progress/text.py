@@ -28,6 +28,15 @@ def clean(text: str) -> str:
     return _INVISIBLE.sub("", _ESCAPES.sub("", text).replace("\t", "    ").replace("\n", " "))
 
 
+def last_state(text: str) -> str:
+    """Of a line that carriage returns overwrite, such as a progress bar's, what it shows in the end.
+
+    >>> last_state("10%\\r90%\\r100%\\r")
+    '100%'
+    """
+    return text.rstrip("\r").rpartition("\r")[2]
+
+
 class Lines:
     """Bytes in pieces -> whole, clean lines. A line that a carriage return overwrites shows its last state.
 

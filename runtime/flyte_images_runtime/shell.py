@@ -27,6 +27,7 @@ from .exchange import Exchange
 from .execute import read_report
 from .failures import EngineLost, ImageCannotStart, OutOfMemory, TaskError
 from .spec import TaskSpec
+from .values import Problem
 from .worker import places
 
 _CHUNK = 1 << 16
@@ -88,7 +89,9 @@ def run_shell(
                     relay = _Terminal(link) if shell.terminal else _Pipes(link)
                     relay.run(waiting.over)
             ending = waiting.ending(spec)
-            return Ended(exit_status=ending.exit_status, error=_why(judge(spec, ending, read_report(exchange))))
+            # Podman 4 has been seen to answer 0 of a container that had just ended otherwise
+            status = ending.exit_status or _left_status(exchange)
+            return Ended(exit_status=status, error=_why(judge(spec, ending, read_report(exchange))))
         finally:
             running.remove()
 
@@ -99,6 +102,16 @@ class Ended:
 
     exit_status: int
     error: TaskError | None = None
+
+
+def _left_status(exchange: Exchange) -> int:
+    """The status that the container's first process has written down; 0 if it has not."""
+    with contextlib.suppress(Problem):
+        end = exchange.read(places.END)
+        status = end.get("status") if isinstance(end, dict) else None
+        if isinstance(status, int) and 0 < status < 1 << 16:
+            return status >> 8 or 128 + (status & 0x7F)
+    return 0
 
 
 def _why(error: TaskError | None) -> TaskError | None:

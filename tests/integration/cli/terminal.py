@@ -28,14 +28,12 @@ class Terminal:
         self.resize(rows, columns)
         env = {key: value for key, value in shell.environ({"TERM": "xterm"}).items() if key not in ("CI", "NO_COLOR")}
         self.process = subprocess.Popen(
-            (*program, *args),
+            ("setsid", "--ctty", *program, *args),
             cwd=shell.folder,
             env=env,
             stdin=near,
             stdout=near,
             stderr=near,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         self._near = near  # held, so that its settings can be looked at when the program has ended
 

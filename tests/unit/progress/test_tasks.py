@@ -95,7 +95,7 @@ def test_a_terminal_shows_what_is_used_until_the_end() -> None:
         assert screen(stream.getvalue()) == ["ml.train: 0.0 s, CPU 0.5 s, memory 64.0 MB of 128.0 MB, throttled 0.3 s"]
         shown.usage("ml.load", "b2", Usage(cpu=0.1))
         assert screen(stream.getvalue())[0].startswith("ml.train and 1 more: 0.0 s, CPU")
-        shown.line("ml.train", "stdout", "epoch 1")
+        shown.line("ml.train", "stdout", "epoch 0\repoch 1\r")
         shown.line("ml.load", "stderr", "loading")
         assert screen(stream.getvalue())[:2] == ["epoch 1", "[ml.load] loading"]
         shown.usage("ml.load", "b2", None)
