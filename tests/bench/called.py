@@ -11,6 +11,9 @@ LIMITS = flyte.Resources(cpu="1", mem="512Mi")
 
 fresh = flyte.TaskEnvironment(name="fresh", image=IMAGE, limits=LIMITS, network="none")
 warm = flyte.TaskEnvironment(name="warm", image=IMAGE, limits=LIMITS, network="none", reusable=flyte.ReusePolicy())
+here = flyte.TaskEnvironment(
+    name="here", image=IMAGE, limits=LIMITS, network="none", reusable=flyte.ReusePolicy(fork=False)
+)
 pair = flyte.TaskEnvironment(
     name="pair", image=IMAGE, limits=LIMITS, network="none", reusable=flyte.ReusePolicy(replicas=2)
 )
@@ -23,6 +26,11 @@ def add(a: int, b: int = 1) -> int:
 
 @warm.task
 def add_warm(a: int, b: int = 1) -> int:
+    return a + b
+
+
+@here.task
+def add_here(a: int, b: int = 1) -> int:
     return a + b
 
 
