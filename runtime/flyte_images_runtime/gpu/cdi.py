@@ -103,6 +103,10 @@ class Registry:
                 found.update(spec.devices)
         return found
 
+    def knows(self, names: Sequence[str]) -> bool:
+        """Has a file each of these devices?"""
+        return all(name.partition("=")[2] in self.names(name.partition("=")[0]) for name in names)
+
     def edits(self, names: Sequence[str]) -> Edits:
         """Return what the devices of these full names (`nvidia.com/gpu=0`) change together."""
         total = Edits()

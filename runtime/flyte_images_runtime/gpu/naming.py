@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ _OWN_SPEC = "flyte-images-{family}.json"
 def names_of(cards: Sequence[Card], directories: Sequence[Path], *, write: bool) -> tuple[dict[str, str], cdi.Registry]:
     """Return the CDI name of each card by UUID, and the specifications that hold them.
 
-    Where none does, one is made: as a file of the last of `directories`, or only in the value that is returned.
+    Where none does, one is made: as a file of the last of `directories`, or only in the value that is returned, for
+    engines that are told the parts of a device (`edits_of`), or know it by the maker's own way.
     """
     registry = cdi.read(directories)
     names = _known(cards, registry)
@@ -32,7 +34,8 @@ def names_of(cards: Sequence[Card], directories: Sequence[Path], *, write: bool)
         document = specification(family)
         path = directories[-1] / _OWN_SPEC.format(family=family)
         if write:
-            write_spec(document, path, family)
+            with suppress(DeviceError):  # not root's
+                write_spec(document, path, family)
         registry = replace(registry, specs=(*registry.specs, cdi.parse(document, path)))
     names = _known(cards, registry) if missing else names
     for card in cards:
@@ -67,6 +70,19 @@ def _is(card: Card, edits: cdi.Edits) -> bool:
     return first is None or first in nodes
 
 
+def edits_of(devices: Sequence[str], uuids: Sequence[str], directories: Sequence[Path] = cdi.DIRECTORIES) -> cdi.Edits:
+    """Return what the leased devices bring, by the files of this machine, or by what is made where there are none."""
+    registry = cdi.read(directories)
+    if registry.knows(devices) or len(devices) != len(uuids) or any(_family(name) is None for name in devices):
+        return registry.edits(devices)
+    return without_hooks(devices, uuids)
+
+
+def _family(device: str) -> str | None:
+    kind = device.partition("=")[0]
+    return next((maker for maker, its in _KINDS.items() if its == kind), None)
+
+
 def without_hooks(devices: Sequence[str], uuids: Sequence[str]) -> cdi.Edits:
     """Return what the cards bring without a program of the maker's that a runtime would have to start.
 
@@ -74,8 +90,7 @@ def without_hooks(devices: Sequence[str], uuids: Sequence[str]) -> cdi.Edits:
     """
     total = cdi.Edits()
     for name, uuid in zip(devices, uuids, strict=True):
-        kind = name.partition("=")[0]
-        family = next((maker for maker, its in _KINDS.items() if its == kind), None)
+        kind, family = name.partition("=")[0], _family(name)
         if family is None:
             raise DeviceError(
                 f"the device `{name}` needs hooks, which this engine cannot run", hint="use another engine"
@@ -109,7 +124,8 @@ def write_spec(document: Mapping[str, Any], path: Path, family: str) -> None:
         partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise DeviceError(
             f"a GPU is here, and no CDI specification that an engine could pass it by; `{path}`: {error.strerror}",
             hint=_toolkit(family),

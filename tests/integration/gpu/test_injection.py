@@ -73,7 +73,8 @@ def _inside(image: str, gpus: Allocation, script: str, *options: str) -> str:
         "-c",
         f"({script}) 2>&1",
     )
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr  # what the engine itself says, too
 
 
 HARDENED = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--user=1000:1000")

@@ -48,6 +48,9 @@ def look(seconds: float) -> dict[str, str]:
 
 if __name__ == "__main__":
     try:
+        if "NO_CDI" in os.environ:  # an engine from before it, or where it is switched off
+            from flyte_images.engines import docker_engine
+            docker_engine().facts["CDISpecDirs"] = None
         run = flyte.run.using(engine=os.environ.get("ENGINE", "auto"))
         done = run(look, seconds=float(sys.argv[2]))
         metrics = done.metrics
@@ -138,6 +141,11 @@ def test_two_programs_never_share_a_card_and_a_third_is_told(machine: Machine) -
 def test_what_is_not_there_is_told_with_what_is(machine: Machine) -> None:
     refused = machine.run("A10G:1")
     assert refused["message"] == "asked for 1 x NVIDIA A10G; this host has 2 x NVIDIA H200"
+
+
+def test_an_engine_without_cdi_is_told_the_parts(machine: Machine) -> None:
+    assert machine.run("H200:1", ENGINE="docker", NO_CDI="1") == FIRST
+    assert machine.run("0", ENGINE="docker", NO_CDI="1")["nvidia0"] == "ENOENT"
 
 
 @pytest.mark.parametrize("engine", ["docker", *(["oci"] if os.getuid() == 0 else [])])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.errors import DeviceError
+from flyte_images_runtime.gpu import naming
 from flyte_images_runtime.gpu.card import Card
 from flyte_images_runtime.gpu.cdi import Edits, Hook, Mount, Node, parse, read
 from flyte_images_runtime.gpu.naming import names_of
@@ -93,6 +94,17 @@ def test_a_card_has_the_name_that_still_is_this_card(tmp_path: Path) -> None:
     assert names_of([CARD], [tmp_path], write=False)[0] == {"GPU-1": "nvidia.com/gpu=GPU-1"}
     (tmp_path / "nvidia.json").write_text(_spec("nvidia.com/gpu", **{"0": ["/dev/nvidia3"]}))
     assert names_of([CARD], [tmp_path], write=False)[0] == {"GPU-1": "nvidia.com/gpu=0"}
+
+
+def test_a_machine_whose_files_are_not_ours_to_write_keeps_its_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    document = json.loads(_spec("nvidia.com/gpu", **{"GPU-1": ["/dev/nvidia3"]}))
+    monkeypatch.setattr(naming, "specification", lambda family: document)
+    names, registry = names_of([CARD], [tmp_path / "file" / "cdi"], write=True)
+    assert names == {"GPU-1": "nvidia.com/gpu=GPU-1"}
+    assert registry.edits(list(names.values())).nodes[0].host == "/dev/nvidia3"
 
 
 def test_an_amd_card_is_found_by_its_node(tmp_path: Path) -> None:
