@@ -6,6 +6,7 @@ is this client's business: it fetches the file, checks its hash, and serves it. 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import netrc
 import os
@@ -100,7 +101,7 @@ def fetch(package: File, directory: Path, environ: Mapping[str, str]) -> Path:
 def opener(url: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
     """What opens addresses of the host of `url` as this machine is set up: its CA bundle, proxies and login."""
     bundle = environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT") or environ.get("REQUESTS_CA_BUNDLE")
-    context = ssl.create_default_context(cafile=bundle if bundle and os.path.isfile(bundle) else None)  # noqa: PTH113
+    context = _trusting(bundle if bundle and os.path.isfile(bundle) else None)  # noqa: PTH113
     handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
     known = login(url, environ)
     if known is not None:
@@ -111,3 +112,8 @@ def opener(url: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirecto
         passwords.add_password(None, root, *known, is_authenticated=True)
         handlers.append(urllib.request.HTTPBasicAuthHandler(passwords))
     return urllib.request.build_opener(*handlers)
+
+
+@functools.lru_cache(maxsize=8)  # to read all certificates of a system takes 20 ms
+def _trusting(bundle: str | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=bundle)
