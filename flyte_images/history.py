@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flyte_images_runtime import compact_json
+
 from .cachedir import cache_dir
 from .errors import SpecError
 from .printed import forget
@@ -51,7 +53,7 @@ def note(
     }
     with contextlib.suppress(OSError, SpecError):
         path = path_of(environ)
-        text = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        text = compact_json.dumps(line).encode() + b"\n"
         descriptor = _open(path)
         try:
             os.write(descriptor, text)  # one write: lines of two processes do not mix

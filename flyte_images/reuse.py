@@ -60,7 +60,7 @@ def warm_call(
             with container.exchange.input_files(number) as files:
                 arguments = call.encoded(files)
             _reception(container).serve(call)
-            finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log)
+            finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log, since=asked)
             result = None
             if finished.error is None:
                 with container.exchange.output_files(number) as files:
@@ -68,15 +68,7 @@ def warm_call(
         finally:
             begun(None)
             container.forget(number)
-    return with_queue(finished, time.monotonic() - asked - finished.metrics.total), result
-
-
-def with_queue(finished: Finished, queue: float) -> Finished:
-    """The same, with the time that passed before it began."""
-    from dataclasses import replace
-
-    metrics = replace(finished.metrics, queue=max(0.0, queue), total=finished.metrics.total + max(0.0, queue))
-    return replace(finished, metrics=metrics)
+    return finished, result
 
 
 def _reception(container: WarmContainer) -> Reception:

@@ -297,14 +297,16 @@ class Call:
             told = self.runner.on_usage
             tell = None if told is None else lambda usage: told(self.task.name, self.id, usage)
             self._about["container"] = short(name)
-            self._meter = Meter(usage or running.usage, cards=cards, tell=tell)
+            if cards or tell is not None:
+                self._meter = Meter(usage or running.usage, cards=cards, tell=tell)
 
     def _measured(self, finished: Finished) -> Finished:
         """The same, with what the cards did."""
         if self._meter is None:
             return finished
         self._meter.stop()
-        return replace(finished, metrics=self._meter.added_to(finished.metrics))
+        metrics = self._meter.added_to(finished.metrics)
+        return finished if metrics is finished.metrics else replace(finished, metrics=metrics)
 
     def _hidden(self, text: str) -> str:
         """The text without the values of the task's secrets."""

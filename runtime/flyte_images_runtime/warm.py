@@ -55,6 +55,9 @@ class WarmContainer:
         self.cleanups: list[Callable[[], object]] = []
         self.attached: dict[str, Any] = {}
         self._numbers = 0
+        self._places = [str(exchange.inputs), str(exchange.outputs), str(exchange.memory)]
+        if exchange.large is not None:
+            self._places.append(f"{exchange.large.path}/{places.LARGE_IN}")
         self._end = _Ended()
         self._early = Log()  # what is printed before the first call: while the module is imported
         self._log: Callable[[Stream, str], None] = self._early.add
@@ -113,9 +116,11 @@ class WarmContainer:
         self._numbers += 1
         return f"c{self._numbers}"
 
-    def call(self, arguments: Any, number: str, *, on_line: OnLine, timeout: float | None, log: Log) -> Finished:
-        """Perform one call. A Finished whose error ended the container leaves `alive` False."""
-        began = time.monotonic()
+    def call(
+        self, arguments: Any, number: str, *, on_line: OnLine, timeout: float | None, log: Log, since: float
+    ) -> Finished:
+        """Perform one call, which waits since then. A Finished whose error ended the container leaves `alive` False."""
+        queue = time.monotonic() - since
         asked = time.time()
         self._log = on_line
         for line in self._early:
@@ -127,7 +132,7 @@ class WarmContainer:
         self.calls += 1
         if end is None:
             lost = self._lost(timed_out)
-            return Finished(result=None, error=lost, metrics=Metrics(total=time.monotonic() - began), log=log)
+            return Finished(result=None, error=lost, metrics=Metrics(total=time.monotonic() - since), log=log)
         report, used = self._report(outcome, end)
         said = end.get("status")
         status = said if isinstance(said, int) else 0
@@ -137,7 +142,7 @@ class WarmContainer:
         return Finished(
             result=report.result["result"] if error is None and report.result else None,
             error=error,
-            metrics=_metrics(used, outcome, asked=asked, total=time.monotonic() - began),
+            metrics=_metrics(used, outcome, asked=asked, queue=queue, total=time.monotonic() - since),
             log=log,
         )
 
@@ -211,15 +216,16 @@ class WarmContainer:
 
     def forget(self, number: str) -> None:
         """Remove a call's files."""
-        large = self.exchange.large
-        places_of_files = (self.exchange.inputs, self.exchange.outputs, self.exchange.memory)
-        for base in (*places_of_files, large.path / places.LARGE_IN) if large else places_of_files:
+        for base in self._places:
             directory = f"{base}/{number}"
-            with contextlib.suppress(FileNotFoundError):  # mostly there is none
-                if stat.S_ISDIR(os.lstat(directory).st_mode):  # each short call pays for a Path
-                    shutil.rmtree(directory, ignore_errors=True)
-                else:
-                    os.unlink(directory)  # noqa: PTH108
+            try:  # mostly there is none
+                found = os.lstat(directory)  # each short call pays for a Path
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                shutil.rmtree(directory, ignore_errors=True)
+            else:
+                os.unlink(directory)  # noqa: PTH108
 
     def close(self) -> None:
         """End the container and leave nothing of it."""
@@ -317,13 +323,14 @@ def _exit_status(status: int) -> int:
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8
 
 
-def _metrics(used: Usage, outcome: Any, *, asked: float, total: float) -> Metrics:
+def _metrics(used: Usage, outcome: Any, *, asked: float, queue: float, total: float) -> Metrics:
     began = outcome.get("began") if isinstance(outcome, dict) else None
     ended = outcome.get("ended") if isinstance(outcome, dict) else None
     start = wall = None
     if isinstance(began, float) and isinstance(ended, float):
         start, wall = max(0.0, began - asked), max(0.0, ended - began)
     return Metrics(
+        queue=queue,
         start=start,
         wall=wall,
         total=total,

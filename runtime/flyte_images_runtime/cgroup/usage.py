@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 
 from ..metrics import Usage
 
@@ -69,7 +70,8 @@ def _number(text: str | None) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _table(text: str | None) -> dict[str, int]:
+@functools.lru_cache(maxsize=64)  # of short calls many have the same
+def _table(text: str | None) -> Mapping[str, int]:
     """`name number` a line."""
     pairs = (line.split() for line in (text or "").splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
