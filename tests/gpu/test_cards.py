@@ -19,6 +19,7 @@ from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import call_document, execute
 from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu import Allocation, allocate, search
+from flyte_images_runtime.gpu.use import watching
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.spec import Code, TaskSpec
 
@@ -95,6 +96,18 @@ def test_a_matrix_product_is_right(call: Call, gpus: Allocation) -> None:
     assert found["cards"] == 1
     if card.partition is None:  # a part of a card has an address of its own
         assert found["uuid"] == card.uuid.removeprefix("GPU-").replace("-", "")
+
+
+def test_a_card_tells_what_is_used_of_it(gpus: Allocation) -> None:
+    with watching(gpus.cards) as look:
+        memory, share = look()
+    (card,) = gpus.cards
+    if card.memory:  # of those that share the machine's nothing is told
+        assert memory is not None
+        assert 0 <= memory <= card.memory
+    if card.partition is None:
+        assert share is not None
+        assert 0 <= share <= 1
 
 
 def test_only_the_leased_card_is_there(call: Call, gpus: Allocation) -> None:

@@ -138,6 +138,19 @@ def test_two_programs_never_share_a_card_and_a_third_is_told(machine: Machine) -
             process.communicate()
 
 
+@pytest.mark.parametrize("engine", ["docker", *(["oci"] if os.getuid() == 0 else [])])
+def test_the_cards_of_a_program_that_was_killed_are_free_again(machine: Machine, engine: str) -> None:
+    killed = machine.start("H200:2", 600, ENGINE=engine)
+    assert killed.stderr is not None
+    while "looking" not in (line := killed.stderr.readline()):
+        assert line, "the program ended before its task began"
+    assert machine.run("H200:1", ENGINE=engine)["error"] == "DeviceError"
+    killed.kill()
+    killed.communicate()
+    both = {"nvidia0": "ENXIO", "nvidia1": "ENXIO", "nvidiactl": "ENXIO"}
+    assert machine.run("H200:2", ENGINE=engine, GPU_WAIT="120") == both
+
+
 def test_what_is_not_there_is_told_with_what_is(machine: Machine) -> None:
     refused = machine.run("A10G:1")
     assert refused["message"] == "asked for 1 x NVIDIA A10G; this host has 2 x NVIDIA H200"
