@@ -60,10 +60,14 @@ class Person:
         return [path for place in ("/dev/shm", "/var/tmp") for path in Path(place).glob(f"flyte-images-*-{self.uid}")]
 
     def processes(self) -> list[int]:
+        """Those of the user, and of the numbers that were given to the user."""
+        lines = (line.split(":") for line in Path("/etc/subuid").read_text().splitlines())
+        spans = [range(int(start), int(start) + int(count)) for who, start, count in lines if who == self.name]
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if path.stat().st_uid == self.uid:
+                owner = path.stat().st_uid
+                if owner == self.uid or any(owner in span for span in spans):
                     found.append(int(path.name))
         return found
 

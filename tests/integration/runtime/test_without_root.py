@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import packaging
@@ -88,7 +89,7 @@ def test_a_user_who_is_not_root(engine: DockerEngine, image: str, tmp_path: Path
 
 
 ALONE = """
-import json, os, sys
+import json, os, sys, time
 import flyte_images as flyte
 from flyte_images import engines
 
@@ -102,7 +103,14 @@ def who() -> int:
 def limited() -> int:
     return os.getuid()
 
-if __name__ == "__main__":
+@env.task(network="outbound")
+def sleep() -> None:
+    print("asleep", flush=True)
+    time.sleep(300)
+
+if __name__ == "__main__" and sys.argv[2:] == ["sleep"]:
+    flyte.run.using(on_line=lambda task, stream, line: print(line, flush=True), engine="oci")(sleep)
+elif __name__ == "__main__":
     found = {"store": engines.image_store().name}
     chosen = engines.engine_for
     def noted(name, spec):
@@ -143,6 +151,16 @@ def test_a_user_who_has_nothing_but_podman(image: str) -> None:
         done = subprocess.run((python, "main.py", image), capture_output=True, text=True, check=False, **theirs)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
+        person.is_clear()
+        before = set(person.processes())  # Podman's own
+        with subprocess.Popen((python, "main.py", image, "sleep"), stdout=subprocess.PIPE, text=True, **theirs) as told:
+            assert told.stdout is not None
+            assert told.stdout.readline() == "asleep\n"
+            told.kill()
+        deadline = time.monotonic() + 60
+        while set(person.processes()) - before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert set(person.processes()) <= before
         person.is_clear()
     assert found["store"] == "podman"
     assert found["engines"] == ["oci", "oci", "podman", "podman"]  # at the last not even crun could keep the limit
