@@ -60,9 +60,9 @@ class Group:
         root = self.hierarchies.legacy.get("pids") or self.hierarchies.unified
         found: list[int] = []
         if root is not None:
-            for file in (root / PARENT / self.name).glob("**/cgroup.procs"):
+            for place, _, _ in os.walk(root / PARENT / self.name):  # which passes over what goes away meanwhile
                 with contextlib.suppress(OSError):
-                    found += map(int, file.read_text(encoding="utf-8").split())
+                    found += map(int, Path(place, "cgroup.procs").read_text(encoding="utf-8").split())
         return found
 
     def remove(self) -> bool:

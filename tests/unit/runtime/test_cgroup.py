@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,3 +155,21 @@ def test_a_part_that_lacks_a_file_is_none(tmp_path: Path) -> None:
     mounts, own = _delegated(tmp_path, "/a.scope")
     (tmp_path / "fs/a.scope/cgroup.subtree_control").unlink()
     assert own_part(mounts, own) is None
+
+
+def test_the_processes_of_a_group_that_goes_away_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group("one", Hierarchies(tmp_path, {}))
+    top = tmp_path / "flyte-images" / "one"
+    for place, pids in ((top, ""), (top / "container", "7\n8\n"), (top / "container" / "inner", "9\n")):
+        place.mkdir(parents=True)
+        (place / "cgroup.procs").write_text(pids)
+    assert sorted(group.processes()) == [7, 8, 9]
+    read = Path.read_text
+
+    def read_and_remove(self: Path, *args: Any, **kwargs: Any) -> str:
+        found = read(self, *args, **kwargs)
+        shutil.rmtree(top, ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(Path, "read_text", read_and_remove)
+    assert group.processes() == []
