@@ -92,7 +92,7 @@ class Progress:
         with self._lock:
             image = self._images.get(name)
             if image:
-                image.finish()
+                image.finish(succeeded=True)
             self._display.summary(name, Counts(image.state if image else None), reference, seconds, size)
 
     def close(self) -> None:

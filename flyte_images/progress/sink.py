@@ -26,13 +26,13 @@ class ImageProgress:
                 if not (shared and change.kind in ("line", "moved")):
                     self._display.change(self.name, self.state, change)
 
-    def finish(self) -> None:
+    def finish(self, *, succeeded: bool = False) -> None:
         """No more events will come: the engine's stream has ended, or the build was given up."""
         with self._lock:
             if self._finished:
                 return
             self._finished = True
-            for change in self.state.finish():
+            for change in self.state.finish(succeeded=succeeded):
                 self._display.change(self.name, self.state, change)
             for digest in [digest for digest, owner in self._owners.items() if owner is self]:
                 del self._owners[digest]

@@ -89,6 +89,7 @@ class BuildState:
         self.steps: dict[str, Step] = {}
         self._vertices: dict[str, _Vertex] = {}
         self._running: dict[str, _Vertex] = {}
+        self._given_up: Outcome | None = None  # what a step is whose run was given up: known when the build is over
 
     def apply(self, event: Event, now: float) -> list[Change]:
         changes: list[Change] = []
@@ -114,8 +115,12 @@ class BuildState:
                 changes += self._announce(vertex.step)
         return changes
 
-    def finish(self) -> list[Change]:
-        """The build is over: last words of the steps, and an end for each that was begun."""
+    def finish(self, *, succeeded: bool = False) -> list[Change]:
+        """The build is over: last words of the steps, and an end for each that was begun.
+
+        The engine gives a run up where it finds the result elsewhere, too: in a build that succeeded, that is cached.
+        """
+        self._given_up = "cached" if succeeded else "canceled"
         changes: list[Change] = []
         for vertex in self._vertices.values():
             changes += self._last_words(vertex)
@@ -201,8 +206,12 @@ class BuildState:
         step.running_since = None
         errors = [v.error for v in vertices if v.error]
         real = [error for error in errors if "cancel" not in error]
-        if errors:
-            step.outcome, step.error = ("failed", real[0]) if real else ("canceled", errors[0])
+        if real:
+            step.outcome, step.error = "failed", real[0]
+        elif errors:
+            step.outcome, step.error = self._given_up, errors[0] if self._given_up == "canceled" else ""
+            if step.outcome is None:
+                return []
         else:
             step.outcome = "done" if any(v.worked for v in vertices) else "cached"
         again = step.announced and before > 0 and not errors and step.seconds - before < 1.0
