@@ -281,10 +281,10 @@ def _check_partition(model: Model, partition: str | None) -> None:
     if partition is None:
         return
     if not model.partitions:
-        raise RuntimeSpecError(f"a {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out")
+        raise RuntimeSpecError(f"the {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out")
     if partition not in model.partitions:
         raise RuntimeSpecError(
-            f"`{partition}` is no partition of a {model.title}", hint="there are " + ", ".join(model.partitions)
+            f"`{partition}` is no partition of the {model.title}", hint="there are " + ", ".join(model.partitions)
         )
 
 
