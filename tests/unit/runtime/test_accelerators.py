@@ -86,7 +86,7 @@ def test_nonsense_is_refused_with_a_remedy(written: object) -> None:
     ("model", "partition", "told"),
     [
         ("A10", "1g.5gb", "the NVIDIA A10 cannot be partitioned: `1g.5gb`"),
-        ("A100", "1g.18gb", "`1g.18gb` is no partition of a NVIDIA A100"),
+        ("A100", "1g.18gb", "`1g.18gb` is no partition of the NVIDIA A100"),
         ("RTX 4090", "half", "`half` is no MIG partition"),
         (None, "1g.5gb", "partition `1g.5gb` of no model"),
     ],
