@@ -31,6 +31,7 @@ _MOST = 256 << 20  # bytes of all logs; then the oldest go
 _RUNS = 2000  # whose logs are kept
 _FILE = re.compile(r"([0-9a-f]{4,40})\.([0-9]{1,9})")
 _PAUSE = 0.1  # seconds between two looks at a log that is being written
+_STATES = 5.0  # seconds between two kept states of a line that overwrites itself
 _SHORTEST = 4  # characters of a secret that is looked for: fewer are part of everything
 
 Stream = Literal["stdout", "stderr"]
@@ -81,6 +82,13 @@ class Keeper:
         self._number = 0
         self._room = PART
         self._failed = False
+        self._due = 0.0
+
+    def state(self, stream: Stream, text: str) -> None:
+        """Keep what a line shows that overwrites itself, now and then."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + _STATES
+            self.add(stream, text)
 
     def add(self, stream: Stream, text: str) -> None:
         """Keep a line."""

@@ -69,6 +69,7 @@ class Runner:
     """How tasks are run. `flyte.run` is one; `flyte.run.using(...)` makes another.
 
     on_line   called with what a task prints (default: to stderr); None for silence
+    on_state  called twice a second at most with what a line shows that overwrites itself, such as a progress bar
     on_usage  called twice a second, in a thread of its own, with what a running task has used until now
     progress  shows builds
     builder   whom to ask for builds
@@ -77,6 +78,7 @@ class Runner:
     """
 
     on_line: OnLine | None = to_stderr
+    on_state: OnLine | None = None
     on_usage: OnUsage | None = None
     progress: Progress | None = field(default=None, compare=False)
     builder: str | None = None

@@ -316,6 +316,11 @@ class Call:
         if self._keeper is None:
             hidden = Hidden(present(self.task.options.secrets))
             self._keeper = Keeper(os.environ, self.id, about=self._about, hidden=hidden)
+        if line.endswith("\r"):
+            self._keeper.state(stream, line[:-1])
+            if self.runner.on_state is not None:
+                self.runner.on_state(self.task.name, stream, line[:-1])
+            return
         self._keeper.add(stream, line)
         if self.runner.on_line is not None:
             self.runner.on_line(self.task.name, stream, line)

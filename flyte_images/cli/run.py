@@ -145,7 +145,7 @@ def perform(
         runner.using(progress=display).image(task.environment.built_image)
     activity.doing = f"the task {task.name}"
     with Tasks(progress, sys.stderr, main=task.name, limit=memory_of) as shown:
-        runner = runner.using(on_line=shown.line if follow else None, on_usage=shown.usage)
+        runner = runner.using(on_usage=shown.usage, **shown.watching(follow))
         call = runner.call(task, args, kwargs)
         try:
             done = call.run()

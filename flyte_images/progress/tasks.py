@@ -6,6 +6,7 @@
 For programs each line is a JSON object with `event`, as those of builds are (lines.py); these fields stay as they are:
 
 output     task, stream (stdout | stderr), text
+state      task, stream, text: what a line shows that overwrites itself; every two seconds
 usage      task, run, seconds, usage (cpu, memory, throttled, ...: what is known); every two seconds
 traceback  task, text
 task       task, run, metrics: the last line of a run that ended well
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _PLAIN_FIRST = 30.0  # seconds after which a log is told that the task still runs
 _PLAIN_EVERY = 60.0
 _JSON_EVERY = 2.0
+_STATE_EVERY: dict[Mode, float] = {"plain": 15.0, "json": 2.0}
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Tasks:
         self._limit = limit
         self._below = Below(stream, live=self.mode == "tty", colour=not env.get("NO_COLOR"))
         self._running: dict[str, _Running] = {}
+        self._states: dict[tuple[str, str], str] = {}
+        self._due = 0.0
         self._lock = threading.Lock()
         self._open = ExitStack()
 
@@ -88,9 +92,32 @@ class Tasks:
 
     def line(self, task: str, stream: str, text: str) -> None:
         """What a task has printed."""
+        with self._lock:
+            if self._states.pop((task, stream), None) is not None:
+                self._below.show(self._summary())
+        self._print(task, stream, text, "output")
+
+    def watching(self, follow: bool) -> dict[str, object]:
+        """What a runner is given: everything that is printed, or nothing."""
+        return {"on_line": self.line, "on_state": self.state} if follow else {"on_line": None}
+
+    def state(self, task: str, stream: str, text: str) -> None:
+        """What a line shows that overwrites itself: a progress bar."""
+        now = time.monotonic()
+        with self._lock:
+            self._states.pop((task, stream), None)
+            if not text.strip():  # the bar has been wiped away
+                return
+            self._states[task, stream] = text
+            self._below.show(self._summary())
+            if self.mode in _STATE_EVERY and now >= self._due:
+                self._due = now + _STATE_EVERY[self.mode]
+                self._print(task, stream, text, "state")
+
+    def _print(self, task: str, stream: str, text: str, event: str) -> None:
         shown = last_state(text)
         named = shown if task == self._main else f"[{task}] {shown}"
-        self.tell(named, "output", task=task, stream=stream, text=text)
+        self.tell(named, event, task=task, stream=stream, text=text)
 
     def usage(self, task: str, run: str, usage: Usage | None) -> None:
         """What a task has used until now; None: it has ended."""
@@ -98,6 +125,7 @@ class Tasks:
         with self._lock:
             if usage is None:
                 self._running.pop(run, None)
+                self._states = {key: text for key, text in self._states.items() if key[0] != task}
                 self._below.show(self._summary())
                 return
             one = self._running.get(run) or _Running(task, now, now, due=now + _PLAIN_FIRST)
@@ -113,13 +141,17 @@ class Tasks:
             self._below.show(self._summary())
 
     def _summary(self) -> str:
-        """The first that began, which all others are called by, and how many those are."""
+        """What lines show that overwrite themselves, then the first task that began, and how many others there are."""
+        parts = [clean(text) for text in self._states.values()]
+        return "  ".join((*parts, *self._first()))
+
+    def _first(self) -> list[str]:
         if not self._running:
-            return ""
+            return []
         first = next(iter(self._running.values()))
         more = len(self._running) - 1
         others = f" and {more} more" if more else ""
-        return f"{clean(first.task)}{others}: {first.says}"
+        return [f"{clean(first.task)}{others}: {first.says}"]
 
 
 def _busy(one: _Running, usage: Usage, now: float) -> float | None:

@@ -46,6 +46,8 @@ class Log:
 
     def add(self, stream: Stream, text: str) -> None:
         """Take one line more; in a full log the oldest after the beginning goes."""
+        if text.endswith("\r"):  # what a line shows before its end (lines.py)
+            return
         cost = len(text) + 1
         if not self._tail and cost <= self._room:
             self._head.append(Line(stream, text))

@@ -131,7 +131,7 @@ class _Waiting:
 
     def _wait(self, running: Running, complain: Callable[[str], None]) -> None:
         try:
-            self._ending = running.wait(lambda stream, line: complain(line))
+            self._ending = running.wait(lambda stream, line: complain(line.rstrip("\r")))
         except BaseException as error:
             self._error = error
         finally:

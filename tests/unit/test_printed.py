@@ -57,6 +57,20 @@ def test_the_beginning_and_the_end_stay(environ: dict[str, str], monkeypatch: py
     assert sum(file.stat().st_size for file in printed.directory_of(environ).iterdir()) < 10_000
 
 
+def test_of_a_line_that_overwrites_itself_states_are_kept_now_and_then(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(printed.time, "monotonic", lambda: now)
+    made = keeper(environ)
+    for number in range(24):
+        made.state("stderr", f"{number}%")
+        now += 0.5
+    made.add("stderr", "100%")
+    made.close()
+    assert [line.text for line in lines(environ, "abcd")] == ["0%", "10%", "20%", "100%"]
+
+
 def test_secrets_are_not_kept(environ: dict[str, str]) -> None:
     made = keeper(environ, "abcd", "sesame", "sesame-long", "two\nlines", "x")
     for text in ("open sesame!", "sesame-long", "lines and lines", "x"):

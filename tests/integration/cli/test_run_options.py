@@ -48,6 +48,13 @@ def fail() -> None:
     raise RuntimeError("with " + os.environ["RUN_TOKEN"])
 
 @env.task
+def bar() -> None:
+    for number in range(11):
+        print(f"\\r{number * 10:3}%|" + "#" * number, end="", file=sys.stderr, flush=True)
+        time.sleep(0.2)
+    print(file=sys.stderr)
+
+@env.task
 def burn(seconds: float) -> None:
     end = time.time() + seconds
     while time.time() < end:
@@ -165,6 +172,15 @@ def test_a_terminal_shows_what_a_task_uses(tasks: Shell, screens: list[Terminal]
     screen.wait_for(r"tiny\.burn: [0-9.]+ s, CPU [0-9.]+ s \(\d+%\), memory [0-9.]+ MB of 134\.2 MB")
     screen.wait_for(r"\r\x1b\[Ktiny\.burn: done in ")
     assert screen.end() == 0
+
+
+def test_a_terminal_shows_a_tasks_own_progress_bar(tasks: Shell, screens: list[Terminal]) -> None:
+    screens.append(screen := Terminal(tasks, "run", "app.py", "bar"))
+    screen.wait_for(r"\r\x1b\[K(\x1b\[2m)? *\d%\|#* .*tiny\.bar: ")
+    screen.wait_for(r"\r\x1b\[K100%\|#+\r\n")
+    assert screen.end() == 0
+    piped = tasks("run", "--progress=plain", "app.py", "bar")
+    assert "100%|##########\n" in piped.stderr and "\r" not in piped.stderr
 
 
 def test_a_terminal_shows_how_far_a_map_is(shell: Shell, screens: list[Terminal]) -> None:

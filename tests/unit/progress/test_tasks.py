@@ -106,6 +106,33 @@ def test_a_terminal_shows_what_is_used_until_the_end() -> None:
     assert screen(stream.getvalue()) == ["epoch 1", "[ml.load] loading", "done", ""]
 
 
+def test_a_progress_bar_moves_below_until_its_line_ends() -> None:
+    stream = io.StringIO()
+    with Tasks("tty", stream, main="ml.train") as shown:
+        shown.usage("ml.train", "a1", Usage(cpu=0.5))
+        shown.state("ml.train", "stderr", " 10%|# ")
+        assert screen(stream.getvalue()) == [" 10%|#   ml.train: 0.0 s, CPU 0.5 s"]
+        shown.line("ml.train", "stdout", "by the way")
+        shown.state("ml.train", "stderr", " 90%|#########")
+        assert screen(stream.getvalue()) == ["by the way", " 90%|#########  ml.train: 0.0 s, CPU 0.5 s"]
+        shown.line("ml.train", "stderr", "100%|##########")
+        assert screen(stream.getvalue()) == ["by the way", "100%|##########", "ml.train: 0.0 s, CPU 0.5 s"]
+        shown.state("ml.train", "stderr", "again")
+        shown.usage("ml.train", "a1", None)
+    assert screen(stream.getvalue()) == ["by the way", "100%|##########", ""]
+
+
+def test_a_log_is_told_of_progress_bars_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(tasks_module.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    with Tasks("plain", stream, main="ml.train") as shown:
+        for number in range(80):
+            shown.state("ml.train", "stderr", f"{number}%")
+            now += 0.5
+    assert stream.getvalue().splitlines() == ["0%", "30%", "60%"]
+
+
 def test_a_log_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(tasks_module.time, "monotonic", lambda: now)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from flyte_images_runtime import lines as lines_module
 from flyte_images_runtime.lines import Lines
 from flyte_images_runtime.log import Log
 
@@ -28,6 +31,29 @@ def test_a_line_without_end_is_passed_on_in_parts() -> None:
     lines = cut(b"x" * 200_000, b"y\n")
     assert "".join(lines) == "x" * 200_000 + "y"
     assert max(map(len, lines)) <= 1 << 16
+
+
+def test_a_line_that_overwrites_itself_is_its_last_state() -> None:
+    assert cut(b"10%\r20%\r100%\nnext\n") == ["100%", "next"]
+    assert cut(b"10%\r", b"\n") == ["10%"]
+    assert cut(b"bar\r   \r") == ["   \r", "   "]
+    assert cut(b"\r\r") == []
+
+
+def test_what_it_shows_before_its_end_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(lines_module.time, "monotonic", lambda: now)
+    told: list[str] = []
+    one = Lines("stderr", lambda stream, line: told.append(line))
+    for number in range(10):
+        one.feed(f"\r{number}0%|#".encode())
+        now += 0.2
+    one.feed(b"\r100%|#\n")
+    assert told == ["00%|#\r", "30%|#\r", "60%|#\r", "90%|#\r", "100%|#"]
+    log = Log()
+    for line in told:
+        log.add("stderr", line)
+    assert log.text == "100%|#"
 
 
 def test_a_full_log_keeps_its_beginning_and_its_end() -> None:
