@@ -22,6 +22,7 @@ from .cachedir import cache_dir
 from .context.index import Index
 from .context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
 from .context.unchanged import Unchanged, remember
+from .copies import forget, hold, note_size
 from .errors import SpecError
 
 LARGEST = 512 << 20
@@ -31,7 +32,6 @@ _IGNORE = ("**/venv", "**/node_modules", "**/.ssh", "**/.gnupg", "**/.aws", "**/
 _TRIES = 20
 _COMPILED: set[Path] = set()
 _SEEN: dict[tuple[str, str, tuple[str, ...]], tuple[Unchanged, str, str]] = {}
-_UNUSED = 7 * 86400.0  # seconds after which a copy that no run has used goes
 
 
 def ship(root: str, *, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -52,7 +52,7 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     patterns = (*_IGNORE, *_only_code(root, environ))
     key = (root, str(cache), patterns)
     seen = _SEEN.get(key)
-    if seen is not None and seen[0].holds() and _is_kept(Path(seen[1])):
+    if seen is not None and seen[0].holds() and hold(Path(seen[1])):
         return seen[1], seen[2]
     looked_at = time.time_ns()
     index = Index(cache / "context", "\0".join(("code", root, *patterns)))
@@ -63,9 +63,11 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     index.save()
     digest = tree_digest(tree)
     place = cache / "code" / digest.removeprefix("sha256:")
-    if not _is_kept(place):
+    if not hold(place):
         _copy(tree, place, digest)
-        _forget_old(place.parent)
+        note_size(place, sum(entry.status.st_size for entry in tree.entries if entry.kind == "f"))
+        hold(place)
+        forget(place.parent)
     if place not in _COMPILED:
         compile_beside(place / name for name in loaded_below(root))
         _COMPILED.add(place)
@@ -73,15 +75,6 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     if unchanged is not None:
         _SEEN[key] = (unchanged, str(place), digest)
     return str(place), digest
-
-
-def _is_kept(place: Path) -> bool:
-    """Is the copy there? It then stays for some more time."""
-    try:
-        os.utime(place)
-    except OSError:
-        return place.is_dir()
-    return True
 
 
 def _only_code(root: str, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -153,12 +146,3 @@ def _place(tree: Tree, entry: Entry, target: bytes) -> None:
                 read(tree, entry, Index(None, ""), begin=begin, data=data)
             os.chmod(target, 0o755 if entry.is_executable else 0o644)  # noqa: PTH101
             os.utime(target, ns=(entry.status.st_mtime_ns, entry.status.st_mtime_ns))
-
-
-def _forget_old(directory: Path) -> None:
-    """Remove copies that have not been used for a week."""
-    limit = time.time() - _UNUSED
-    for place in directory.iterdir():
-        with contextlib.suppress(OSError):
-            if place.stat().st_mtime < limit:
-                shutil.rmtree(place, ignore_errors=True)

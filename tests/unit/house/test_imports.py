@@ -16,7 +16,7 @@ ORDER = (
     *("errors", "cachedir", "kept", "uv_program", "oci", "context", "manifests", "written", "image", "options", "task"),
     *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "lower", "buildkit", "host"),
     *("outputs", "bootstrap", "fetch", "places"),
-    *("resolve", "prepare", "solving", "progress", "builder", "shipping", "engines", "devices"),
+    *("resolve", "prepare", "solving", "progress", "builder", "copies", "shipping", "engines", "devices"),
     *("by_value", "secrets", "results", "arrivals", "printed", "history"),
     *("run running awaiting mapping nested reuse", "shells", "cli"),
 )
