@@ -30,7 +30,7 @@ def end(status: int) -> NoReturn:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     task.flush()
-    for thing in gc.get_objects() if _writes_to_files() else ():
+    for thing in gc.get_objects() if writes_to_files() else ():
         if issubclass(type(thing), io.IOBase):
             try:
                 thing.flush()
@@ -48,7 +48,7 @@ def needs_all_of_it() -> bool:
     return False
 
 
-def _writes_to_files() -> bool:
+def writes_to_files() -> bool:
     """Is any file open for writing, beside stdout, stderr, and what has no name any more?"""
     try:
         numbers = [int(name) for name in os.listdir("/proc/self/fd")]
