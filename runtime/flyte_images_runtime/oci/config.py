@@ -141,6 +141,8 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
     mounts += [_bind(host, place, "ro") for host, place in settings.files]
     mounts += [_bind(root, f"{places.CODE}/{at}", "ro") for at, root in enumerate(spec.code.copies or spec.code.roots)]
     mounts += [_bind(one.source, one.target, "ro" if one.read_only else "rw") for one in spec.mounts]
+    if settings.ordinary_user:
+        mounts += [_bind(node.host, node.path, "rw") for node in settings.edits.nodes]
     mounts += [
         {"destination": one.path, "type": one.type, "source": one.host, "options": list(one.options)}
         for one in settings.edits.mounts
@@ -211,8 +213,13 @@ def _control(spec: TaskSpec, settings: Settings, allowed: Sequence[dict[str, Any
 
 
 def _devices(settings: Settings) -> tuple[list[dict[str, Any]], Sequence[dict[str, Any]]]:
-    """The nodes of leased devices, and the permission to open them; the runtime adds null, zero and their like."""
+    """The nodes of leased devices, and the permission to open them; the runtime adds null, zero and their like.
+
+    An ordinary user can make none: those of the machine are shown where they belong (`_mounts`).
+    """
     devices, allowed = [], []
+    if settings.ordinary_user:
+        return [], []
     for node in settings.edits.nodes:
         found = settings.nodes[node.host]
         mode = 0o666 if node.mode is None else node.mode  # as every runtime has it: the lease decides who may

@@ -428,26 +428,25 @@ def test_a_limit_that_would_not_be_kept_is_refused(call: Call, kind: Kind) -> No
         assert refused.value.hint
 
 
-@pytest.mark.of_root
 @pytest.mark.skipif(not ROOT, reason="/etc/cdi is root's")
-def test_a_device_comes_with_all_that_its_maker_says(call: Call, kind: Kind, tmp_path: Path) -> None:
+def test_a_device_comes_with_all_that_its_maker_says(call: Call, kind: Kind, place: Path) -> None:
     """A made-up vendor whose device is real: a node of /dev/null's numbers, under another name."""
-    kind = f"flyte-images.test/c{secrets.token_hex(4)}"
-    (tmp_path / "library").write_text("of the driver")
-    # a node that only a group may open on the host, as AMD's are: in the container the lease decides
-    os.mknod(tmp_path / "node", 0o020600, Path("/dev/null").stat().st_rdev)
-    os.chown(tmp_path / "node", 0, 12345)
-    (tmp_path / "node").chmod(0o660)
-    node = {"path": "/dev/made-up", "hostPath": str(tmp_path / "node"), "permissions": "rw"}
-    mount = {"hostPath": str(tmp_path / "library"), "containerPath": "/usr/lib/made-up.so", "options": ["ro", "rbind"]}
+    vendor = f"flyte-images.test/c{secrets.token_hex(4)}"
+    (place / "library").write_text("of the driver")
+    # a node that only a group may open on the host, as AMD's are: in the container the lease decides, if root says so
+    os.mknod(place / "node", 0o020600, Path("/dev/null").stat().st_rdev)
+    os.chown(place / "node", 0, 12345)
+    (place / "node").chmod(0o660 if isinstance(kind, Here) else 0o666)
+    node = {"path": "/dev/made-up", "hostPath": str(place / "node"), "permissions": "rw"}
+    mount = {"hostPath": str(place / "library"), "containerPath": "/usr/lib/made-up.so", "options": ["ro", "rbind"]}
     edits = {"deviceNodes": [node], "env": ["MADE_UP=yes"], "mounts": [mount]}
-    file = Path("/etc/cdi") / f"{kind.partition('/')[2]}.json"
+    file = Path("/etc/cdi") / f"{vendor.partition('/')[2]}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(
-        json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": [{"name": "0", "containerEdits": edits}]})
+        json.dumps({"cdiVersion": "0.5.0", "kind": vendor, "devices": [{"name": "0", "containerEdits": edits}]})
     )
     try:
-        spec = {"devices": (f"{kind}=0",)}
+        spec = {"devices": (f"{vendor}=0",)}
         engine = kind.engine if isinstance(kind, Here) else None
         if isinstance(engine, NerdctlEngine) and not engine.knows_cdi:
             with pytest.raises(EngineLost, match="cannot show the device"):

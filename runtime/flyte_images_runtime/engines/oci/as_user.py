@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from ...cgroup import Group, delegation, make_group
 from ...engine import Running
 from ...exchange import Exchange
-from ...failures import EngineLost, TaskError
+from ...failures import EngineLost, ImageCannotStart, TaskError
 from ...gpu import cdi
 from ...gpu.naming import edits_of
 from ...oci import rootless
@@ -50,6 +51,8 @@ def check_as_user(spec: TaskSpec) -> None:
 
 def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: Program, *, library: str) -> Running:
     """Start the container. Raises EngineLost, and then has left nothing."""
+    if spec.image.startswith("dir:"):
+        _check_layers(spec, rootfs)
     edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
     group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
     if group is None and (spec.limits.cpu is not None or spec.limits.memory is not None):
@@ -88,6 +91,19 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
             raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
         raise
     return RootlessRunning(started, log, spec, group, why_not)
+
+
+def _check_layers(spec: TaskSpec, rootfs: Rootfs) -> None:
+    """The kernel shows an ordinary user no directory without what is mounted below it, and overlay needs it so."""
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        place = line.split()[1]
+        for layer in rootfs.layers:
+            if place.startswith(layer.rstrip("/") + "/") and place != layer:
+                raise ImageCannotStart(
+                    f"`{layer}` has a file system mounted below it, at `{place}`: only root can make a container of it",
+                    task=spec.task,
+                    hint="use a directory that holds an image alone",
+                )
 
 
 class RootlessRunning(OciRunning):

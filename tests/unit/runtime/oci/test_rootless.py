@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from flyte_images_runtime.engines.oci.program import Program
 from flyte_images_runtime.engines.oci.running import below
 from flyte_images_runtime.exchange import Exchange, make_exchange
+from flyte_images_runtime.gpu.cdi import Edits, Node
 from flyte_images_runtime.oci import rootless
 from flyte_images_runtime.oci.config import Settings, bundle_config
 from flyte_images_runtime.oci.rootfs import Rootfs
@@ -134,3 +135,16 @@ def test_what_a_process_has_started_is_found_however_deep() -> None:
         os.killpg(outer.pid, 9)
         outer.communicate()
     assert below(outer.pid) == []
+
+
+def test_a_device_s_nodes_are_shown_and_not_made(exchange: Exchange) -> None:
+    spec = TaskSpec(task="t", image="i", code=Code(module="m", qualname="f"))
+    edits = Edits(nodes=(Node(path="/dev/in", host="/dev/out", permissions="rw"),))
+    settings = Settings(
+        user=(1000, 1000), library="/lib", shm=1, cgroup="", environment={}, ordinary_user=True, edits=edits
+    )
+    config = bundle_config(spec, exchange, Rootfs(layers=("/l",)), settings)
+    assert config["linux"]["devices"] == []
+    (shown,) = (one for one in config["mounts"] if one["destination"] == "/dev/in")
+    assert (shown["type"], shown["source"]) == ("bind", "/dev/out")
+    assert "rw" in shown["options"]
