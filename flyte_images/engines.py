@@ -81,14 +81,13 @@ def library() -> str:
 
 def image_store() -> DockerEngine:
     """Where images are that tasks run in: Docker's store; where there is none for this user, Podman's."""
-    podman = shutil.which("podman") is not None
     try:
         docker = docker_engine()
     except EngineError:
-        if podman:
+        if shutil.which("podman"):
             return _podman().awake()
         raise
-    return _podman().awake() if podman and _is_closed(docker.api.address) else docker
+    return _podman().awake() if _is_closed(docker.api.address) and shutil.which("podman") else docker
 
 
 def _is_closed(address: str) -> bool:
