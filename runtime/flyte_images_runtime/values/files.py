@@ -6,6 +6,7 @@ it is opened through the directory's descriptor.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -70,6 +71,10 @@ class Files:
         if path not in self._open and not os.path.isdir(path):
             os.mkdir(path)
             os.chmod(path, 0o755)
+        if size > _LARGE:  # said at once: half of it may be all of the host's memory
+            there = os.statvfs(path)
+            if there.f_bavail * there.f_frsize < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.path.join(path, name))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(name, flags, 0o644, dir_fd=self._directory(path))
         os.fchmod(fd, 0o644)  # whatever the umask: the container's user is another one

@@ -76,7 +76,6 @@ def test_two_cpus_are_two_and_half_a_cpu_is_half() -> None:
     assert half.result < 0.65
     one = quiet(tasks.burn.override(limits=flyte.Resources(cpu=1)), 3.0, 2)
     assert one.result < 1.25
-    assert half.metrics.throttled_periods
 
 
 def test_a_time_limit_ends_the_task() -> None:
@@ -135,6 +134,15 @@ def test_the_ways_a_process_can_end(how: str, kind: type[Exception], said: str) 
 def test_no_room_left() -> None:
     with pytest.raises(DiskFull, match="No space left"):
         quiet(tasks.fill.override(limits=flyte.Resources(memory="512Mi", shm="16Mi")), "/dev/shm/x", 64)
+
+
+def test_an_argument_that_this_machine_has_no_room_for(tmp_path: Path) -> None:
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(1 << 42)  # of nothing
+    with pytest.raises(DiskFull, match="no room for its arguments on this machine in /") as caught:
+        quiet(tasks.read_file, flyte.File(huge))
+    assert "mounts=" in str(caught.value.hint)
 
 
 def test_an_image_that_is_not_there_or_has_no_python(engine: DockerEngine) -> None:
