@@ -112,7 +112,7 @@ def GPU(  # noqa: N802 - flyte's spelling of a value
     GPURequest(count=2, family='nvidia', model='A100', partition='1g.5gb', shared=False)
     >>> GPU("A10", 1, "1g.5gb")
     Traceback (most recent call last):
-    flyte_images_runtime.errors.RuntimeSpecError: a NVIDIA A10 cannot be partitioned: `1g.5gb`
+    flyte_images_runtime.errors.RuntimeSpecError: the NVIDIA A10 cannot be partitioned: `1g.5gb`
     """
     if device is None:
         request = GPURequest(count=_count(quantity, None), shared=shared)
@@ -281,7 +281,9 @@ def _check_partition(model: Model, partition: str | None) -> None:
     if partition is None:
         return
     if not model.partitions:
-        raise RuntimeSpecError(f"the {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out")
+        raise RuntimeSpecError(
+            f"the {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out"
+        )
     if partition not in model.partitions:
         raise RuntimeSpecError(
             f"`{partition}` is no partition of the {model.title}", hint="there are " + ", ".join(model.partitions)

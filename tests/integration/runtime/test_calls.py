@@ -131,7 +131,7 @@ def test_files_cross_both_ways(tmp_path: pathlib.Path) -> None:
 
 
 def test_metrics_tell_what_it_took() -> None:
-    done = quiet(tasks.burn.override(limits=flyte.Resources(cpu="0.5", memory="256Mi")), 2.0, 2)
+    done = quiet(tasks.burn.override(limits=flyte.Resources(cpu="0.1", memory="256Mi")), 2.0, 2)
     metrics = done.metrics
     assert metrics.wall is not None
     assert metrics.wall >= 2.0
