@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from .base import Found, Layer, PythonRequirements, names
@@ -106,7 +106,8 @@ class PipPackages(Layer):
         return (InstallWheels(wheels=found.wheels, sdists=found.sdists),)
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True)
+class Options:
     """Options of pip and uv that decide what is found."""
 
     index_url: str | None = None
