@@ -17,6 +17,7 @@ from .engines import image_store
 if TYPE_CHECKING:
     from flyte_images_runtime.engine import Running
     from flyte_images_runtime.gpu import Allocation, Card
+    from flyte_images_runtime.limits import Limits
 
 
 class Lease:
@@ -35,6 +36,14 @@ class Lease:
         """The container runs: it keeps its devices even if this process dies before it."""
         if self._allocation is not None and (pid := running.pid()) is not None:
             self._allocation.hold_while(pid)
+
+
+def expect(limits: Limits) -> None:
+    """DeviceError if this machine lacks what is asked for, whoever has it now: said before an image is built for it."""
+    if limits.gpu is not None:
+        from flyte_images_runtime.gpu import present
+
+        present(limits.gpu, environ=os.environ)
 
 
 @contextlib.contextmanager

@@ -34,14 +34,14 @@ from flyte_images_runtime.values import Files, Problem
 
 from .arrivals import Arrival
 from .by_value import by_value, write_function
-from .devices import Lease, leased
+from .devices import Lease, expect, leased
 from .engines import engine_for, image_store, passes_large_pages
 from .history import note
 from .nested import Reception
 from .printed import Hidden, Keeper
 from .results import Results, key_of
 from .reuse import warm_call
-from .secrets import exposed, present
+from .secrets import exposed, present, values
 from .shipping import ship
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ def ready_image(image: Image, *, progress: Progress | None = None, builder: str 
 
             _READY[digest] = build(image, progress=progress, builder=builder).ref
         return _READY[digest]
+
+
+def check_needs(options: Options) -> None:
+    """Raise what a task would end with for want of a secret or a device: before an image is built for it."""
+    values(options.secrets)
+    expect(options.limits())
 
 
 def specification(name: str, options: Options, image: str, code: Code, *, python: str = "python3") -> TaskSpec:
@@ -338,6 +344,7 @@ class Call:
         return spec
 
     def _spec(self) -> TaskSpec:
+        check_needs(self.task.options)
         image = self.runner.image(self.task.environment.built_image)
         watch_over(image_store().api.address)
         return specification(self.task.name, self.task.options, image, self._code(), python=self.python)

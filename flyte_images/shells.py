@@ -20,7 +20,7 @@ from flyte_images_runtime.spec import Code, TaskSpec
 
 from .devices import leased
 from .engines import engine_for, image_store
-from .running import specification
+from .running import check_needs, specification
 from .secrets import exposed
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def open_shell(
 def _specification(environment: TaskEnvironment, runner: Runner) -> TaskSpec:
     """What one of the environment's tasks would be run as."""
     name, options = f"{environment.name}.shell", environment.options
+    check_needs(options)
     spec = specification(name, options, runner.image(environment.built_image), _code(environment))
     return replace(spec, timeout=None)
 

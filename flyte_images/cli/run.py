@@ -131,14 +131,14 @@ def perform(
     from ..progress import Progress
     from ..progress.tasks import Tasks
     from ..run import run
-    from ..secrets import values
+    from ..running import check_needs
 
     activity.events = progress == "json"
     if env:
         task = task.override(env_vars={**dict(task.options.env_vars), **dict(env)})
     if timeout is not None:
         task = task.override(timeout=timeout)
-    values(task.options.secrets)  # one that is missing is told before anything is built
+    check_needs(task.options)
     activity.doing = f"the build of the image of {task.name}"
     runner = run.using(builder=builder, engine=engine, as_is=True)
     with Progress(progress, sys.stderr) as display:

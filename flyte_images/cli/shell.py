@@ -60,14 +60,14 @@ def command(
     chosen = find_environment(load(file), env)
     from ..progress import Progress
     from ..run import run
-    from ..secrets import values
+    from ..running import check_needs
     from ..shells import open_shell
 
     def line(name: str, stream: str, text: str) -> None:
         click.echo(text, err=True)
 
     runner = run.using(builder=builder, engine=engine, on_line=line)
-    values(chosen.options.secrets)  # one that is missing is told before anything is built
+    check_needs(chosen.options)
     activity.doing = f"the build of the image of {chosen.name}"
     with Progress(progress, sys.stderr) as display:
         runner.using(progress=display).image(chosen.built_image)

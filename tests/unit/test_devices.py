@@ -1,0 +1,23 @@
+"""What this machine lacks is said first."""
+
+from __future__ import annotations
+
+import pytest
+
+import flyte_images as flyte
+from flyte_images_runtime.errors import DeviceError
+
+env = flyte.TaskEnvironment(
+    name="elsewhere",
+    image=flyte.Image.from_base("registry.test/none:1").with_pip_packages("never-asked-for"),
+    limits=flyte.Resources(gpu="V5E:1"),
+)
+
+
+@env.task
+def nothing() -> None: ...
+
+
+def test_a_device_that_is_not_there_is_an_error_before_an_image_is_built() -> None:
+    with pytest.raises(DeviceError, match="there is no TPU here"):
+        flyte.run(nothing)
