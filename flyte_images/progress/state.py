@@ -31,6 +31,7 @@ class Step:
         self.running_since: float | None = None
         self.announced = False
         self.outcome: Outcome | None = None
+        self.told: Outcome | None = None
         self.seconds = 0.0
         self.error = ""
 
@@ -215,7 +216,10 @@ class BuildState:
         else:
             step.outcome = "done" if any(v.worked for v in vertices) else "cached"
         again = step.announced and before > 0 and not errors and step.seconds - before < 1.0
-        return [] if again else [Change("ended", step)]
+        if again or (step.told == step.outcome == "cached"):
+            return []
+        step.told = step.outcome
+        return [Change("ended", step)]
 
     def _announce(self, step: Step) -> list[Change]:
         if step.announced or step.outcome is not None:
