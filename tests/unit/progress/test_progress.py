@@ -95,8 +95,12 @@ def test_canceled_is_not_failed_and_what_never_began_is_not_told() -> None:
 def test_what_is_given_up_in_a_build_that_succeeds_was_found_elsewhere() -> None:
     events = [*looked_up(), at(WHEEL, 1.0), at(WHEEL, 1.0, 1.5, error="context canceled")]
     assert "pip packages: cached" in shown(events).splitlines()
-    known = at(WHEEL, 0.5, 0.5, cached=True)
-    assert shown([*looked_up(), known, *events[-2:]]).count("pip packages") == 1
+
+
+def test_what_was_cached_and_is_looked_at_again_is_told_once() -> None:
+    known = at(BASE, 0.5, 0.5, cached=True)
+    again = [at(BASE, 1.0, cached=True), at(BASE, 1.0, 1.5, cached=True)]
+    assert shown([*looked_up(), known, *again]).count("debian 12") == 1
 
 
 def test_a_shared_step_speaks_once_and_names_its_image() -> None:
