@@ -25,6 +25,7 @@ from flyte_images_runtime.failures import (
     TaskError,
     TimedOut,
 )
+from flyte_images_runtime.late import Late
 from flyte_images_runtime.meter import Meter
 from flyte_images_runtime.metrics import Metrics, Usage
 from flyte_images_runtime.orphans import watch_over
@@ -260,17 +261,19 @@ class Call:
         exchange = make_exchange(run=self.id, large_pages=passes_large_pages(self.runner.engine, spec))
         try:
             with exchange.input_files() as files:
+                jobs = files.later = []
                 arguments = self.encoded(files)
             spec, variables = exposed(spec, self.task.options.secrets, exchange)
             exchange.write_call(call_document(spec, arguments, secrets=variables))
             write_function(spec, exchange)
-            with Reception(self, exchange), leased(spec, wait=self.task.options.gpu_wait) as lease:
+            late = Late(jobs, failed=lambda error: self._no_room(error, "arguments"))
+            with Reception(self, exchange), leased(spec, wait=self.task.options.gpu_wait) as lease, late:
                 finished = execute(
                     engine_for(self.runner.engine, lease.spec),
                     lease.spec,
                     exchange,
                     on_line=self._say,
-                    on_running=lambda running: self._started(running, exchange.name, lease),
+                    on_running=lambda running: self._started(running, exchange.name, lease, late),
                     queue=time.monotonic() - self.asked,
                 )
             result = None
@@ -282,8 +285,9 @@ class Call:
             self._now_running(None)
             exchange.remove()
 
-    def _started(self, running: Running, name: str, lease: Lease) -> None:
+    def _started(self, running: Running, name: str, lease: Lease, late: Late) -> None:
         lease.started(running)
+        late.ends(running.cancel)
         self._now_running(running, name, lease.cards)
 
     def _now_running(

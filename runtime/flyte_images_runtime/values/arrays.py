@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import typing
-from typing import Any
+from typing import Any, BinaryIO
 
 from .codec import Codec
 from .files import Files
@@ -24,11 +24,12 @@ def write_array(value: Any, files: Files) -> Any:
             f"an array of dtype {value.dtype} holds Python objects",
             hint="give it a dtype of its own (`astype`), or return a list",
         )
-    name, file = files.new("npy", value.nbytes)
-    with file:
+
+    def write(file: BinaryIO) -> None:
         file.truncate(value.nbytes)  # a file system in large pages uses them for what is known to fill them
         numpy.lib.format.write_array(file, value, allow_pickle=False)
-    return {"npy": name}
+
+    return {"npy": files.put("npy", value.nbytes, write)}
 
 
 def read_array(data: Any, files: Files) -> Any:
@@ -145,13 +146,14 @@ class _Tensor(Codec):
             raise Problem(f"a {value.layout} tensor has no plain bytes", hint="make it dense: `.to_dense()`")
         flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
         size = flat.numel() * flat.element_size()
-        name, file = files.new("bin", size)
-        with file:
+
+        def write(file: BinaryIO) -> None:
             file.truncate(size)
             if size:
                 file.write(memoryview((ctypes.c_ubyte * size).from_address(flat.data_ptr())))
+
         return {
-            "bin": name,
+            "bin": files.put("bin", size, write),
             "dtype": str(value.dtype).partition(".")[2],
             "shape": list(value.shape),
             "grad": bool(value.requires_grad),

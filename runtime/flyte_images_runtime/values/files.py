@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _DIGITS = frozenset("0123456789")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _LARGE = 1 << 20  # bytes from which memory is worth it
+_SLOW = 64 << 20  # bytes from which it is worth it to write beside the container's start
 _NOFOLLOW = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -28,6 +29,8 @@ class Files:
     `memory` is a second one, in memory, for what is large and fits there: `room` says how many bytes do. Its files'
     names begin with `m`. Files that arrive as such (`File`, `Dir`) are given a place below `arrivals`; with `in_place`
     they stay where they are, for a reader that owns `path` for as long as it lives.
+
+    What takes long to write is left to `later`, if that is a list; a reader that `waits` then waits for it.
     """
 
     def __init__(
@@ -38,11 +41,14 @@ class Files:
         room: Callable[[], int] | None = None,
         arrivals: str | None = None,
         in_place: bool = False,
+        waits: bool = False,
     ) -> None:
         self.path = path
         self.memory = memory
         self.arrivals = arrivals
         self.in_place = in_place
+        self.later: list[Callable[[], object]] | None = None
+        self._waits = waits
         self._room = room
         self._next = 0
         self._open: dict[str, int] = {}
@@ -62,8 +68,19 @@ class Files:
             self._open[path] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         return self._open[path]
 
-    def new(self, suffix: str, size: int = 0) -> tuple[str, BinaryIO]:
-        """A new file for about `size` bytes, and the name under which the other side finds it."""
+    def put(self, suffix: str, size: int, write: Callable[[BinaryIO], object]) -> str:
+        """A new file that `write` fills, now or later; the name under which the other side finds it."""
+        late = self.later is not None and size >= _SLOW
+        name, file = self.new(suffix, size, prefix="." if late else "")
+        job = _Job(file, write, self.place(name) if late else "")
+        if late and self.later is not None:
+            self.later.append(job)
+        else:
+            job()
+        return name
+
+    def new(self, suffix: str, size: int = 0, *, prefix: str = "") -> tuple[str, BinaryIO]:
+        """A new file for about `size` bytes, and the name under which the other side finds it, after its `prefix`."""
         self._next += 1
         name, path = f"{self._next}.{suffix}", self.path
         if self.memory is not None and self._room is not None and size > _LARGE and self._room() > size:
@@ -76,7 +93,7 @@ class Files:
             if there.f_bavail * there.f_frsize < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.path.join(path, name))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(name, flags, 0o644, dir_fd=self._directory(path))
+        fd = os.open(prefix + name, flags, 0o644, dir_fd=self._directory(path))
         os.fchmod(fd, 0o644)  # whatever the umask: the container's user is another one
         return name, os.fdopen(fd, "w+b")
 
@@ -96,11 +113,45 @@ class Files:
             directory = self._directory(self.path if name[0] != "m" or self.memory is None else self.memory)
         except OSError as error:
             raise Problem(f"attachments cannot be read: {error.strerror}") from None
+        if self._waits:
+            _wait_for(name, directory)
         return open_regular(name, directory)
 
     def place(self, name: str) -> str:
         """Where the file is, for a reader to whom the directories belong."""
         return os.path.join(self.path if name[0] != "m" or self.memory is None else self.memory, name)
+
+
+class _Job:
+    """A file that is to be filled; then it gets the name `place`, if it has had another one until then."""
+
+    def __init__(self, file: BinaryIO, write: Callable[[BinaryIO], object], place: str) -> None:
+        self._file = file
+        self._write = write
+        self._place = place
+
+    def __call__(self) -> None:
+        with self._file:
+            self._write(self._file)
+        if self._place:
+            directory, name = os.path.split(self._place)
+            os.rename(os.path.join(directory, "." + name), self._place)
+
+
+def _wait_for(name: str, directory: int) -> None:
+    """Until it is there, if it is being written: who writes it ends this process if it cannot be."""
+    import time
+
+    while not _exists(name, directory) and _exists("." + name, directory):
+        time.sleep(0.001)
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def is_name(name: str) -> bool:

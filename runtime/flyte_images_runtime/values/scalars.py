@@ -12,7 +12,7 @@ from .problem import Problem, expected, name_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, BinaryIO, Callable
 
 _LARGE = 1 << 16  # bytes that go to a file of their own
 _DIGITS = 4000  # Python's own JSON refuses longer integers
@@ -141,11 +141,12 @@ class _Bytes(Codec):
             import base64
 
             return base64.b64encode(view).decode()
-        name, file = files.new("bin", view.nbytes)
-        with file:
+
+        def write(file: BinaryIO) -> None:
             file.truncate(view.nbytes)
             file.write(view)
-        return {"file": name}
+
+        return {"file": files.put("bin", view.nbytes, write)}
 
     def decode(self, data: Any, files: Files) -> Any:
         if isinstance(data, dict):

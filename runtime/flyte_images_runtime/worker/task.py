@@ -68,7 +68,7 @@ def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> 
     """Call the function; return its result as JSON. Files are in the directories `below` those of the container."""
     from flyte_images_runtime.values import Files, Problem
 
-    arrived = Files(places.IN + below, places.LARGE + below, in_place=True)
+    arrived = Files(places.IN + below, places.LARGE + below, in_place=True, waits=True)
     leaving = Files(places.OUT + below, places.FAST + below, room=lambda: room(call))
     with arrived, leaving:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
+from flyte_images.engines import EngineName
 from flyte_images_runtime.exchange import Exchange, make_exchange
 from flyte_images_runtime.large_pages import LargePages, make_large_pages
 from flyte_images_runtime.oci.mounts import in_own_namespace
@@ -27,8 +28,9 @@ def made() -> Iterator[LargePages]:
     found.close()
 
 
-def mounts() -> str:
-    return Path("/proc/self/mountinfo").read_text()
+def mounts() -> list[str]:
+    """Those that only such file systems have; others come and go with what else runs here."""
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "huge=within_size" in line]
 
 
 def test_an_ordinary_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +97,10 @@ def test_large_values_cross_in_it_both_ways(reusable: bool | None) -> None:
     for _ in range(2):
         assert run(task, blob).result == blob[::-1]
     assert mounts() == before
+
+
+@pytest.mark.parametrize("engine", ["docker", "oci"])
+def test_very_large_arguments_are_written_while_the_container_starts(engine: EngineName) -> None:
+    task = warm_tasks.turned.override(reusable=None, limits=flyte.Resources(memory="512Mi"))
+    blob = os.urandom(1 << 20) * 65
+    assert flyte.run.using(on_line=None, engine=engine)(task, blob).result == blob[::-1]
