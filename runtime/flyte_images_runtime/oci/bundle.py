@@ -29,7 +29,11 @@ def lay_out(
     ordinary_user: bool = False,
 ) -> None:
     """Fill the bundle at `place`. What is written to the root goes to `upper`/upper."""
-    overlay(layers, place / "rootfs", upper=upper / "upper", work=upper / "work", ordinary_user=ordinary_user)
     for name, text in files.items():
         (place / name).write_text(text, encoding="utf-8")
+    if ordinary_user:
+        from .skeleton import make_places
+
+        make_places(layers, upper / "upper", config["mounts"])
+    overlay(layers, place / "rootfs", upper=upper / "upper", work=upper / "work", ordinary_user=ordinary_user)
     (place / "config.json").write_text(json.dumps(config), encoding="utf-8")
