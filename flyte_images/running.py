@@ -397,15 +397,22 @@ class Call:
 
     def _received(self, result: Any, files: Files) -> Any:
         """The result as a value; its files are in a directory of this run's own."""
-        self.arrival = arrival = Arrival.of(os.environ)
-        files.arrivals = str(arrival.path)
+        files.arrivals = self._arrives
         try:
             made = self.task.signature.decode_result(result, files)
         except BaseException:
-            arrival.discard()
+            if self.arrival is not None:
+                self.arrival.discard()
             raise
-        arrival.whole()
+        if self.arrival is not None:
+            self.arrival.whole()
         return made
+
+    def _arrives(self) -> str:
+        """The first file comes."""
+        if self.arrival is None:
+            self.arrival = Arrival.of(os.environ)
+        return str(self.arrival.path)
 
 
 __all__ = ["Call", "TaskError", "ready_image"]

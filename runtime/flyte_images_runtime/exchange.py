@@ -116,7 +116,7 @@ class Exchange:
         path = f"{self.inputs}/{number}".rstrip("/")
         if self.large is None:
             return Files(path)
-        place = self.large.path / places.LARGE_IN
+        place = f"{self.large.path}/{places.LARGE_IN}"
         return Files(path, f"{place}/{number}".rstrip("/"), room=lambda: _free(place))
 
     def output_files(self, number: str = "") -> Files:
@@ -130,7 +130,7 @@ class Exchange:
             self.large.close()
 
 
-def _free(place: Path) -> int:
+def _free(place: str) -> int:
     found = os.statvfs(place)
     return found.f_bavail * found.f_frsize
 

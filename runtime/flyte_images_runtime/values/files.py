@@ -27,7 +27,7 @@ class Files:
     """The attachments of one set of values. `path` is the directory as this process sees it.
 
     `memory` is a second one, in memory, for what is large and fits there: `room` says how many bytes do. Its files'
-    names begin with `m`. Files that arrive as such (`File`, `Dir`) are given a place below `arrivals`; with `in_place`
+    names begin with `m`. Files that arrive as such (`File`, `Dir`) are given a place below what `arrivals` says; with `in_place`
     they stay where they are, for a reader that owns `path` for as long as it lives.
 
     What takes long to write is left to `later`, if that is a list; a reader that `waits` then waits for it.
@@ -39,13 +39,13 @@ class Files:
         memory: str | None = None,
         *,
         room: Callable[[], int] | None = None,
-        arrivals: str | None = None,
+        arrivals: str | Callable[[], str] | None = None,
         in_place: bool = False,
         waits: bool = False,
     ) -> None:
         self.path = path
         self.memory = memory
-        self.arrivals = arrivals
+        self.arrivals: str | Callable[[], str] | None = arrivals
         self.in_place = in_place
         self.later: list[Callable[[], object]] | None = None
         self._waits = waits
@@ -99,11 +99,12 @@ class Files:
 
     def arrival(self) -> str:
         """A new directory for something that arrives."""
-        if self.arrivals is not None:
-            os.makedirs(self.arrivals, exist_ok=True)
+        place = self.arrivals() if callable(self.arrivals) else self.arrivals
+        if place is not None:
+            os.makedirs(place, exist_ok=True)
         import tempfile
 
-        return tempfile.mkdtemp(prefix="" if self.arrivals else "flyte-images-file-", dir=self.arrivals)
+        return tempfile.mkdtemp(prefix="" if place else "flyte-images-file-", dir=place)
 
     def open(self, name: Any) -> BinaryIO:
         """The other side's file `name`."""
