@@ -27,8 +27,8 @@ class Files:
     """The attachments of one set of values. `path` is the directory as this process sees it.
 
     `memory` is a second one, in memory, for what is large and fits there: `room` says how many bytes do. Its files'
-    names begin with `m`. Files that arrive as such (`File`, `Dir`) are given a place below what `arrivals` says; with `in_place`
-    they stay where they are, for a reader that owns `path` for as long as it lives.
+    names begin with `m`. Files that arrive as such (`File`, `Dir`) are given a place below what `arrivals` says; with
+    `in_place` they stay where they are, for a reader that owns `path` for as long as it lives.
 
     What takes long to write is left to `later`, if that is a list; a reader that `waits` then waits for it.
     """

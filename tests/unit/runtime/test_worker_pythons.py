@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 import flyte_images_runtime
+from flyte_images_runtime import frames
 from flyte_images_runtime.values import Files, Signature
+from flyte_images_runtime.warm import _Streams
 
 _ROOT = Path(flyte_images_runtime.__file__).parent
 
@@ -121,6 +124,55 @@ def test_values_and_errors_cross_between_versions(python: str, tmp_path: Path) -
     assert isinstance(error, dict)
     assert (error["type"], error["message"]) == ("KeyError", "rows")
     assert 'raise KeyError("rows")' in error["traceback"]
+
+
+@pytest.mark.parametrize("python", interpreters(), ids=lambda path: Path(path).name)
+def test_each_version_serves_one_call_after_the_other(python: str, tmp_path: Path) -> None:
+    """Without forks: those end all that they can reach, and that is only in a container not all of this machine."""
+    directories = [tmp_path / name for name in ("in", "out", "fast", "lib")]
+    for directory in directories:
+        directory.mkdir()
+    (tmp_path / "lib" / "flyte_images_runtime").symlink_to(_ROOT)
+    (tmp_path / "app.py").write_text(SERVED)
+    call = {"task": "old.x", "module": "app", "qualname": "count", "paths": [str(tmp_path)], "secrets": {}}
+    (tmp_path / "in" / "call.json").write_text(json.dumps({**call, "serve": True, "fork": False}))
+    script = f"import sys; sys.path[:0] = [{str(tmp_path / 'lib')!r}]\n{INSIDE}"
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "in" / "work.sock"))
+        door.listen(1)
+        argv = [python, "-I", "-S", "-c", script, *map(str, directories)]
+        worker = subprocess.Popen(argv, env={"PYTHONDONTWRITEBYTECODE": "1"})
+        door.settimeout(60)
+        link, _ = door.accept()
+    with link:
+        streams = _Streams(link)
+        printed: list[str] = []
+        for number in (1, 2):
+            frames.send(link, {"arguments": {"step": number}, "number": f"c{number}"})
+            streams.begin(lambda stream, line: printed.append(f"{stream} {line}"))
+            assert streams.pass_on(None)
+            outcome, end = frames.receive(link), frames.receive(link)
+            streams.finish()
+            assert outcome["result"] == [0, 1, 3][number]
+            assert end["status"] == 0
+        streams.close()
+    assert printed == ["stdout step 1", "stdout step 2"]
+    assert worker.wait(60) == 0
+
+
+SERVED = """
+import flyte_images as flyte
+
+env = flyte.TaskEnvironment(name="old", image=flyte.Image.from_debian_base("3.8"))
+total = 0
+
+@env.task
+def count(step: int) -> int:
+    global total
+    total += step
+    print("step", step)
+    return total
+"""
 
 
 def _import(code: Path) -> Any:
