@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -181,8 +181,8 @@ class Look:
     fix: str | None = None
 
 
-def look_at_engines() -> Iterator[Look]:
-    """Each engine of this machine, for this user. Starts nothing but Podman's service."""
+def look_at_engines(*, but: Collection[EngineName] = ()) -> Iterator[Look]:
+    """Each engine of this machine, for this user. Starts nothing."""
     from flyte_images_runtime.failures import TaskError
 
     looks: tuple[tuple[EngineName, Callable[[], str | None]], ...] = (
@@ -192,6 +192,8 @@ def look_at_engines() -> Iterator[Look]:
         ("oci", _look_at_oci),
     )
     for name, look in looks:
+        if name in but:
+            continue
         try:
             what = look()
         except (EngineError, TaskError) as error:
@@ -209,13 +211,26 @@ def _look_at_docker() -> str | None:
 
 
 def _look_at_podman() -> str | None:
-    if shutil.which("podman") is None:
+    """By its program alone: its service is started when a task needs it."""
+    import subprocess
+
+    program = shutil.which("podman")
+    if program is None:
         return None
-    podman = _podman()
-    told = _told("Podman", podman)
-    if podman.rootless and str(podman.facts.get("CgroupVersion")) == "1":
-        return f"{told}; of an ordinary user, on cgroup version 1: it can keep no limits"
-    return f"{told}; of an ordinary user" if podman.rootless else told
+    done = subprocess.run((program, "--version"), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EngineError(f"{program} does not work: {done.stderr.strip()[-200:]}", hint="see `podman info`")
+    return f"{done.stdout.strip()}{_of_whom()}"
+
+
+def _of_whom() -> str:
+    """What an ordinary user's engine can keep."""
+    if os.geteuid() == 0:
+        return ""
+    from flyte_images_runtime.cgroup import delegation
+
+    missing = delegation.missing()
+    return f"; it can keep no limits: {missing[0]}" if missing else "; limits can be kept"
 
 
 def _told(kind: str, engine: DockerEngine) -> str:
@@ -238,10 +253,8 @@ def _look_at_oci() -> str | None:
         return None
     if os.geteuid() == 0:
         return ", ".join(found)
-    from flyte_images_runtime.cgroup import delegation
     from flyte_images_runtime.oci import rootless
 
     if (problem := rootless.problem()) is not None:
         raise EngineError(problem[0], hint=problem[1])
-    missing = delegation.missing()
-    return ", ".join(found) + (f"; it can keep no limits: {missing[0]}" if missing else "; limits can be kept")
+    return ", ".join(found) + _of_whom()

@@ -94,6 +94,15 @@ def docker(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]
         yield Finding(area="docker", state="failed", what=str(error), fix=error.hint)
 
 
+def runners() -> Iterator[Finding]:
+    """The other engines on which tasks can run. One that is here and does not work is no failure: others do."""
+    from ..engines import look_at_engines
+
+    for one in look_at_engines(but=("docker",)):
+        state: State = "warning" if one.state == "failed" else one.state
+        yield Finding(area=one.name, state=state, what=one.what, fix=one.fix)
+
+
 def docker_findings(info: Mapping[str, object]) -> Iterator[Finding]:
     """Findings from what Docker Engine says of itself (`GET /info`)."""
     version = str(info.get("ServerVersion", ""))

@@ -91,6 +91,8 @@ def test_the_doctor_finds_what_works(shell: Shell, index: Index) -> None:
     assert done.returncode == 0, [it for it in findings if it["state"] == "failed"]
     assert areas["buildkit"]["state"] == "ok" and "pip 99.9" in areas["index"]["what"]
     assert areas["limits"]["state"] == "ok" and "memory" in areas["limits"]["what"]
+    assert {"podman", "nerdctl", "oci"} <= set(areas)
+    assert "podman version" in areas["podman"]["what"] and "runc" in areas["oci"]["what"]
 
 
 def test_the_doctor_says_what_does_not_work_and_the_fix(shell: Shell) -> None:
