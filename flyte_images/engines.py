@@ -181,7 +181,7 @@ class Look:
     fix: str | None = None
 
 
-def look_at_engines(*, but: Collection[EngineName] = ()) -> Iterator[Look]:
+def look_at_engines(*, but: Collection[str] = ()) -> Iterator[Look]:
     """Each engine of this machine, for this user. Starts nothing."""
     from flyte_images_runtime.failures import TaskError
 
