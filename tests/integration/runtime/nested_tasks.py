@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pathlib
 from typing import Any
 
 import flyte_images as flyte
@@ -25,6 +26,18 @@ def where(n: int) -> tuple[str | None, int, str]:
 async def waiting(n: int) -> int:
     await asyncio.sleep(0.5)
     return n * n
+
+
+@inner.task
+def write(text: str) -> flyte.File:
+    path = pathlib.Path("/tmp/written")
+    path.write_text(text)
+    return flyte.File(path)
+
+
+@outer.task
+def length_of_a_file(text: str) -> int:
+    return len(write(text).read_text())
 
 
 @inner.task

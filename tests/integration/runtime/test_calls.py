@@ -12,9 +12,11 @@ import pytest
 
 import flyte_images as flyte
 from flyte_images import history
+from flyte_images.cachedir import cache_dir
 from flyte_images_runtime.failures import InvalidArgument, NotSerialisable
+from flyte_images_runtime.owner import current
 
-from . import tasks
+from . import nested_tasks, tasks
 
 pytestmark = pytest.mark.engine
 quiet = flyte.run.using(on_line=None)
@@ -128,6 +130,17 @@ def test_files_cross_both_ways(tmp_path: pathlib.Path) -> None:
     made = quiet(tasks.write_file, "hello").result
     assert made.name == "made.txt"
     assert made.read_text() == "hello"
+
+
+def test_a_returned_file_lies_below_the_cache_until_it_is_saved(tmp_path: pathlib.Path) -> None:
+    first, second = (quiet(tasks.write_file, text).result for text in ("one", "two"))
+    place = cache_dir(os.environ) / "files"
+    assert pathlib.Path(first.path).is_relative_to(place)
+    assert (first.read_text(), second.read_text()) == ("one", "two")
+    assert first.save(tmp_path / "kept.txt").read_text() == "one"
+    before = set(place.glob(f"{current()}-*"))
+    assert quiet(nested_tasks.length_of_a_file, "three").result == 5
+    assert set(place.glob(f"{current()}-*")) == before  # what one task gives another is gone when that has it
 
 
 def test_metrics_tell_what_it_took() -> None:
