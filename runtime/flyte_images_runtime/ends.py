@@ -22,6 +22,7 @@ from .failures import (
     TaskError,
     TimedOut,
 )
+from .limits import Limits
 from .metrics import Usage
 from .quantity import format_size
 from .spec import TaskSpec
@@ -68,7 +69,7 @@ def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
     if _ran_out_of_memory(spec, ending, report):
         return _out_of_memory(spec, ending, report)
     if report.result is not None and "error" in report.result:
-        return raised(report.result["error"], spec.task)
+        return raised(report.result["error"], spec.task, spec.limits)
     return _without_report(spec, ending, report)
 
 
@@ -143,7 +144,7 @@ def suggested_limit(limit: int) -> int:
     return -(-2 * limit // step) * step
 
 
-def raised(error: Any, task: str) -> TaskError:
+def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
     """The worker's description of what was raised -> the error. It may say anything: nothing is made from its names."""
     if not isinstance(error, dict):
         return NotSerialisable(f"task `{task}` left an error that cannot be read", task=task)
@@ -156,9 +157,19 @@ def raised(error: Any, task: str) -> TaskError:
         return DiskFull(
             f"task `{task}` found no room left to write: {remote.message}",
             task=task,
-            hint="/tmp is as large as the memory limit; write to a mount, or raise memory=",
+            hint=_more_room(limits or Limits()),
         )
     return Raised(remote, task=task, hint=_hint(remote))
+
+
+def _more_room(limits: Limits) -> str:
+    """Which limit it is that a full disk has met."""
+    if limits.disk is not None:
+        return f'write to a mount, or raise the limit: Resources(disk="{format_size(2 * limits.disk)}")'
+    if limits.shm is not None:
+        larger = format_size(2 * limits.shm)
+        return f'/tmp and /dev/shm hold shm= each: write to a mount, or raise it: Resources(shm="{larger}")'
+    return "/tmp and /dev/shm are memory, as large as its limit: write to a mount, or raise memory="
 
 
 def remote_of(error: dict[str, Any], depth: int = 0) -> Remote:

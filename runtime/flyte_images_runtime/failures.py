@@ -16,6 +16,7 @@ TaskError
 from __future__ import annotations
 
 import builtins
+import errno
 from dataclasses import dataclass, field
 
 # What a task raises comes back as the same class only if it is one of these: built in, and made of text alone. A class
@@ -144,7 +145,7 @@ class Process:
     command: str = field(default="")
 
 
-class OutOfMemory(TaskError):
+class OutOfMemory(TaskError, MemoryError):
     """The kernel ended the task at its memory limit."""
 
     def __init__(
@@ -165,8 +166,12 @@ class OutOfMemory(TaskError):
         self.processes = processes
 
 
-class DiskFull(TaskError):
+class DiskFull(TaskError, OSError):
     """A write found no room."""
+
+    def __init__(self, message: str, *, task: str = "", hint: str | None = None) -> None:
+        super().__init__(message, task=task, hint=hint)
+        self.errno = errno.ENOSPC
 
 
 class TimedOut(TaskError, TimeoutError):

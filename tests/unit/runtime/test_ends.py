@@ -117,6 +117,23 @@ def test_an_image_that_cannot_begin_tells_what_was_printed() -> None:
         assert hint in str(found.hint)
 
 
+@pytest.mark.parametrize(
+    ("limits", "hint"),
+    [
+        (Limits(disk=32 * MIB), 'Resources(disk="64Mi")'),
+        (Limits(shm=16 * MIB, memory=256 * MIB), 'Resources(shm="32Mi")'),
+        (Limits(memory=256 * MIB), "raise memory="),
+    ],
+)
+def test_a_full_disk_names_the_limit_that_was_met(limits: Limits, hint: str) -> None:
+    said = error(type="OSError", message="[Errno 28] No space left on device", errno=errno.ENOSPC)
+    found = judge(replace(SPEC, limits=limits), Ending(exit_status=1), said)
+    assert isinstance(found, DiskFull)
+    assert isinstance(found, OSError)
+    assert found.errno == errno.ENOSPC
+    assert hint in str(found.hint)
+
+
 def test_a_missing_module_names_the_layer_that_would_bring_it() -> None:
     found = judge(
         SPEC, Ending(exit_status=1), error(type="ModuleNotFoundError", message="No module named 'pandas.core'")
