@@ -72,8 +72,8 @@ class Meter:
             self._peak = max(memory, self._peak or 0)
         if share is not None:
             self._shares.append(share)
-        if self._tell is not None:
-            self._tell(replace(self._usage(), gpu_memory=memory, gpu_utilisation=share))
+        if self._tell is not None and (usage := self._usage()) != Usage():  # it has just ended
+            self._tell(replace(usage, gpu_memory=memory, gpu_utilisation=share))
 
 
 def _nothing() -> tuple[int | None, float | None]:

@@ -24,6 +24,14 @@ def test_it_tells_what_is_used_and_then_that_it_is_over() -> None:
     assert meter.added_to(Metrics(total=1.0)) == Metrics(total=1.0)
 
 
+def test_a_task_of_which_nothing_is_known_any_more_is_not_told_of() -> None:
+    told: list[Usage | None] = []
+    meter = Meter(Usage, tell=told.append)
+    meter._look(lambda: (None, None))
+    meter.stop()
+    assert told == [None]
+
+
 def test_without_a_card_and_a_listener_there_is_no_thread() -> None:
     before = threading.active_count()
     meter = Meter(Usage)
