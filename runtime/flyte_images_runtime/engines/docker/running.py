@@ -78,7 +78,8 @@ class DockerRunning:
             return usage
         with contextlib.suppress(Refused, EngineLost):  # it has just ended
             once: dict[str, Any] = {"stream": "false", "one-shot": "true"}
-            return usage_of(self._api.call("GET", f"/containers/{self._id}/stats", **once))
+            told = usage_of(self._api.call("GET", f"/containers/{self._id}/stats", **once))
+            return told if told.cpu else Usage()  # of one that has ended it says zero
         return Usage()
 
     def cancel(self) -> None:
