@@ -87,9 +87,8 @@ class Reception:
         if not isinstance(number, str) or not _NUMBER.fullmatch(number):
             return _said("ValueError", "a call has a number")
         if self._call.depth + 1 >= DEEPEST:
-            return _said(
-                "RecursionError", f"tasks call each other more than {DEEPEST} deep: is there a cycle?", builtin=True
-            )
+            said = f"tasks call each other more than {DEEPEST} deep: is there a cycle? {_way_to(self._call)}"
+            return _said("RecursionError", said, builtin=True)
         task = find_task(question.get("module"), question.get("qualname"))
         if task is None:
             return _said(
@@ -129,6 +128,15 @@ class Reception:
         finally:
             if inner.arrival is not None:  # its files have gone on into the container
                 inner.arrival.discard()
+
+
+def _way_to(call: Call, most: int = 4) -> str:
+    """The last of the tasks that have called each other: `... -> a.x -> b.y -> a.x`."""
+    names = [call.task.name]
+    while call.outer is not None:
+        call = call.outer
+        names.append(call.task.name)
+    return ("... -> " if len(names) > most else "") + " -> ".join(reversed(names[:most]))
 
 
 def find_task(module: Any, qualname: Any) -> Task[..., Any] | None:

@@ -113,6 +113,7 @@ class Call:
         self.kwargs = kwargs
         self.runner = runner
         self.depth = depth
+        self.outer: Call | None = None
         self.one_of_many = False
         self.asked = time.monotonic()
         self.id = os.urandom(5).hex()
@@ -172,7 +173,9 @@ class Call:
 
     def inner(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """A call that this one's task makes."""
-        return Call(task, args, kwargs, replace(self.runner, as_is=True), depth=self.depth + 1)
+        made = Call(task, args, kwargs, replace(self.runner, as_is=True), depth=self.depth + 1)
+        made.outer = self
+        return made
 
     def cancel(self) -> None:
         """End it: `run` raises Cancelled."""
