@@ -1,8 +1,14 @@
-"""Runs in the machine: the oci engine over the machine's own files, with crun and with runc."""
+"""Runs in the machine: the oci engine over the machine's own files, with crun and with runc, of root and of a user.
+
+inside.py             as root; starts the other
+inside.py rootless    as the user, who was given a part of the cgroups
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -15,10 +21,12 @@ from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document, execute
+from flyte_images_runtime.failures import TaskError
 from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.spec import Code, Hardening, TaskSpec
 
 MI = 1 << 20
+IMAGE = "dir:/" if os.geteuid() == 0 else "dir:/image"  # the machine's own files, or those alone, without mounts below
 LEVERS = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/new", "/proc/sys/kernel/hostname"]
 USUAL = Limits(cpu=Decimal(1), memory=128 * MI)
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -42,7 +50,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 def call(engine: OciEngine, function: str, options: dict[str, Any], arguments: dict[str, Any]) -> Finished:
     code = Code(module="tasks", qualname=function, roots=("/app/contract",))
-    spec = TaskSpec(task=function, image="dir:/", code=code, **{"network": "none", "limits": USUAL, **options})
+    spec = TaskSpec(task=function, image=IMAGE, code=code, **{"network": "none", "limits": USUAL, **options})
     exchange = make_exchange()
     try:
         exchange.write_call(call_document(spec, arguments, secrets={}))
@@ -55,9 +63,37 @@ def tell(name: str, **found: Any) -> None:
     print("\nRESULT " + json.dumps({"name": name, **found}, default=str), flush=True)
 
 
-def main() -> None:
+def give_a_part(user: int) -> Path:
+    """What systemd does for a user's scope with Delegate=yes."""
+    part = Path("/sys/fs/cgroup/people/session")
+    part.mkdir(parents=True)
+    for above in (part.parents[1], part.parent):
+        (above / "cgroup.subtree_control").write_text("+cpu +memory +pids")
+    for path in (part, *(part / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
+        os.chown(path, user, user)
+    return part
+
+
+def start_as_user() -> None:
+    subprocess.run(("useradd", "--create-home", "--uid", "1000", "person"), check=True)
+    ranges = ("--add-subuids", "100000-165535", "--add-subgids", "100000-165535")
+    subprocess.run(("usermod", *ranges, "person"), check=True)
+    part = give_a_part(1000)
+    argv = (sys.executable, __file__, "rootless")
+    into = f'echo $$ >{part}/cgroup.procs && exec setpriv --reuid 1000 --regid 1000 --clear-groups -- "$@"'
+    environ = {**os.environ, "HOME": "/home/person"}
+    subprocess.run(("sh", "-c", into, "sh", *argv), env=environ, check=False)
+    subprocess.run((sys.executable, __file__, "unprivileged"), user=1000, group=1000, env=environ, check=False)
+
+
+def main(kind: str = "") -> None:
+    if kind == "unprivileged":
+        refused(OciEngine(Path("/home/person/store"), program=find(["crun"])))
+        return
+    suffix, store = (f"-{kind}", "/home/person/store") if kind else ("", "/var/tmp/store")
     for program in ("crun", "runc"):
-        engine = OciEngine(Path("/var/tmp/store"), program=find([program]))
+        engine = OciEngine(Path(store), program=find([program]))
+        program += suffix
         for name, (function, options, arguments) in CASES.items():
             try:
                 finished = call(engine, function, options, arguments)
@@ -68,6 +104,16 @@ def main() -> None:
             told = {"result": finished.result, "error": ended, "message": str(finished.error)}
             tell(f"{program} {name}", **told, metrics=finished.metrics.as_dict())
         tell(f"{program} left", groups=sorted(group_names("")))
+    if not kind:
+        start_as_user()
 
 
-main()
+def refused(engine: OciEngine) -> None:
+    """Of a process whose cgroup is not the user's to order."""
+    try:
+        call(engine, "add", {}, {"one": 1, "other": 2})
+    except TaskError as error:
+        tell("unprivileged add", error=type(error).__name__, message=str(error), hint=error.hint)
+
+
+main(*sys.argv[1:])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
-_PACKAGES = "python3,crun,runc,linux-image-cloud-amd64,mount,util-linux,kmod,e2fsprogs"
+_PACKAGES = "python3,crun,runc,linux-image-cloud-amd64,mount,util-linux,kmod,e2fsprogs,passwd,uidmap"
 _MARK = "RESULT "
 _INIT = """#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -29,6 +29,15 @@ sleep 60
 """
 
 
+def _make_image(root: Path) -> None:
+    """/image: the machine's files again, without what will be mounted among them."""
+    image = root / "image"
+    image.mkdir()
+    subprocess.run(("cp", "-al", root / "usr", root / "etc", image), check=True)
+    for name in ("bin", "lib", "lib64", "sbin"):
+        (image / name).symlink_to(f"usr/{name}")
+
+
 def boot(place: Path, *, seconds: float) -> dict[str, Any]:
     """Make the machine, run inside.py in it, and return its results by name."""
     root = place / "root"
@@ -43,6 +52,7 @@ def boot(place: Path, *, seconds: float) -> dict[str, Any]:
     shutil.copytree(REPOSITORY / "runtime/flyte_images_runtime", app / "flyte_images_runtime")
     shutil.copytree(REPOSITORY / "tests/integration/runtime/contract", app / "contract")
     shutil.copy(Path(__file__).with_name("inside.py"), app / "inside.py")
+    _make_image(root)
     (app / "init").write_text(_INIT)
     (app / "init").chmod(0o755)
     disk = place / "disk"

@@ -193,5 +193,6 @@ def group_names(prefix: str) -> set[str]:
     found = found_hierarchies()
     for root in found.roots() if found else ():
         with contextlib.suppress(OSError):
-            names.update(entry.name for entry in (root / PARENT).iterdir() if entry.name.startswith(prefix))
+            below = (root / PARENT).iterdir()
+            names.update(entry.name for entry in below if entry.name.startswith(prefix) and entry.is_dir())
     return names

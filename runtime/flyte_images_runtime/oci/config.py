@@ -203,9 +203,9 @@ def _linux(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
 
 
 def _control(spec: TaskSpec, settings: Settings, allowed: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The container's own cgroup, below the task's; an ordinary user's runs in the task's itself."""
+    """The container's own cgroup, below the task's, which has the limits. An ordinary user's may have none."""
     if settings.ordinary_user:
-        return {}
+        return {"cgroupsPath": settings.cgroup} if settings.cgroup else {}
     return {
         "cgroupsPath": settings.cgroup,
         "resources": {"devices": [{"allow": False, "access": "rwm"}, *allowed], "pids": {"limit": spec.hardening.pids}},

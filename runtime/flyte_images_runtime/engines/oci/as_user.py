@@ -82,7 +82,7 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
             hidden=program.hidden(),
             network=spec.network == "outbound",
         )
-        started = rootless.launch(plan, log, user=user, cgroup=group.directory if group else None)
+        started = rootless.launch(plan, log, user=user, cgroup=_beside(group))
     except BaseException as error:
         os.close(log)
         if group is not None:
@@ -91,6 +91,15 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
             raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
         raise
     return RootlessRunning(started, log, spec, group, why_not)
+
+
+def _beside(group: Group | None) -> Path | None:
+    """A cgroup for the runtime, below the task's: where processes stand, the kernel lets none be made below."""
+    if group is None:
+        return None
+    place = group.directory / "runtime"
+    place.mkdir()
+    return place
 
 
 def _check_layers(spec: TaskSpec, rootfs: Rootfs) -> None:

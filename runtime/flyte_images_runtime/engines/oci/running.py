@@ -47,7 +47,8 @@ class OciRunning(ForegroundRunning):
     def _processes(self) -> list[int]:
         """All that runs for the task. Without a cgroup: what the runtime has started, but not itself, who waits."""
         if self._group is not None:
-            return [pid for pid in self._group.processes() if pid]  # 0 would be this process's own group
+            # 0 would be this process's own group; the runtime of an ordinary user is in the task's too, and waits
+            return [pid for pid in self._group.processes() if pid not in (0, self._process.pid)]
         return below(self._process.pid)
 
     def _complain(self) -> None:

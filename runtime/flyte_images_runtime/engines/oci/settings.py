@@ -18,6 +18,7 @@ from ...oci.network import name_servers
 from ...spec import TaskSpec
 from ..docker.container import environment
 
+_TOP = "/sys/fs/cgroup"  # where every runtime looks for version 2
 _HOSTS = "127.0.0.1\tlocalhost task\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
@@ -43,7 +44,7 @@ def container_settings(spec: TaskSpec, here: Surroundings) -> Settings:
         user=here.user,
         library=here.library,
         shm=limits.shm or limits.memory or memory // 2,
-        cgroup=f"{group.engine_parent}/container" if group else "",
+        cgroup=_container_group(group, ordinary_user=here.ordinary_user) if group else "",
         environment=environment(spec),
         tmp=str(here.tmp) if here.tmp else None,
         large=str(here.bundle / LARGE),
@@ -56,6 +57,15 @@ def container_settings(spec: TaskSpec, here: Surroundings) -> Settings:
         ordinary_user=here.ordinary_user,
         processes=_most(resource.getrlimit(resource.RLIMIT_NPROC)[1]),
     )
+
+
+def _container_group(group: Group, *, ordinary_user: bool) -> str:
+    """Where the container's own is: below the task's. A user's is named from the top, since its part begins below."""
+    if not ordinary_user:
+        return f"{group.engine_parent}/container"
+    if not group.directory.is_relative_to(_TOP):
+        raise EngineLost(f"the cgroup {group.directory} is not below {_TOP}, where OCI runtimes look for it")
+    return f"/{group.directory.relative_to(_TOP)}/container"
 
 
 def _most(limit: int) -> int:

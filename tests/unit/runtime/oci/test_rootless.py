@@ -15,9 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flyte_images_runtime.cgroup import Group
+from flyte_images_runtime.cgroup.hierarchies import Hierarchies
 from flyte_images_runtime.engines.oci.program import Program
 from flyte_images_runtime.engines.oci.running import below
+from flyte_images_runtime.engines.oci.settings import _container_group
 from flyte_images_runtime.exchange import Exchange, make_exchange
+from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu.cdi import Edits, Node
 from flyte_images_runtime.oci import rootless
 from flyte_images_runtime.oci.config import Settings, bundle_config
@@ -148,3 +152,12 @@ def test_a_device_s_nodes_are_shown_and_not_made(exchange: Exchange) -> None:
     (shown,) = (one for one in config["mounts"] if one["destination"] == "/dev/in")
     assert (shown["type"], shown["source"]) == ("bind", "/dev/out")
     assert "rw" in shown["options"]
+
+
+def test_a_user_s_container_is_told_its_place_from_the_top() -> None:
+    part = Hierarchies(Path("/sys/fs/cgroup/user.slice/a.scope"), {})
+    place = _container_group(Group("name", part), ordinary_user=True)
+    assert place == "/user.slice/a.scope/flyte-images/name/container"
+    assert _container_group(Group("name", part), ordinary_user=False) == "/flyte-images/name/container"
+    with pytest.raises(EngineLost, match="/odd/place"):
+        _container_group(Group("name", Hierarchies(Path("/odd/place"), {})), ordinary_user=True)
