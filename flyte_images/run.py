@@ -73,7 +73,7 @@ class Runner:
     on_usage  called twice a second, in a thread of its own, with what a running task has used until now
     progress  shows builds
     builder   whom to ask for builds
-    engine    "docker", "podman", "oci" (crun or runc without a daemon; root), or "auto"
+    engine    "docker", "podman", "nerdctl", "oci" (crun or runc without a daemon), or "auto" (engines.py)
     as_is     raise what the task raised as `Raised`, never as a built-in class
     """
 
