@@ -97,10 +97,9 @@ def fresh(ref: str, rounds: int) -> Iterator[Row]:
 
 def warm(ref: str, rounds: int) -> Iterator[Row]:
     """Containers that stay up."""
-    many = 10 * rounds
     with references.echo() as trip:
         trip_time, fork_time, forked, here = _medians(
-            many, trip, references.fork, lambda: _QUIET(add_warm, 1), lambda: _QUIET(add_here, 1)
+            rounds, trip, references.fork, lambda: _QUIET(add_warm, 1), lambda: _QUIET(add_here, 1), in_a_row=10
         )
     yield Row(what="a round trip over a unix socket; a fork of an empty Python", measured=_pair(trip_time, fork_time))
     yield Row(what="a warm call (`reusable`), forked", measured=_ms(forked), goal="1.5 ms", reached=forked <= 0.0015)
@@ -140,15 +139,15 @@ def arrays(ref: str, rounds: int) -> Iterator[Row]:
 _PARTS: dict[str, Callable[[str, int], Iterator[Row]]] = {"fresh": fresh, "warm": warm, "many": many, "arrays": arrays}
 
 
-def _medians(rounds: int, *calls: Callable[[], object]) -> list[float]:
+def _medians(rounds: int, *calls: Callable[[], object], in_a_row: int = 1) -> list[float]:
     """The median of each, taking turns."""
     samples: list[list[float]] = [[] for _ in calls]
     for round_ in range(rounds + 1):
         for call, seen in zip(calls, samples, strict=True):
             _settle()
-            took = _seconds(call)
+            took = [_seconds(call) for _ in range(in_a_row)]
             if round_:
-                seen.append(took)
+                seen += took
     return [statistics.median(seen) for seen in samples]
 
 
