@@ -128,7 +128,7 @@ class Runner:
 
     def image(self, image: Image) -> str:
         """The reference of the image in the engine; it is built if it has to be."""
-        from .running import ready_image
+        from .ready import ready_image
 
         return ready_image(image, progress=self.progress, builder=self.builder)
 

@@ -35,71 +35,27 @@ from flyte_images_runtime.values import Files, Problem
 
 from .arrivals import Arrival
 from .by_value import by_value, write_function
-from .devices import Lease, expect, leased
+from .devices import Lease, leased
 from .engines import engine_for, image_store, passes_large_pages
 from .history import note
 from .nested import Reception
 from .printed import Hidden, Keeper
+from .ready import check_needs, specification
 from .results import Results, key_of
 from .reuse import warm_call
-from .secrets import exposed, present, values
-from .shipping import ship
+from .secrets import exposed, present
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flyte_images_runtime.gpu import Card
 
-    from .image import Image
-    from .options import Options
-    from .progress import Progress
     from .run import Run, Runner
     from .task import Task
 
 _AGAIN = (Raised, OutOfMemory, DiskFull, Killed, TimedOut)
-_READY: dict[str, str] = {}
 _FRESH: dict[Any, tuple[float, TaskSpec]] = {}
 _FRESHNESS = 1.0  # seconds
-_BUILDING = threading.Lock()
-
-
-def ready_image(image: Image, *, progress: Progress | None = None, builder: str | None = None) -> str:
-    """The reference of `image` in the engine. An image by name alone is taken as it is if the engine has it."""
-    from flyte_images_layers import ReferenceBase
-
-    if not image.layers and isinstance(image.base, ReferenceBase) and image_store().has_image(image.base.reference):
-        return image.base.reference
-    digest = image.digest
-    with _BUILDING:
-        if digest not in _READY:
-            from .builder import build
-
-            _READY[digest] = build(image, progress=progress, builder=builder).ref
-        return _READY[digest]
-
-
-def check_needs(options: Options) -> None:
-    """Raise what a task would end with for want of a secret or a device: before an image is built for it."""
-    values(options.secrets)
-    expect(options.limits())
-
-
-def specification(name: str, options: Options, image: str, code: Code, *, python: str = "python3") -> TaskSpec:
-    """What an engine is told: of a task, and of a shell in its place."""
-    copies = tuple(ship(root, environ=os.environ)[0] for root in code.roots)
-    return TaskSpec(
-        task=name,
-        image=image,
-        code=replace(code, copies=copies),
-        limits=options.limits(),
-        env=options.env_vars,
-        timeout=options.timeout,
-        python=python,
-        network=options.network,
-        mounts=options.mounts,
-        workdir=options.workdir,
-        hardening=options.hardening,
-    )
 
 
 class Call:
@@ -418,4 +374,4 @@ class Call:
         return str(self.arrival.path)
 
 
-__all__ = ["Call", "TaskError", "ready_image"]
+__all__ = ["Call", "TaskError"]

@@ -20,7 +20,7 @@ from flyte_images_runtime.spec import Code, TaskSpec
 
 from .devices import leased
 from .engines import engine_for, image_store
-from .running import check_needs, specification
+from .ready import check_needs, specification
 from .secrets import exposed
 
 if TYPE_CHECKING:

@@ -130,8 +130,8 @@ def perform(
 
     from ..progress import Progress
     from ..progress.tasks import Tasks
+    from ..ready import check_needs
     from ..run import run
-    from ..running import check_needs
 
     activity.events = progress == "json"
     if env:

@@ -59,8 +59,8 @@ def command(
     activity.doing = f"the import of {file}"
     chosen = find_environment(load(file), env)
     from ..progress import Progress
+    from ..ready import check_needs
     from ..run import run
-    from ..running import check_needs
     from ..shells import open_shell
 
     def line(name: str, stream: str, text: str) -> None:

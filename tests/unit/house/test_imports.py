@@ -17,7 +17,7 @@ ORDER = (
     *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "lower", "buildkit", "host"),
     *("outputs", "bootstrap", "fetch", "places"),
     *("resolve", "prepare", "solving", "progress", "builder", "copies", "shipping", "engines", "devices"),
-    *("by_value", "secrets", "results", "arrivals", "printed", "history"),
+    *("by_value", "secrets", "results", "arrivals", "printed", "history", "ready"),
     *("run running awaiting mapping nested reuse", "shells", "cli"),
 )
 PLACES = {name: number for number, names in enumerate(ORDER) for name in names.split()}
