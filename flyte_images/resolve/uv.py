@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -92,55 +92,78 @@ def ask(
 
     Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. With `sources`, packages
     may be without a wheel; uv may have to run their build backends to know what they need. Without `deps` nothing but
-    what is asked for is found. Raises ResolveError with
-    uv's own explanation of a conflict, an unknown package, or an index that does not answer.
+    what is asked for is found. Raises ResolveError with uv's own explanation of a conflict, an unknown package, or an
+    index that does not answer.
     """
-    no_binary = sorted({name for it in asked for name in it.no_binary})
-    constraints = [*constraints, *(line for it in asked for line in it.constraints)]
-    sources = sources or bool(no_binary)
-    with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
-        folder = Path(place)
-        requirements = folder / "requirements.in"
-        requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
-        out = folder / "pylock.toml"
-        if preferred and not upgrade:
-            out.write_text(preferred, encoding="utf-8")
-        argv = [
-            *(uv_program(), "pip", "compile", str(requirements), "--output-file", str(out), "--format", "pylock.toml"),
-            *("--python-version", target.python, "--python-platform", target.uv_platform),
-            *(() if sources else ("--no-build",)),
-            *(word for name in no_binary for word in ("--no-binary", name)),
-            *(() if deps else ("--no-deps",)),
-            *("--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
-            *_options(asked, environ),
-        ]
-        if constraints:
-            (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints), encoding="utf-8")
-            argv += ["--constraints", str(folder / "constraints.txt")]
-        done = subprocess.run(argv, cwd=folder, env=_environ(environ), capture_output=True, text=True, check=False)
-        text = out.read_text(encoding="utf-8") if not done.returncode else ""
-    again = functools.partial(
-        ask,
-        asked,
-        target,
-        environ=environ,
-        preferred=preferred,
-        constraints=constraints,
-        upgrade=upgrade,
-        sources=True,
-        deps=deps,
+    no_binary = tuple(sorted({name for it in asked for name in it.no_binary}))
+    return _ask(
+        _Question(
+            asked=tuple(asked),
+            target=target,
+            environ=environ,
+            preferred="" if upgrade else preferred,
+            constraints=(*constraints, *(line for it in asked for line in it.constraints)),
+            no_binary=no_binary,
+            sources=sources or bool(no_binary),
+            deps=deps,
+        )
     )
-    if done.returncode and not sources and re.search(_NO_WHEEL, done.stderr):
-        return again()
-    if done.returncode:
-        raise _error(done.stderr, asked, target)
-    hashes, packages = _hashes(asked), tomllib.loads(text).get("packages", ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    asked: tuple[PythonRequirements, ...]
+    target: Target
+    environ: Mapping[str, str]
+    preferred: str
+    constraints: tuple[str, ...]
+    no_binary: tuple[str, ...]
+    sources: bool
+    deps: bool
+
+    def put(self) -> tuple[str, str]:
+        """Run uv. Return the lock that it wrote, or else what it said: one of the two is empty."""
+        with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
+            folder = Path(place)
+            requirements, constraints, out = (
+                folder / it for it in ("requirements.in", "constraints.txt", "pylock.toml")
+            )
+            lines = [line for it in self.asked for line in it.requirements]
+            requirements.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            constraints.write_text("".join(f"{line}\n" for line in self.constraints), encoding="utf-8")
+            if self.preferred:
+                out.write_text(self.preferred, encoding="utf-8")
+            argv = [
+                *(uv_program(), "pip", "compile", str(requirements), "--output-file", str(out)),
+                *("--format", "pylock.toml", "--constraints", str(constraints)),
+                *("--python-version", self.target.python, "--python-platform", self.target.uv_platform),
+                *(() if self.sources else ("--no-build",)),
+                *(word for name in self.no_binary for word in ("--no-binary", name)),
+                *(() if self.deps else ("--no-deps",)),
+                *("--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
+                *_options(self.asked, self.environ),
+            ]
+            done = subprocess.run(
+                argv, cwd=folder, env=_environ(self.environ), capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                return "", done.stderr or f"uv ended with exit status {done.returncode}"
+            return out.read_text(encoding="utf-8"), ""
+
+
+def _ask(question: _Question) -> Answer:
+    text, complaint = question.put()
+    if complaint and not question.sources and re.search(_NO_WHEEL, complaint):
+        return _ask(replace(question, sources=True))
+    if complaint:
+        raise _error(complaint, question.asked, question.target)
+    hashes, packages = _hashes(question.asked), tomllib.loads(text).get("packages", ())
     try:
-        found = [_file(package, target, no_binary, hashes) for package in packages]
+        found = [_file(package, question.target, question.no_binary, hashes) for package in packages]
     except ResolveError:
-        if sources:
+        if question.sources:
             raise
-        return again()  # a list may have the hash of the source distribution alone
+        return _ask(replace(question, sources=True))  # a list may have the hash of the source distribution alone
     return Answer(
         offered={
             it["hashes"]["sha256"]: _url(it) for package in packages for several in _offered(package) for it in several
