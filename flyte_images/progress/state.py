@@ -202,17 +202,17 @@ class BuildState:
         return []
 
     def _end(self, step: Step) -> list[Change]:
+        errors = [v.error for v in step.vertices if v.error]
+        real = [error for error in errors if "cancel" not in error]
+        if errors and not real and self._given_up is None:
+            return []
         before, vertices = step.seconds, step.vertices
         step.seconds = _covered([(b, e) for v in vertices for b, e in v.runs.items() if e is not None])
         step.running_since = None
-        errors = [v.error for v in vertices if v.error]
-        real = [error for error in errors if "cancel" not in error]
         if real:
             step.outcome, step.error = "failed", real[0]
         elif errors:
             step.outcome, step.error = self._given_up, errors[0] if self._given_up == "canceled" else ""
-            if step.outcome is None:
-                return []
         else:
             step.outcome = "done" if any(v.worked for v in vertices) else "cached"
         again = step.announced and before > 0 and not errors and step.seconds - before < 1.0
