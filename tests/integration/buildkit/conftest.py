@@ -50,7 +50,7 @@ def client() -> Iterator[Client]:
         yield connected
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What other programs leave in the usual one is not ours. Its path is long, as some users' are."""
     own = tmp_path_factory.mktemp("temporary") / ("long" * 20)

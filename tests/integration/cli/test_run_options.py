@@ -130,7 +130,7 @@ def test_what_a_run_printed_can_be_read_afterwards(tasks: Shell, engine: str) ->
     last = tasks("logs", run[:7], "--json", "--tail", "2", "--stdout").stdout.splitlines()
     found = [(line["stream"], line["text"]) for line in map(json.loads, last)]
     assert found == [("stdout", "line 2"), ("stdout", "***")]
-    [noted] = [entry for entry in json.loads(tasks("runs", "-n", "10000", "--json").stdout) if entry["id"] == run]
+    [noted] = [entry for entry in json.loads(tasks("runs", "-n", "10000", "--json").stdout) if entry.get("id") == run]
     assert (noted["task"], noted["end"]) == ("tiny.talk", "done")
     assert run in tasks("runs", "-n", "10000").stdout
 
