@@ -36,7 +36,7 @@ more), without the `# syntax` line of its template (it would be pulled); its Deb
 build-essential by apt, which `flyte from_base` leaves out. The uv Dockerfile is in tests/bench/contenders.py: one RUN
 installs what requirements.txt names, as everywhere; its column `zstd` replaces `--load` and `--push` by an exporter
 with zstd, which few people type but which is faster. Pushed: bytes of the new blobs in a registry on the loopback
-interface."""
+interface. The twenty images are built by one `flyte-images build`, and by one `docker buildx build` after the other."""
 
 
 def main() -> None:
