@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,9 +124,4 @@ def _end_at_once(one: Active, docker: Api | None) -> bool:
         with contextlib.suppress(Refused):  # it has just ended
             docker.call("POST", f"/containers/flyte-images-{one.name}/kill")
         return True
-    found = False
-    for pid in filter(None, one.group.processes()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-            found = True
-    return found
+    return one.group.kill()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -61,8 +60,7 @@ def _dismiss(key: tuple[int, str]) -> None:
         return  # a fork of the process that started it
     keeper = _keepers.pop(key)
     assert keeper.stdin is not None
-    names = {*(path.name for path in left_over("")), *group_names("")}
-    if any(parse(name) == current() for name in names):
+    if any(parse(name) == current() for name in _names()):
         keeper.stdin.close()
         keeper.returncode = 0  # it outlives this process, and nobody waits for it
         return
@@ -73,7 +71,12 @@ def _dismiss(key: tuple[int, str]) -> None:
 
 def _any_left() -> bool:
     """Is there a directory or a cgroup of an owner that is gone? That is quick to see, and mostly there is none."""
-    return any(map(_is_gone, {*(path.name for path in left_over("")), *group_names("")}))
+    return any(map(_is_gone, _names()))
+
+
+def _names() -> set[str]:
+    """Of all directories and cgroups of tasks."""
+    return {*(path.name for path in left_over("")), *group_names("")}
 
 
 def after(address: str, owner: str) -> None:
@@ -95,20 +98,13 @@ def sweep(address: str, owner: str | None = None) -> int:
     count = remove_containers(address, theirs)
     for name in filter(theirs, group_names("")):
         count += 1
-        _end_all_in(name)
+        existing(name).kill()
         remove_group(name)
     for path in left_over(""):
         if theirs(path.name):
             count += 1
             remove_directory(path)
     return count
-
-
-def _end_all_in(name: str) -> None:
-    """End what still runs in the cgroup of a task whose caller is gone."""
-    for pid in filter(None, existing(name).processes()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def _is_gone(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,15 @@ class Group:
             for place, _, _ in os.walk(root / PARENT / self.name):  # which passes over what goes away meanwhile
                 with contextlib.suppress(OSError):
                     found += map(int, Path(place, "cgroup.procs").read_text(encoding="utf-8").split())
+        return found
+
+    def kill(self) -> bool:
+        """End all that runs in it. Was there anything? 0, a process of another namespace, would be our own group."""
+        found = False
+        for pid in filter(None, self.processes()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                found = True
         return found
 
     def remove(self) -> bool:
