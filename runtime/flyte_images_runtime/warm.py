@@ -64,7 +64,8 @@ class WarmContainer:
         self._before = Usage()
         self._spent = False
         self._arrived = bytearray()
-        door = _listen(exchange)
+        door = exchange.listen(places.WORK)
+        door.settimeout(0.2)
         try:
             exchange.write_call({**document, "serve": True, "arguments": {}})
             engine.check(spec)
@@ -252,7 +253,7 @@ def _answers(arrived: bytearray) -> list[Any] | None:
         length = int.from_bytes(arrived[at : at + 4], "big")
         if length > frames.LARGEST:
             raise ValueError(f"a message of {length} bytes is too long")
-        if len(arrived) < at + 4 + length or len(arrived) < at + 4:
+        if len(arrived) < at + 4 + length:
             return None
         texts.append(bytes(arrived[at + 4 : at + 4 + length]))
         at += 4 + length
@@ -345,16 +346,3 @@ def _metrics(used: Usage, outcome: Any, *, asked: float, queue: float, total: fl
 
 def _more(now: int | None, before: int | None) -> int | None:
     return None if now is None else now - (before or 0)
-
-
-def _listen(exchange: Exchange) -> socket.socket:
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    directory = os.open(exchange.inputs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        door.bind(f"/proc/self/fd/{directory}/{places.WORK}")
-    finally:
-        os.close(directory)
-    (exchange.inputs / places.WORK).chmod(0o666)
-    door.listen(1)
-    door.settimeout(0.2)
-    return door
