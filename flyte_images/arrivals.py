@@ -9,7 +9,6 @@ more than 10 GiB. What a program was still receiving when it was killed goes wit
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import time
@@ -17,14 +16,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyte_images_runtime.owner import current, parse
+from flyte_images_runtime.owner import new_name, parse
 
 from .cachedir import cache_dir
 
 KEPT = 7 * 86400.0  # seconds
 LARGEST = 10 << 30  # bytes
 _WHOLE = ".whole"
-_number = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Arrival:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Arrival:
-        return cls(cache_dir(environ) / "files" / f"{current()}-{next(_number)}")
+        return cls(cache_dir(environ) / "files" / new_name())
 
     def whole(self) -> None:
         """All of it has come."""

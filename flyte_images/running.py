@@ -121,7 +121,7 @@ class Call:
             task=self.task.name,
             image=self._image,
             end="done" if error is None else type(error).__name__,
-            message="" if error is None else self._hidden(str(error)),
+            message="" if error is None else self._hidden()(str(error)),
             metrics=self._finished.metrics if self._finished is not None else done.metrics if done else None,
             attempts=self._attempts,
             cached=done is not None and done.cached,
@@ -277,14 +277,13 @@ class Call:
         metrics = self._meter.added_to(finished.metrics)
         return finished if metrics is finished.metrics else replace(finished, metrics=metrics)
 
-    def _hidden(self, text: str) -> str:
-        """The text without the values of the task's secrets."""
-        return Hidden(present(self.task.options.secrets))(text)
+    def _hidden(self) -> Hidden:
+        """A text -> the same without the values of the task's secrets."""
+        return Hidden(present(self.task.options.secrets))
 
     def _say(self, stream: Stream, line: str) -> None:
         if self._keeper is None:
-            hidden = Hidden(present(self.task.options.secrets))
-            self._keeper = Keeper(os.environ, self.id, about=self._about, hidden=hidden)
+            self._keeper = Keeper(os.environ, self.id, about=self._about, hidden=self._hidden())
         if line.endswith("\r"):
             self._keeper.state(stream, line[:-1])
             if self.runner.on_state is not None:

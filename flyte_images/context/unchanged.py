@@ -16,8 +16,7 @@ _RULES = b".dockerignore"
 class Unchanged:
     """What was seen of a tree when it was looked at, from `looked_at` (nanoseconds since 1970) on."""
 
-    def __init__(self, tree: Tree, statuses: dict[bytes, StatusKey | None]) -> None:
-        self._tree = tree.root
+    def __init__(self, statuses: dict[bytes, StatusKey | None]) -> None:
         self._statuses = statuses
 
     def holds(self) -> bool:
@@ -44,7 +43,7 @@ def remember(tree: Tree, patterns: Sequence[str], *, looked_at: int) -> Unchange
         return None
     if any(known is not None and max(known[1:3]) + RACY >= looked_at for known in statuses.values()):
         return None
-    return Unchanged(tree, statuses)
+    return Unchanged(statuses)
 
 
 def _status(path: bytes) -> StatusKey | None:

@@ -6,7 +6,7 @@ import os
 
 from flyte_images_runtime import compact_json
 
-from .codec import Codec, is_class
+from .codec import Codec, origin_of
 from .files import Files
 from .problem import Problem, expected, name_of, shown
 
@@ -367,8 +367,9 @@ def make(annotation: Any) -> Codec | None:
         return known
     if isinstance(annotation, type) and hasattr(annotation, "__members__"):
         return _Enum(annotation)
-    if is_class(annotation):
+    origin = origin_of(annotation)
+    if origin is None:
         return None
     import typing
 
-    return _Literal(annotation) if typing.get_origin(annotation) is typing.Literal else None
+    return _Literal(annotation) if origin is typing.Literal else None
