@@ -156,6 +156,11 @@ def kept(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def has(environ: Mapping[str, str], run: str) -> bool:
+    """Is something of it kept?"""
+    return (directory_of(environ) / f"{run}.0").exists()
+
+
 def goes_on(environ: Mapping[str, str], run: str) -> bool:
     """Is it still being written? So until the run's end, however its caller ends."""
     return _is_locked(directory_of(environ) / f"{run}.0")

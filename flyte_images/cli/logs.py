@@ -44,11 +44,11 @@ def command(
 
     Kept are the first megabyte and the last seven of each run, and 256 MB of all; never a secret's value.
     """
-    from ..printed import kept, lines
+    from ..printed import has, lines
 
     chosen = find(run, known_runs())
     activity.doing = f"the look at {chosen.id}"
-    if chosen.id not in kept(os.environ) and not (follow and chosen.runs and _will_print(chosen.id)):
+    if not has(os.environ, chosen.id) and not (follow and chosen.runs and _will_print(chosen.id)):
         what = "has printed nothing until now" if chosen.runs else "has printed nothing that is kept"
         click.echo(f"{chosen.id} ({chosen.task}) {what}", err=True)
         return
@@ -87,13 +87,13 @@ def _will_print(run: str) -> bool:
     """Wait for the first line of a run, or for its end without any."""
     from flyte_images_runtime.active import active
 
-    from ..printed import kept
+    from ..printed import has
 
     while any(one.run == run for one in active()):
-        if run in kept(os.environ):
+        if has(os.environ, run):
             return True
         time.sleep(0.1)
-    return run in kept(os.environ)
+    return has(os.environ, run)
 
 
 def _show(line: Line, *, timestamps: bool, as_json: bool) -> None:
