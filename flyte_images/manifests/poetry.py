@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from flyte_images_layers import LayerError
 from flyte_images_layers.pip import canonical_name, requirement
 
 from . import Listed
-from .reading import checked_python, remembered, text_of
+from .reading import checked_python, remembered, text_of, toml_of
 
 _VERSION = 1
 _MAIN = "main"
@@ -70,7 +69,7 @@ def read(project: str, lock: str, words: Sequence[str], python: str, environ: Ma
         "poetry-project",
         (_VERSION, texts, tuple(words), python),
         environ,
-        lambda: _read(_toml(texts[0], project), _toml(texts[1], lock), words, python, project, lock),
+        lambda: _read(toml_of(texts[0], project), toml_of(texts[1], lock), words, python, project, lock),
     )
 
 
@@ -109,13 +108,6 @@ def _indexes(project: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     primary = [url for url, priority in with_url if priority in ("primary", "default")]
     more = [url for url, priority in with_url if priority not in ("primary", "default")]
     return (primary[0] if primary else None), (*primary[1:], *more)
-
-
-def _toml(text: str, path: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LayerError(f"`{os.path.basename(path)}` is no TOML: {error}") from None  # noqa: PTH119
 
 
 def _version(text: str) -> tuple[int, ...]:

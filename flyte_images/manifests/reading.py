@@ -24,6 +24,16 @@ def text_of(path: str) -> str:
         raise LayerError(f"`{path}` cannot be read: {said}") from None
 
 
+def toml_of(text: str, path: str) -> dict[str, Any]:
+    """The text of the file at `path`, read."""
+    import tomllib  # which requirements.txt does without
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LayerError(f"`{os.path.basename(path)}` is no TOML: {error}") from None  # noqa: PTH119
+
+
 def checked_python(wanted: object, python: str, path: str) -> None:
     """Refuse a project that does not want the image's Python, whatever its patch version."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet

@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from flyte_images_layers.pip import canonical_name
 
 from ..uv_program import uv_program
 from . import Listed
-from .reading import checked_python, remembered, text_of
+from .reading import checked_python, remembered, text_of, toml_of
 from .requirements import parse
 
 _VERSION = 1
@@ -35,9 +34,9 @@ def read(project: str, lock: str, words: Sequence[str], python: str, environ: Ma
     texts = told, locked = text_of(project), text_of(lock)
 
     def make() -> Listed:
-        raw = _toml(told, project)
+        raw = toml_of(told, project)
         checked_python((raw.get("project") or {}).get("requires-python"), python, project)
-        _check_fresh(raw, _toml(locked, lock), project, lock)
+        _check_fresh(raw, toml_of(locked, lock), project, lock)
         found = parse(_exported(Path(project), Path(lock), words, environ), Path(lock).name)
         index, more = _indexes((raw.get("tool") or {}).get("uv") or {})
         return replace(found, index_url=index, extra_index_urls=more)
@@ -97,13 +96,6 @@ def _exported(project: Path, lock: Path, words: Sequence[str], environ: Mapping[
         )
         raise LayerError(f"uv cannot read `{lock.name}`: {said}", hint="`uv lock` makes it")
     return done.stdout
-
-
-def _toml(text: str, path: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LayerError(f"`{os.path.basename(path)}` is no TOML: {error}") from None  # noqa: PTH119
 
 
 def _check_fresh(project: Mapping[str, Any], lock: Mapping[str, Any], project_path: str, lock_path: str) -> None:
