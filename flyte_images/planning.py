@@ -138,8 +138,7 @@ class _Planner:
         self._sdists(on_base, apt)
         for bucket in _buckets(small):
             names = ", ".join(f"{wheel.name} {wheel.version}" for _, wheel in bucket)
-            wheels = [wheel for _, wheel in bucket]
-            self._step(bucket[0][0], self._wheels(sorted(wheels, key=lambda wheel: wheel.name)), title=names)
+            self._step(bucket[0][0], self._wheels([wheel for _, wheel in bucket]), title=names)
         for position, (index, body) in enumerate(self.files):
             if position not in early:
                 self._step(index, body, title=self.image.layers[index].title)

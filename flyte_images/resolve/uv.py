@@ -85,15 +85,14 @@ def ask(
     preferred: str = "",
     constraints: Sequence[str] = (),
     upgrade: bool = False,
-    sources: bool = False,
     deps: bool = True,
 ) -> Answer:
     """Resolve all of `asked` together.
 
-    Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. With `sources`, packages
-    may be without a wheel; uv may have to run their build backends to know what they need. Without `deps` nothing but
-    what is asked for is found. Raises ResolveError with uv's own explanation of a conflict, an unknown package, or an
-    index that does not answer.
+    Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. Packages may be without
+    a wheel; uv may have to run their build backends to know what they need. Without `deps` nothing but what is asked
+    for is found. Raises ResolveError with uv's own explanation of a conflict, an unknown package, or an index that does
+    not answer.
     """
     no_binary = tuple(sorted({name for it in asked for name in it.no_binary}))
     return _ask(
@@ -104,7 +103,7 @@ def ask(
             preferred="" if upgrade else preferred,
             constraints=(*constraints, *(line for it in asked for line in it.constraints)),
             no_binary=no_binary,
-            sources=sources or bool(no_binary),
+            sources=bool(no_binary),
             deps=deps,
         )
     )
