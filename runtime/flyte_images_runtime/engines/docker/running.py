@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 import time
 from typing import Any
@@ -133,15 +131,9 @@ class DockerRunning:
                     _left.append((self._api, self._id))
                 self._id = ""
             if self._group is not None:
-                self._end_all_in(self._group)
+                self._group.kill()  # an engine that went away has left it running; else there is nothing any more
                 self._group.remove()
                 self._group = None
-
-    def _end_all_in(self, group: Group) -> None:
-        """An engine that went away has left it running. Else there is nothing any more."""
-        for pid in filter(None, group.processes()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
 
 def _delete(api: Api, container: str) -> None:
