@@ -60,7 +60,7 @@ def _prepare(document: dict[str, Any]) -> None:
     lay_out(
         place,
         document["layers"],
-        upper=Path(document["upper"]),
+        upper=place,  # in memory: on disk it would hold files of users who are nobody, for the caller to remove
         files=document["files"],
         config=document["config"],
         ordinary_user=True,

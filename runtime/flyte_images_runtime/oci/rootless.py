@@ -36,7 +36,6 @@ class Plan:
 
     place: Path
     layers: tuple[str, ...]
-    upper: Path
     files: Mapping[str, str]
     config: Mapping[str, Any]
     argv: tuple[str, ...]

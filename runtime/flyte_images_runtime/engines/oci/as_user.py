@@ -75,7 +75,6 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
         plan = rootless.Plan(
             place=place,
             layers=rootfs.layers,
-            upper=place,  # in memory: on disk it would hold files of users who are nobody, for the caller to remove
             files=here.files,
             config=program.annotate(bundle_config(spec, exchange, rootfs, settings)),
             argv=program.run(place, "task", log, network=spec.network, ordinary_user=True),

@@ -92,18 +92,12 @@ def _read(path: str) -> str:
 
 def _own_groups(group: Group, bundle: Path) -> list[tuple[str, str]]:
     """The task's cgroup where programs look for theirs."""
-    below = group.engine_parent.lstrip("/")
-    hierarchies = group.hierarchies
-    if hierarchies.version == 2:
-        assert hierarchies.unified is not None
-        return [(str(hierarchies.unified / below), "/sys/fs/cgroup")]
+    if group.hierarchies.version == 2:
+        return [(str(group.directory), _TOP)]
+    below, legacy = group.engine_parent.lstrip("/"), group.hierarchies.legacy
     return [
-        (str(bundle / "cgroup"), "/sys/fs/cgroup"),
-        *(
-            (str(hierarchies.legacy[name] / below), f"/sys/fs/cgroup/{name}")
-            for name in CGROUP_FILES
-            if name in hierarchies.legacy
-        ),
+        (str(bundle / "cgroup"), _TOP),
+        *((str(legacy[name] / below), f"{_TOP}/{name}") for name in CGROUP_FILES if name in legacy),
     ]
 
 
