@@ -224,7 +224,7 @@ class BuildState:
     def _announce(self, step: Step) -> list[Change]:
         if step.announced or step.outcome is not None:
             return []
-        step.announced = True
+        step.announced, step.told = True, None  # what begins has its end to come, whatever was told before
         return [Change("started", step)]
 
     def _last_words(self, vertex: _Vertex) -> list[Change]:
