@@ -8,7 +8,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help venv engine demo test check bench proto test-gpu clean tools
+.PHONY: help venv engine demo test check bench proto test-gpu test-adversarial clean tools
 
 help: ## this list
 	grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ bench: tools ## against flyte's builder and the best uv Dockerfile; ARGS="--roun
 	$(BIN)/python -m compileall -q flyte_images layers runtime
 	$(BIN)/python -m tests.bench --readme $(ARGS)
 	$(BIN)/python -m tests.bench.calls --readme
+
+test-adversarial: tools ## attack trials, the long ones too: hostile index, registry, results, users, kills
+	$(BIN)/python -m pytest tests/adversarial -m "adversarial or not adversarial" $(ARGS)
 
 test-gpu: tools ## what needs an NVIDIA GPU and its driver
 	$(BIN)/python -m pytest tests/gpu -m gpu $(ARGS)
