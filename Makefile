@@ -8,7 +8,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help venv engine demo test check bench proto test-gpu test-adversarial clean tools
+.PHONY: help venv engine demo test check bench proto test-gpu test-adversarial advisories clean tools
 
 help: ## this list
 	grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test-adversarial: tools ## attack trials, the long ones too: hostile index, regi
 
 test-gpu: tools ## what needs an NVIDIA GPU and its driver
 	$(BIN)/python -m pytest tests/gpu -m gpu $(ARGS)
+
+advisories: venv ## ask the package index for known vulnerabilities of the dependencies, and add them to the list
+	$(BIN)/python -m tests.advisories $(ARGS)
 
 # The oldest protobuf that pyproject.toml admits must read the generated code, so an old compiler writes it; the newest
 # mypy-protobuf writes its types.
