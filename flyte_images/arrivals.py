@@ -18,7 +18,7 @@ from pathlib import Path
 
 from flyte_images_runtime.owner import new_name, parse
 
-from .cachedir import cache_dir
+from .store.cache_dir import cache_dir
 
 KEPT = 7 * 86400.0  # seconds
 LARGEST = 10 << 30  # bytes

@@ -20,9 +20,9 @@ from flyte_images_runtime.bytecode import compile_package
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.orphans import watch_over
 
-from .cachedir import cache_dir
 from .errors import EngineError, SpecError
 from .shipping import ship
+from .store.cache_dir import cache_dir
 
 if TYPE_CHECKING:
     from flyte_images_runtime.engine import Engine

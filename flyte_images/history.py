@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime import compact_json
 
-from .cachedir import cache_dir
 from .errors import SpecError
 from .printed import forget
+from .store.cache_dir import cache_dir
 
 if TYPE_CHECKING:
     from flyte_images_runtime.metrics import Metrics

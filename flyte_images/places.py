@@ -16,14 +16,14 @@ from .buildkit.capabilities import Capabilities
 from .buildkit.client import Client
 from .buildkit.engine_api import find_image
 from .buildkit.session import Session
-from .cachedir import layout_dir
 from .context import Source, pack
 from .errors import BuildError, Location, ResolveError
 from .host import host_secrets
 from .image import Image
-from .oci import Layout
 from .origins import STORE, Abilities, Places, blob_name
 from .plan import Files, Plan, files_of
+from .store.cache_dir import layout_dir
+from .store.oci_layout import Layout
 
 _CHECKSUM = "source.image.checksum"
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from flyte_images_layers import Base, DebianBase, Layer, digest
 
-from . import kept
 from .bootstrap.found import FoundBase, known_base
-from .cachedir import layout_dir
 from .errors import ResolveError, SpecError
 from .image import Image
 from .lock import BaseImage, Lock, loads
-from .oci import Layout
 from .plan import Plan, packages
 from .planning import plan
 from .resolve import resolve
+from .store import json_cache
+from .store.cache_dir import layout_dir
+from .store.oci_layout import Layout
 
 if TYPE_CHECKING:
     from .buildkit.client import Client
@@ -175,7 +175,7 @@ def toolchain_for(image: Image, environ: Mapping[str, str]) -> BaseImage | None:
 
     It stays when bases are upgraded: another base leaves the packages as they are.
     """
-    raw = kept.read(environ, "toolchain", _toolchain_key(image))
+    raw = json_cache.read(environ, "toolchain", _toolchain_key(image))
     try:
         found = BaseImage(**raw)
     except TypeError:
@@ -187,7 +187,7 @@ def toolchain_for(image: Image, environ: Mapping[str, str]) -> BaseImage | None:
 def keep_toolchain(image: Image, toolchain: BaseImage, environ: Mapping[str, str]) -> None:
     """Remember it; but not an image that is in the engine alone, which may be without it tomorrow."""
     if toolchain.origin != "engine":
-        kept.write(environ, "toolchain", _toolchain_key(image), asdict(toolchain))
+        json_cache.write(environ, "toolchain", _toolchain_key(image), asdict(toolchain))
 
 
 def _toolchain_key(image: Image) -> str:

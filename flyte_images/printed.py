@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .cachedir import cache_dir
 from .errors import SpecError
+from .store.cache_dir import cache_dir
 
 PART = 1 << 20
 """Bytes after which the next file is begun."""

@@ -20,7 +20,7 @@ from typing import Any
 from flyte_images_runtime.spec import TaskSpec
 from flyte_images_runtime.values import Files, Problem
 
-from .cachedir import cache_dir
+from .store.cache_dir import cache_dir
 
 _FORMAT = "flyte-images result 1"
 _UNUSED = 30 * 86400.0  # seconds after which a result that nobody asked for goes

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from flyte_images_runtime.bytecode import compile_beside, loaded_below
 
-from .cachedir import cache_dir
 from .context.index import Index
 from .context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
 from .context.unchanged import Unchanged, remember
 from .copies import forget, hold, note_size
 from .errors import SpecError
+from .store.cache_dir import cache_dir
 
 LARGEST = 512 << 20
 """Bytes of a source tree; more is data, and belongs into a mount."""

@@ -15,9 +15,9 @@ from ..buildkit.discovery import engine as docker_engine
 from ..buildkit.engine_api import find_image
 from ..buildkit.failure import ConnectionLostError
 from ..buildkit.save import save
-from ..cachedir import layout_dir
 from ..errors import EngineError, ResolveError
-from ..oci import Layout
+from ..store.cache_dir import layout_dir
+from ..store.oci_layout import Layout
 from .found import FoundBase, known_base, remember
 from .instore import Stored, full_name, in_store
 from .make import Note, bootstrap, this_architecture

@@ -17,9 +17,9 @@ from typing import Literal
 from flyte_images_layers import Base
 from flyte_images_layers.records import dataclass
 
-from ..cachedir import cache_dir, layout_dir
 from ..errors import FlyteImagesError
-from ..oci import Layout
+from ..store.cache_dir import cache_dir, layout_dir
+from ..store.oci_layout import Layout
 
 _FORMAT = 1
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from flyte_images_layers import DebianBase
 
-from ..cachedir import cache_dir, layout_dir
 from ..errors import EngineError, SpecError
-from ..oci import LAYER_GZIP, Layer, Layout
+from ..store.cache_dir import cache_dir, layout_dir
+from ..store.oci_layout import LAYER_GZIP, Layer, Layout
 from .archive import Archive, fetch, require_tools
 from .debian import make_tree
 from .found import remember

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..cachedir import cache_dir, layout_dir
-from ..oci import Descriptor, Layout
+from ..store.cache_dir import cache_dir, layout_dir
+from ..store.oci_layout import Descriptor, Layout
 from .found import FoundBase, write_record
 
 SUITES = {"bookworm": "3.11", "trixie": "3.13"}

@@ -8,7 +8,7 @@
     6. sockets, the first that is there:
        /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock, ~/.docker/run/docker.sock,
        /run/buildkit/buildkitd.sock, $XDG_RUNTIME_DIR/buildkit/buildkitd.sock
-    7. a `buildkitd` on PATH or in `bin` of the cache directory (cachedir.py), started on demand (ondemand.py)
+    7. a `buildkitd` on PATH or in `bin` of the cache directory (store/cache_dir.py), started on demand (ondemand.py)
 
 What is said in 1 to 5 is used or is an error: never another one instead. Reads files, looks for sockets, dials nothing.
 """

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ..cachedir import cache_dir
 from ..errors import EngineError, SpecError
+from ..store.cache_dir import cache_dir
 
 IDLE = 600.0
 """Seconds without a client after which the daemon is stopped."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from ..errors import EngineError
-from ..oci import Layout
+from ..store.oci_layout import Layout
 from .address import Docker
 from .engine_api import save_image
 

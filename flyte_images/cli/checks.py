@@ -186,7 +186,7 @@ def bases(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def cache(environ: Mapping[str, str]) -> Iterator[Finding]:
     """The cache directory: that it can be written, and room on its disk."""
-    from ..cachedir import cache_dir
+    from ..store.cache_dir import cache_dir
 
     try:
         folder = cache_dir(environ)

@@ -18,8 +18,8 @@ from pathlib import Path
 from flyte_images_layers import Layer
 from flyte_images_layers.records import dataclass
 
-from ..cachedir import cache_dir
 from ..errors import Location, SpecError
+from ..store.cache_dir import cache_dir
 from .ignore import DEFAULT_IGNORE
 from .index import Index
 from .layer import EPOCH, place, write

@@ -10,7 +10,7 @@ from typing import Any
 
 from flyte_images_layers import LayerError
 
-from .. import kept
+from ..store import json_cache
 from . import Listed
 
 
@@ -53,11 +53,11 @@ def remembered(kind: str, parts: tuple[object, ...], environ: Mapping[str, str],
     """What `make` gives, which `parts` decide; made once and kept, for TOML takes long to read."""
     key = hashlib.sha256(repr(parts).encode()).hexdigest()
     try:
-        return _listed(kept.read(environ, kind, key))
+        return _listed(json_cache.read(environ, kind, key))
     except (TypeError, KeyError, ValueError):
         pass  # none, or damaged
     listed = make()
-    kept.write(environ, kind, key, asdict(listed))
+    json_cache.write(environ, kind, key, asdict(listed))
     return listed
 
 

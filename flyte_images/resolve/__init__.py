@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from flyte_images_layers import Layer, PythonRequirements, digest
 from flyte_images_layers.steps import Deb, Sdist
 
-from .. import kept
 from ..errors import FlyteImagesError, Location
 from ..image import Image
 from ..lock import (
@@ -30,6 +29,7 @@ from ..lock import (
 )
 from ..plan import Debs, Plan, below
 from ..planning import plan
+from ..store import json_cache
 from . import addresses
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class _Asking:
             with _At(self.image.layers[asking[-1][0]]):
                 known = self._ask([it for _, it in asking])
             found, overlaps = known
-            kept.write(
+            json_cache.write(
                 self.environ,
                 "wheels",
                 key,
@@ -127,7 +127,7 @@ class _Asking:
         return {index: entry for (index, _), entry in zip(asking, found, strict=True)}, overlaps
 
     def _known(self, key: str, count: int) -> tuple[list[LayerLock], tuple[Overlap, ...]] | None:
-        raw = kept.read(self.environ, "wheels", key)
+        raw = json_cache.read(self.environ, "wheels", key)
         try:
             known = [
                 LayerLock(wheels=wheels_from_json(entry["wheels"]), sdists=sdists_from_json(entry["sdists"]))
@@ -143,7 +143,7 @@ class _Asking:
 
         target = uv.Target(python=self.image.python, platform=self.platform, libc=self.base.libc)
         memory = digest("preferred", (self.image.name, self.image.python, self.platform, self.base.libc))
-        preferred = kept.read(self.environ, "preferred", memory)
+        preferred = json_cache.read(self.environ, "preferred", memory)
         answer = uv.ask(
             asked,
             target,
@@ -151,7 +151,7 @@ class _Asking:
             preferred=preferred if isinstance(preferred, str) else "",
             upgrade=self.upgrade,
         )
-        kept.write(self.environ, "preferred", memory, answer.text)
+        json_cache.write(self.environ, "preferred", memory, answer.text)
         sdists = {source.name: self._sdist(source, asked, target) for source in answer.sources}
         pins = [f"{name}=={version}" for name, version in answer.versions.items()]
         found: list[LayerLock] = []
@@ -208,7 +208,7 @@ class _Asking:
         key = digest("debs", (_VERSION, packages, self.base.digest, [step.digest for step in root.steps]))
         if not self.upgrade:
             try:
-                return debs_from_json(kept.read(self.environ, "debs", key))
+                return debs_from_json(json_cache.read(self.environ, "debs", key))
             except (TypeError, KeyError, ValueError):
                 pass  # none, or damaged
         from ..lower import Lowering
@@ -229,7 +229,7 @@ class _Asking:
                 client=client,
                 session=session_for(places, environ=self.environ),
             )
-        kept.write(self.environ, "debs", key, files_to_json(found, addresses=True))
+        json_cache.write(self.environ, "debs", key, files_to_json(found, addresses=True))
         addresses.remember(found, self.environ)
         return found
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
-from .. import kept
 from ..errors import ResolveError
 from ..image import Image
 from ..lock import LayerLock, Lock
 from ..plan import Plan, packages, readdressed
+from ..store import json_cache
 
 if TYPE_CHECKING:
     from ..buildkit.client import Client
@@ -30,8 +30,8 @@ _KIND = "address"
 def remember(files: Iterable[Wheel | Sdist | Deb], environ: Mapping[str, str]) -> None:
     """Keep where files were seen."""
     for file in files:
-        if file.url and kept.read(environ, _KIND, file.sha256) != file.url:
-            kept.write(environ, _KIND, file.sha256, file.url)
+        if file.url and json_cache.read(environ, _KIND, file.sha256) != file.url:
+            json_cache.write(environ, _KIND, file.sha256, file.url)
 
 
 def find(lock: Lock, image: Image, *, platform: str, environ: Mapping[str, str], connect: Callable[[], Client]) -> Lock:
@@ -83,7 +83,7 @@ class _Asker:
         )
 
     def _url(self, sha256: str, ask: Callable[[], Mapping[str, str]]) -> str:
-        seen = kept.read(self.environ, _KIND, sha256)
+        seen = json_cache.read(self.environ, _KIND, sha256)
         if isinstance(seen, str):
             return seen
         found = ask()
@@ -118,7 +118,7 @@ class _Asker:
         return [[*environment, *sdists], *builds]
 
     def _debs(self, debs: Sequence[Deb]) -> tuple[Deb, ...]:
-        missing = [deb for deb in debs if not deb.url and kept.read(self.environ, _KIND, deb.sha256) is None]
+        missing = [deb for deb in debs if not deb.url and json_cache.read(self.environ, _KIND, deb.sha256) is None]
         if missing:
             from . import apt
 

@@ -23,8 +23,8 @@ from urllib.parse import unquote, urlsplit
 
 from flyte_images_layers.steps import Wheel
 
-from .. import kept
 from ..fetch import opener
+from ..store import json_cache
 
 _AT_ONCE = 8
 _TIMEOUT = 10.0  # seconds without a byte
@@ -47,12 +47,12 @@ class Shared:
 def shared(wheels: Sequence[Wheel], environ: Mapping[str, str]) -> tuple[tuple[Shared, ...], tuple[str, ...]]:
     """Return what wheels share, and the names of those whose contents cannot be known now."""
     look = _Looking(environ).all
-    known = {wheel.name: kept.read(environ, "tops", wheel.sha256) for wheel in wheels}
+    known = {wheel.name: json_cache.read(environ, "tops", wheel.sha256) for wheel in wheels}
     files = look([wheel for wheel in wheels if not _are_names(known[wheel.name])])
     for wheel in wheels:
         if wheel.name in files:
             known[wheel.name] = _tops(files[wheel.name])
-            kept.write(environ, "tops", wheel.sha256, known[wheel.name])
+            json_cache.write(environ, "tops", wheel.sha256, known[wheel.name])
     # Nearly always each package has folders of its own, and no more has to be known.
     tops: dict[str, list[str]] = {name: found for name, found in known.items() if _are_names(found)}
     common = [name for name, count in Counter(it for found in tops.values() for it in found).items() if count > 1]

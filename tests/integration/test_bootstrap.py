@@ -27,9 +27,9 @@ from flyte_images.bootstrap import Bootstrapped, FoundBase, bootstrap, find_base
 from flyte_images.buildkit import exporters
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.session import Session
-from flyte_images.cachedir import layout_dir
 from flyte_images.errors import ResolveError
-from flyte_images.oci import Layout
+from flyte_images.store.cache_dir import layout_dir
+from flyte_images.store.oci_layout import Layout
 from flyte_images_layers import DebianBase, ReferenceBase
 
 from .buildkit.registry import Registry, serve

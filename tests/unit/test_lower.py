@@ -36,7 +36,7 @@ def full() -> Image:
         .with_pip_packages("torch", "old", "six")
         .with_env_vars({"MODE": "test"})
         .with_workdir("/srv/app")
-        .with_source_file("test_oci.py")
+        .with_source_file("test_lock.py")
         .with_commands([["touch", "/a b"]])
         .with_source_folder("layers", "/etc", copy_contents_only=True)
         .with_apt_packages("curl")
@@ -249,8 +249,8 @@ def test_a_package_that_the_engine_cannot_fetch_is_served() -> None:
 
 
 def test_a_file_that_was_not_packed_is_an_error() -> None:
-    plan = planned(debian().with_source_file("test_oci.py", "/x"))
-    with pytest.raises(SpecError, match=r"nothing was packed for `/x/test_oci\.py`"):
+    plan = planned(debian().with_source_file("test_lock.py", "/x"))
+    with pytest.raises(SpecError, match=r"nothing was packed for `/x/test_lock\.py`"):
         Lowering().lower(plan, Places())
 
 

@@ -12,11 +12,11 @@ import pytest
 from flyte_images.context import content_digests
 from flyte_images.errors import BuildError, ResolveError
 from flyte_images.image import Image
-from flyte_images.oci import Layout
 from flyte_images.origins import Abilities
 from flyte_images.places import places_of, session_for
 from flyte_images.plan import Files, Plan
 from flyte_images.planning import plan
+from flyte_images.store.oci_layout import Layout
 from flyte_images_layers.steps import Wheel
 from tests import made
 from tests.index import Index, serve, wheel_bytes

@@ -50,7 +50,7 @@ def full() -> Image:
         .with_pip_packages("torch", "six", "tomli")
         .with_env_vars({"MODE": "test", "A": "a b"})
         .with_workdir("/srv/app")
-        .with_source_file("test_oci.py", "/etc/app.conf.d")
+        .with_source_file("test_lock.py", "/etc/app.conf.d")
         .with_commands(["make all", ["touch", "/a b"]])
         .with_pip_packages("numpy")
         .with_source_folder("layers", ".", copy_contents_only=True)
@@ -90,7 +90,7 @@ def test_the_digests_of_this_release(golden: Callable[[str, str], None]) -> None
         .with_apt_packages("git", "curl")
         .with_env_vars({"MODE": "test"})
         .with_workdir("/srv/app")
-        .with_source_file("test_oci.py")
+        .with_source_file("test_lock.py")
         .with_commands(["make all", ["touch", "/a b"]])
     )
     plan = planned(image, made.locked(image, base=made.OTHER_BASE, toolchain=None))
@@ -217,7 +217,7 @@ def test_it_is_built_on_the_apt_packages_above_it_and_on_no_other() -> None:
     assert plan.steps[3].reads == (0, 2)
     for other, same in (
         (plain.with_pip_packages("old", "six").with_apt_packages("curl"), True),
-        (plain.with_env_vars({"A": "1"}).with_source_file("test_oci.py", "/app").with_pip_packages("old"), True),
+        (plain.with_env_vars({"A": "1"}).with_source_file("test_lock.py", "/app").with_pip_packages("old"), True),
         (debian().with_apt_packages("g++").with_pip_packages("old"), False),
         (debian().with_pip_packages("old").with_apt_packages("gcc"), False),
     ):
@@ -309,7 +309,7 @@ def test_wheels_depend_on_nothing_but_themselves_and_the_toolchain() -> None:
     busy = (
         debian()
         .with_apt_packages("git")
-        .with_source_file("test_oci.py", "/etc")
+        .with_source_file("test_lock.py", "/etc")
         .with_env_vars({"A": "1"})
         .with_workdir("/x")
         .with_pip_packages("torch", "six")
@@ -328,11 +328,11 @@ def test_debs_depend_on_the_base_and_on_what_apt_reads() -> None:
 
     wanted = debs(debian().with_apt_packages("git"))
     assert debs(debian().with_pip_packages("six").with_apt_packages("git")) == wanted
-    assert debs(debian().with_source_file("test_oci.py", "/srv").with_apt_packages("git")) == wanted
+    assert debs(debian().with_source_file("test_lock.py", "/srv").with_apt_packages("git")) == wanted
     assert debs(debian().with_env_vars({"A": "1"}).with_workdir("/x").with_apt_packages("git")) == wanted
-    assert debs(debian().with_apt_packages("git").with_source_file("test_oci.py", "/etc/apt")) == wanted
+    assert debs(debian().with_apt_packages("git").with_source_file("test_lock.py", "/etc/apt")) == wanted
     assert debs(debian().with_apt_packages("git"), made.OTHER_BASE) != wanted
-    assert debs(debian().with_source_file("test_oci.py", "/etc/apt").with_apt_packages("git")) != wanted
+    assert debs(debian().with_source_file("test_lock.py", "/etc/apt").with_apt_packages("git")) != wanted
     assert debs(debian().with_commands(["true"]).with_apt_packages("git")) != wanted
 
 
@@ -390,7 +390,7 @@ def test_what_stands_above_a_command_decides_it() -> None:
             debian().with_env_vars({"A": "1"}),
             debian().with_workdir("/tmp"),
             debian().with_workdir("/x"),
-            debian().with_source_file("test_oci.py"),
+            debian().with_source_file("test_lock.py"),
             debian().with_commands(["other"]),
         )
     }
@@ -420,10 +420,10 @@ def test_the_bases_own_work_directory_holds_until_another_is_said() -> None:
     config = json.loads(made.CONFIG)
     config["config"]["WorkingDir"] = "/home/base"
     base = dataclasses.replace(made.BASE, config=json.dumps(config))
-    image = debian().with_source_file("test_oci.py")
+    image = debian().with_source_file("test_lock.py")
     plan = planned(image, made.locked(image, base=base))
     (files,) = only(plan, Files)
-    assert isinstance(files.body, Files) and files.body.destination == "/home/base/test_oci.py"
+    assert isinstance(files.body, Files) and files.body.destination == "/home/base/test_lock.py"
     assert plan.workdir == "/home/base"
 
 
@@ -434,7 +434,7 @@ def test_a_directory_that_every_base_has_is_not_made(path: str) -> None:
 
 
 def test_a_later_layer_wins_over_an_earlier_one() -> None:
-    image = debian().with_source_file("test_oci.py", "/x").with_source_folder("layers", "/x", True)
+    image = debian().with_source_file("test_lock.py", "/x").with_source_folder("layers", "/x", True)
     first, second = only(planned(image), Files)
     assert (first.layer, second.layer) == (0, 1)
 

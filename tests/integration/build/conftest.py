@@ -20,8 +20,8 @@ import pytest
 from flyte_images.builder import BuildResult, build, build_all
 from flyte_images.buildkit.client import connect
 from flyte_images.buildkit.events import Event, Vertex, VertexLog
-from flyte_images.cachedir import cache_dir
 from flyte_images.image import Image
+from flyte_images.store.cache_dir import cache_dir
 from tests.index import Index, serve
 
 WORD = f"fi{secrets.token_hex(3)}"

@@ -22,7 +22,7 @@ from flyte_images.buildkit.load import Take, find_store, into_docker, into_podma
 from flyte_images.buildkit.save import save
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import BuildError, EngineError
-from flyte_images.oci import Layout
+from flyte_images.store.oci_layout import Layout
 
 from .engines import private_engine
 from .graphs import Graph, salt

@@ -12,7 +12,7 @@ import pytest
 
 import flyte_images as flyte
 from flyte_images import history
-from flyte_images.cachedir import cache_dir
+from flyte_images.store.cache_dir import cache_dir
 from flyte_images_runtime.failures import InvalidArgument, NotSerialisable
 from flyte_images_runtime.owner import current
 

@@ -10,9 +10,9 @@ import pytest
 
 from flyte_images.bootstrap.found import FoundBase, known_base, remember
 from flyte_images.bootstrap.record import Bootstrapped, Package, Release, list_bases, newest, save
-from flyte_images.cachedir import layout_dir
 from flyte_images.errors import FlyteImagesError
-from flyte_images.oci import LAYER_GZIP, Layer, Layout
+from flyte_images.store.cache_dir import layout_dir
+from flyte_images.store.oci_layout import LAYER_GZIP, Layer, Layout
 from flyte_images_layers import DebianBase, ReferenceBase
 
 DEBIAN = DebianBase(python="3.11")

@@ -11,7 +11,7 @@ from pathlib import Path
 from flyte_images import llb
 from flyte_images.buildkit.services.content import Readings
 from flyte_images.buildkit.unstick import _archive, layouts_of
-from flyte_images.oci import CONFIG, LAYER_TAR, Layer, Layout
+from flyte_images.store.oci_layout import CONFIG, LAYER_TAR, Layer, Layout
 
 LINUX = llb.Platform.parse("linux/amd64")
 

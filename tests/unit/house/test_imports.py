@@ -13,7 +13,7 @@ from .house import ROOT, Module, modules
 # A module imports only what stands before it; those on one line make one thing, and may know each other. The package
 # itself, which re-exports, stands above all.
 ORDER = (
-    *("errors", "cachedir", "kept", "uv_program", "oci", "context", "manifests", "written", "image", "options", "task"),
+    *("errors", "store", "uv_program", "context", "manifests", "written", "image", "options", "task"),
     *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "lower", "buildkit", "host"),
     *("outputs", "bootstrap", "fetch", "places"),
     *("resolve", "prepare", "solving", "progress", "builder", "copies", "shipping", "engines", "devices"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.cachedir import cache_dir, layout_dir
 from flyte_images.errors import SpecError
+from flyte_images.store.cache_dir import cache_dir, layout_dir
 
 
 @pytest.mark.parametrize(

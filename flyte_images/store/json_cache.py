@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .cachedir import cache_dir
+from .cache_dir import cache_dir
 
 
 def read(environ: Mapping[str, str], kind: str, key: str) -> Any:

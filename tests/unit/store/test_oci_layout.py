@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.errors import FlyteImagesError
-from flyte_images.oci import CONFIG, LAYER_TAR, MANIFEST, Descriptor, Layer, Layout
+from flyte_images.store.oci_layout import CONFIG, LAYER_TAR, MANIFEST, Descriptor, Layer, Layout
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_nothing_is_left_of_a_source_that_fails_half_way(layout: Layout, tmp_pat
 PUT_MANY = """
 import sys
 from pathlib import Path
-from flyte_images.oci import LAYER_TAR, Layout
+from flyte_images.store.oci_layout import LAYER_TAR, Layout
 for number in range(20):
     print(Layout(Path(sys.argv[1])).put_blob(b"%d" % number * 1000, LAYER_TAR).digest)
 """

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from flyte_images_layers.records import dataclass
 
-from .errors import FlyteImagesError
+from ..errors import FlyteImagesError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"

@@ -1,6 +1,6 @@
 """Where this package keeps what it can make again. Pure: a function of the environment that it is given.
 
-<cache>/oci     an OCI layout: bases, packed local files       (oci.py)
+<cache>/oci     an OCI layout: bases, packed local files       (store/oci_layout.py)
 <cache>/bases   a record of each base that was bootstrapped    (bootstrap/)
 <cache>/context which local file had which content             (context/index.py)
 <cache>/results what tasks with cache="auto" have returned     (results.py)
@@ -17,7 +17,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import SpecError
+from ..errors import SpecError
 
 
 def cache_dir(environ: Mapping[str, str]) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images import kept
+from flyte_images.store import json_cache
 
 KEY = "sha256:" + "ab" * 32
 
@@ -22,60 +22,60 @@ def files(environ: dict[str, str]) -> list[Path]:
 
 
 def test_what_is_written_is_read(environ: dict[str, str]) -> None:
-    assert kept.read(environ, "wheels", KEY) is None
-    kept.write(environ, "wheels", KEY, [{"a": 1}])
-    assert kept.read(environ, "wheels", KEY) == [{"a": 1}]
-    kept.write(environ, "wheels", KEY, "text")
-    assert kept.read(environ, "wheels", KEY) == "text"
+    assert json_cache.read(environ, "wheels", KEY) is None
+    json_cache.write(environ, "wheels", KEY, [{"a": 1}])
+    assert json_cache.read(environ, "wheels", KEY) == [{"a": 1}]
+    json_cache.write(environ, "wheels", KEY, "text")
+    assert json_cache.read(environ, "wheels", KEY) == "text"
     assert len(files(environ)) == 1
 
 
 def test_kinds_and_keys_are_apart(environ: dict[str, str]) -> None:
-    kept.write(environ, "wheels", KEY, 1)
-    assert kept.read(environ, "debs", KEY) is None
-    assert kept.read(environ, "wheels", "sha256:" + "cd" * 32) is None
+    json_cache.write(environ, "wheels", KEY, 1)
+    assert json_cache.read(environ, "debs", KEY) is None
+    assert json_cache.read(environ, "wheels", "sha256:" + "cd" * 32) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe\x00", b'{"a": 1', b"\0" * 4096])
 def test_a_damaged_record_is_none(environ: dict[str, str], damage: bytes) -> None:
-    kept.write(environ, "wheels", KEY, {"a": 1})
+    json_cache.write(environ, "wheels", KEY, {"a": 1})
     (file,) = files(environ)
     file.write_bytes(damage)
-    assert kept.read(environ, "wheels", KEY) is None
-    kept.write(environ, "wheels", KEY, {"a": 2})
-    assert kept.read(environ, "wheels", KEY) == {"a": 2}
+    assert json_cache.read(environ, "wheels", KEY) is None
+    json_cache.write(environ, "wheels", KEY, {"a": 2})
+    assert json_cache.read(environ, "wheels", KEY) == {"a": 2}
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(environ: dict[str, str]) -> None:
     Path(environ["FLYTE_IMAGES_CACHE"]).write_text("a file where the cache is to be")
-    kept.write(environ, "wheels", KEY, 1)
-    assert kept.read(environ, "wheels", KEY) is None
+    json_cache.write(environ, "wheels", KEY, 1)
+    assert json_cache.read(environ, "wheels", KEY) is None
 
 
 def test_a_folder_in_the_place_of_a_record_is_no_error(environ: dict[str, str]) -> None:
-    kept.write(environ, "wheels", KEY, 1)
+    json_cache.write(environ, "wheels", KEY, 1)
     (file,) = files(environ)
     file.unlink()
     file.mkdir()
-    kept.write(environ, "wheels", KEY, 2)
-    assert kept.read(environ, "wheels", KEY) is None
+    json_cache.write(environ, "wheels", KEY, 2)
+    assert json_cache.read(environ, "wheels", KEY) is None
     assert files(environ) == []  # and nothing partial is left
 
 
 def test_readers_see_a_whole_record_while_others_write(environ: dict[str, str]) -> None:
     values = [str(number) * 20_000 for number in range(4)]
-    kept.write(environ, "wheels", KEY, values[0])
+    json_cache.write(environ, "wheels", KEY, values[0])
     seen: list[object] = []
 
     def write(value: str) -> None:
         for _ in range(20):
-            kept.write(environ, "wheels", KEY, value)
+            json_cache.write(environ, "wheels", KEY, value)
 
     writers = [threading.Thread(target=write, args=(value,)) for value in values]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        seen.append(kept.read(environ, "wheels", KEY))
+        seen.append(json_cache.read(environ, "wheels", KEY))
     for writer in writers:
         writer.join()
     assert set(seen) <= set(values)

@@ -1,0 +1,1 @@
+"""Everything that is kept below the cache directory: where, how it is written, and how it goes."""
