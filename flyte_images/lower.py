@@ -75,7 +75,7 @@ class Lowering:
     def lower(self, plan: Plan, places: Places) -> llb.State:
         """Return the state that is the image's file system."""
         platform = llb.Platform.parse(plan.platform)
-        base = below = self._base(plan.base, platform, places)
+        base = below = self.base(plan.base, platform, places)
         layers: list[llb.State] = []  # of each step; a command's is all that it stands on too
         above = 0  # from this step on, layers are not part of `below` yet
         for index, step in enumerate(plan.steps):
@@ -109,7 +109,7 @@ class Lowering:
             below = llb.file(below, [llb.copy(state, "/", "/")], note=llb.Note(name="copy layer"))
         return below
 
-    def _base(self, base: BaseImage, platform: llb.Platform, places: Places) -> llb.State:
+    def base(self, base: BaseImage, platform: llb.Platform, places: Places) -> llb.State:
         key = ("base", base.digest)
         if key not in self._states:
             self._states[key] = base_state(base, platform, self._abilities, places)
@@ -123,16 +123,16 @@ class Lowering:
         match step.body:
             case Wheels() as body:
                 assert plan.toolchain is not None  # plan.py makes no such step without one
-                state = self._wheels(self._base(plan.toolchain, platform, places), body, note, platform, places)
+                state = self._wheels(self.base(plan.toolchain, platform, places), body, note, platform, places)
             case Built() as body:
                 assert plan.toolchain is not None
-                toolchain = self._base(plan.toolchain, platform, places)
+                toolchain = self.base(plan.toolchain, platform, places)
                 built_in = (base, f"{VENV}/bin/python", _path(plan.base)) if step.reads else None
                 state = self._built(toolchain, body, note, platform, places, built_in)
             case Venv() as body:
                 shared = "yes" if body.system_site_packages else "no"
                 words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
-                state = _run_program(base, ("/bin/sh",), words, note=note, platform=platform, path=_path(plan.base))
+                state = run_program(base, ("/bin/sh",), words, note=note, platform=platform, path=_path(plan.base))
             case Files() as body:
                 name = places.files.get((body.content, body.destination))
                 if name is None:
@@ -149,10 +149,10 @@ class Lowering:
     def _wheels(
         self, toolchain: llb.State, body: Wheels, note: llb.Note, platform: llb.Platform, places: Places
     ) -> llb.State:
-        mounts, paths = self._fetched(body.wheels, note, places)
+        mounts, paths = self.fetched(body.wheels, note, places)
         words = ("install_wheels.py", _OUT, VENV, str(EPOCH), *paths)
         python = (f"python{body.python}", "-I", "-S")
-        return _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+        return run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
 
     def _built(
         self,
@@ -168,20 +168,20 @@ class Lowering:
         `built_in` is what the build itself runs in, its Python there and PATH; it is the toolchain otherwise.
         """
         python = (f"python{body.python}", "-I", "-S")
-        mounts, paths = self._fetched(body.sdist.build, note, places)
+        mounts, paths = self.fetched(body.sdist.build, note, places)
         words = ("install_wheels.py", _OUT, "/env", str(EPOCH), *paths)
-        needs = _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
-        [mount], [path] = self._fetched([body.sdist], note, places)
+        needs = run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+        [mount], [path] = self.fetched([body.sdist], note, places)
         words = ("build_wheel.py", f"{_OUT}/wheel", f"{_BUILD}/env", path)
         mounts = [mount, llb.bind(_BUILD, needs)]
         if built_in is None:
-            built = _run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+            built = run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
         else:
             root, interpreter, where = built_in
             own = (interpreter, "-I", "-S")
-            built = _run_program(root, own, words, note=note, platform=platform, mounts=mounts, path=where)
+            built = run_program(root, own, words, note=note, platform=platform, mounts=mounts, path=where)
         words = ("install_wheels.py", _OUT, VENV, str(EPOCH), f"{_IN}/wheel")
-        return _run_program(
+        return run_program(
             toolchain,
             python,
             words,
@@ -190,7 +190,7 @@ class Lowering:
             mounts=[llb.bind(f"{_IN}/wheel", built, selector="/wheel")],
         )
 
-    def _fetched(
+    def fetched(
         self, packages: Sequence[Wheel | Sdist | Deb], note: llb.Note, places: Places
     ) -> tuple[list[llb.Mount], list[str]]:
         """Each package file by its hash, mounted, and its path."""
@@ -206,7 +206,7 @@ class Lowering:
 
     def _debs(self, below: llb.State, step: PlanStep, body: Debs, platform: llb.Platform, places: Places) -> llb.State:
         note = self._note(step)
-        mounts, paths = self._fetched(body.debs, note, places)
+        mounts, paths = self.fetched(body.debs, note, places)
         return llb.run(
             below,
             ("/bin/sh", f"{PROGRAMS}/install_debs.sh", str(EPOCH), *paths),
@@ -258,7 +258,7 @@ HOST_SETTINGS = tuple(
 )
 
 
-def _run_program(
+def run_program(
     root: llb.State,
     interpreter: Sequence[str],
     words: Sequence[str],
@@ -281,12 +281,12 @@ def _run_program(
     ).output(_OUT)
 
 
-def program(name: str) -> llb.Mount:
+def program(name: str, place: str = PROGRAMS) -> llb.Mount:
     """One of our programs, and no other: to change it changes the steps that run it alone."""
     group = llb.Group("programs", "flyte-images' own programs")
     note = llb.Note(name=f"{name} of flyte-images", group=group)
     made = llb.file(None, [llb.mkfile(f"/{name}", inside(name), mode=0o644)], timestamp=EPOCH * _NS, note=note)
-    return llb.bind(PROGRAMS, made)
+    return llb.bind(place, made)
 
 
 def _path(base: BaseImage) -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from flyte_images_layers import Layer, PythonRequirements, digest
-from flyte_images_layers.steps import Deb, Sdist
+from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from ..errors import FlyteImagesError, Location
 from ..image import Image
@@ -35,6 +35,7 @@ from . import addresses
 if TYPE_CHECKING:
     from ..buildkit.client import Client
     from . import uv
+    from .sdist_metadata import Described
     from .sdists import Source
 
 __all__ = ["resolve"]
@@ -62,7 +63,7 @@ def resolve(
     `warm` is called when something has to be asked, so a solve will follow. Raises ResolveError, with the user's line,
     for what does not exist, conflicts, or cannot be asked.
     """
-    asking = _Asking(image, platform, base, environ, connect, warm, note, upgrade)
+    asking = _Asking(image, platform, base, toolchain, environ, connect, warm, note, upgrade)
     python, overlaps = asking.python()
     found = [python.get(index, LayerLock()) for index in range(len(image.layers))]
     asked = request(image, platform=platform)
@@ -85,6 +86,7 @@ class _Asking:
         image: Image,
         platform: str,
         base: BaseImage,
+        toolchain: BaseImage | None,
         environ: Mapping[str, str],
         connect: Callable[[], Client],
         warm: Callable[[], None],
@@ -92,6 +94,7 @@ class _Asking:
         upgrade: bool,
     ) -> None:
         self.image, self.platform, self.base, self.environ = image, platform, base, environ
+        self.toolchain = toolchain or base
         self.connect, self.warm, self.note, self.upgrade = connect, warm, note, upgrade
 
     def python(self) -> tuple[dict[int, LayerLock], tuple[Overlap, ...]]:
@@ -144,29 +147,35 @@ class _Asking:
         target = uv.Target(python=self.image.python, platform=self.platform, libc=self.base.libc)
         memory = digest("preferred", (self.image.name, self.image.python, self.platform, self.base.libc))
         preferred = json_cache.read(self.environ, "preferred", memory)
+        described = self._described(asked, target)
         answer = uv.ask(
             asked,
             target,
             environ=self.environ,
             preferred=preferred if isinstance(preferred, str) else "",
             upgrade=self.upgrade,
+            described=described,
         )
         json_cache.write(self.environ, "preferred", memory, answer.text)
-        sdists = {source.name: self._sdist(source, asked, target) for source in answer.sources}
+        sdists = {source.name: self._sdist(source, asked, target, described) for source in answer.sources}
         pins = [f"{name}=={version}" for name, version in answer.versions.items()]
         found: list[LayerLock] = []
         taken: set[str] = set()
         for number in range(1, len(asked) + 1):
             last = number == len(asked)
-            part = answer if last else uv.ask(asked[:number], target, environ=self.environ, constraints=pins)
+            part = (
+                answer
+                if last
+                else uv.ask(asked[:number], target, environ=self.environ, constraints=pins, described=described)
+            )
             new = set(part.versions) - taken
             wheels = tuple(wheel for wheel in part.wheels if wheel.name in new)
             found.append(LayerLock(wheels=wheels, sdists=tuple(sdists[name] for name in sorted(new & set(sdists)))))
             taken |= new
-        return found, self._overlaps(asked, answer, target)
+        return found, self._overlaps(asked, answer, target, described)
 
     def _overlaps(
-        self, asked: Sequence[PythonRequirements], answer: uv.Answer, target: uv.Target
+        self, asked: Sequence[PythonRequirements], answer: uv.Answer, target: uv.Target, described: Described
     ) -> tuple[Overlap, ...]:
         from . import contents, uv
 
@@ -177,7 +186,8 @@ class _Asking:
             )
         if not shared:
             return ()
-        order = contents.pip_order(uv.needs(asked, target, answer.versions, environ=self.environ))
+        needs = uv.needs(asked, target, answer.versions, environ=self.environ, described=described)
+        order = contents.pip_order(needs)
         places = {name: place for place, name in enumerate(order)}
         overlaps = []
         for it in shared:
@@ -188,17 +198,41 @@ class _Asking:
             self.note(str(overlaps[-1]))
         return tuple(overlaps)
 
-    def _sdist(self, source: Source, asked: Sequence[PythonRequirements], target: uv.Target) -> Sdist:
+    def _described(self, asked: Sequence[PythonRequirements], target: uv.Target) -> Described:
+        from .sdist_describe import Describing
+        from .sdist_metadata import Described
+
+        making = Describing(
+            image=self.image,
+            toolchain=self.toolchain,
+            platform=self.platform,
+            environ=self.environ,
+            connect=self.connect,
+            needs=lambda source, more: self._build_needs(source, more, asked, target),
+            note=self.note,
+        )
+        return Described(making, self.environ)
+
+    def _sdist(
+        self, source: Source, asked: Sequence[PythonRequirements], target: uv.Target, described: Described
+    ) -> Sdist:
         """A source distribution with what its build needs, which comes from the same indexes."""
+        self.note(f"{source.name} {source.version} has no wheel: it is built from source")
+        known = described.of(source)
+        build = self._build_needs(source, known.build if known else (), asked, target)
+        fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
+        return Sdist(build=build, **fields)
+
+    def _build_needs(
+        self, source: Source, more: Sequence[str], asked: Sequence[PythonRequirements], target: uv.Target
+    ) -> tuple[Wheel, ...]:
+        """The wheels that a build needs: what its pyproject.toml names and `more`, and what those need."""
         from . import uv
         from .sdists import build_requirements
 
-        self.note(f"{source.name} {source.version} has no wheel: it is built from source")
-        needs = build_requirements(source, self.environ)
-        like = replace(asked[0].indexes, requirements=(*needs, "wheel"))
-        build = uv.ask([like], target, environ=self.environ).wheels
-        fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
-        return Sdist(build=build, **fields)
+        needs = (*build_requirements(source, self.environ), *more, "wheel")
+        like = replace(asked[0].indexes, requirements=tuple(dict.fromkeys(needs)))
+        return uv.ask([like], target, environ=self.environ, sources=False).wheels
 
     def debs(self, layer: Layer, made: Plan) -> tuple[Deb, ...]:
         """The files of an apt layer, whose step is the last of its kind in `made`."""

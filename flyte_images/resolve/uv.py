@@ -18,6 +18,7 @@ from flyte_images_layers.steps import Wheel
 
 from ..errors import ResolveError
 from ..uv_program import uv_program
+from .sdist_metadata import Described, named, unbuilt
 from .sdists import Source
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -86,13 +87,15 @@ def ask(
     constraints: Sequence[str] = (),
     upgrade: bool = False,
     deps: bool = True,
+    described: Described | None = None,
+    sources: bool = True,
 ) -> Answer:
     """Resolve all of `asked` together.
 
     Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. Packages may be without
-    a wheel; uv may have to run their build backends to know what they need. Without `deps` nothing but what is asked
-    for is found. Raises ResolveError with uv's own explanation of a conflict, an unknown package, or an index that does
-    not answer.
+    a wheel; `described` finds what they need where they do not state it. Without `sources` wheels are tried first, and
+    without `deps` nothing but what is asked for is found. Raises ResolveError with uv's own explanation of a conflict,
+    an unknown package, or an index that does not answer.
     """
     no_binary = tuple(sorted({name for it in asked for name in it.no_binary}))
     return _ask(
@@ -103,8 +106,9 @@ def ask(
             preferred="" if upgrade else preferred,
             constraints=(*constraints, *(line for it in asked for line in it.constraints)),
             no_binary=no_binary,
-            sources=bool(no_binary),
+            sources=sources or bool(no_binary),
             deps=deps,
+            described=described or Described.none(environ),
         )
     )
 
@@ -119,6 +123,8 @@ class _Question:
     no_binary: tuple[str, ...]
     sources: bool
     deps: bool
+    described: Described
+    unknown: tuple[str, ...] = ()
 
     def put(self) -> tuple[str, str]:
         """Run uv. Return the lock that it wrote, or else what it said: one of the two is empty."""
@@ -132,6 +138,7 @@ class _Question:
             constraints.write_text("".join(f"{line}\n" for line in self.constraints), encoding="utf-8")
             if self.preferred:
                 out.write_text(self.preferred, encoding="utf-8")
+            guard, env = self.described.guarded(folder, _environ(self.environ), self.unknown)
             argv = [
                 *(uv_program(), "pip", "compile", str(requirements), "--output-file", str(out)),
                 *("--format", "pylock.toml", "--constraints", str(constraints)),
@@ -140,11 +147,10 @@ class _Question:
                 *(word for name in self.no_binary for word in ("--no-binary", name)),
                 *(() if self.deps else ("--no-deps",)),
                 *("--no-header", "--no-annotate", "--quiet", "--color", "never", "--no-progress"),
+                *guard,
                 *_options(self.asked, self.environ),
             ]
-            done = subprocess.run(
-                argv, cwd=folder, env=_environ(self.environ), capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
             if done.returncode:
                 return "", done.stderr or f"uv ended with exit status {done.returncode}"
             return out.read_text(encoding="utf-8"), ""
@@ -152,6 +158,9 @@ class _Question:
 
 def _ask(question: _Question) -> Answer:
     text, complaint = question.put()
+    while complaint and (wanted := unbuilt(complaint)):
+        question = _described(question, wanted)
+        text, complaint = question.put()
     if complaint and not question.sources and re.search(_NO_WHEEL, complaint):
         return _ask(replace(question, sources=True))
     if complaint:
@@ -173,21 +182,42 @@ def _ask(question: _Question) -> Answer:
     )
 
 
+def _described(question: _Question, wanted: str) -> _Question:
+    """The question, with what the source distribution `wanted` needs known."""
+    if not question.deps:
+        return replace(question, unknown=(*question.unknown, wanted))
+    name, _ = named(wanted)
+    hashes = tuple(pair for it in question.asked for pair in it.hashes if pair[0] == name)
+    indexes = [it.indexes for it in question.asked]
+    only = replace(indexes[0], requirements=(wanted,), hashes=hashes)
+    where = replace(question, asked=(only, *indexes[1:]), preferred="", constraints=(), sources=True)
+    found = _ask(replace(where, no_binary=(name,), deps=False, unknown=(wanted,)))
+    question.described.add(found.sources[0])
+    return question
+
+
 def needs(
-    asked: Sequence[PythonRequirements], target: Target, versions: Mapping[str, str], *, environ: Mapping[str, str]
+    asked: Sequence[PythonRequirements],
+    target: Target,
+    versions: Mapping[str, str],
+    *,
+    environ: Mapping[str, str],
+    described: Described | None = None,
 ) -> dict[str, set[str]]:
     """Return which packages of an answer to `asked` (its `versions`) each of them needs."""
     with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
         requirements, constraints = Path(place) / "requirements.in", Path(place) / "constraints.txt"
         requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
         constraints.write_text("".join(f"{name}=={it}\n" for name, it in versions.items()), encoding="utf-8")
+        guard, env = (described or Described.none(environ)).guarded(Path(place), _environ(environ))
         argv = (
             *(uv_program(), "pip", "compile", str(requirements), "--constraints", str(constraints)),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
             *("--annotation-style", "split", "--no-header", "--quiet", "--color", "never", "--no-progress"),
+            *guard,
             *_options(asked, environ),
         )
-        done = subprocess.run(argv, cwd=place, env=_environ(environ), capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, cwd=place, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise _error(done.stderr, asked, target)
     return read_needs(done.stdout)
@@ -253,8 +283,11 @@ def _hashes(asked: Sequence[PythonRequirements]) -> dict[str, frozenset[str]]:
 
 def _offered(package: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """The wheels that fit, and the source distribution if there is one."""
-    wheels = package.get("wheels") or ([package["archive"]] if "archive" in package else [])
-    return list(wheels), [package["sdist"]] if "sdist" in package else []
+    wheels = list(package.get("wheels") or ())
+    sdists = [package["sdist"]] if "sdist" in package else []
+    for archive in [package["archive"]] if "archive" in package else []:  # named by its address
+        (wheels if _filename(archive).endswith(".whl") else sdists).append(archive)
+    return wheels, sdists
 
 
 def _file(

@@ -15,6 +15,7 @@ import re
 import sys
 import tarfile
 import zipfile
+from typing import Any, Callable
 
 
 def unpack(archive: str, target: str) -> str:
@@ -52,8 +53,8 @@ def backend_of(folder: str) -> tuple[str, list[str]]:
     return system.get("build-backend", "setuptools.build_meta:__legacy__"), list(system.get("backend-path", ()))
 
 
-def main(arguments: list[str]) -> None:
-    output, environment, archive = arguments
+def ready(environment: str, archive: str) -> Any:
+    """Unpack the source distribution, make it the working directory, and return its build backend."""
     site = "%s/lib/python%d.%d/site-packages" % (environment, *sys.version_info[:2])
     os.environ["PATH"] = "%s/bin:%s" % (environment, os.environ.get("PATH", "/usr/bin:/bin"))
     os.environ["PYTHONPATH"] = site  # for the interpreters that a backend starts
@@ -69,11 +70,17 @@ def main(arguments: list[str]) -> None:
         sys.exit("the build backend `%s` is not there: %s" % (named, error))
     for name in filter(None, attribute.split(".")):
         backend = getattr(backend, name)
+    return backend
+
+
+def main(arguments: list[str]) -> None:
+    output, environment, archive = arguments
+    backend = ready(environment, archive)
     os.makedirs(output, exist_ok=True)
     backend.build_wheel(output)
 
 
-def quietly(arguments: list[str]) -> None:
+def quietly(main: Callable[[list[str]], None], arguments: list[str]) -> None:
     """Run `main`; what it and its children say is told only where it fails."""
     out, err = os.dup(1), os.dup(2)
     log = os.open("/tmp/log", os.O_RDWR | os.O_CREAT)
@@ -96,4 +103,4 @@ def quietly(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    quietly(sys.argv[1:])
+    quietly(main, sys.argv[1:])

@@ -1,0 +1,140 @@
+"""The metadata of a source distribution, by its own build backend, in a container of the engine.
+
+The container has the toolchain, what the build needs, and the source distribution: no network, no secret, no setting
+of this machine. What it leaves is read by a second step, which runs no code of the package.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from flyte_images_layers import digest
+from flyte_images_layers.steps import Sdist, Wheel
+
+from .. import llb
+from ..buildkit.client import Client
+from ..buildkit.exporters import Files
+from ..buildkit.failure import StepError
+from ..errors import ResolveError
+from ..image import Image
+from ..lock import BaseImage
+from ..lower import EPOCH, Lowering, program, run_program
+from ..origins import Places
+from ..places import abilities_of, check_tags, places_of, session_for
+from ..plan import Built, Plan, PlanStep
+from .sdist_metadata import HERE, Metadata
+from .sdists import Source, remedy
+
+_OUT, _IN, _ENVIRONMENT = "/flyte-images/out", "/flyte-images/in", "/flyte-images/build/env"
+_TIMEOUT = 300.0  # seconds for one source distribution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describing:
+    """How source distributions are described: where, and by which engine; `needs` finds what a build is to have."""
+
+    image: Image
+    toolchain: BaseImage
+    platform: str
+    environ: Mapping[str, str]
+    connect: Callable[[], Client]
+    needs: Callable[[Source, Sequence[str]], tuple[Wheel, ...]]
+    note: Callable[[str], None] = field(default=lambda text: None)
+
+    def __call__(self, source: Source) -> Metadata:
+        """Return the metadata of `source`; raises ResolveError if there is none, EngineError without an engine."""
+        client = self._client(source)
+        self.note(f"{source.filename} does not state what it needs: its build backend is asked, in the engine")
+        found, wanted = self._ask(client, source, (), last=False)
+        if found is None:
+            found, wanted = self._ask(client, source, wanted, last=True)
+        if found is None:
+            raise ResolveError(f"the build backend of {source.filename} gives no metadata")
+        return Metadata.parse(source, found, tuple(wanted))
+
+    def _client(self, source: Source) -> Client:
+        try:
+            return self.connect()
+        except Exception as error:
+            from ..errors import EngineError
+
+            if isinstance(error, EngineError):
+                raise EngineError(
+                    f"{source.filename} does not state what it needs: its build backend has to be asked in an engine, "
+                    f"and there is none: {error}",
+                    hint=f"start an engine; or {HERE}=1 lets uv run the code of such packages on this machine",
+                ) from None
+            raise
+
+    def _ask(
+        self, client: Client, source: Source, more: Sequence[str], *, last: bool
+    ) -> tuple[str | None, Sequence[str]]:
+        fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
+        sdist = Sdist(build=self.needs(source, more), **fields)
+        plan = self._plan(sdist)
+        abilities = abilities_of(client.capabilities())
+        check_tags(client, plan, abilities)
+        try:
+            places = places_of(self.image, plan, environ=self.environ, abilities=abilities)
+            return self._solve(client, Lowering(abilities=abilities), sdist, places, last)
+        except StepError as error:
+            if not str(error).startswith("fetch "):
+                raise self._error(source, error) from None
+        places = places_of(self.image, plan, environ=self.environ, abilities=abilities, serve_all=True)
+        try:
+            return self._solve(client, Lowering(abilities=abilities), sdist, places, last)
+        except StepError as error:
+            raise self._error(source, error) from None
+
+    def _plan(self, sdist: Sdist) -> Plan:
+        """The plan of the build, which says what has to be served."""
+        base = self.toolchain
+        body = Built(sdist=sdist, python=base.python, toolchain=base.digest, builder="", installer="")
+        step = PlanStep(body=body, reads=(), digest=digest("describe", sdist.sha256), title=sdist.filename)
+        return Plan(
+            platform=self.platform, base=base, toolchain=base, steps=(step,), env=(), workdir="/", digest=step.digest
+        )
+
+    def _solve(
+        self, client: Client, lowering: Lowering, sdist: Sdist, places: Places, last: bool
+    ) -> tuple[str | None, Sequence[str]]:
+        state = described(lowering, sdist, self.toolchain, self.platform, places, last=last)
+        with tempfile.TemporaryDirectory(prefix="flyte-images-metadata-") as place:
+            client.solve(
+                llb.marshal(state).data,
+                session=replace(session_for(places, environ=self.environ), secrets={}),
+                exporters=(Files(dest=Path(place)),),
+                timeout=_TIMEOUT,
+                internal=True,
+            )
+            answer = json.loads((Path(place) / "answer").read_text(encoding="utf-8"))
+        return answer["metadata"], answer["requires"]
+
+    def _error(self, source: Source, error: StepError) -> ResolveError:
+        log = f"\n{error.log.strip()}" if error.log else ""
+        return ResolveError(
+            f"the build backend of {source.filename} does not say what it needs: {error}{log}",
+            hint=remedy(error.log, self.toolchain.python_path),
+        )
+
+
+def described(
+    lowering: Lowering, sdist: Sdist, toolchain: BaseImage, platform: str, places: Places, *, last: bool
+) -> llb.State:
+    """Return the state whose only file, `answer`, holds what `sdist` says of itself."""
+    where, note = llb.Platform.parse(platform), llb.Note(name=f"what {sdist.filename} needs")
+    root = lowering.base(toolchain, where, places)
+    python = (f"python{toolchain.python}", "-I", "-S")
+    mounts, paths = lowering.fetched(sdist.build, note, places)
+    words = ("install_wheels.py", _OUT, "/env", str(EPOCH), *paths)
+    env = run_program(root, python, words, note=note, platform=where, mounts=mounts)
+    [mount], [path] = lowering.fetched([sdist], note, places)
+    words = ("describe_sdist.py", _OUT, _ENVIRONMENT, path, "last" if last else "first")
+    mounts = [mount, llb.bind(_ENVIRONMENT.rpartition("/")[0], env), program("build_wheel.py", "/flyte-images/beside")]
+    said = run_program(root, python, words, note=note, platform=where, mounts=mounts)
+    words = ("collect_metadata.py", _OUT, _IN)
+    return run_program(root, python, words, note=note, platform=where, mounts=[llb.bind(_IN, said)])

@@ -1,0 +1,187 @@
+"""Source distribution -> its metadata, made in the build: no code of a package runs on this machine.
+
+uv reads metadata that a source distribution states (PEP 643) itself. What only the package's own build backend can say
+is made by the engine, in a container without network, settings and secrets of this machine, and handed to uv.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..errors import ResolveError
+from ..store import json_cache
+from .sdists import Source
+
+HERE = "FLYTE_IMAGES_METADATA_HERE"
+"""The variable by which a user lets uv run the build backends of packages on this machine."""
+
+REFUSED = "flyte-images runs no code of a package on this machine"
+_UNBUILT = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
+_VERSION = 1
+
+# uv asks its Python what it is, and calls it again for the build backend of a package: this one only says what it is.
+_PYTHON = f"""#!/bin/sh
+if [ "$#" = 4 ] && [ "$1 $2 $3" = "-I -B -c" ]; then
+    case $4 in *get_interpreter_info*) exec {{python}} -I -B -c {{program}} {{own}} "$4" ;; esac
+fi
+echo "{REFUSED}" >&2
+exit 97
+"""
+_TELL = """
+import contextlib, io, json, sys
+own, program = sys.argv[1:]
+said = io.StringIO()
+try:
+    with contextlib.redirect_stdout(said):
+        exec(program)
+finally:
+    found = json.loads(said.getvalue())
+    print(json.dumps({**found, **{name: own for name in ("sys_executable", "sys_base_executable") if name in found}}))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a source distribution says of itself; `build` is what its build needs beyond its pyproject.toml."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    python: str
+    extras: tuple[str, ...]
+    build: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, source: Source, text: str, build: tuple[str, ...]) -> Metadata:
+        """Read a METADATA file (core metadata); raises ResolveError if it is another package's or unreadable."""
+        from packaging.metadata import parse_email
+        from packaging.utils import canonicalize_name, canonicalize_version
+
+        raw, _ = parse_email(text)
+        name, version = raw.get("name", ""), raw.get("version", "")
+        if canonicalize_name(name) != source.name or canonicalize_version(version) != canonicalize_version(
+            source.version
+        ):
+            raise ResolveError(
+                f"{source.filename} says that it is {name} {version}, not {source.name} {source.version}",
+                hint="name another version, or one that has a wheel",
+            )
+        return cls(
+            name=source.name,
+            version=source.version,
+            requires=tuple(raw.get("requires_dist", ())),
+            python=raw.get("requires_python", ""),
+            extras=tuple(raw.get("provides_extra", ())),
+            build=build,
+        )
+
+    def table(self) -> str:
+        """It as uv's settings have it (JSON strings and lists are TOML's too)."""
+        lines = {
+            "name": self.name,
+            "version": self.version,
+            "requires-dist": self.requires,
+            "provides-extra": self.extras,
+            **({"requires-python": self.python} if self.python else {}),
+        }
+        said = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
+        return "[[dependency-metadata]]\n" + "".join(said)
+
+
+class Described:
+    """The metadata of source distributions that uv cannot read, as far as they are needed; made by `make`."""
+
+    def __init__(self, make: Callable[[Source], Metadata], environ: Mapping[str, str]) -> None:
+        self._make, self._environ = make, environ
+        self._known: dict[tuple[str, str], Metadata] = {}
+
+    @classmethod
+    def none(cls, environ: Mapping[str, str]) -> Described:
+        """Nothing is made: a source that does not state its metadata is an error."""
+
+        def refuse(source: Source) -> Metadata:
+            raise ResolveError(
+                f"{source.filename} does not state what it needs", hint="name a version that has a wheel"
+            )
+
+        return cls(refuse, environ)
+
+    def of(self, source: Source) -> Metadata | None:
+        """What was made for this source."""
+        return self._known.get((source.name, source.version))
+
+    def add(self, source: Source) -> None:
+        """Find the metadata of a source: kept by its hash, or made now."""
+        if self.of(source) is not None:
+            raise ResolveError(f"uv does not take what {source.filename} says of itself", hint="name another version")
+        raw = json_cache.read(self._environ, "metadata", f"{_VERSION}-{source.sha256}")
+        try:
+            lists = {name: tuple(map(str, raw[name])) for name in ("requires", "extras", "build")}
+            found = Metadata(name=source.name, version=source.version, python=str(raw["python"]), **lists)
+        except (TypeError, KeyError):
+            found = self._make(source)
+            json_cache.write(self._environ, "metadata", f"{_VERSION}-{source.sha256}", asdict(found))
+        self._known[source.name, source.version] = found
+
+    def guarded(
+        self, folder: Path, environ: Mapping[str, str], unknown: Sequence[str] = ()
+    ) -> tuple[list[str], dict[str, str]]:
+        """Make uv run in `folder` without running code of a package: options for it, and its environment.
+
+        The requirements in `unknown` get empty metadata: then uv tells where their files are.
+        """
+        env = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}
+        settings = folder / "uv.toml"  # uv looks for one in all folders above, too, and stops at the first
+        tables = [it.table() for it in self._known.values()]
+        for name, version in map(named, unknown):
+            tables.append(Metadata(name=name, version=version, requires=(), python="", extras=(), build=()).table())
+        users = env.get("UV_CONFIG_FILE")
+        text = Path(users).read_text(encoding="utf-8") + "\n" if users and Path(users).is_file() else ""
+        settings.write_text(text + "\n".join(tables), encoding="utf-8")
+        if users or env.pop("UV_NO_CONFIG", ""):
+            env["UV_CONFIG_FILE"] = str(settings)
+        if environ.get(HERE):
+            return [], env
+        python = folder / "python"
+        words = {"python": sys.executable, "program": _TELL, "own": str(python)}
+        python.write_text(_PYTHON.format(**{name: shlex.quote(word) for name, word in words.items()}), encoding="utf-8")
+        python.chmod(0o700)
+        return ["--python", str(python), "--no-build-isolation"], env
+
+
+def unbuilt(complaint: str) -> str | None:
+    """The requirement whose metadata uv could not read without running code, if that is what it complains of.
+
+    >>> unbuilt("Failed to build `old==1.0`\\n  [stderr]\\n  flyte-images runs no code of a package on this machine")
+    'old==1.0'
+    """
+    found = _UNBUILT.search(complaint) if REFUSED in complaint else None
+    return found[1] if found else None
+
+
+def named(requirement: str) -> tuple[str, str]:
+    """The name and version of a requirement that names one source distribution.
+
+    >>> named("old==1.0"), named("old @ https://files.test/old-1.0.tar.gz")
+    (('old', '1.0'), ('old', '1.0'))
+    """
+    from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+
+    name, _, version = requirement.partition("==")
+    if version:
+        return canonicalize_name(name), version
+    name, _, url = requirement.partition(" @ ")
+    file = unquote(urlsplit(url).path.rpartition("/")[2])
+    try:
+        return canonicalize_name(name), str(parse_sdist_filename(file)[1])
+    except InvalidSdistFilename:
+        raise ResolveError(
+            f"`{requirement}` does not say which version it is", hint="name a file as in `NAME-VERSION.tar.gz`"
+        ) from None

@@ -1,0 +1,84 @@
+"""uv runs no code of a package; what a source distribution does not state is made once, and handed to uv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flyte_images.errors import ResolveError
+from flyte_images.resolve import uv
+from flyte_images.resolve.sdist_metadata import HERE, Described, Metadata
+from flyte_images.resolve.sdists import Source
+from flyte_images_layers import PythonRequirements
+from tests.index import Index, serve
+
+TARGET = uv.Target(python="3.11", platform="linux/amd64", libc="2.36")
+PROJECT = '[build-system]\nrequires = []\nbuild-backend = "{backend}"\nbackend-path = ["."]\n'
+
+
+class Maker:
+    """Says that every source needs `alpha`, and counts."""
+
+    def __init__(self, text: str = "Name: {name}\nVersion: {version}\nRequires-Dist: alpha\n") -> None:
+        self.text, self.made = text, list[str]()
+
+    def __call__(self, source: Source) -> Metadata:
+        self.made.append(source.filename)
+        text = "Metadata-Version: 2.1\n" + self.text.format(name=source.name, version=source.version)
+        return Metadata.parse(source, text, ())
+
+
+def offer(index: Index, mark: Path, version: str = "1.0", backend: str = "backend") -> str:
+    code = f"open({str(mark)!r}, 'w').close()\n"
+    files = {"pyproject.toml": PROJECT.format(backend=backend), "backend.py": code, "get_interpreter_info.py": code}
+    return index.add_source("old", version, {**files, "PKG-INFO": "Metadata-Version: 2.1\n"})
+
+
+def ask(environ: dict[str, str], maker: Maker, *wanted: str, **words: str) -> uv.Answer:
+    described = Described(maker, environ)
+    return uv.ask([PythonRequirements(requirements=wanted, **words)], TARGET, environ=environ, described=described)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["backend", "get_interpreter_info"])
+@pytest.mark.parametrize("is_by_address", [False, True])
+def test_its_metadata_is_made_once_and_its_code_is_not_run(
+    environ: dict[str, str], tmp_path: Path, shelf: Index, backend: str, is_by_address: bool
+) -> None:
+    """D2"""
+    with serve(Index()) as index:
+        filename, maker = offer(index, tmp_path / "RAN", backend=backend), Maker()
+        index.add("alpha", "1.1")
+        asked = f"old @ http://{index.address}/files/{filename}" if is_by_address else "old"
+        for _ in range(2):
+            answer = ask(environ, maker, asked, index_url=index.url)
+            assert answer.versions == {"old": "1.0", "alpha": "1.1"}
+        assert maker.made == [filename]
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_wheels_and_sources_are_weighed_together(environ: dict[str, str], tmp_path: Path) -> None:
+    """The newest version is taken though an older one has a wheel, and no pre-release because it has one."""
+    with serve(Index()) as index:
+        index.add("old", "1.0")
+        index.add("old", "3.0rc1")
+        offer(index, tmp_path / "RAN", "2.0")
+        index.add("alpha", "1.1")
+        assert ask(environ, Maker(), "old", index_url=index.url).versions == {"old": "2.0", "alpha": "1.1"}
+
+
+def test_metadata_of_another_package_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
+    with serve(Index()) as index:
+        offer(index, tmp_path / "RAN")
+        with pytest.raises(ResolveError, match=r"old-1.0.tar.gz says that it is other 1.0, not old 1.0"):
+            ask(environ, Maker("Name: other\nVersion: 1.0\n"), "old", index_url=index.url)
+
+
+def test_the_user_may_let_uv_build_here(environ: dict[str, str], tmp_path: Path) -> None:
+    """With the named variable uv runs the backend: this one fails, but leaves its mark."""
+    with serve(Index()) as index:
+        offer(index, tmp_path / "RAN")
+        maker = Maker()
+        with pytest.raises(ResolveError):
+            ask({**environ, HERE: "1"}, maker, "old", index_url=index.url)
+    assert (tmp_path / "RAN").exists() and maker.made == []
