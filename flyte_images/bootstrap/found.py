@@ -5,10 +5,7 @@ Reads a few small files and dials nothing: a build that changes nothing goes thr
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +15,7 @@ from flyte_images_layers import Base
 from flyte_images_layers.records import dataclass
 
 from ..errors import FlyteImagesError
+from ..store import json_cache
 from ..store.cache_dir import cache_dir, layout_dir
 from ..store.oci_layout import Layout
 
@@ -47,7 +45,7 @@ class FoundBase:
 def known_base(base: Base, platform: str, environ: Mapping[str, str]) -> FoundBase | None:
     """What `base` was found to be on this machine, if that is known and a layout still holds it in full."""
     try:
-        raw = json.loads(_record(base, platform, environ).read_bytes())
+        raw = json_cache.load(_record(base, platform, environ))
         if raw["format"] != _FORMAT or raw["wanted"] != _wanted(base, platform):
             return None
         found = FoundBase(**raw["found"])
@@ -66,19 +64,13 @@ def remember(base: Base, platform: str, found: FoundBase, *, environ: Mapping[st
 
 def write_record(path: Path, value: object) -> None:
     """Write a record under its name when it is whole: others may be reading."""
-    temporary = path.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        json_cache.save(path, value)
     except OSError as error:
         raise FlyteImagesError(
             f"`{path.parent}` cannot be written: {error.strerror}",
             hint="make room there, check its permissions, or set FLYTE_IMAGES_CACHE to another directory",
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _wanted(base: Base, platform: str) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..store import json_cache
 from ..store.cache_dir import cache_dir, layout_dir
 from ..store.oci_layout import Descriptor, Layout
 from .found import FoundBase, write_record
@@ -101,7 +101,7 @@ def save(base: Bootstrapped, *, environ: Mapping[str, str]) -> None:
 def _load(path: Path) -> Bootstrapped | None:
     """A record; one that is damaged, or of another version of this package, is as good as none."""
     try:
-        raw: dict[str, Any] = json.loads(path.read_bytes())
+        raw: dict[str, Any] = json_cache.load(path)
         if raw.pop("format") != _FORMAT:
             return None
         releases = tuple(Release(**{**it, "lists": tuple(it["lists"])}) for it in raw["releases"])

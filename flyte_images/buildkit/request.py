@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import EngineError
+from ..store import oci_layout
 from .caches import Cache, InlineCache, LocalCache
 from .exporters import Archive, Exporter, Files, Layout, Load
-from .oci_index import put_manifest, tagged_manifest
 from .pb.control_pb2 import SolveRequest, TypedAttrs
 from .services.filesend import Target, ToDirectory, ToFile, ToStore
 
@@ -32,9 +32,9 @@ class Prepared:
         """Write the indexes of what BuildKit has put into directories here, which it leaves to the client."""
         if self.layout is not None:
             descriptor = json.loads(base64.b64decode(response["containerimage.descriptor"]))
-            put_manifest(self.layout.dest, descriptor, tag=self.layout.tag)
+            oci_layout.Layout(self.layout.dest).put_name(descriptor, tag=self.layout.tag)
         for cache in self.caches:
-            put_manifest(cache.directory, json.loads(response["cache.manifest"]), tag=cache.tag)
+            oci_layout.Layout(cache.directory).put_name(json.loads(response["cache.manifest"]), tag=cache.tag)
 
 
 def solve_request(
@@ -78,7 +78,7 @@ def solve_request(
     for cache in cache_imports:
         match cache:
             case LocalCache():
-                manifest = tagged_manifest(cache.directory, cache.tag)
+                manifest = oci_layout.Layout(cache.directory).tagged(cache.tag)
                 if manifest is not None:  # nothing exported there yet: an empty cache
                     stores[f"local:{cache.directory}"] = cache.directory
                     attrs = cache.import_attrs(manifest["digest"])

@@ -22,8 +22,10 @@ from typing import Any
 
 import grpc
 
+from flyte_images_runtime.atomic import sweep
+from flyte_images_runtime.owner import new_name
+
 from ..errors import EngineError
-from .partial import remove_left
 from .pb.control_pb2 import BytesMessage
 from .registry_login import DockerLogins, Login, docker_config_file
 from .services import Handlers
@@ -113,8 +115,8 @@ class OpenSession:
         self._socket.close()
 
     def _connect(self) -> socket.socket:
-        remove_left(Path(tempfile.gettempdir()), _PREFIX)
-        directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")  # 0700: nobody else can connect
+        sweep(Path(tempfile.gettempdir()), _PREFIX)
+        directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{new_name()}-")  # 0700: nobody else can connect
         opened = os.open(directory, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # A socket's path has 108 bytes at most, however long TMPDIR is. Its last part is this session's own: grpc

@@ -9,7 +9,6 @@ other BuildKit forgets when it prunes, whatever there is to prune.
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import EngineError
 from ..llb.pb import ops_pb2
+from ..store.oci_layout import Layout
 from .address import Docker
 
 if TYPE_CHECKING:
     from .client import Client
 
 _SCHEME = "oci-layout://"
-_CHUNK = 1 << 20
 
 
 def layouts_of(definition: bytes, stores: Mapping[str, Path], unread: frozenset[str]) -> tuple[tuple[Path, str], ...]:
@@ -34,7 +33,7 @@ def layouts_of(definition: bytes, stores: Mapping[str, Path], unread: frozenset[
         directory = stores.get(source.attrs.get("oci.store", ""))
         if source.identifier.startswith(_SCHEME) and directory is not None:
             digest = source.identifier.partition("@")[2]
-            if unread & {str(part["digest"]) for part in _parts(directory, digest)}:
+            if unread & {str(part["digest"]) for part in Layout(directory).parts(digest)}:
                 found[directory, digest] = None
     return tuple(found)
 
@@ -52,57 +51,9 @@ def unstick(client: Client, images: Sequence[tuple[Path, str]]) -> Iterator[None
     try:
         for directory, digest in images:
             names.append(f"docker.io/library/flyte-images-transfer:{secrets.token_hex(8)}")
-            load_image(client.address, _archive(directory, digest, names[-1]))
+            load_image(client.address, Layout(directory).archive(digest, names[-1]))
         yield
     finally:
         for name in names:
             with contextlib.suppress(EngineError):  # it is gone: that is told where the build is
                 remove_image(client.address, name)
-
-
-def _archive(directory: Path, digest: str, name: str) -> Iterator[bytes]:
-    """The tarball of a layout with one image."""
-    import tarfile
-
-    def header(path: str, size: int) -> bytes:
-        entry = tarfile.TarInfo(path)
-        entry.size = size
-        return entry.tobuf()
-
-    manifest = _blob(directory, digest).read_bytes()
-    media_type = json.loads(manifest).get("mediaType", "application/vnd.oci.image.manifest.v1+json")
-    descriptor = {
-        "mediaType": media_type,
-        "digest": digest,
-        "size": len(manifest),
-        "annotations": {"io.containerd.image.name": name},
-    }
-    small = {
-        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
-        "index.json": json.dumps({"schemaVersion": 2, "manifests": [descriptor]}).encode(),
-        f"blobs/sha256/{digest.removeprefix('sha256:')}": manifest,
-    }
-    for path, data in small.items():
-        yield header(path, len(data)) + data + bytes(-len(data) % 512)
-    for part in _parts(directory, digest):
-        blob = _blob(directory, part["digest"])
-        with blob.open("rb") as file:
-            size = blob.stat().st_size
-            yield header(f"blobs/sha256/{blob.name}", size)
-            while chunk := file.read(_CHUNK):
-                yield chunk
-            yield bytes(-size % 512)
-    yield bytes(1024)
-
-
-def _parts(directory: Path, digest: str) -> list[dict[str, str]]:
-    """The descriptors of an image's configuration and layers; none where its manifest cannot be read."""
-    try:
-        manifest = json.loads(_blob(directory, digest).read_bytes())
-        return [manifest["config"], *manifest["layers"]]
-    except (OSError, ValueError, LookupError):
-        return []
-
-
-def _blob(directory: Path, digest: str) -> Path:
-    return directory / "blobs" / "sha256" / digest.removeprefix("sha256:")

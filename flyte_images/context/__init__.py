@@ -14,16 +14,18 @@ import os
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from flyte_images_layers import Layer
 from flyte_images_layers.records import dataclass
 
 from ..errors import Location, SpecError
 from ..store.cache_dir import cache_dir
+from ..store.oci_layout import LAYER_TAR, Layout
 from .ignore import DEFAULT_IGNORE
 from .index import Index
-from .layer import EPOCH, place, write
-from .store import PLATFORM, Packed, find_record, put_image, write_blob
+from .layer import EPOCH, Blob, NotWritten, Placed, place, write
+from .store import PLATFORM, Packed, find_record, put_image
 from .tree import is_known, read_all, scan, tree_digest
 
 __all__ = ["DEFAULT_IGNORE", "EPOCH", "PLATFORM", "Packed", "Source", "content_digests", "digest", "pack"]
@@ -88,10 +90,21 @@ def pack(sources: Sequence[Source], directory: Path, *, cache: Path | None = Non
         if packed is not None:
             return packed
     layout = place([(tree, to, index) for (tree, _, index), to in zip(found, destinations, strict=True)])
-    layer = write_blob(directory, lambda file: write(layout, file))
+    layer = _put_layer(directory, layout)
     for _, _, index in found:
         index.save()
     return put_image(directory, layer, tuple(tree_digest(tree) for tree, _, _ in found), destinations)
+
+
+def _put_layer(directory: Path, placed: Sequence[Placed]) -> Blob:
+    def fill(file: BinaryIO) -> str:
+        try:
+            return write(placed, file).digest
+        except NotWritten as failed:
+            raise failed.error from None
+
+    described = Layout(directory).put_filled(fill, LAYER_TAR)
+    return Blob(described.digest, described.size)
 
 
 def _index(source: Source, cache: Path | None) -> Index:

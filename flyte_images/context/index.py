@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from ..store import json_cache
 
 _VERSION = 1
 RACY = 2_000_000_000  # nanoseconds; the coarsest clocks of file systems tick every two seconds
@@ -49,15 +50,8 @@ class Index:
         """Write what was found and added, if that differs from what was there."""
         if self._path is None or self._new == self._old:
             return
-        body = json.dumps({"version": _VERSION, "files": self._new}, separators=(",", ":")).encode()
-        temporary = self._path.with_suffix(f".{os.urandom(4).hex()}")
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-                temporary.replace(self._path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            json_cache.save(self._path, {"version": _VERSION, "files": self._new})
 
 
 def status_key(status: os.stat_result) -> StatusKey:
@@ -74,12 +68,9 @@ def status_key(status: os.stat_result) -> StatusKey:
 
 def _load(path: Path) -> Mapping[str, tuple[StatusKey, str]]:
     try:
-        checksum, _, body = path.read_bytes().partition(b"\n")
-    except OSError:
+        content = json_cache.load(path)
+    except (OSError, ValueError):
         return {}
-    if hashlib.sha256(body).hexdigest().encode() != checksum:
-        return {}
-    content = json.loads(body)
     if content.get("version") != _VERSION:
         return {}
     return {name: (tuple(key), digest) for name, (key, digest) in content["files"].items()}

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from flyte_images_layers.records import dataclass
 
-from ..errors import FlyteImagesError, SpecError
+from ..errors import SpecError
 from .index import Index
 from .tree import Entry, Tree, read
 
@@ -74,7 +74,7 @@ def place(trees: Sequence[tuple[Tree, bytes, Index]]) -> list[Placed]:
 
 
 def write(layout: Sequence[Placed], file: BinaryIO) -> Blob:
-    """Write the layer to an empty, seekable file; notes the digest of each file on its entry."""
+    """Write the layer to an empty, seekable file; note the digest of each file on its entry. Raise NotWritten."""
     out = _Out(file)
     for placed in layout:
         entry = placed.entry
@@ -86,6 +86,14 @@ def write(layout: Sequence[Placed], file: BinaryIO) -> Blob:
             _write_file(out, placed.name, entry, placed.tree, placed.index)
     out.write(bytes(2 * _BLOCK))
     return Blob(f"sha256:{out.state.hexdigest()}", out.size)
+
+
+class NotWritten(Exception):
+    """The layer's file cannot be written, for the reason `error`. Not an OSError: those tell of files that are read."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class _Out:
@@ -100,7 +108,7 @@ class _Out:
         try:
             self.file.write(data)
         except OSError as error:
-            raise FlyteImagesError(f"the layer cannot be written: {error.strerror}") from None
+            raise NotWritten(error) from None
         self.state.update(data)
         self.size += len(data)
 

@@ -1,27 +1,21 @@
-"""Blobs, the image around a layer, and the record of what was packed, in an OCI layout on this machine.
-
-A blob has its name only when it is whole. Two processes may write the same at once.
-"""
+"""The image around a packed layer and the record of what was packed, in an OCI layout on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from flyte_images_layers.records import dataclass
 
 from ..errors import FlyteImagesError
+from ..store import json_cache
+from ..store.oci_layout import LAYER_TAR, Descriptor, Layer, Layout
 from .layer import EPOCH, Blob
 
 PLATFORM = "linux/amd64"
 """What the manifests say, as they have to say something. Files are for every platform: give this one to the source."""
-
-_OCI = "application/vnd.oci"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +32,6 @@ class Packed:
         return f"local/context@{self.manifest}"
 
 
-def write_blob(directory: Path, fill: Callable[[BinaryIO], Blob]) -> Blob:
-    """Let `fill` write to an empty file, and give that the name which `fill` returns."""
-    folder = directory / "blobs" / "sha256"
-    temporary = folder / f".partial-{os.getpid()}-{os.urandom(4).hex()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "x+b") as file:
-            blob = fill(file)
-            file.flush()
-            os.fsync(file.fileno())  # a name that survives a crash must not stand for half a blob
-        temporary.rename(_blob(directory, blob.digest))
-    except OSError as error:
-        raise FlyteImagesError(
-            f"`{directory}` cannot be written: {error.strerror}", hint="make room there, or check its permissions"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return blob
-
-
 def put_image(directory: Path, layer: Blob, contents: Sequence[str], destinations: Sequence[bytes]) -> Packed:
     """Write the image of a layer and the record of what it was made from."""
     from datetime import UTC, datetime  # loaded where something is packed
@@ -69,38 +42,23 @@ def put_image(directory: Path, layer: Blob, contents: Sequence[str], destination
         "os": os_name,
         "config": {},
         "created": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
     }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": f"{_OCI}.image.manifest.v1+json",
-        "config": _descriptor(_put_json(directory, config), "image.config.v1+json"),
-        "layers": [_descriptor(layer, "image.layer.v1.tar")],
-    }
-    packed = Packed(_put_json(directory, manifest).digest, layer, tuple(contents))
+    described = Layer(Descriptor(LAYER_TAR, layer.digest, layer.size), layer.digest)
+    packed = Packed(Layout(directory).put_image([described], config).digest, layer, tuple(contents))
     record = {"manifest": packed.manifest, "layer": layer.digest, "size": layer.size}
-    place = _record(directory, contents, destinations)
-    temporary = place.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}")
     with contextlib.suppress(OSError):  # it only saves the next one some time
-        place.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.rename(place)
-    _mark(directory)
+        json_cache.save(_record(directory, contents, destinations), record)
     return packed
 
 
 def find_record(directory: Path, contents: Sequence[str], destinations: Sequence[bytes]) -> Packed | None:
-    """The image that was made from these contents, if all of it is still there."""
+    """Return the image that was made from these contents, if all of it is still there."""
     try:
-        record = json.loads(_record(directory, contents, destinations).read_bytes())
+        record = json_cache.load(_record(directory, contents, destinations))
         packed = Packed(record["manifest"], Blob(record["layer"], record["size"]), tuple(contents))
-        manifest = _blob(directory, packed.manifest).read_bytes()
-        named = json.loads(manifest)
-        parts = [named["config"], *named["layers"]]
-        whole = all(_blob(directory, part["digest"]).stat().st_size == part["size"] for part in parts)
-    except (OSError, ValueError, LookupError, TypeError):  # damaged: as good as none
+        return packed if Layout(directory).complete(packed.manifest) else None
+    except (FlyteImagesError, OSError, ValueError, LookupError, TypeError):  # damaged: as good as none
         return None
-    return packed if whole and f"sha256:{hashlib.sha256(manifest).hexdigest()}" == packed.manifest else None
 
 
 def _record(directory: Path, contents: Sequence[str], destinations: Sequence[bytes]) -> Path:
@@ -109,29 +67,3 @@ def _record(directory: Path, contents: Sequence[str], destinations: Sequence[byt
         data = part.encode() if isinstance(part, str) else part
         state.update(len(data).to_bytes(8) + data)
     return directory / "contexts" / f"{state.hexdigest()}.json"
-
-
-def _put_json(directory: Path, value: Mapping[str, object]) -> Blob:
-    data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-    blob = Blob(f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
-
-    def fill(file: BinaryIO) -> Blob:
-        file.write(data)
-        return blob
-
-    return write_blob(directory, fill)
-
-
-def _descriptor(blob: Blob, media_type: str) -> dict[str, object]:
-    return {"mediaType": f"{_OCI}.{media_type}", "digest": blob.digest, "size": blob.size}
-
-
-def _mark(directory: Path) -> None:
-    """Say that this is an OCI layout."""
-    marker = directory / "oci-layout"
-    if not marker.exists():
-        marker.write_text('{"imageLayoutVersion":"1.0.0"}', encoding="utf-8")
-
-
-def _blob(directory: Path, digest: str) -> Path:
-    return directory / "blobs" / Path(*digest.split(":"))

@@ -1,36 +1,53 @@
-"""What was resolved before, in the user's cache directory: so that the same image is the same image until upgraded."""
+"""JSON documents in the cache directory, each with a checksum. A document that does not fit its checksum is made again.
+
+The first line of a file is the SHA-256 of the file's name and of what follows the line: a document under another
+document's name is damaged too.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flyte_images_runtime import atomic
+
 from .cache_dir import cache_dir
 
 
+def load(path: Path) -> Any:
+    """Return the document. Raise OSError if the file cannot be read, ValueError if the document is damaged."""
+    checksum, _, body = path.read_bytes().partition(b"\n")
+    if checksum != _checksum(path, body):
+        raise ValueError(f"`{path}` is damaged: its content does not fit its checksum")
+    return json.loads(body)
+
+
+def save(path: Path, value: object) -> None:
+    """Write the document whole or not at all. Raise OSError if the file cannot be written."""
+    body = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    atomic.write(path, _checksum(path, body) + b"\n" + body)
+
+
 def read(environ: Mapping[str, str], kind: str, key: str) -> Any:
-    """The kept value of that key, or None. One that is damaged is as good as none: it is found again."""
+    """Return what was resolved for that key before, or None. So the same image is the same image until upgraded."""
     try:
-        return json.loads(_path(environ, kind, key).read_bytes())
+        return load(_path(environ, kind, key))
     except (OSError, ValueError):
         return None
 
 
 def write(environ: Mapping[str, str], kind: str, key: str, value: object) -> None:
-    """Keep a value. A cache that cannot be written only costs the time to find it again."""
-    path = _path(environ, kind, key)
-    temporary = path.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}")
+    """Keep what was resolved. A cache that cannot be written costs the time to resolve again, and nothing else."""
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save(_path(environ, kind, key), value)
+
+
+def _checksum(path: Path, body: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + b"\0" + body).hexdigest().encode()
 
 
 def _path(environ: Mapping[str, str], kind: str, key: str) -> Path:

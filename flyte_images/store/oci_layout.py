@@ -1,28 +1,33 @@
-"""An OCI image layout on disk: blobs by digest, and images made of them.
+"""An OCI image layout on disk: blobs by digest, images made of them, the index of their names, and the layout as a tar.
 
-A blob has its name only when it is whole, so any number of processes may write the same layout at once. What was
-damaged later is never handed out: `read` refuses it by name, and to put it again heals it.
+A blob has its name only when it is whole, so any number of processes may write the same layout at once. A blob that was
+damaged later is never returned: `read` refuses it by name, and to put it again heals it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from flyte_images_layers.records import dataclass
+from flyte_images_runtime import atomic
 
-from ..errors import FlyteImagesError
+from ..errors import EngineError, FlyteImagesError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+TAG = "org.opencontainers.image.ref.name"
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHUNK = 1 << 20
@@ -140,24 +145,16 @@ class Layout:
         }
         return self.put_blob(_json(manifest), MANIFEST)
 
-    def _write(self, chunks: Iterable[bytes], media_type: str) -> Descriptor:
-        state, size = hashlib.sha256(), 0
+    def put_filled(self, fill: Callable[[BinaryIO], str], media_type: str) -> Descriptor:
+        """Write the blob that `fill` writes to an empty file; `fill` returns the digest of what it wrote."""
         try:
-            (self.directory / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-            for name, text in _MARKS.items():
-                if not (self.directory / name).exists():
-                    with self._temporary() as (path, file):
-                        file.write(text.encode())
-                        file.flush()
-                        with contextlib.suppress(FileExistsError):  # never over another's
-                            os.link(path, self.directory / name)
-            with self._temporary() as (path, file):
-                for chunk in chunks:
-                    state.update(chunk)
-                    size += file.write(chunk)
+            atomic.private_directory(self.directory / "blobs" / "sha256")
+            self._mark()
+            with atomic.partial_file(self.directory) as (path, file):
+                digest = fill(file)
                 file.flush()
+                size = os.fstat(file.fileno()).st_size
                 os.fsync(file.fileno())  # a name that survives a crash must not stand for half a blob
-                digest = f"sha256:{state.hexdigest()}"
                 path.replace(self.path(digest))
         except OSError as error:
             raise FlyteImagesError(
@@ -166,21 +163,107 @@ class Layout:
             ) from None
         return Descriptor(media_type, digest, size)
 
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
-        """A new file beside the blobs, which is gone at the end unless it was renamed."""
-        path = self.directory / "blobs" / "sha256" / f".partial-{os.getpid()}-{os.urandom(4).hex()}"
+    def _write(self, chunks: Iterable[bytes], media_type: str) -> Descriptor:
+        def fill(file: BinaryIO) -> str:
+            state = hashlib.sha256()
+            for chunk in chunks:
+                state.update(chunk)
+                file.write(chunk)
+            return f"sha256:{state.hexdigest()}"
+
+        return self.put_filled(fill, media_type)
+
+    def _mark(self) -> None:
+        """Write the two files that make a directory a layout, where they are missing."""
+        for name, text in _MARKS.items():
+            if not (self.directory / name).exists():
+                with atomic.partial_file(self.directory) as (path, file):
+                    file.write(text.encode())
+                    file.flush()
+                    with contextlib.suppress(FileExistsError):  # never over another's
+                        os.link(path, self.directory / name)
+
+    def tagged(self, tag: str) -> dict[str, Any] | None:
+        """Return the descriptor of the manifest that the index calls `tag`, or None."""
+        for descriptor in self._index().get("manifests", ()):
+            if descriptor.get("annotations", {}).get(TAG) == tag:
+                return dict(descriptor)
+        return None
+
+    def put_name(self, descriptor: Mapping[str, Any], *, tag: str | None) -> None:
+        """Add a manifest to the index, taking `tag` from whichever had it. Two processes may do so at once."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        entry = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
+        if tag is not None:
+            entry["annotations"] = {TAG: tag}
+        with (self.directory / "oci-layout").open("a+") as marker:
+            fcntl.flock(marker, fcntl.LOCK_EX)
+            if not marker.tell():
+                marker.write(_MARKS["oci-layout"])
+            others = [
+                it
+                for it in self._index().get("manifests", ())
+                if it != entry and (tag is None or it.get("annotations", {}).get(TAG) != tag)
+            ]
+            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, entry]}
+            atomic.write(self.directory / "index.json", json.dumps(index, indent=1).encode(), mode=0o666)
+
+    def _index(self) -> dict[str, Any]:
+        path = self.directory / "index.json"
         try:
-            with open(path, "xb") as file:
-                yield path, file
-        finally:
-            path.unlink(missing_ok=True)
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise EngineError(f"`{path}` is damaged: {error}", hint="remove the directory; it is made again") from None
+
+    def parts(self, digest: str) -> list[dict[str, Any]]:
+        """Return the descriptors of an image's configuration and layers; none if its manifest cannot be read."""
+        try:
+            manifest = self.manifest(digest)
+            return [manifest["config"], *manifest["layers"]]
+        except (FlyteImagesError, ValueError, LookupError):
+            return []
+
+    def archive(self, digest: str, name: str) -> Iterator[bytes]:
+        """Return the tar of a layout with one image, which an engine loads as `name`."""
+        manifest = self.read(digest)
+        descriptor = {
+            "mediaType": json.loads(manifest).get("mediaType", MANIFEST),
+            "digest": digest,
+            "size": len(manifest),
+            "annotations": {"io.containerd.image.name": name},
+        }
+        small = {
+            "oci-layout": _MARKS["oci-layout"].encode(),
+            "index.json": json.dumps({"schemaVersion": 2, "manifests": [descriptor]}).encode(),
+            f"blobs/sha256/{digest.removeprefix('sha256:')}": manifest,
+        }
+        for path, data in small.items():
+            yield _tar_header(path, len(data)) + data + bytes(-len(data) % 512)
+        for part in self.parts(digest):
+            blob = self.path(part["digest"])
+            with blob.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                yield _tar_header(f"blobs/sha256/{blob.name}", size)
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+                yield bytes(-size % 512)
+        yield bytes(1024)
 
 
 _MARKS = {
     "oci-layout": '{"imageLayoutVersion":"1.0.0"}',
-    "index.json": '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}',
+    "index.json": f'{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[]}}',
 }
+
+
+def _tar_header(path: str, size: int) -> bytes:
+    import tarfile  # loaded where an archive is made
+
+    entry = tarfile.TarInfo(path)
+    entry.size = size
+    return entry.tobuf()
 
 
 def _json(value: object) -> bytes:

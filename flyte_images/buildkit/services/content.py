@@ -17,7 +17,8 @@ from typing import NoReturn
 
 import grpc
 
-from ..partial import partial
+from flyte_images_runtime.atomic import partial_path, sweep
+
 from ..pb.content_pb2 import (
     COMMIT,
     Info,
@@ -153,7 +154,8 @@ def _write(store: Path, requests: Iterator[WriteRequest], context: grpc.Servicer
     started, hashed = time.time_ns(), hashlib.sha256()
     offset = total = 0
     expected = ""
-    with partial(store) as path, path.open("wb") as file:
+    sweep(store)
+    with partial_path(store) as path, path.open("xb") as file:
         for request in requests:
             total, expected = request.total or total, request.expected or expected
             if expected and (blobs / expected.removeprefix("sha256:")).exists():

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import grpc
 
+from flyte_images_runtime.atomic import partial_path, sweep
+
 from ...errors import FlyteImagesError
-from ..partial import partial
 from ..pb.session_pb2 import BytesMessage
 from . import Handlers
 from .receive import receive_directory
@@ -68,8 +69,10 @@ def filesend(targets: Mapping[int, Target]) -> Handlers:
 
 
 def _receive_file(messages: Iterator[bytes], path: Path) -> None:
-    with partial(path.parent) as temporary:
-        with temporary.open("wb") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    with partial_path(path.parent) as temporary:
+        with temporary.open("xb") as file:
             for message in messages:
                 file.write(BytesMessage.FromString(message).data)
             file.flush()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .. import atomic
 from ..errors import DeviceError
 from . import cdi
 from .amd import amd
@@ -118,14 +118,10 @@ def specification(family: str) -> dict[str, Any]:
 
 def write_spec(document: Mapping[str, Any], path: Path, family: str) -> None:
     """Put a specification where engines look."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")  # engines read *.json and *.yaml only
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-        partial.replace(path)
+        atomic.write(path, json.dumps(document, indent=1).encode(), mode=0o644)  # engines read *.json and *.yaml only
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise DeviceError(
             f"a GPU is here, and no CDI specification that an engine could pass it by; `{path}`: {error.strerror}",
             hint=_toolkit(family),

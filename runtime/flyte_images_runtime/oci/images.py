@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import threading
 import time
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from .. import atomic
 from ..failures import ImageCannotStart, TaskError
 from . import snapshots
 from .rootfs import Rootfs, from_json
@@ -53,7 +53,7 @@ class Images:
             from . import layout  # what unpacks is loaded where something is to be unpacked
 
             found = replace(layout.find(reference, self.store), identity=reference)
-            write(self._record(reference), found.to_json())  # so that prune knows whose the layers are
+            atomic.write(self._record(reference), found.to_json().encode())  # so that prune knows whose the layers are
             return found
         asked, known = self.recent.get(reference, (0.0, None))
         if known is not None and time.monotonic() - asked < _FRESHNESS and known.is_there():
@@ -94,7 +94,7 @@ class Images:
             identity=identity,
             kept=kept,
         )
-        write(record, found.to_json())
+        atomic.write(record, found.to_json().encode())
         # What is kept here Docker cannot free, so each new image is the time to let go of those that it has no more.
         threading.Thread(target=self._prune_quietly, name="flyte-images-prune", daemon=True).start()
         return found
@@ -217,14 +217,3 @@ def chain_id(layers: list[str]) -> str:
     for layer in layers[1:]:
         chain = "sha256:" + hashlib.sha256(f"{chain} {layer}".encode()).hexdigest()
     return chain
-
-
-def write(path: Path, text: str) -> None:
-    """Write a record so that it is there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import tarfile
@@ -19,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from .. import atomic
 from ..failures import ImageCannotStart
 from .rootfs import Rootfs
 
@@ -84,10 +84,9 @@ def _unpacked(blob: Path, media_type: str, diff: str, store: Path) -> Path:
     target = store / "layers" / diff.removeprefix("sha256:")
     if target.is_dir():
         return target
-    partial = target.with_name(f".{target.name[:16]}.{os.getpid()}.{secrets.token_hex(4)}")
-    partial.mkdir(parents=True)
-    partial.chmod(0o755)
-    try:
+    atomic.private_directory(target.parent)
+    with atomic.partial_directory(target.parent) as partial:
+        partial.chmod(0o755)
         with _tar(blob, media_type) as stream:
             counted = _Hashed(stream)
             with tarfile.open(fileobj=counted, mode="r|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
@@ -97,8 +96,6 @@ def _unpacked(blob: Path, media_type: str, diff: str, store: Path) -> Path:
             raise ValueError(f"layer {blob.name[:12]} is damaged: its content does not fit its name")
         with contextlib.suppress(OSError):  # another process was first
             partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 

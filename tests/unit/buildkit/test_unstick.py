@@ -1,17 +1,14 @@
-"""Which images of a session a stuck transfer may belong to, and the tarball that brings one to an engine otherwise."""
+"""Which images of a session a stuck transfer may belong to."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import tarfile
 from pathlib import Path
 
 from flyte_images import llb
 from flyte_images.buildkit.services.content import Readings
-from flyte_images.buildkit.unstick import _archive, layouts_of
-from flyte_images.store.oci_layout import CONFIG, LAYER_TAR, Layer, Layout
+from flyte_images.buildkit.unstick import layouts_of
+from flyte_images.store.oci_layout import LAYER_TAR, Layer, Layout
 
 LINUX = llb.Platform.parse("linux/amd64")
 
@@ -33,21 +30,6 @@ def test_only_images_with_a_blob_that_was_not_read_to_its_end(tmp_path: Path) ->
     definition = llb.marshal(llb.merge(states)).data
     assert layouts_of(definition, {"ours": tmp_path}, frozenset({layer})) == ((tmp_path, one),)
     assert layouts_of(definition, {"ours": tmp_path}, frozenset()) == ()
-
-
-def test_the_tarball_is_an_oci_layout(tmp_path: Path) -> None:
-    digest, layer = image(Layout(tmp_path), b"x" * 1000)
-    with tarfile.open(fileobj=io.BytesIO(b"".join(_archive(tmp_path, digest, "docker.io/library/x:1")))) as tar:
-        files = {member.name: tar.extractfile(member) for member in tar.getmembers()}
-        held = {name: file.read() for name, file in files.items() if file is not None}
-    (described,) = json.loads(held["index.json"])["manifests"]
-    assert (described["digest"], described["annotations"]) == (
-        digest,
-        {"io.containerd.image.name": "docker.io/library/x:1"},
-    )
-    manifest = json.loads(held[f"blobs/sha256/{digest.removeprefix('sha256:')}"])
-    assert manifest["config"]["mediaType"] == CONFIG
-    assert held[f"blobs/sha256/{layer.removeprefix('sha256:')}"] == b"x" * 1000
 
 
 def test_what_was_read_in_pieces_is_checked_as_a_whole() -> None:

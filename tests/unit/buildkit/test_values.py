@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,6 @@ from flyte_images.buildkit.caches import LocalCache, RegistryCache
 from flyte_images.buildkit.capabilities import Capabilities, Worker
 from flyte_images.buildkit.exporters import Annotation, Archive, Exporter, Files, Image, Layout, Moby, Packing
 from flyte_images.buildkit.failure import interrupted
-from flyte_images.buildkit.oci_index import put_manifest, tagged_manifest
-from flyte_images.buildkit.partial import partial, remove_left
 from flyte_images.buildkit.pb.control_pb2 import SolveRequest
 from flyte_images.buildkit.request import solve_request
 from flyte_images.buildkit.words import hint_for, step_message
@@ -154,32 +150,6 @@ def test_no_hint_where_nothing_is_known() -> None:
     assert step_message('process "sh -c a\nb" did not complete successfully: exit code: 137').endswith("status 137")
 
 
-def test_an_index_keeps_one_manifest_for_a_name_whoever_writes(tmp_path: Path) -> None:
-    def put(number: int) -> None:
-        descriptor = {"mediaType": "m", "digest": f"sha256:{number}", "size": number, "platform": {}}
-        put_manifest(tmp_path, descriptor, tag=f"t{number % 4}")
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, range(40)))
-    assert {path.name for path in tmp_path.iterdir()} == {"index.json", "oci-layout"}
-    found = [tagged_manifest(tmp_path, f"t{number}") for number in range(4)]
-    assert all(it is not None and int(it["size"]) % 4 == number for number, it in enumerate(found))
-    (tmp_path / "index.json").write_text("{")
-    with pytest.raises(EngineError, match="is damaged"):
-        tagged_manifest(tmp_path, "t0")
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    with subprocess.Popen(("true",)) as gone:
-        gone.wait()
-    left = tmp_path / f".flyte-images-partial-{gone.pid}-00"
-    left.touch()
-    with partial(tmp_path) as path, partial(tmp_path) as other:
-        path.touch()
-        other.touch()
-    assert not list(tmp_path.iterdir())
-
-
 def test_an_engine_of_before_several_outputs_is_told_of_one_in_its_own_terms() -> None:
     def request(*exporters: Exporter) -> SolveRequest:
         return solve_request(
@@ -207,18 +177,6 @@ def test_events_and_values_need_no_grpc() -> None:
     lines = "\n".join(f"import flyte_images.buildkit.{name}" for name in modules)
     code = f"{lines}\nimport sys\nassert not {{'grpc', 'google.protobuf'}} & set(sys.modules)"
     subprocess.run((sys.executable, "-c", code), check=True)
-
-
-def test_only_what_processes_that_are_gone_have_left_is_removed(tmp_path: Path) -> None:
-    gone = subprocess.Popen(("true",))
-    gone.wait()
-    (tmp_path / f"x-{gone.pid}-1").mkdir()
-    (tmp_path / f"x-{gone.pid}-2").touch()
-    kept = {f"x-{os.getpid()}-1", "x-", "x-name-1", f"y-{gone.pid}-1"}
-    for name in kept:
-        (tmp_path / name).touch()
-    remove_left(tmp_path, "x-")
-    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.context import EPOCH, Packed, Source, content_digests, digest, index, layer, pack, tree
-from flyte_images.errors import FlyteImagesError, Location, SpecError
+from flyte_images.errors import Location, SpecError
 from flyte_images_layers.source import SourceFile, SourceFolder
 
 Build = Callable[..., Path]
@@ -411,7 +411,7 @@ def test_a_file_cannot_be_the_root(project: Path, layout: Path) -> None:
 def test_a_full_disk_is_told(project: Path) -> None:
     (project / "large").write_bytes(bytes(1 << 16))
     layout = layer.place([(tree.scan(project), b"/a", index.Index(None, ""))])
-    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(FlyteImagesError, match="No space left"):
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(layer.NotWritten, match="No space left"):
         layer.write(layout, full)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from flyte_images.errors import FlyteImagesError
+from flyte_images.errors import EngineError, FlyteImagesError
 from flyte_images.store.oci_layout import CONFIG, LAYER_TAR, MANIFEST, Descriptor, Layer, Layout
 
 
@@ -138,3 +141,35 @@ def test_many_processes_write_the_same_blobs_at_once(layout: Layout) -> None:
     for digest in said[0].split():
         layout.read(digest)
     assert not list(layout.directory.rglob(".partial*"))
+
+
+def test_an_index_keeps_one_manifest_for_a_name_whoever_writes(tmp_path: Path) -> None:
+    def put(number: int) -> None:
+        descriptor = {"mediaType": "m", "digest": f"sha256:{number}", "size": number, "platform": {}}
+        Layout(tmp_path).put_name(descriptor, tag=f"t{number % 4}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(40)))
+    assert {path.name for path in tmp_path.iterdir()} == {"index.json", "oci-layout"}
+    found = [Layout(tmp_path).tagged(f"t{number}") for number in range(4)]
+    assert all(it is not None and int(it["size"]) % 4 == number for number, it in enumerate(found))
+    (tmp_path / "index.json").write_text("{")
+    with pytest.raises(EngineError, match="is damaged"):
+        Layout(tmp_path).tagged("t0")
+
+
+def test_the_tarball_is_an_oci_layout(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    digest = _image(layout).digest
+    layer = layout.manifest(digest)["layers"][0]["digest"]
+    with tarfile.open(fileobj=io.BytesIO(b"".join(layout.archive(digest, "docker.io/library/x:1")))) as tar:
+        files = {member.name: tar.extractfile(member) for member in tar.getmembers()}
+        held = {name: file.read() for name, file in files.items() if file is not None}
+    (described,) = json.loads(held["index.json"])["manifests"]
+    assert (described["digest"], described["annotations"]) == (
+        digest,
+        {"io.containerd.image.name": "docker.io/library/x:1"},
+    )
+    manifest = json.loads(held[f"blobs/sha256/{digest.removeprefix('sha256:')}"])
+    assert manifest["config"]["mediaType"] == CONFIG
+    assert held[f"blobs/sha256/{layer.removeprefix('sha256:')}"] == b"layer"
