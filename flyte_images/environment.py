@@ -28,7 +28,8 @@ class TaskEnvironment:
     timeout             seconds or a timedelta, from the start of the container
     retries             further attempts after a failure: a number or a RetryStrategy
     cache               "auto": the same code, image and arguments are not run again
-    network             "none", "outbound" (default) or "host"
+    network             "none", "outbound" (default), "host", or what alone may be reached, by name, through a proxy:
+                        ["example.org", "*.example.com:443", "10.0.0.0/8"]; `Run.refused` counts the rest
     mounts              "data:/data", "results:/results:rw": directories of this machine
     user, workdir, read_only_root, capabilities, seccomp, new_privileges, pids, runtime
                         how tightly it is held; the defaults are as tight as numeric Python can be held

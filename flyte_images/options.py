@@ -121,7 +121,7 @@ class Options:
     retries: RetryStrategy = field(default_factory=RetryStrategy)
     cache: Cache = "disable"
     reusable: ReusePolicy | None = None
-    network: Literal["none", "outbound", "host"] = "outbound"
+    network: Literal["none", "outbound", "host"] | tuple[str, ...] = "outbound"
     mounts: tuple[Mount, ...] = ()
     workdir: str | None = None
     hardening: Hardening = field(default_factory=Hardening)
@@ -163,7 +163,7 @@ class Settings(TypedDict, total=False):
     retries: int | RetryStrategy
     cache: Cache
     reusable: ReusePolicy | bool | Literal["off"] | None
-    network: Literal["none", "outbound", "host"]
+    network: Literal["none", "outbound", "host"] | Sequence[str]
     mounts: Sequence[str | Mount]
     workdir: str | None
     user: str | int | None
@@ -290,6 +290,28 @@ def _one_of(name: str, known: Sequence[str]) -> Callable[[Any, Location], Any]:
     return check
 
 
+def _network(value: Any, location: Location) -> str | tuple[str, ...]:
+    if isinstance(value, str):
+        if value in _NETWORKS:
+            return value
+        hint = f'one of {", ".join(_NETWORKS)}, or a list of names: network=["example.org", "*.example.com:443"]'
+        raise SpecError(f"network={value!r} is not known", hint=hint, location=location)
+    from flyte_images_runtime.egress.allowlist import parse
+
+    several = tuple(value) if isinstance(value, Iterable) else (value,)
+    for one in several:
+        try:
+            if not isinstance(one, str):
+                raise ValueError(f"{one!r} is not a name, an address or a network")
+            if one in _NETWORKS:
+                raise ValueError(f"`{one}` stands alone, not in a list")
+            parse(one)
+        except ValueError as error:
+            hint = 'network=["example.org", "*.example.com:443", "10.0.0.0/8"]'
+            raise SpecError(f"network: {error}", hint=hint, location=location) from None
+    return several or "none"
+
+
 def _mounts(value: Any, location: Location) -> tuple[Mount, ...]:
     several = (value,) if isinstance(value, (str, Mount)) else tuple(value or ())
     return tuple(one if isinstance(one, Mount) else _mount(one, location) for one in several)
@@ -370,7 +392,7 @@ _CHECKS: dict[str, Callable[[Any, Location], Any]] = {
     "retries": _retries,
     "cache": _cache,
     "reusable": _reusable,
-    "network": _one_of("network", _NETWORKS),
+    "network": _network,
     "mounts": _mounts,
     "workdir": _workdir,
     "user": _user,

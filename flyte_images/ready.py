@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import replace
@@ -15,6 +16,11 @@ from .secrets import values
 from .shipping import ship
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from flyte_images_runtime.egress.gate import Gate
+    from flyte_images_runtime.exchange import Exchange
+
     from .image import Image
     from .options import Options
     from .progress import Progress
@@ -55,8 +61,18 @@ def specification(name: str, options: Options, image: str, code: Code, *, python
         env=options.env_vars,
         timeout=options.timeout,
         python=python,
-        network=options.network,
+        network="none" if isinstance(options.network, tuple) else options.network,
+        reaches=options.network if isinstance(options.network, tuple) else (),
         mounts=options.mounts,
         workdir=options.workdir,
         hardening=options.hardening,
     )
+
+
+def way_out(spec: TaskSpec, exchange: Exchange) -> AbstractContextManager[Gate | None]:
+    """The proxy of a task that may reach some names alone, for as long as its container; None for every other task."""
+    if not spec.reaches:
+        return contextlib.nullcontext()
+    from flyte_images_runtime.egress.gate import Gate
+
+    return Gate(exchange, spec.reaches, os.environ)

@@ -20,6 +20,7 @@ from .devices import leased
 from .engines import EngineName, engine_for, passes_large_pages
 from .nested import Reception
 from .options import ReusePolicy
+from .ready import way_out
 from .secrets import exposed, values
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def warm_call(
                 arguments = call.encoded(files)
             _reception(container).serve(call)
             finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log, since=asked)
+            call.tell_refused(container.attached["gate"], log)
             result = None
             if finished.error is None:
                 with container.exchange.output_files(number) as files:
@@ -83,11 +85,12 @@ def _start(call: Call, spec: TaskSpec, policy: ReusePolicy, engine: EngineName) 
         stack.callback(exchange.remove)
         lease = stack.enter_context(leased(spec, wait=call.task.options.gpu_wait))
         reception = stack.enter_context(Reception(call, exchange))
+        gate = stack.enter_context(way_out(spec, exchange))
         final, variables = exposed(lease.spec, call.task.options.secrets, exchange)
         document = {**call_document(final, {}, secrets=variables), "fork": policy.fork}
         write_function(final, exchange)
         container = WarmContainer(engine_for(engine, final), final, exchange, document)
         lease.started(container.running)
-        container.attached.update(reception=reception, cards=lease.cards)
+        container.attached.update(reception=reception, gate=gate, cards=lease.cards)
         container.cleanups.append(stack.pop_all().close)
     return container

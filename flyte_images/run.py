@@ -10,7 +10,7 @@ is in flyte_images_runtime's failures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
@@ -45,6 +45,7 @@ class Run(Generic[R]):
     image     the reference of the image that it ran in
     attempts  1, or more if it had to be tried again
     cached    the result is an earlier run's
+    refused   what network=[...] does not name and the task asked for, and how often: {"example.org:443": 2}
     """
 
     task: str
@@ -55,6 +56,7 @@ class Run(Generic[R]):
     attempts: int = 1
     cached: bool = False
     id: str = ""
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 def to_stderr(task: str, stream: str, line: str) -> None:

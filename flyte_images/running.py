@@ -40,7 +40,7 @@ from .engines import engine_for, image_store, passes_large_pages
 from .history import note
 from .nested import Reception
 from .printed import Hidden, Keeper
-from .ready import check_needs, specification
+from .ready import check_needs, specification, way_out
 from .results import Results, key_of
 from .reuse import warm_call
 from .secrets import exposed, present
@@ -48,7 +48,9 @@ from .secrets import exposed, present
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flyte_images_runtime.egress.gate import Gate
     from flyte_images_runtime.gpu import Card
+    from flyte_images_runtime.log import Log
 
     from .run import Run, Runner
     from .task import Task
@@ -85,6 +87,7 @@ class Call:
         self._guard = threading.Lock()
         self._about: dict[str, str] = {"task": task.name}
         self._keeper: Keeper | None = None
+        self._refused: dict[str, int] = {}
 
     def run(self) -> Run[Any]:
         """Run it to its end. Raises what the task raised, or how else it ended."""
@@ -176,6 +179,7 @@ class Call:
             image=self._image,
             attempts=self._attempts,
             cached=cached,
+            refused=self._refused,
         )
 
     def _known(self, spec: TaskSpec) -> Run[Any] | None:
@@ -226,7 +230,8 @@ class Call:
             exchange.write_call(call_document(spec, arguments, secrets=variables))
             write_function(spec, exchange)
             late = Late(jobs, failed=lambda error: self._no_room(error, "arguments"))
-            with Reception(self, exchange), leased(spec, wait=self.task.options.gpu_wait) as lease, late:
+            reception, gated = Reception(self, exchange), way_out(spec, exchange)
+            with reception, gated as gate, leased(spec, wait=self.task.options.gpu_wait) as lease, late:
                 finished = execute(
                     engine_for(self.runner.engine, lease.spec),
                     lease.spec,
@@ -235,6 +240,7 @@ class Call:
                     on_running=lambda running: self._started(running, exchange.name, lease, late),
                     queue=time.monotonic() - self.asked,
                 )
+                self.tell_refused(gate, finished.log)
             result = None
             if finished.error is None:
                 with exchange.output_files() as files:
@@ -243,6 +249,17 @@ class Call:
         finally:
             self._now_running(None)
             exchange.remove()
+
+    def tell_refused(self, gate: Gate | None, log: Log) -> None:
+        """Keep what the way out has refused to the task, and say so in its log and on stderr."""
+        refused = {} if gate is None else gate.take_refused()
+        for name, count in refused.items():
+            self._refused[name] = self._refused.get(name, 0) + count
+        if refused:
+            from flyte_images_runtime.egress.gate import told
+
+            log.add("stderr", told(refused))
+            self._say("stderr", told(refused))
 
     def _started(self, running: Running, name: str, lease: Lease, late: Late) -> None:
         lease.started(running)

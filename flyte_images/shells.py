@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flyte_images_runtime.code import locate
+from flyte_images_runtime.egress.gate import told
 from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import call_document
@@ -20,7 +21,7 @@ from flyte_images_runtime.spec import Code, TaskSpec
 
 from .devices import leased
 from .engines import engine_for, image_store
-from .ready import check_needs, specification
+from .ready import check_needs, specification, way_out
 from .secrets import exposed
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def open_shell(
     exchange = make_exchange()
     try:
         secrets = environment.options.secrets
-        with leased(spec, wait=environment.options.gpu_wait) as lease:
+        with way_out(spec, exchange) as gate, leased(spec, wait=environment.options.gpu_wait) as lease:
             final, variables = exposed(lease.spec, secrets, exchange)
-            return run_shell(
+            ended = run_shell(
                 engine_for(runner.engine, final),
                 final,
                 exchange,
@@ -68,6 +69,9 @@ def open_shell(
                 on_running=lease.started,
                 complain=lambda line: runner.on_line and runner.on_line(final.task, "stderr", line),
             )
+            if gate is not None and runner.on_line and (refused := gate.take_refused()):
+                runner.on_line(final.task, "stderr", told(refused))
+            return ended
     finally:
         exchange.remove()
 

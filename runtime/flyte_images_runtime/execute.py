@@ -50,6 +50,7 @@ def call_document(spec: TaskSpec, arguments: dict[str, Any], *, secrets: dict[st
         "arguments": arguments,
         "memory": spec.limits.memory,
         "secrets": secrets,
+        "way_out": bool(spec.reaches),
     }
 
 

@@ -76,6 +76,8 @@ class TaskSpec:
     env: tuple[tuple[str, str], ...] = ()
     timeout: float | None = None
     network: Network = "outbound"
+    reaches: tuple[str, ...] = ()
+    """What a task with the network "none" reaches all the same, through the caller's proxy (egress/)."""
     mounts: tuple[Mount, ...] = ()
     workdir: str | None = None
     python: str = "python3"

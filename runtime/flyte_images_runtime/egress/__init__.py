@@ -1,0 +1,3 @@
+"""How far a task reaches: names that it may ask a proxy for, and addresses that its network namespace refuses."""
+
+from __future__ import annotations
