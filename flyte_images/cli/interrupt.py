@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from flyte_images_runtime.visible import visible
+
 _SHOW_CURSOR = "\x1b[?25h"  # live bars hide it
 
 
@@ -68,4 +70,4 @@ class Activity:
 
             text = json.dumps({"event": "stopped", "text": what})
         with contextlib.suppress(OSError, ValueError):
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)

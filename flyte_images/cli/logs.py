@@ -12,6 +12,7 @@ import click
 
 from ..progress.text import last_state
 from .interrupt import Activity
+from .terminal import show_data
 from .which import Known, find
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def command(
     activity.doing = f"the look at {chosen.id}"
     if not has(os.environ, chosen.id) and not (follow and chosen.runs and _will_print(chosen.id)):
         what = "has printed nothing until now" if chosen.runs else "has printed nothing that is kept"
-        click.echo(f"{chosen.id} ({chosen.task}) {what}", err=True)
+        show_data(f"{chosen.id} ({chosen.task}) {what}", err=True)
         return
     for line in lines(os.environ, chosen.id, follow=follow, tail=tail, stream=stream):
         _show(line, timestamps=timestamps, as_json=as_json)
@@ -104,4 +105,4 @@ def _show(line: Line, *, timestamps: bool, as_json: bool) -> None:
         sys.stdout.flush()
         return
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(line.time)) + f".{int(line.time % 1 * 1000):03d} "
-    click.echo((when if timestamps else "") + last_state(line.text), err=line.stream == "stderr")
+    show_data((when if timestamps else "") + last_state(line.text), err=line.stream == "stderr")

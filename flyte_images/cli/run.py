@@ -25,6 +25,7 @@ from .options import (
     timeout_option,
 )
 from .suggest import closest
+from .terminal import show_data
 from .words import arguments_help, check_names, front, pairs, split
 
 if TYPE_CHECKING:
@@ -183,9 +184,9 @@ def _print(done: Run[Any], *, as_json: bool) -> None:
             "attempts": done.attempts,
             "cached": done.cached,
         }
-        click.echo(as_text(document))
+        show_data(as_text(document))
     elif done.result is not None:
-        click.echo(done.result if isinstance(done.result, str) else as_text(done.result))
+        show_data(done.result if isinstance(done.result, str) else as_text(done.result))
 
 
 def memory_of(task: str) -> int | None:

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from ..history import recent
-from ..progress.text import clean, duration, size
+from ..progress.text import duration, size
 from .options import json_option
 from .table import columns
+from .terminal import show_data
 
 
 @click.command("runs")
@@ -27,7 +28,7 @@ def command(*, count: int, failed: bool, as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        show_data(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if not found:
         click.echo("no task has been run yet", err=True)
@@ -58,7 +59,7 @@ def cells(run: dict[str, Any]) -> list[str]:
         says.append(f"CPU {duration(took['cpu'])}")
     if took.get("peak_memory") is not None:
         says.append(f"peak memory {size(took['peak_memory'])}")
-    message = clean(str(run.get("message") or "").partition("\n")[0])
+    message = str(run.get("message") or "").partition("\n")[0]
     for known in (f"task `{run.get('task')}` raised ", f"task `{run.get('task')}` ", f"task `{run.get('task')}`: "):
         message = message.removeprefix(known)
     says.append(message)

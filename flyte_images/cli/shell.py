@@ -59,12 +59,13 @@ def command(
     activity.doing = f"the import of {file}"
     chosen = find_environment(load(file), env)
     from ..progress import Progress
+    from ..progress.below import say
     from ..ready import check_needs
     from ..run import run
     from ..shells import open_shell
 
     def line(name: str, stream: str, text: str) -> None:
-        click.echo(text, err=True)
+        say(text)
 
     runner = run.using(builder=builder, engine=engine, on_line=line)
     check_needs(chosen.options)

@@ -18,6 +18,7 @@ from ..errors import EngineError, FlyteImagesError, SpecError
 from .connecting import connector
 from .interrupt import Activity
 from .options import builder_option, file_argument, json_option
+from .terminal import show_data
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -47,7 +48,7 @@ def plan(activity: Activity, *, file: str, names: tuple[str, ...], builder: str 
         document = {"images": [{"name": name, **to_document(made)} for name, made in plans]}
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo("\n\n".join(to_text(name, made) for name, made in plans))
+        show_data("\n\n".join(to_text(name, made) for name, made in plans))
 
 
 @command.command(short_help="BuildKit's graph, with the digests that BuildKit reports")
@@ -70,7 +71,7 @@ def llb(activity: Activity, *, file: str, name: str | None, builder: str | None,
     [(_, made)] = _plans([one], builder)
     definition = marshal(Lowering().lower(made, places_of(one.image, made, environ=os.environ)))
     form = to_json if as_json else to_dot if dot else to_text
-    click.echo(form(definition).rstrip("\n"))
+    show_data(form(definition).rstrip("\n"))
 
 
 @command.command("graph", short_help="the plan, drawn: SVG, dot, PNG")

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
+from flyte_images_runtime.visible import visible
+
 from .lines import Writer, clipped
 
 _CLEAR = "\r\x1b[K"
@@ -26,7 +28,8 @@ class Below:
         self._lock = threading.RLock()
 
     def print(self, text: str) -> None:
-        """A line that stays."""
+        """A line that stays. Whatever it holds, the terminal obeys nothing of it."""
+        text = visible(text)
         with self._lock:
             if self._shown:
                 self._out.write(f"{_CLEAR}{text}\n{self._drawn()}")
@@ -38,7 +41,7 @@ class Below:
         if not self._live:
             return
         with self._lock:
-            before, self._shown = self._shown, clipped(text, self._width() - 1)
+            before, self._shown = self._shown, clipped(visible(text), self._width() - 1)
             if before or self._shown:
                 self._out.write(_CLEAR + self._drawn())
 
@@ -77,4 +80,4 @@ def say(text: str) -> None:
     if _open:
         _open[-1].print(text)
     else:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)

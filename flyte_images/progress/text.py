@@ -1,31 +1,23 @@
 """Bytes and strings of a build -> text that is safe to write to a terminal. No I/O.
 
 What a step prints is arbitrary: escape sequences, half characters, carriage returns, lines without end. None of it may
-move the cursor, change colours or fill the memory of the one who looks on.
+move the cursor, change colors or fill the memory of the one who looks on.
 """
 
 from __future__ import annotations
 
-import re
+from flyte_images_runtime.visible import visible
 
-# CSI, then the string sequences (OSC, DCS, SOS, PM, APC) up to their end or the end of the text, then two-byte ones.
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"
-    r"|\x1b[ -/]*[0-~]?"
-)
-# Controls, line separators and the marks that turn the direction of a text around.
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONGEST_LINE = 4096
 
 
 def clean(text: str) -> str:
-    """Return `text` as one line without anything that a terminal would obey.
+    """Return `text` as one line; what a terminal would obey is spelled out.
 
     >>> clean("\\x1b[31mred\\x1b[0m\\tand\\nmore\\x07")
-    'red    and more'
+    '\\\\x1b[31mred\\\\x1b[0m    and more\\\\x07'
     """
-    return _INVISIBLE.sub("", _ESCAPES.sub("", text).replace("\t", "    ").replace("\n", " "))
+    return visible(text.replace("\t", "    ").replace("\n", " "))
 
 
 def last_state(text: str) -> str:

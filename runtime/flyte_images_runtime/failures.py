@@ -19,6 +19,8 @@ import builtins
 import errno
 from dataclasses import dataclass, field
 
+from .visible import visible
+
 # What a task raises comes back as the same class only if it is one of these: built in, and made of text alone. A class
 # that a container names is never imported.
 _SAFE = frozenset(
@@ -84,14 +86,17 @@ class Remote:
 
 
 class TaskError(Exception):
-    """Base of all bad ends. `exit_code` is what a command returns for it."""
+    """Base of all bad ends. `exit_code` is what a command returns for it.
+
+    The message and the hint are for people: what a terminal would obey is spelled out in them.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, *, task: str = "", hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(visible(message))
         self.task = task
-        self.hint = hint
+        self.hint = None if hint is None else visible(hint)
 
 
 class Raised(TaskError):
@@ -105,7 +110,7 @@ class Raised(TaskError):
         said = f": {remote.message}" if remote.message else ""
         super().__init__(f"task `{task}` raised {remote.type}{said}", task=task, hint=hint)
         self.remote = remote
-        shown = remote.traceback.rstrip()
+        shown = visible(remote.traceback).rstrip()
         self.note = f"\nin the container of task `{task}`:\n{shown}" if shown else ""
 
     def as_builtin(self) -> Exception | None:

@@ -115,7 +115,9 @@ def test_output_of_a_step_cannot_command_the_terminal() -> None:
     text = shown([at(Vertex(digest="a", name="a\x1b[31m\nb"), 1.0), VertexLog(vertex="a", stream=1, data=evil)])
     assert "\x1b" not in text
     assert not any(ord(c) < 32 for c in text.replace("\n", ""))
-    assert [line for line in text.splitlines() if "|" in line][1:] == ["a b | ", "a b | abc", "a b | 100%"]
+    assert [line for line in text.splitlines() if "|" in line][1:] == [
+        rf"a\x1b[31m b | {line}" for line in (r"\x1b]never ended", r"\u202eabc\x00\x08", "100%")
+    ]
 
 
 def test_unnamed_vertices_of_the_engine_are_not_shown() -> None:
@@ -141,7 +143,7 @@ def test_json_is_one_documented_object_a_line() -> None:
         {"event": "step", **step, "name": "pip packages", "state": "started"},
         {"event": "transfer", **step, "current": 10, "total": 20},
         {"event": "transfer", **step, "current": 20, "total": 20},
-        {"event": "log", **step, "stream": "stderr", "text": "hi"},
+        {"event": "log", **step, "stream": "stderr", "text": r"\x1b[1mhi"},
         {"event": "step", **step, "name": "pip packages", "state": "failed", "seconds": 1.001, "error": "boom"},
         {"event": "step", "image": "app", "step": "base", "name": "debian 12", "state": "cached", "seconds": 0.001},
         {

@@ -41,14 +41,14 @@ def test_build_error_shows_command_and_the_end_of_the_log_without_control_charac
     )
     lines = rendered(error).splitlines()
     assert lines[2] == "        " + "~" * 34 + "^"  # the call, as the message quotes nothing of the line
-    assert lines[3:6] == ["command: sh -c 'exit 3'", "log (last 20 of 31 lines):", "  | line 12"]
-    assert lines[-1] == "  | boom"
+    assert lines[3:6] == [r"command: sh -c 'exit 3'\x07", "log (last 20 of 31 lines):", "  | line 12"]
+    assert lines[-1] == r"  | \x1b[31mboom\x1b[0m"
 
 
 def test_an_explanation_of_many_lines_stays_readable() -> None:
     error = ResolveError("no solution\nBecause a needs b\x1b[2J\n\nwe give up", hint="loosen one\nor the other")
     assert rendered(error) == (
-        "error: no solution\n  Because a needs b\n\n  we give up\n\nhint: loosen one\n      or the other\n"
+        "error: no solution\n  Because a needs b\\x1b[2J\n\n  we give up\n\nhint: loosen one\n      or the other\n"
     )
 
 
