@@ -17,10 +17,12 @@ from collections.abc import Sequence  # noqa: E402
 
 from ..errors import FlyteImagesError, SpecError  # noqa: E402
 from .interrupt import Activity  # noqa: E402
+from .streams import STDOUT, prepare_streams, silence_stdout  # noqa: E402
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    prepare_streams()
     activity = Activity()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -33,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
             activity.report()
             return activity.exit_code
         except BrokenPipeError:  # the reader of our output has had enough
-            _silence_stdout()
+            silence_stdout()
             return 1
         except SystemExit as exit:  # click's own way with a broken pipe
             return exit.code if isinstance(exit.code, int) else 1
@@ -89,6 +91,10 @@ def _ours(error: Exception) -> FlyteImagesError:
         ours = FlyteImagesError(str(error), hint=error.hint, location=getattr(error, "location", None))
         ours.exit_code = error.exit_code
         return ours
+    if isinstance(error, OSError) and error.filename == STDOUT:
+        silence_stdout()
+        what = f"stdout cannot be written: {str(error.strerror).lower()}"
+        return FlyteImagesError(what, hint="send the output to where it can be written")
     if isinstance(error, OSError) and error.strerror:
         return FlyteImagesError(error.strerror.lower() + (f": `{error.filename}`" if error.filename else ""))
     return FlyteImagesError(
@@ -107,8 +113,3 @@ def _of_click(error: Exception) -> SpecError | None:
     message = error.format_message().rstrip(".")
     hint = usage(error.ctx) if isinstance(error, click.UsageError) and error.ctx else None
     return SpecError(message[:1].lower() + message[1:], hint=hint)
-
-
-def _silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere instead of complaining."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
