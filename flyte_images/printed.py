@@ -3,7 +3,8 @@
 <cache>/logs/ID.0      the beginning, after one line of JSON that says whose it is; locked as long as the run goes on
 <cache>/logs/ID.1 ...  what comes later, a megabyte each; of these only the last ones stay
 
-A line is `SECONDS o|e TEXT`: when it came, stdout or stderr, what it says. The values of secrets are not in it.
+A line is `SECONDS o|e TEXT`: when it came, stdout or stderr, what it says. The values of
+secrets were taken out before it came here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ _RUNS = 2000  # whose logs are kept
 _FILE = re.compile(r"([0-9a-f]{4,40})\.([0-9]{1,9})")
 _PAUSE = 0.1  # seconds between two looks at a log that is being written
 _STATES = 5.0  # seconds between two kept states of a line that overwrites itself
-_SHORTEST = 4  # characters of a secret that is looked for: fewer are part of everything
 
 Stream = Literal["stdout", "stderr"]
 _MARKS: dict[Stream, str] = {"stdout": "o", "stderr": "e"}
@@ -53,30 +53,13 @@ def directory_of(environ: Mapping[str, str]) -> Path:
     return cache_dir(environ) / "logs"
 
 
-class Hidden:
-    """Takes the values of secrets out of texts.
-
-    >>> Hidden(["sesame"])("open sesame!")
-    'open ***!'
-    """
-
-    def __init__(self, values: Collection[str]) -> None:
-        words = {line for value in values for line in value.splitlines() if len(line) >= _SHORTEST}
-        longest_first = sorted(words, key=lambda word: (-len(word), word))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if words else None
-
-    def __call__(self, text: str) -> str:
-        return self._pattern.sub("***", text) if self._pattern is not None else text
-
-
 class Keeper:
     """Keeps what one run prints, from its first line on. No run fails because it cannot be kept."""
 
-    def __init__(self, environ: Mapping[str, str], run: str, *, about: Mapping[str, Any], hidden: Hidden) -> None:
+    def __init__(self, environ: Mapping[str, str], run: str, *, about: Mapping[str, Any]) -> None:
         self._environ = environ
         self._run = run
         self._about = about
-        self._hidden = hidden
         self._head = -1
         self._file = -1
         self._number = 0
@@ -94,7 +77,7 @@ class Keeper:
         """Keep a line."""
         if self._failed:
             return
-        line = f"{time.time():.6f} {_MARKS[stream]} {self._hidden(text)}\n".encode(errors="replace")
+        line = f"{time.time():.6f} {_MARKS[stream]} {text}\n".encode(errors="replace")
         try:
             if self._head < 0:
                 self._begin()

@@ -89,7 +89,7 @@ def _start(call: Call, spec: TaskSpec, policy: ReusePolicy, engine: EngineName) 
         final, variables = exposed(lease.spec, call.task.options.secrets, exchange)
         document = {**call_document(final, {}, secrets=variables), "fork": policy.fork}
         write_function(final, exchange)
-        container = WarmContainer(engine_for(engine, final), final, exchange, document)
+        container = WarmContainer(engine_for(engine, final), final, exchange, document, redactor=call.redactor)
         lease.started(container.running)
         container.attached.update(reception=reception, gate=gate, cards=lease.cards)
         container.cleanups.append(stack.pop_all().close)

@@ -30,6 +30,7 @@ from flyte_images_runtime.meter import Meter
 from flyte_images_runtime.metrics import Metrics, Usage
 from flyte_images_runtime.orphans import watch_over
 from flyte_images_runtime.owner import short
+from flyte_images_runtime.redaction import Redactor
 from flyte_images_runtime.spec import Code, TaskSpec
 from flyte_images_runtime.values import Files, Problem
 
@@ -39,11 +40,11 @@ from .devices import Lease, leased
 from .engines import engine_for, image_store, passes_large_pages
 from .history import note
 from .nested import Reception
-from .printed import Hidden, Keeper
+from .printed import Keeper
 from .ready import check_needs, specification, way_out
 from .results import Results, key_of
 from .reuse import warm_call
-from .secrets import exposed, present
+from .secrets import exposed, redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +100,7 @@ class Call:
 
     def _run_and_note(self) -> Run[Any]:
         try:
-            done = self._run()
+            done = self._run_masked()
         except Raised as error:
             self._note(error)
             if not self.runner.as_is and (builtin := error.as_builtin()) is not None:
@@ -116,6 +117,16 @@ class Call:
         self._note(None, done)
         return done
 
+    def _run_masked(self) -> Run[Any]:
+        """An error says nothing of the values of secrets, whatever it was made from."""
+        try:
+            return self._run()
+        except TaskError as error:
+            if self.redactor:
+                error.args = (self.redactor(str(error)),)
+                error.hint = error.hint and self.redactor(error.hint)
+            raise
+
     def _note(self, error: TaskError | None, done: Run[Any] | None = None) -> None:
         """Write the run down, as the last one of this machine."""
         note(
@@ -124,7 +135,7 @@ class Call:
             task=self.task.name,
             image=self._image,
             end="done" if error is None else type(error).__name__,
-            message="" if error is None else self._hidden()(str(error)),
+            message="" if error is None else self.redactor(str(error)),
             metrics=self._finished.metrics if self._finished is not None else done.metrics if done else None,
             attempts=self._attempts,
             cached=done is not None and done.cached,
@@ -239,6 +250,7 @@ class Call:
                     on_line=self._say,
                     on_running=lambda running: self._started(running, exchange.name, lease, late),
                     queue=time.monotonic() - self.asked,
+                    redactor=self.redactor,
                 )
                 self.tell_refused(gate, finished.log)
             result = None
@@ -294,13 +306,14 @@ class Call:
         metrics = self._meter.added_to(finished.metrics)
         return finished if metrics is finished.metrics else replace(finished, metrics=metrics)
 
-    def _hidden(self) -> Hidden:
-        """A text -> the same without the values of the task's secrets."""
-        return Hidden(present(self.task.options.secrets))
+    @property
+    def redactor(self) -> Redactor:
+        """Takes the values of the task's secrets out of what it says."""
+        return redactor(self.task.options.secrets)
 
     def _say(self, stream: Stream, line: str) -> None:
         if self._keeper is None:
-            self._keeper = Keeper(os.environ, self.id, about=self._about, hidden=self._hidden())
+            self._keeper = Keeper(os.environ, self.id, about=self._about)
         if line.endswith("\r"):
             self._keeper.state(stream, line[:-1])
             if self.runner.on_state is not None:

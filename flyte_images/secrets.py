@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flyte_images_runtime.exchange import Exchange
+from flyte_images_runtime.redaction import Redactor, redactor_of
 from flyte_images_runtime.spec import Mount, TaskSpec
 
 from .errors import SpecError
@@ -28,9 +29,10 @@ def values(secrets: Sequence[Secret]) -> dict[Secret, str]:
     return found
 
 
-def present(secrets: Sequence[Secret]) -> list[str]:
-    """The values that there are: what must not be written down."""
-    return [value for secret in secrets if (value := os.environ.get(secret.variable)) is not None]
+def redactor(secrets: Sequence[Secret]) -> Redactor:
+    """Take the values that there are out of texts."""
+    values = (os.environ.get(secret.variable) for secret in secrets)
+    return redactor_of(tuple(value for value in values if value is not None))
 
 
 def exposed(spec: TaskSpec, secrets: Sequence[Secret], exchange: Exchange) -> tuple[TaskSpec, dict[str, str]]:

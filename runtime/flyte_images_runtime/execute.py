@@ -20,6 +20,7 @@ from .failures import ImageCannotStart, OutOfMemory, Process, TaskError
 from .log import Log
 from .metrics import Metrics, Usage
 from .oom import kill_in
+from .redaction import NO_SECRETS, Redactor
 from .spec import TaskSpec
 from .values import Problem
 from .worker import places
@@ -69,8 +70,11 @@ def execute(
     on_line: OnLine | None = None,
     on_running: Callable[[Running], None] | None = None,
     queue: float = 0.0,
+    redactor: Redactor = NO_SECRETS,
 ) -> Finished:
     """Start the task, wait for its end, remove it. The exchange stays, for its result to be read from.
+
+    `redactor` takes the values of secrets out of what the task prints and raises.
 
     Bad ends of the task are in what is returned; an engine that fails raises. However this returns, nothing of the
     task is left on the engine, or it is being removed.
@@ -89,13 +93,13 @@ def execute(
     try:
         if on_running is not None:
             on_running(running)
-        ending = running.wait(keep)
+        ending = running.wait(redactor.lines(keep))
     except BaseException:
         running.remove()
         raise
     # It has ended, so nothing hangs on its removal. No daemon: the interpreter does not exit before it is done.
     threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
-    report = read_report(exchange)
+    report = without_secrets(read_report(exchange), redactor)
     error = judged(spec, ending, report, exchange, log)
     if spec.network == "host":  # what went over it was not the task's alone
         report = replace(report, usage=replace(report.usage, received_bytes=None, sent_bytes=None))
@@ -159,6 +163,13 @@ def read_report(exchange: Exchange) -> Report:
         status=status & 0x7F or status >> 8 if isinstance(status, int) else None,
         unreadable=unreadable,
     )
+
+
+def without_secrets(report: Report, redactor: Redactor) -> Report:
+    """The same, without the values of secrets in the error that the task left."""
+    if not redactor or report.result is None or "error" not in report.result:
+        return report
+    return replace(report, result={**report.result, "error": redactor.document(report.result["error"])})
 
 
 def _processes(found: Any) -> tuple[Process, ...]:

@@ -17,6 +17,12 @@ _LONGEST = 1 << 16  # characters; a longer line is passed on in parts
 _EVERY = 0.5  # seconds between two states of a line that are told
 
 
+class Part(str):
+    """A part of a line that is too long to be passed on as a whole: the line goes on."""
+
+    __slots__ = ()
+
+
 class Lines:
     """Cuts one stream into lines, and passes on the last one even without its end."""
 
@@ -26,15 +32,18 @@ class Lines:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._open = ""
         self._told = float("-inf")
+        self._parted = False
 
     def feed(self, content: bytes) -> None:
         """Take the next bytes."""
         *whole, self._open = (self._open + self._decoder.decode(content)).split("\n")
         for line in whole:
             self._on_line(self._stream, line.rstrip("\r").rpartition("\r")[2])
+            self._parted = False
         self._overwrite()
         while len(self._open) > _LONGEST:
-            self._on_line(self._stream, self._open[:_LONGEST])
+            self._on_line(self._stream, Part(self._open[:_LONGEST]))
+            self._parted = True
             self._open = self._open[_LONGEST:]
 
     def _overwrite(self) -> None:
@@ -52,5 +61,5 @@ class Lines:
         """The stream has ended."""
         rest = (self._open + self._decoder.decode(b"", final=True)).rstrip("\r")
         self._open = ""
-        if rest:
+        if rest or self._parted:
             self._on_line(self._stream, rest)

@@ -24,11 +24,12 @@ from .cgroup import read_usage
 from .ends import Report
 from .engine import Ending, Engine, OnLine, Running, Stream
 from .exchange import Exchange
-from .execute import Finished, judged, read_report
+from .execute import Finished, judged, read_report, without_secrets
 from .failures import EngineLost, TaskError
 from .lines import Lines
 from .log import Log
 from .metrics import Metrics, Usage
+from .redaction import NO_SECRETS, Redactor
 from .spec import TaskSpec
 from .worker import places
 
@@ -47,8 +48,17 @@ class _Ended:
 class WarmContainer:
     """One container. Not for two threads at once: its pool sees to that."""
 
-    def __init__(self, engine: Engine, spec: TaskSpec, exchange: Exchange, document: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        spec: TaskSpec,
+        exchange: Exchange,
+        document: dict[str, Any],
+        *,
+        redactor: Redactor = NO_SECRETS,
+    ) -> None:
         self.spec = spec
+        self._redactor = redactor
         self.exchange = exchange
         self.calls = 0
         self.idle_since = time.monotonic()
@@ -60,7 +70,7 @@ class WarmContainer:
             self._places.append(f"{exchange.large.path}/{places.LARGE_IN}")
         self._end = _Ended()
         self._early = Log()  # what is printed before the first call: while the module is imported
-        self._log: Callable[[Stream, str], None] = self._early.add
+        self._log: Callable[[Stream, str], None] = redactor.lines(self._early.add)
         self._before = Usage()
         self._spent = False
         self._arrived = bytearray()
@@ -106,7 +116,7 @@ class WarmContainer:
         if self._end.error is not None:
             return self._end.error
         assert self._end.ending is not None
-        found = read_report(self.exchange)
+        found = without_secrets(read_report(self.exchange), self._redactor)
         found = replace(found, usage=found.usage.or_else(report.usage))
         return judged(self.spec, self._end.ending, found, self.exchange, self._early) or EngineLost(
             f"the container of task `{self.spec.task}` ended by itself", task=self.spec.task
@@ -123,6 +133,7 @@ class WarmContainer:
         """Perform one call, which waits since then. A Finished whose error ended the container leaves `alive` False."""
         queue = time.monotonic() - since
         asked = time.time()
+        on_line = self._redactor.lines(on_line)
         self._log = on_line
         for line in self._early:
             on_line(line.stream, line.text)
@@ -135,6 +146,7 @@ class WarmContainer:
             lost = self._lost(timed_out)
             return Finished(result=None, error=lost, metrics=Metrics(total=time.monotonic() - since), log=log)
         report, used = self._report(outcome, end)
+        report = without_secrets(report, self._redactor)
         said = end.get("status")
         status = said if isinstance(said, int) else 0
         self._spent = self._spent or bool(status & 0x7F)

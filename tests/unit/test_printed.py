@@ -1,4 +1,4 @@
-"""What runs print is kept in order and bounded, can be followed, and does not tell secrets."""
+"""What runs print is kept in order and bounded, and can be followed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images import history, printed
-from flyte_images.printed import Hidden, Keeper, goes_on, kept, lines
+from flyte_images.printed import Keeper, goes_on, kept, lines
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
 
 
-def keeper(environ: dict[str, str], run: str = "abcd", *secrets: str) -> Keeper:
-    return Keeper(environ, run, about={"task": "a.b"}, hidden=Hidden(secrets))
+def keeper(environ: dict[str, str], run: str = "abcd") -> Keeper:
+    return Keeper(environ, run, about={"task": "a.b"})
 
 
 def test_lines_come_back_with_their_streams_and_times(environ: dict[str, str]) -> None:
@@ -71,14 +71,6 @@ def test_of_a_line_that_overwrites_itself_states_are_kept_now_and_then(
     assert [line.text for line in lines(environ, "abcd")] == ["0%", "10%", "20%", "100%"]
 
 
-def test_secrets_are_not_kept(environ: dict[str, str]) -> None:
-    made = keeper(environ, "abcd", "sesame", "sesame-long", "two\nlines", "x")
-    for text in ("open sesame!", "sesame-long", "lines and lines", "x"):
-        made.add("stdout", text)
-    made.close()
-    assert [line.text for line in lines(environ, "abcd")] == ["open ***!", "***", "*** and ***", "x"]
-
-
 def test_a_log_is_followed_until_its_end(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(printed, "PART", 2000)
     made = keeper(environ)
@@ -101,8 +93,8 @@ def test_a_log_is_followed_until_its_end(environ: dict[str, str], monkeypatch: p
 
 def test_the_log_of_a_killed_writer_has_ended(environ: dict[str, str]) -> None:
     code = (
-        "import sys, time\nfrom flyte_images.printed import Hidden, Keeper\n"
-        f"made = Keeper({environ!r}, 'abcd', about={{}}, hidden=Hidden([]))\n"
+        "import sys, time\nfrom flyte_images.printed import Keeper\n"
+        f"made = Keeper({environ!r}, 'abcd', about={{}})\n"
         "made.add('stdout', 'alive')\nprint('written', flush=True)\ntime.sleep(1000)"
     )
     with subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE) as process:

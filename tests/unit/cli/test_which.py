@@ -10,7 +10,7 @@ from flyte_images import history
 from flyte_images.cli.main import main
 from flyte_images.cli.which import Known, find
 from flyte_images.errors import SpecError
-from flyte_images.printed import Hidden, Keeper
+from flyte_images.printed import Keeper
 
 THERE = [
     Known(id="a1b2c3", task="ml.train", since=10.0),
@@ -52,7 +52,7 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run that has printed five lines, and its id."""
     monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "cache"))
     environ = {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
-    keeper = Keeper(environ, "c0ffee", about={"task": "ml.train"}, hidden=Hidden([]))
+    keeper = Keeper(environ, "c0ffee", about={"task": "ml.train"})
     for number in range(5):
         keeper.add("stderr" if number == 3 else "stdout", f"line {number}")
     keeper.close()
