@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -78,6 +79,11 @@ def deb(name: str, version: str = "1.0", *, url: str = "") -> Deb:
     )
 
 
+def name_in(requirement: str) -> str:
+    """The name of the package that a requirement asks for."""
+    return re.split(r"[^\w.-]", requirement)[0]
+
+
 def locked(
     image: Image,
     *,
@@ -93,7 +99,7 @@ def locked(
     layers = []
     for layer in image.layers:
         asked = layer.python_requirements()
-        wanted = [line.split("[")[0].split("=")[0].rstrip("<>!~") for line in asked.requirements] if asked else []
+        wanted = [name_in(line) for line in asked.requirements] if asked else []
         names = [name for name in dict.fromkeys(wanted) if name not in taken]
         taken |= set(names)
         layers.append(

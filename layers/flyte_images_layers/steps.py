@@ -1,6 +1,7 @@
 """What a layer lowers to: values that say what has to happen, and nothing of how. Pure.
 
-A step holds everything that decides its result: exact files by hash, content by digest, commands word for word.
+A step holds everything that decides its result: exact files by hash, content by digest, commands word for word. A
+package file has a name that is safe wherever the file is written (file_names.py): no other value can be made.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from .canonical import decoration
+from .file_names import file_name
 from .records import dataclass
 
 
@@ -26,6 +28,9 @@ class Wheel:
     size: int
     url: str = decoration("")
 
+    def __post_init__(self) -> None:
+        file_name(self.filename)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sdist:
@@ -38,6 +43,9 @@ class Sdist:
     size: int
     build: tuple[Wheel, ...]
     url: str = decoration("")
+
+    def __post_init__(self) -> None:
+        file_name(self.filename)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +60,9 @@ class Deb:
     sha256: str
     size: int
     url: str = decoration("")
+
+    def __post_init__(self) -> None:
+        file_name(self.filename)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,8 @@ def test_it_is_not_used_for_anything_else(other: Image) -> None:
 texts = st.text(max_size=5)
 sizes = st.integers(0, 10**12)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
-file = {"name": texts, "version": texts, "filename": texts, "sha256": hashes, "size": sizes, "url": texts}
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+!%~-]{0,5}", fullmatch=True)
+file = {"name": texts, "version": texts, "filename": names, "sha256": hashes, "size": sizes, "url": texts}
 wheels = st.lists(st.builds(Wheel, **file), max_size=2).map(tuple)
 sdists = st.lists(st.builds(Sdist, build=wheels, **file), max_size=2).map(tuple)
 debs = st.lists(st.builds(Deb, architecture=texts, **file), max_size=2).map(tuple)

@@ -58,10 +58,14 @@ class _Tree:
         self.expected: dict[int, tuple[Path, Stat]] = {}
         self._open: dict[int, BinaryIO] = {}
         self._directories: dict[Path, Stat | None] = {root: None}
+        self._seen = {root}
 
     def add(self, index: int, entry: Stat) -> bool:
         """Make the entry; True if it is a file whose bytes are wanted."""
         path = self._place(entry.path)
+        if path in self._seen:  # a link in the place of what was checked would lead out of the result
+            raise OSError(None, "the engine sent a path twice", entry.path)
+        self._seen.add(path)
         if entry.mode & _GO_DIR:
             if path.is_symlink() or not path.is_dir():
                 path.unlink(missing_ok=True)

@@ -63,6 +63,21 @@ def test_nothing_is_written_outside(tmp_path: Path, entries: tuple[Stat, ...]) -
     assert {path.name for path in tmp_path.iterdir()} == {"out", "secret"}
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (Stat(path="f", mode=0o600), Stat(path="f", mode=LINK, linkname="../secret")),
+        (Stat(path="d", mode=DIRECTORY | 0o700), Stat(path="d", mode=LINK, linkname=".."), Stat(path="d/secret")),
+    ],
+)
+def test_a_link_does_not_take_the_place_of_what_was_checked(tmp_path: Path, entries: tuple[Stat, ...]) -> None:
+    """D1: an engine that names a path twice writes outside: first a file, then a link in its place, then the bytes."""
+    (tmp_path / "secret").write_text("s")
+    with pytest.raises(OSError, match="twice"):
+        list(receive_directory(send(*entries, data={0: b"pwned"}), tmp_path / "out"))
+    assert (tmp_path / "secret").read_text() == "s"
+
+
 def test_a_link_that_was_there_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()

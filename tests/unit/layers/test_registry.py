@@ -34,7 +34,7 @@ def test_a_kind_has_a_name_examples_and_a_docstring_that_runs(kind: str) -> None
 def test_an_example_lowers(kind: str, example: Layer) -> None:
     asked = example.python_requirements()
     found = Found(
-        wheels=tuple(made.wheel(line) for line in asked.requirements) if asked else (),
+        wheels=tuple(made.wheel(made.name_in(line)) for line in asked.requirements) if asked else (),
         debs=tuple(made.deb(name) for name in example.apt_packages()),
         contents=tuple("sha256:" + made.sha(it.path) for it in example.local_sources()),
     )
