@@ -7,11 +7,11 @@ made; and if the engine has the image of that plan, that was all. Otherwise the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from flyte_images_layers.records import dataclass
@@ -24,6 +24,7 @@ from .image import Image
 from .plan import Plan
 from .prepare import prepare, with_addresses
 from .progress import Progress
+from .stopping import ending, together
 
 if TYPE_CHECKING:
     from .buildkit.client import Client
@@ -266,24 +267,9 @@ def _named(images: Sequence[Image]) -> dict[str, Image]:
 
 def _together(jobs: Sequence[_Job], engine: _Engine) -> list[BuildResult]:
     """All jobs at once. The first error ends the others too; Ctrl-C ends all."""
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-    with ThreadPoolExecutor(min(len(jobs), _AT_ONCE), "flyte-images-build") as pool, _cut(engine):
-        running = [pool.submit(job.run) for job in jobs]
-        done, waiting = wait(running, return_when=FIRST_EXCEPTION)
-        failed = next((it for it in running if it in done and it.exception() is not None), None)
-        if failed is not None:
-            if waiting:
-                engine.close()
-            raise failed.exception() or FlyteImagesError("a build ended")
-        return [it.result() for it in running]
+    def run(job: _Job) -> BuildResult:
+        with ending(engine.close):  # the engine stops what it builds when the connection is closed
+            return job.run()
 
-
-@contextmanager
-def _cut(engine: _Engine) -> Iterator[None]:
-    """Close the connection when the wait for the builds ends early, so that the engine stops them."""
-    try:
-        yield
-    except BaseException:
-        engine.close()
-        raise
+    return together([functools.partial(run, job) for job in jobs], _AT_ONCE)

@@ -20,6 +20,7 @@ from .context import Source, pack
 from .errors import BuildError, Location, ResolveError
 from .host import host_secrets
 from .image import Image
+from .index_logins import indexes_of, login
 from .origins import STORE, Abilities, Places, blob_name
 from .plan import Files, Plan, files_of
 from .store.cache_dir import layout_dir
@@ -52,7 +53,7 @@ def places_of(
     had.
     """
     layout = layout_dir(environ)
-    files, served = _packed(image, plan, layout), _served(plan, layout, environ, serve_all=serve_all)
+    files, served = _packed(image, plan, layout), _served(image, plan, layout, environ, serve_all=serve_all)
     blobs: dict[str, tuple[str, ...]] = {}
     if not abilities.layouts:
         bases = (it.reference for it in (plan.base, plan.toolchain) if it is not None and it.origin == "layout")
@@ -107,13 +108,14 @@ def _packed(image: Image, plan: Plan, layout: Path) -> dict[tuple[str, str], str
     return packed
 
 
-def _served(plan: Plan, layout: Path, environ: Mapping[str, str], *, serve_all: bool) -> dict[str, str]:
+def _served(image: Image, plan: Plan, layout: Path, environ: Mapping[str, str], *, serve_all: bool) -> dict[str, str]:
     """Package files that no engine can fetch, as images in the layout."""
     served: dict[str, str] = {}
+    indexes = indexes_of(layer.python_requirements() for layer in image.layers)
     for step in plan.steps:
         for package in files_of(step.body):
             try:
-                name = _serve(package, layout, environ, serve_all=serve_all)
+                name = _serve(package, layout, environ, indexes, serve_all=serve_all)
             except ResolveError as error:
                 error.location = step.location
                 raise
@@ -122,31 +124,37 @@ def _served(plan: Plan, layout: Path, environ: Mapping[str, str], *, serve_all: 
     return served
 
 
-def _serve(package: Wheel | Sdist | Deb, layout: Path, environ: Mapping[str, str], *, serve_all: bool) -> str | None:
+def _serve(
+    package: Wheel | Sdist | Deb,
+    layout: Path,
+    environ: Mapping[str, str],
+    indexes: tuple[str, ...],
+    *,
+    serve_all: bool,
+) -> str | None:
     """The image that holds a package file, if it is one to be served."""
     address = urlsplit(package.url)
     if address.scheme not in ("http", "https"):
         return _local(package, Path(unquote(address.path)), layout)
-    if not serve_all and address.username is None and not _is_private(address.hostname, environ):
+    if not serve_all and address.username is None and not _is_private(package.url, environ, indexes):
         return None
     from .fetch import fetch
 
     with tempfile.TemporaryDirectory(prefix="flyte-images-fetch-") as place:
-        path = fetch(package, Path(place), environ)
+        path = fetch(package, Path(place), environ, indexes=indexes)
         return pack([Source(path, f"/{package.filename}")], layout).name
 
 
-def _is_private(host: str | None, environ: Mapping[str, str]) -> bool:
-    """Whether this machine has a login for that host."""
+def _is_private(url: str, environ: Mapping[str, str], indexes: tuple[str, ...]) -> bool:
+    """Whether this machine has a login for the origin of an address."""
+    parts = urlsplit(url)
     settings = tuple(sorted(pair for pair in environ.items() if pair[0].startswith(_LOGIN_SETTINGS)))
-    return _has_login(host, settings)
+    return _has_login(f"{parts.scheme}://{parts.netloc}/", settings, indexes)
 
 
 @functools.lru_cache
-def _has_login(host: str | None, settings: tuple[tuple[str, str], ...]) -> bool:
-    from .fetch import login
-
-    return login(f"https://{host}/", dict(settings)) is not None
+def _has_login(url: str, settings: tuple[tuple[str, str], ...], indexes: tuple[str, ...]) -> bool:
+    return login(url, dict(settings), indexes) is not None
 
 
 _LOGIN_SETTINGS = ("UV_", "PIP_", "NETRC", "HOME")
@@ -154,8 +162,10 @@ _LOGIN_SETTINGS = ("UV_", "PIP_", "NETRC", "HOME")
 
 def _local(package: Wheel | Sdist | Deb, path: Path, layout: Path) -> str:
     """A package file on this machine, if it is still what its hash says."""
+    from .fetch import open_local
+
     try:
-        with open(path, "rb") as file:
+        with open_local(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ResolveError(f"`{path}` of {package.name} cannot be read: {error.strerror}") from None

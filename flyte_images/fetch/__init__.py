@@ -2,118 +2,105 @@
 
 The engine fetches what everybody may have. An index that wants a login, has a private CA, or is reached from here alone
 is this client's business: it fetches the file, checks its hash, and serves it. No login ever goes to the engine.
+
+Bytes are written to a name of ours, in a file that only this user reads, until their hash is that of the package; only
+then the file gets the name that its index gives it.
 """
 
 from __future__ import annotations
 
-import functools
+import errno
 import hashlib
-import netrc
+import io
 import os
-import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from .errors import ResolveError
+from flyte_images_layers.file_names import file_name
 
-_CHUNK = 1 << 20
-_TIMEOUT = 60.0  # seconds without a byte
-_SETTINGS = (
-    *("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"),
-    "UV_FIND_LINKS",
-)
+from ..errors import ResolveError
+from ..stopping import together
+from .reader import Patience, Reader
 
+__all__ = ["Patience", "Reader", "fetch", "open_local"]
 
-def login(url: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The user and password that this machine has for the host of `url`.
-
-    It is in an index address of uv's or pip's settings, in UV_INDEX_<NAME>_USERNAME and _PASSWORD, or in netrc.
-
-    >>> login("https://index.test/a.whl", {"UV_DEFAULT_INDEX": "https://me:secret@index.test/simple"})
-    ('me', 'secret')
-    """
-    host = urlsplit(url).hostname
-    for setting in _SETTINGS:
-        for item in environ.get(setting, "").split():
-            name, _, address = item.rpartition("=") if "=" in item.partition("://")[0] else ("", "", item)
-            parts = urlsplit(address)
-            if parts.hostname != host:
-                continue
-            if parts.username is not None:
-                return unquote(parts.username), unquote(parts.password or "")
-            key = f"UV_INDEX_{name.upper().replace('-', '_').replace('.', '_')}"
-            if name and environ.get(f"{key}_USERNAME"):
-                return environ[f"{key}_USERNAME"], environ.get(f"{key}_PASSWORD", "")
-    return _from_netrc(host, environ)
-
-
-def _from_netrc(host: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    path = environ.get("NETRC") or str(Path(environ.get("HOME") or "/") / ".netrc")
-    try:
-        found = netrc.netrc(path).hosts.get(host or "")
-    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
-        return None
-    return (found[0], found[2] or "") if found and found[0] else None
+_PATIENCE = Patience(window=30)
+_LARGEST = 16 << 30  # bytes of a file of which an index does not say how large it is, or says more
 
 
 class File(Protocol):
-    """A package file: known by its hash, and where it was seen."""
+    """A package file: known by its hash, and where it was seen. A size of 0 is not known."""
 
     @property
     def filename(self) -> str: ...
     @property
     def sha256(self) -> str: ...
     @property
+    def size(self) -> int: ...
+    @property
     def url(self) -> str: ...
 
 
-def fetch(package: File, directory: Path, environ: Mapping[str, str]) -> Path:
+def fetch(
+    package: File,
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    indexes: Iterable[str] = (),
+    patience: Patience = _PATIENCE,
+) -> Path:
     """Fetch a package into `directory` and return its file, which is what its hash says.
 
-    Raises ResolveError if it cannot be had, or is something else.
+    `indexes` are the addresses of those that the image names. Raise ResolveError if the file cannot be fetched, is
+    longer than its index says, or is something else.
     """
-    path = directory / package.filename
-    hashed = hashlib.sha256()
+    name, host = file_name(package.filename), urlsplit(package.url).netloc.rpartition("@")[2]
+    path = directory / f"download-{os.urandom(8).hex()}"
     try:
-        with opener(package.url, environ).open(package.url, timeout=_TIMEOUT) as answer, open(path, "wb") as file:
-            while data := answer.read(_CHUNK):
-                hashed.update(data)
-                file.write(data)
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
+        reader = Reader(package.url, environ, patience, indexes)
+        [found] = together([lambda: _download(reader, package, path)], 1)
+    except (OSError, ValueError) as error:
+        path.unlink(missing_ok=True)
         raise ResolveError(
-            f"{package.filename} cannot be fetched from {urlsplit(package.url).hostname}: {error}",
+            f"{name} cannot be fetched from {host}: {error}",
             hint="does the index answer, and is the login right (~/.netrc, UV_INDEX_<NAME>_USERNAME and _PASSWORD)?",
         ) from None
-    if hashed.hexdigest() != package.sha256:
+    if found != package.sha256:
+        path.unlink()
         raise ResolveError(
-            f"{package.filename} is not what its index says: its sha256 is {hashed.hexdigest()}, not {package.sha256}",
+            f"{name} is not what its index says: its sha256 is {found}, not {package.sha256}",
             hint="--upgrade asks the index again; if it stays, the index or something before it is at fault",
         )
-    return path
+    return path.rename(directory / name)
 
 
-def opener(url: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
-    """What opens addresses of the host of `url` as this machine is set up: its CA bundle, proxies and login."""
-    bundle = environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT") or environ.get("REQUESTS_CA_BUNDLE")
-    context = _trusting(bundle if bundle and os.path.isfile(bundle) else None)  # noqa: PTH113
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
-    known = login(url, environ)
-    if known is not None:
-        # Sent to addresses of this host alone: an index may redirect to a storage that must not see it.
-        passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
-        parts = urlsplit(url)
-        root = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
-        passwords.add_password(None, root, *known, is_authenticated=True)
-        handlers.append(urllib.request.HTTPBasicAuthHandler(passwords))
-    return urllib.request.build_opener(*handlers)
+def _download(reader: Reader, package: File, path: Path) -> str:
+    """Write the file to `path` and return its sha256."""
+    hashed = hashlib.sha256()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with (
+        open(descriptor, "wb") as file,
+        reader.open(package.url, min(package.size, _LARGEST) or _LARGEST) as answer,
+    ):
+        for data in answer.chunks():
+            hashed.update(data)
+            try:
+                file.write(data)
+            except OSError as error:
+                raise ResolveError(
+                    f"{package.filename} cannot be written to `{path.parent}`: {error.strerror}",
+                    hint="make room there, or set TMPDIR to a directory that has more",
+                ) from None
+    return hashed.hexdigest()
 
 
-@functools.lru_cache(maxsize=8)  # to read all certificates of a system takes 20 ms
-def _trusting(bundle: str | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=bundle)
+def open_local(path: Path) -> io.BufferedReader:
+    """Open a package file of this machine. Raise OSError for what is not a file: a device or a pipe has no end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return open(descriptor, "rb")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 from flyte_images_layers import LayerError
 from flyte_images_layers.pip import canonical_name
 
-from ..uv_program import uv_program
+from ..uv_program import run_uv
 from . import Listed
 from .reading import checked_python, remembered, text_of, toml_of
 from .requirements import parse
@@ -82,20 +81,20 @@ def _exported(project: Path, lock: Path, words: Sequence[str], environ: Mapping[
             (folder / "pyproject.toml").write_bytes(project.read_bytes())
             (folder / "uv.lock").write_bytes(lock.read_bytes())
         argv = (
-            *(uv_program(), "export", "--project", str(folder), "--frozen", "--offline", "--no-python-downloads"),
+            *("export", "--project", str(folder), "--frozen", "--offline", "--no-python-downloads"),
             *("--format", "requirements.txt", "--no-emit-project", "--no-header", "--no-annotate", "--quiet"),
             *("--color", "never", *words),
         )
         kept_apart = {
             name: value for name, value in environ.items() if not name.startswith("UV_") and name != "VIRTUAL_ENV"
         }
-        done = subprocess.run(argv, cwd=place, env=kept_apart, capture_output=True, text=True, check=False)
-    if done.returncode:
+        done = run_uv(argv, directory=place, environ=kept_apart)
+    if done.code:
         said = "; ".join(
-            re.sub(r"^\s*(error|cause|hint):\s*", "", line) for line in done.stderr.splitlines() if line.strip()
+            re.sub(r"^\s*(error|cause|hint):\s*", "", line) for line in done.errors.splitlines() if line.strip()
         )
         raise LayerError(f"uv cannot read `{lock.name}`: {said}", hint="`uv lock` makes it")
-    return done.stdout
+    return done.out
 
 
 def _check_fresh(project: Mapping[str, Any], lock: Mapping[str, Any], project_path: str, lock_path: str) -> None:

@@ -15,6 +15,7 @@ from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from ..errors import FlyteImagesError, Location
 from ..image import Image
+from ..index_logins import indexes_of
 from ..lock import (
     BaseImage,
     LayerLock,
@@ -42,7 +43,7 @@ __all__ = ["resolve"]
 
 _VERSION = 2
 _NAMED = 3  # paths of an overlap that are kept: the others are counted
-_PLACEHOLDER = Deb(name="", version="", architecture="", filename="", sha256="", size=0)
+_PLACEHOLDER = Deb(name="", version="", architecture="", filename="placeholder", sha256="", size=0)
 
 
 def resolve(
@@ -179,7 +180,7 @@ class _Asking:
     ) -> tuple[Overlap, ...]:
         from . import contents, uv
 
-        shared, unknown = contents.shared(answer.wheels, self.environ)
+        shared, unknown = contents.shared(answer.wheels, self.environ, indexes_of(asked))
         if unknown:
             self.note(
                 f"not known whether {', '.join(unknown)} hold files that others hold too: the index does not tell"
@@ -230,7 +231,7 @@ class _Asking:
         from . import uv
         from .sdists import build_requirements
 
-        needs = (*build_requirements(source, self.environ), *more, "wheel")
+        needs = (*build_requirements(source, self.environ, indexes_of(asked)), *more, "wheel")
         like = replace(asked[0].indexes, requirements=tuple(dict.fromkeys(needs)))
         return uv.ask([like], target, environ=self.environ, sources=False).wheels
 

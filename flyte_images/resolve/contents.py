@@ -7,29 +7,35 @@ seen is kept.
 from __future__ import annotations
 
 import configparser
-import http.client
+import functools
 import io
 import posixpath
+import re
 import threading
-import urllib.request
+import time
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from flyte_images_layers.steps import Wheel
 
-from ..fetch import opener
+from ..fetch import Patience, Reader, open_local
+from ..stopping import together
 from ..store import json_cache
 
 _AT_ONCE = 8
-_TIMEOUT = 10.0  # seconds without a byte
+_PATIENCE = Patience(window=10)
 _LEAST = 1 << 16  # bytes that are asked for at once
 _MOST = 1 << 20  # bytes that are taken of an index that sends no part of a file, all the same
+_WHOLE = 4 << 20  # bytes that are taken of one wheel: the tables of the largest have 2 MiB
+_SECONDS = 120.0  # after which no more is looked at
+_LARGEST = 16 << 30  # bytes of a wheel
+_SCRIPTS = 1 << 20  # bytes of entry_points.txt: the longest have some 10,000
 _SITE = "lib/site-packages"  # wherever it is
 
 Files = Mapping[str, str]
@@ -44,9 +50,14 @@ class Shared:
     paths: tuple[str, ...]
 
 
-def shared(wheels: Sequence[Wheel], environ: Mapping[str, str]) -> tuple[tuple[Shared, ...], tuple[str, ...]]:
-    """Return what wheels share, and the names of those whose contents cannot be known now."""
-    look = _Looking(environ).all
+def shared(
+    wheels: Sequence[Wheel], environ: Mapping[str, str], indexes: Sequence[str] = ()
+) -> tuple[tuple[Shared, ...], tuple[str, ...]]:
+    """Return what wheels share, and the names of those whose contents cannot be known now.
+
+    `indexes` are those that the image names.
+    """
+    look = _Looking(environ, indexes).all
     known = {wheel.name: json_cache.read(environ, "tops", wheel.sha256) for wheel in wheels}
     files = look([wheel for wheel in wheels if not _are_names(known[wheel.name])])
     for wheel in wheels:
@@ -120,11 +131,21 @@ def installed(archive: zipfile.ZipFile) -> dict[str, str]:
     if f"{info}/entry_points.txt" in archive.namelist():
         scripts = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
         scripts.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep case
-        scripts.read_string(archive.read(f"{info}/entry_points.txt").decode())
+        scripts.read_string(_text(archive, f"{info}/entry_points.txt"))
         for section in ("console_scripts", "gui_scripts"):
             if scripts.has_section(section):
                 files |= {f"bin/{name}": target.strip() for name, target in scripts.items(section)}
     return files
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str:
+    """A short member; raise BadZipFile for one that is long once it is unpacked."""
+    said = archive.getinfo(name)
+    # What is packed in the other ways is unpacked by the chunk, however long that gets.
+    if said.file_size > _SCRIPTS or said.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{name} is too long")
+    with archive.open(name) as file:
+        return file.read(_SCRIPTS).decode()
 
 
 _KEYS = {"purelib": _SITE, "platlib": _SITE, "scripts": "bin"}
@@ -149,22 +170,22 @@ def _are_names(value: object) -> bool:
 
 
 class _Looking:
-    """Looks into wheels; those that cannot be looked into now, for whatever reason, are unknown, and no error."""
+    """Looks into wheels; those that cannot be looked into now, for whatever reason, are unknown: no error."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self._openers: dict[str, urllib.request.OpenerDirector] = {}
+    def __init__(self, environ: Mapping[str, str], indexes: Sequence[str]) -> None:
+        self.environ, self._indexes = environ, indexes
+        self._readers: dict[str, Reader] = {}
         self._lock = threading.Lock()
+        self._until = time.monotonic() + _SECONDS
 
     def all(self, wheels: Sequence[Wheel]) -> dict[str, Files]:
         """What each of them puts into an environment, by name."""
-        if not wheels:
-            return {}
-        with ThreadPoolExecutor(_AT_ONCE, "flyte-images-contents") as pool:
-            found = zip(wheels, pool.map(self._files, wheels), strict=True)
-            return {wheel.name: files for wheel, files in found if files is not None}
+        found = together([functools.partial(self._files, wheel) for wheel in wheels], _AT_ONCE)
+        return {wheel.name: files for wheel, files in zip(wheels, found, strict=True) if files is not None}
 
     def _files(self, wheel: Wheel) -> dict[str, str] | None:
+        if time.monotonic() > self._until:
+            return None
         try:
             with self._open(wheel) as file, zipfile.ZipFile(file) as archive:
                 return installed(archive)
@@ -174,11 +195,12 @@ class _Looking:
     def _open(self, wheel: Wheel) -> BinaryIO:
         address = urlsplit(wheel.url)
         if address.scheme not in ("http", "https"):
-            return open(unquote(address.path), "rb")
+            return open_local(Path(unquote(address.path)))
         with self._lock:  # to make one takes longer than to use it
-            if address.netloc not in self._openers:
-                self._openers[address.netloc] = opener(wheel.url, self.environ)
-        return io.BufferedReader(_Remote(wheel.url, wheel.size, self._openers[address.netloc]), _LEAST)  # type: ignore[type-var]
+            reader = self._readers.get(address.netloc)
+            if reader is None:
+                reader = self._readers[address.netloc] = Reader(wheel.url, self.environ, _PATIENCE, self._indexes)
+        return io.BufferedReader(_Remote(wheel.url, wheel.size, reader, self._until), _LEAST)  # type: ignore[type-var]
 
 
 # What an index that is away, refuses or lies makes the libraries raise (RuntimeError: an encrypted member).
@@ -190,30 +212,32 @@ _REFUSED = (
     zipfile.BadZipFile,
     zlib.error,
     configparser.Error,
-    http.client.HTTPException,
+    MemoryError,
 )
 
 
 class _Remote(io.RawIOBase):
     """A file of an index, of which no more is fetched than is read; its end at once."""
 
-    def __init__(self, url: str, size: int, opener: urllib.request.OpenerDirector) -> None:
-        self._url, self._opener = url, opener
-        self._place = 0
+    def __init__(self, url: str, size: int, reader: Reader, until: float) -> None:
+        self._url, self._reader, self._until = url, reader, until
+        self._place, self._left = 0, _WHOLE
         self._parts: dict[int, bytes] = {}
         wanted = min(_LEAST + size // 64, _MOST)  # the table of nearly all: more is asked for where it is longer
-        with self._get(f"bytes=-{wanted}") as answer:
-            said = answer.headers.get("Content-Range", "")
-            if answer.status != 206 and int(answer.headers.get("Content-Length") or _MOST) >= _MOST:
-                raise OSError("it sends no part of a file")
-            data = answer.read()
-        self._size = int(said.rpartition("/")[2]) if answer.status == 206 else len(data)
-        self._parts[self._size - len(data)] = data
+        with self._reader.open(self._url, _MOST, f"bytes=-{wanted}") as answer:
+            data = self._taken(answer.read())
+        begin, self._size = 0, len(data)
+        if answer.status == 206:
+            begin, self._size = _range(answer.headers.get("Content-Range", ""))
+        if begin + len(data) != self._size or self._size > _LARGEST or (size and self._size != size):
+            raise OSError("it is not the end of that file")
+        self._parts[begin] = data
 
-    def _get(self, part: str) -> http.client.HTTPResponse:
-        request = urllib.request.Request(self._url, headers={"Range": part})
-        answer: http.client.HTTPResponse = self._opener.open(request, timeout=_TIMEOUT)
-        return answer
+    def _taken(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0 or time.monotonic() > self._until:
+            raise OSError("too much has to be read of it")
+        return data
 
     def readable(self) -> bool:
         return True
@@ -237,11 +261,24 @@ class _Remote(io.RawIOBase):
                 found = data[start - begin : start - begin + count]
                 break
         else:
-            with self._get(f"bytes={start}-{max(start + count, start + _LEAST) - 1}") as answer:
-                if answer.status != 206:
+            end = min(start + min(max(count, _LEAST), _MOST), self._size)
+            with self._reader.open(self._url, end - start, f"bytes={start}-{end - 1}") as answer:
+                if answer.status != 206 or _range(answer.headers.get("Content-Range", "")) != (start, self._size):
                     raise OSError("it sends no part of a file")
-                self._parts[start] = answer.read()
+                self._parts[start] = self._taken(answer.read())
             found = self._parts[start][:count]
         buffer[: len(found)] = found
         self._place += len(found)
         return len(found)
+
+
+def _range(text: str) -> tuple[int, int]:
+    """Where a part of a file begins, and the size of the whole; raise ValueError for anything else.
+
+    >>> _range("bytes 5-9/10")
+    (5, 10)
+    """
+    match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", text)
+    if match is None:
+        raise ValueError(f"not a part of a file: {text[:80]!r}")
+    return int(match[1]), int(match[2])

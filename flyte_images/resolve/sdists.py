@@ -10,10 +10,12 @@ import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from flyte_images_layers.file_names import file_name
 
 from ..errors import ResolveError
 from ..fetch import fetch
@@ -70,14 +72,17 @@ class Source:
     size: int
     url: str
 
+    def __post_init__(self) -> None:
+        file_name(self.filename)
 
-def build_requirements(source: Source, environ: Mapping[str, str]) -> tuple[str, ...]:
+
+def build_requirements(source: Source, environ: Mapping[str, str], indexes: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what its pyproject.toml says it is built with (PEP 518), fetching it as this machine is set up to.
 
     Raises ResolveError if it cannot be fetched, is not what its hash says, or is no archive.
     """
     with tempfile.TemporaryDirectory(prefix="flyte-images-sdist-") as place:
-        data = fetch(source, Path(place), environ).read_bytes()
+        data = fetch(source, Path(place), environ, indexes=indexes).read_bytes()
     try:
         project = tomllib.loads(_pyproject(source.filename, data))
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError) as error:

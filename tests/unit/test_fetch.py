@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from flyte_images.errors import ResolveError
-from flyte_images.fetch import fetch, login
+from flyte_images.fetch import fetch
+from flyte_images.index_logins import login
 from flyte_images_layers.steps import Wheel
 from tests.index import Index, serve
 
@@ -92,6 +93,7 @@ def test_a_file_behind_a_login_is_fetched_and_checked(index: Index, tmp_path: Pa
     path = fetch(wheel(index), tmp_path, environ)
     assert path == tmp_path / NAME
     assert path.read_bytes() == index.files["alpha"][NAME]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,8 @@ def test_a_file_behind_a_login_is_fetched_and_checked(index: Index, tmp_path: Pa
         ("wrong login", "401"),
         ("gone", "404"),
         ("sick", "500"),
-        ("lie", "is not what its index says"),
+        ("lie", "it sends 662 bytes where 659 are the most"),
+        ("other", "is not what its index says"),
         ("away", "Connection refused"),
     ],
 )
@@ -117,6 +120,8 @@ def test_what_cannot_be_had_is_one_error_without_the_login(index: Index, tmp_pat
             index.faults[NAME] = {"gone": 404, "sick": 500}[fault]
         case "lie":
             index.lies.add(NAME)
+        case "other":
+            index.files["alpha"][NAME] = bytes(package.size)
         case "away":
             with serve(Index()) as gone:
                 pass
@@ -126,6 +131,7 @@ def test_what_cannot_be_had_is_one_error_without_the_login(index: Index, tmp_pat
     assert NAME in str(caught.value) and told in str(caught.value)
     assert caught.value.hint
     assert "s3cret" not in f"{caught.value}{caught.value.hint}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_login_does_not_go_where_an_index_sends_to(index: Index, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from .house import ROOT, Module, modules
 # A module imports only what stands before it; those on one line make one thing, and may know each other. The package
 # itself, which re-exports, stands above all.
 ORDER = (
-    *("errors", "store", "uv_program", "context", "manifests", "written", "image", "options", "task"),
+    *("errors", "stopping", "store", "uv_program", "context", "manifests", "written", "image", "options", "task"),
     *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "lower", "buildkit", "host"),
-    *("outputs", "bootstrap", "fetch", "places"),
+    *("outputs", "bootstrap", "index_logins", "fetch", "places"),
     *("resolve", "prepare", "solving", "progress", "builder", "copies", "shipping", "engines", "devices"),
     *("by_value", "secrets", "results", "arrivals", "printed", "history", "ready"),
     *("run running awaiting mapping nested reuse", "shells", "cli"),
