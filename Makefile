@@ -8,7 +8,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help venv engine demo test check bench proto test-gpu test-adversarial advisories clean tools
+.PHONY: help venv engine demo test check coverage docs bench proto test-gpu test-adversarial advisories clean tools
 
 help: ## this list
 	grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,13 @@ check: venv ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+coverage: venv ## how much of the source the unit and property tests run, by file
+	$(BIN)/python -m pytest tests/unit tests/property -q -n auto --cov --cov-report=term:skip-covered $(ARGS)
+
+docs: venv ## the public API and the command line as a small site in .docs
+	$(BIN)/python -m pip --disable-pip-version-check install -qq --editable '.[docs]'
+	$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
 bench: tools ## against flyte's builder and the best uv Dockerfile; ARGS="--rounds 3"
 	$(BIN)/python -m compileall -q flyte_images layers runtime
 	$(BIN)/python -m tests.bench --readme $(ARGS)
@@ -59,5 +66,5 @@ proto: venv ## compile the .proto files
 		--python_out=. --mypy_out=quiet:. $(PROTO)
 
 clean: ## what make made here: the virtual environment, caches of tools; no image, no engine
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist .docs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find flyte_images layers runtime tests -name __pycache__ -prune -exec rm -rf {} +

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
+import flyte_images
+
 from .house import ROOT
 
 
 def test_every_exported_name_is_there() -> None:
-    import flyte_images
-
     assert set(flyte_images.__all__) <= set(dir(flyte_images))
     for name in flyte_images.__all__:
         assert getattr(flyte_images, name) is not None
@@ -23,3 +23,10 @@ def test_every_exported_name_is_there() -> None:
 def test_run_is_the_function_even_when_its_module_was_imported_first() -> None:
     code = "import flyte_images.run, flyte_images as f\nassert callable(f.run), f.run\nassert callable(f.run.aio)"
     subprocess.run((sys.executable, "-c", code), check=True, cwd=ROOT)
+
+
+def test_every_exported_name_is_in_the_documentation() -> None:
+    pages = " ".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "site").glob("*.md"))
+    outcomes = {name for name in flyte_images.__all__ if isinstance(getattr(flyte_images, name), type)}
+    outcomes = {name for name in outcomes if issubclass(getattr(flyte_images, name), Exception)}
+    assert {name for name in flyte_images.__all__ if f"::: flyte_images.{name}\n" not in pages + "\n"} == outcomes
