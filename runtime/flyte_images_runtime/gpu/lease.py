@@ -2,6 +2,8 @@
 holder dies; nothing has to be cleaned up.
 
 All cards of a task are taken at once while one more file is locked, so two tasks never wait for each other's cards.
+All users of the machine meet in one place, so the files lie in a directory of root's from which no user can remove
+another user's file; a directory that is not like that is refused.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DeviceError
+from ..private import problem_of_shared, user_name
 
-# A tmpfs that every Linux has and everyone may write: the leases of all users of the machine must meet in one place.
-DIRECTORY = Path("/dev/shm/flyte-images-leases")
-_PICKING = ".picking"
+DIRECTORY = Path("/dev/shm")  # root's, and every Linux has it
+_PREFIX = "flyte-images-"
+_PICKING = _PREFIX + "picking"
+_PATIENCE = 10.0  # seconds; it is held for as long as a few locks take, never while a task waits
 
 
 @dataclass(slots=True)
@@ -85,19 +89,47 @@ def holders(place: Path, keys: Sequence[str]) -> dict[str, str]:
 
 def _holder(path: Path) -> str | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(os.pread(fd, 4096, 0))
-            return f"pid {int(told['pid'])}" + (f", {_plain(told['note'])}" if told.get("note") else "")
-        return "another process"
+        return _told(fd)
     finally:
         _let_go(fd)
     return None
+
+
+def _told(fd: int) -> str:
+    """Say who holds the lock: what the holder wrote, if the kernel says the same of the process."""
+    pids = _lockers(fd)
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        told = json.loads(os.pread(fd, 4096, 0))
+        pid = int(told["pid"])
+        if not pids or pid in pids:
+            return f"pid {pid}" + (f", {_plain(told['note'])}" if told.get("note") else "")
+    return ", ".join(map(_process, pids)) or "another process"
+
+
+def _lockers(fd: int) -> list[int]:
+    """Return the processes that locked the file, by the kernel's own list; [] where it does not say."""
+    found = os.fstat(fd)
+    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    pids = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
+            parts = line.split()
+            if len(parts) > 5 and parts[1] == "FLOCK" and parts[5] == name and int(parts[4]) > 0:
+                pids.append(int(parts[4]))
+    return pids
+
+
+def _process(pid: int) -> str:
+    try:
+        return f"pid {pid} of {user_name(Path(f'/proc/{pid}').stat().st_uid)}"
+    except OSError:
+        return f"a process that pid {pid} started"
 
 
 def wait_for(try_once: Callable[[], Lease | None], *, seconds: float) -> Lease | None:
@@ -116,9 +148,17 @@ def wait_for(try_once: Callable[[], Lease | None], *, seconds: float) -> Lease |
 @contextlib.contextmanager
 def _picking(place: Path) -> Iterator[None]:
     prepare(place)
-    fd = _open(place / _PICKING)
+    path = place / _PICKING
+    fd = _open(path)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)  # held for as long as a few locks take, never while waiting
+        end = time.monotonic() + _PATIENCE
+        while not _locked(fd, fcntl.LOCK_EX):
+            if time.monotonic() > end:
+                raise DeviceError(
+                    f"the leases of GPUs have been locked for {_PATIENCE:g} s by {_told(fd)}: `{path}`",
+                    hint="end that process; or set FLYTE_IMAGES_LEASES, for all who share the GPUs",
+                )
+            time.sleep(0.005)
         yield
     finally:
         _let_go(fd)
@@ -129,26 +169,35 @@ def prepare(place: Path) -> None:
     with contextlib.suppress(FileExistsError):
         place.mkdir(parents=True)
         place.chmod(0o1777)  # mkdir's mode goes through the umask
-    if not stat.S_ISDIR(place.lstat().st_mode):
-        raise DeviceError(f"`{place}` is not a directory, and leases are kept there", hint="remove it")
+    if (problem := problem_of_shared(place)) is not None:
+        raise DeviceError(
+            f"leases of GPUs cannot be kept in `{place}`: {problem}",
+            hint="let root remove it, or make it with mode 1777",
+        )
 
 
 def _lock(path: Path, how: int) -> int | None:
     fd = _open(path)
+    if _locked(fd, how):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _locked(fd: int, how: int) -> bool:
     try:
         fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
+        return False
+    return True
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     for _ in range(3):
         try:
             # Not with O_CREAT: in a directory like /tmp the kernel then refuses files of others (fs.protected_regular).
-            return os.open(path, flags)
+            return _plain_file(os.open(path, flags), path)
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
                 fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
@@ -156,8 +205,22 @@ def _open(path: Path) -> int:
                 return fd
         except OSError as error:
             told = "is a link" if error.errno == errno.ELOOP else (error.strerror or "cannot be opened")
-            raise DeviceError(f"the lease file `{path}` cannot be used: {told}", hint="remove it") from None
+            raise _unusable(path, told) from None
     raise DeviceError(f"the lease file `{path}` comes and goes", hint="let nothing clean that directory")
+
+
+def _plain_file(fd: int, path: Path) -> int:
+    found = os.fstat(fd)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return fd
+    os.close(fd)
+    raise _unusable(path, "is not a plain file")
+
+
+def _unusable(path: Path, told: str) -> DeviceError:
+    with contextlib.suppress(OSError):
+        told += f"; it belongs to {user_name(path.lstat().st_uid)}"
+    return DeviceError(f"the lease file `{path}` cannot be used: {told}", hint="let its owner or root remove it")
 
 
 def _let_go(fd: int) -> None:
@@ -174,7 +237,7 @@ def _sign(fd: int, note: str) -> None:
 
 
 def _name(key: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", key).lstrip(".") + ".lock"
+    return _PREFIX + re.sub(r"[^A-Za-z0-9._-]", "_", key) + ".lock"
 
 
 def _plain(text: object) -> str:

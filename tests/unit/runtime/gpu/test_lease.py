@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.errors import DeviceError
+from flyte_images_runtime.gpu import lease
 from flyte_images_runtime.gpu.lease import Lease, holders, take, wait_for
 
 ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -118,18 +119,61 @@ def test_waiting_ends_when_the_card_is_free_or_the_time_is_over(tmp_path: Path) 
 
 def test_a_link_in_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("precious")
-    (tmp_path / "a.lock").symlink_to(tmp_path / "victim")
+    (tmp_path / "flyte-images-a.lock").symlink_to(tmp_path / "victim")
     with pytest.raises(DeviceError, match="is a link"):
         _one(tmp_path, "a")
     assert (tmp_path / "victim").read_text() == "precious"
-    with pytest.raises(DeviceError, match="is not a directory"):
+    with pytest.raises(DeviceError, match="it is not a directory"):
         _one(tmp_path / "victim", "a")
 
 
 def test_a_key_never_leads_out_of_the_directory(tmp_path: Path) -> None:
     lease = _one(tmp_path / "leases", "../../escaped")
     assert lease is not None
-    assert sorted(path.name for path in tmp_path.rglob("*.lock")) == ["_.._escaped.lock"]
+    assert sorted(path.name for path in tmp_path.rglob("*.lock")) == ["flyte-images-.._.._escaped.lock"]
+
+
+def test_a_directory_from_which_others_can_remove_files_is_refused(tmp_path: Path) -> None:
+    """D21: in a directory without the sticky bit, or of another user, two tasks can be given the same card."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(DeviceError, match=f"`{tmp_path}/open`: its mode 777 lets every user"):
+        _one(tmp_path / "open", "a")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs").chmod(0o1777)
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    with pytest.raises(DeviceError, match="it belongs to user 12345"):
+        _one(tmp_path / "theirs", "a")
+
+
+def test_a_lock_that_another_process_keeps_is_an_error_that_names_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D21: whoever holds `picking` does not keep the others waiting without end."""
+    monkeypatch.setattr(lease, "_PATIENCE", 0.05)
+    code = """
+import fcntl
+kept = open(sys.argv[1], "w")
+fcntl.flock(kept, fcntl.LOCK_EX)
+print(end="\\n", flush=True)
+sys.stdin.read()
+"""
+    with _process(code, tmp_path / "flyte-images-picking") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(DeviceError, match=f"locked for 0.05 s by pid {process.pid} of user"):
+            _one(tmp_path, "a")
+        process.kill()
+
+
+def test_a_holder_is_named_by_the_kernel_not_by_what_stands_in_the_file(tmp_path: Path) -> None:
+    """D21: a file that names another process does not blame that process."""
+    with _process(HOLD, tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        (tmp_path / "flyte-images-a.lock").write_text('{"pid": 1, "note": "not me"}')
+        assert holders(tmp_path, ["a"])["a"].startswith(f"pid {process.pid} of user")
+        process.kill()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
