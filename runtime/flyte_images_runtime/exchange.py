@@ -18,12 +18,14 @@ import socket
 import stat
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .large_pages import LargePages, make_large_pages
 from .owner import new_name
+from .private import private_directories, private_directory
+from .users import lend_user
 from .values import Files, Problem, open_regular
 from .worker import places
 
@@ -43,6 +45,8 @@ class Exchange:
     run: str = ""
     large: LargePages | None = None
     """Holds `memory`, and `in` for large inputs."""
+    ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False, compare=False)
+    """What is done when it is removed."""
 
     def write_call(self, call: Any) -> None:
         """Write what the worker reads first."""
@@ -74,15 +78,25 @@ class Exchange:
             door.bind(f"/proc/self/fd/{directory}/{name}")  # the path itself may be too long for a socket
         finally:
             os.close(directory)
-        (self.inputs / name).chmod(0o666)
+        (self.inputs / name).chmod(0o600)
         door.listen(64)
         return door
 
+    def lend_user(self) -> int:
+        """Return the number of a user, and of its group, that is this task's alone until the exchange is removed."""
+        lent = lend_user()
+        self.ends.callback(lent.give_back)
+        return lent.number
+
     def give_to(self, user: int, group: int) -> None:
-        """Let the container's user write the outputs."""
-        if os.geteuid() == 0:
-            os.chown(self.outputs, user, group)
-            os.chown(self.memory, user, group)
+        """Let the container's user write the outputs and connect to the sockets, and no other user."""
+        if os.geteuid() != 0:
+            return
+        for path in (self.outputs, self.memory):
+            os.chown(path, user, group)
+        for name in (places.HOST, places.WORK, places.SHELL):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(self.inputs / name, user, group, follow_symlinks=False)
 
     def read(self, name: str) -> Any:
         """The JSON document that the task left under `name`; None if there is none. Problem if it is not that."""
@@ -128,6 +142,7 @@ class Exchange:
             remove_directory(directory)
         if self.large is not None:
             self.large.close()
+        self.ends.close()
 
 
 def _free(place: str) -> int:
@@ -163,20 +178,10 @@ def _make_below(base: Path, name: str) -> Path:
     """Make `base`/`name`; again, if the last task to end has removed `base` in between."""
     for _ in range(100):
         with contextlib.suppress(FileNotFoundError):
-            directory = _own(base) / name
+            directory = private_directory(base) / name
             directory.mkdir(mode=0o700)
             return directory
     raise FileNotFoundError(f"{base} is removed as soon as it is made")
-
-
-def _own(base: Path) -> Path:
-    """The directory `base`, ours alone: in a directory that all write to, another user may have been there first."""
-    with contextlib.suppress(FileExistsError):  # `exist_ok` looks again, and by then it may be gone
-        base.mkdir(mode=0o700)
-    found = base.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise PermissionError(f"{base} is not this user's own directory: remove it")
-    return base
 
 
 def memory_base() -> Path:
@@ -205,6 +210,7 @@ def left_over(prefix: str) -> list[Path]:
     """The directories of tasks whose name begins so."""
     found: list[Path] = []
     for base in (memory_base(), disk_base()):
-        with contextlib.suppress(OSError):
-            found += [entry for entry in base.iterdir() if entry.name.startswith(prefix)]
+        for directory in private_directories(base):
+            with contextlib.suppress(OSError):
+                found += [entry for entry in directory.iterdir() if entry.name.startswith(prefix)]
     return found

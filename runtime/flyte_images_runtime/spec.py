@@ -47,7 +47,7 @@ class Mount:
 class Hardening:
     """What the task's process may do. The default is as little as a numeric Python program gets by with.
 
-    user            "uid:gid"; None: the caller's own, and 1000:1000 where the caller is root
+    user            "uid:gid"; None: the caller, or where that is root a user that no account and no other task is
     read_only_root  only /tmp, the home directory and writable mounts can be written to
     capabilities    Linux capabilities that stay
     seccomp         "default", the engine's own profile, or "unconfined"

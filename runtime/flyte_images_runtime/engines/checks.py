@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..exchange import Exchange
 from ..failures import EngineLost, ImageCannotStart
 from ..quantity import format_size
 from ..spec import TaskSpec
 
 _TUN = "/dev/net/tun"
-_NOBODY = (1000, 1000)
+_FIRST = (1000, 1000)
 
 
 def check_sources(spec: TaskSpec) -> None:
@@ -48,18 +49,20 @@ def check_user(spec: TaskSpec, engine: str) -> None:
         )
 
 
-def user_of(spec: TaskSpec, otherwise: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Who the task is, as far as it can be known here. `otherwise`, nobody in particular, where it is not said.
+def user_of(spec: TaskSpec, exchange: Exchange) -> tuple[int, int]:
+    """Return who the task is: as the environment says, else the caller; for root a user that no other task has.
 
-    >>> from ..spec import Code, Hardening
-    >>> spec = TaskSpec(task="t", image="i", code=Code(module="m", qualname="f"), hardening=Hardening(user="7:8"))
-    >>> user_of(spec), user_of(TaskSpec(task="t", image="i", code=spec.code))
-    ((7, 8), (1000, 1000))
+    A user by name is known to the image alone. The first account of an image has the number 1000.
     """
     user, _, group = (spec.hardening.user or "").partition(":")
-    if not user.isdigit():
-        return otherwise or _NOBODY
-    return int(user), int(group) if group.isdigit() else int(user)
+    if user.isdigit():
+        return int(user), int(group) if group.isdigit() else int(user)
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    if user:
+        return _FIRST
+    number = exchange.lend_user()
+    return number, number
 
 
 def why_the_image(said: str, spec: TaskSpec) -> ImageCannotStart | None:

@@ -31,12 +31,12 @@ class Kind(Protocol):
     """An engine as the contract's tests use it.
 
     limits  are CPU and memory kept here? What is not kept is refused
-    user    who a task is if nothing is said
+    user    who a task is if nothing is said; None: a user that no account is
     """
 
     name: str
     limits: bool
-    user: tuple[int, int]
+    user: tuple[int, int] | None
 
     def run(self, request: Request) -> Finished: ...
 
@@ -74,7 +74,7 @@ class Here:
     name: str
     engine: Engine
     limits: bool = True
-    user: tuple[int, int] = (1000, 1000)
+    user: tuple[int, int] | None = None
 
     def run(self, request: Request) -> Finished:
         return run(self.engine, request)

@@ -75,12 +75,33 @@ def test_outputs_that_became_a_link_are_not_followed(made: Exchange, tmp_path: P
         made.read("result.json")
 
 
-def test_somebody_elses_directory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory").mkdir(mode=0o777)
-    (tmp_path / "memory").chmod(0o777)
+def test_a_directory_that_is_not_ours_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D25: whoever makes the directory first keeps nobody from running tasks."""
     monkeypatch.setattr(module, "memory_base", lambda: tmp_path / "memory")
-    with pytest.raises(PermissionError, match="not this user's own"):
-        make_exchange()
+    monkeypatch.setattr(module, "disk_base", lambda: tmp_path / "disk")
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory").chmod(0o777)
+    (tmp_path / "disk").symlink_to(tmp_path / "memory")
+    one, other = make_exchange(), make_exchange()
+    beside = one.inputs.parent.parent
+    assert beside == other.inputs.parent.parent
+    assert beside.name.startswith("memory-")
+    assert beside.stat().st_mode & 0o777 == 0o700
+    assert {path.name for path in left_over("")} == {one.name, other.name}
+    one.remove()
+    other.remove()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "memory"]
+    assert list((tmp_path / "memory").iterdir()) == []
+
+
+def test_a_socket_is_for_the_user_of_the_task_alone(made: Exchange) -> None:
+    """D4: no other user may connect to the socket that takes nested calls."""
+    with made.listen("host.sock"):
+        made.give_to(12345, 12346)
+        found = (made.inputs / "host.sock").stat()
+        assert found.st_mode & 0o777 == 0o600
+        if os.geteuid() == 0:
+            assert (found.st_uid, found.st_gid) == (12345, 12346)
 
 
 def test_an_owner_is_gone_only_if_that_is_certain() -> None:

@@ -90,7 +90,7 @@ class DockerEngine:
         group = self._group(spec, exchange)
         running: DockerRunning | None = None
         try:
-            user = user_of(spec, None if os.geteuid() == 0 else (os.geteuid(), os.getegid()))
+            user = user_of(spec, exchange)
             exchange.give_to(*user)
             settings = Settings(
                 owner=str(current()),

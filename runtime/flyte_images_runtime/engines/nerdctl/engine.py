@@ -131,7 +131,7 @@ class NerdctlEngine:
         if group is None:
             raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
         try:
-            user = user_of(spec)
+            user = user_of(spec, exchange)
             exchange.give_to(*user)
             settings = Settings(
                 owner=str(current()),

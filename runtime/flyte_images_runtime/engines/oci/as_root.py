@@ -52,7 +52,7 @@ def start_as_root(
         raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
     log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
     try:
-        user = user_of(spec)
+        user = user_of(spec, exchange)
         exchange.give_to(*user)
         here = Surroundings(
             bundle=_BUNDLE,

@@ -59,7 +59,7 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
         raise EngineLost(f"the limits of task `{spec.task}` could not be set", task=spec.task, hint="run it as root")
     log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
     try:
-        user = user_of(spec, (os.geteuid(), os.getegid()))
+        user = user_of(spec, exchange)
         place = exchange.inputs.parent / "bundle"
         place.mkdir()
         here = Surroundings(
