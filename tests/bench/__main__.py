@@ -2,7 +2,8 @@
 
     python -m tests.bench [--rounds 5] [--only "flyte-images;flyte;..."] [--cases builds,push,client] [--directory D]
 
-The table goes to stdout, every sample to a JSON file, what is going on to stderr.
+The table goes to stdout, every sample to a JSON file, progress to stderr. A failed sample is named below the table and
+the bench goes on; each sample is also appended to a file of JSON lines as it comes.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def main() -> None:
         sys.exit(f"bench: another one is at work in {directory}")
     uv = str(Path(sys.executable).with_name("uv"))
     print(f"bench: load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores; working in {directory}", file=sys.stderr)
-    results = Results()
+    kept = options.out.with_suffix(".jsonl")
+    kept.unlink(missing_ok=True)
+    results = Results(kept=kept)
     flyte = Flyte(directory, uv=uv)
     base, uv_image = flyte.images_of_its_template()
     everyone: list[Contender] = [
@@ -77,21 +80,20 @@ def main() -> None:
         if "push" in cases:
             for contender in contenders:
                 if not contender.cold_only:
-                    with registry(directory) as store:
+                    with registry(directory) as store, results.going_on(contender.label, "pushes"):
                         pushes(own, store, contender, results)
         if "many" in cases:
             for contender in contenders:
                 if isinstance(contender, Ours | Dockerfile):
-                    own.forget_builds(keep=(base, uv_image))
-                    contender.forget()
-                    with registry(directory) as store:
+                    with registry(directory) as store, results.going_on(contender.label, "many images"):
                         many(own, store, contender, results, keep=(base, uv_image))
     machine["load_after"] = round(os.getloadavg()[0], 2)
-    document = report.document(results.samples, machine=machine, inside=results.facts)
+    document = report.document(results.samples, machine=machine, inside=results.facts, missing=results.missing)
     options.out.write_text(json.dumps(document, indent=1) + "\n")
     facts = f"{machine['cores']} cores, Docker Engine {machine['engine']}, flyte {machine['flyte']}, {machine['date']}"
     notes = NOTES.format(rounds=options.rounds, clients=options.client_rounds, machine=facts)
-    content = f"{report.table(results.samples, tuple(one.label for one in contenders))}\n\n{notes}"
+    table = report.table(results.samples, tuple(one.label for one in contenders))
+    content = "\n\n".join(part for part in (table, report.missing_samples(results.missing), notes) if part)
     print(content)
     if options.readme:
         readme = REPOSITORY / "README.md"
@@ -109,7 +111,12 @@ def _options() -> argparse.Namespace:
         "--directory", type=Path, default=home / "flyte-images-bench", help="where engine and files live"
     )
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("result.json"), help="the JSON document")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).with_name("result.json"),
+        help="the JSON document; samples as they come go beside it, .jsonl",
+    )
     return parser.parse_args()
 
 

@@ -46,6 +46,10 @@ class Definition:
         return folder
 
 
+class Failed(RuntimeError):
+    """A contender's command failed, or its image does not work. The bench says so and goes on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     argv: tuple[str, ...]
@@ -53,11 +57,11 @@ class Command:
     env: dict[str, str]
 
     def run(self) -> str:
-        """Run to the end; stdout and stderr together. Raises with them if it fails."""
+        """Return stdout and stderr together. Raise `Failed` with both if the command fails."""
         done = subprocess.run(self.argv, cwd=self.cwd, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         text = done.stdout.decode(errors="replace")
         if done.returncode:
-            raise RuntimeError(f"{' '.join(self.argv)} exited with {done.returncode}:\n{text[-4000:]}")
+            raise Failed(f"{' '.join(self.argv)} exited with {done.returncode}:\n{text[-4000:]}")
         return text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _ROWS = (
     ("no-op", "nothing changed, whole process", "s"),
@@ -48,6 +48,17 @@ def table(samples: Mapping[str, Mapping[str, list[float]]], columns: tuple[str, 
     return "\n".join(lines)
 
 
+def missing_samples(missing: Sequence[tuple[str, str, str]]) -> str:
+    """Return the note that says which samples failed: empty if none did.
+
+    >>> missing_samples([("flyte", "round 2 of builds", "docker buildx build exited with 1:")])
+    'Missing, because a command failed: flyte, round 2 of builds (docker buildx build exited with 1).'
+    """
+    if not missing:
+        return ""
+    return "Missing, because a command failed: " + "; ".join(f"{a}, {b} ({c.rstrip(':')})" for a, b, c in missing) + "."
+
+
 def between_marks(text: str, content: str, *, name: str = "bench") -> str:
     """Return a document with `content` in the place that is kept for it.
 
@@ -60,7 +71,11 @@ def between_marks(text: str, content: str, *, name: str = "bench") -> str:
 
 
 def document(
-    samples: Mapping[str, Mapping[str, list[float]]], *, machine: Mapping[str, object], inside: Mapping[str, object]
+    samples: Mapping[str, Mapping[str, list[float]]],
+    *,
+    machine: Mapping[str, object],
+    inside: Mapping[str, object],
+    missing: Sequence[tuple[str, str, str]],
 ) -> dict[str, object]:
     cases = {
         case: {
@@ -69,7 +84,7 @@ def document(
         }
         for case, measured in samples.items()
     }
-    return {"machine": machine, "inside": inside, "cases": cases}
+    return {"machine": machine, "inside": inside, "cases": cases, "missing": [list(one) for one in missing]}
 
 
 def _amount(value: float, unit: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from .contenders import Command, Definition, Dockerfile, Flyte, Ours
+from .contenders import Command, Definition, Dockerfile, Failed, Flyte, Ours
 from .engine import Engine, Registry
 
 Contender = Ours | Flyte | Dockerfile
@@ -40,14 +44,37 @@ print(json.dumps({
 
 @dataclass(slots=True)
 class Results:
-    """All samples: case -> contender -> values; `facts` is what the checks saw inside each image."""
+    """All samples: case -> contender -> values. `facts` is what the checks saw inside each image.
 
+    Each sample is appended to `kept`, a file of JSON lines, as it comes: a run that ends early keeps what it measured.
+    `missing` lists the samples that failed, as (contender, what was measured, the first line of the failure).
+    """
+
+    kept: Path | None = None
     samples: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     facts: dict[str, object] = field(default_factory=dict)
+    missing: list[tuple[str, str, str]] = field(default_factory=list)
 
     def add(self, case: str, contender: str, value: float) -> None:
         self.samples[case][contender].append(value)
+        self._keep({"case": case, "contender": contender, "value": value})
         print(f"bench: {contender:>14}  {case:<28} {value:,.3f}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def going_on(self, contender: str, what: str) -> Iterator[None]:
+        """Note a contender's failure as a missing sample, and let the bench go on."""
+        try:
+            yield
+        except Failed as error:
+            message = str(error)
+            self.missing.append((contender, what, message.splitlines()[0]))
+            self._keep({"missing": what, "contender": contender, "error": message})
+            print(f"bench: {contender:>14}  {what}: failed, goes on without it\n{message}", file=sys.stderr, flush=True)
+
+    def _keep(self, line: dict[str, object]) -> None:
+        if self.kept is not None:
+            with self.kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def build_rounds(
@@ -56,9 +83,10 @@ def build_rounds(
     for number in range(rounds):
         turn = number % len(contenders)
         for contender in contenders[turn:] + contenders[:turn]:
-            engine.forget_builds(keep=keep)
-            contender.forget()
-            _one_round(engine, contender, results, number, check=number == 0)
+            with results.going_on(contender.label, f"round {number + 1} of builds"):
+                engine.forget_builds(keep=keep)
+                contender.forget()
+                _one_round(engine, contender, results, number, check=number == 0)
 
 
 def _one_round(engine: Engine, contender: Contender, results: Results, number: int, *, check: bool) -> None:
@@ -96,6 +124,8 @@ def many(
     engine: Engine, registry: Registry, contender: Ours | Dockerfile, results: Results, *, keep: tuple[str, ...]
 ) -> None:
     """MANY images that share a large package and have a small one each, built at once and pushed."""
+    engine.forget_builds(keep=keep)
+    contender.forget()
     before = registry.bytes_held()
     contender.define_many(engine, MANY_SHARED, MANY[:1], registry.address).run()
     one = registry.bytes_held() - before
@@ -116,11 +146,13 @@ def client_rounds(engine: Engine, contenders: list[Contender], results: Results,
         for case, argv in (("define an image", contender.import_and_define()), ("--help", contender.help()))
         if argv
     ]
-    for _, _, command in commands:
-        command.run()  # byte-code of the client's own files is on disk from here on
+    for case, name, command in commands:
+        with results.going_on(name, case):
+            command.run()  # byte-code of the client's own files is on disk from here on
     for _ in range(rounds):
         for case, name, command in commands:
-            results.add(case, name, _timed(command)[0])
+            with results.going_on(name, case):
+                results.add(case, name, _timed(command)[0])
 
 
 def _timed(command: Command) -> tuple[float, str]:
@@ -133,5 +165,5 @@ def _look_inside(engine: Engine, image: str) -> str:
     argv = ("docker", "run", "--rm", "--network=none", "--entrypoint=/opt/venv/bin/python", image, "-c", _CHECK)
     done = subprocess.run(argv, env=engine.env, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"the image {image} does not work:\n{done.stderr[-2000:]}")
+        raise Failed(f"the image {image} does not work:\n{done.stderr[-2000:]}")
     return done.stdout.strip()
