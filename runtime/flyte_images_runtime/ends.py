@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,13 @@ from .values import Problem
 _KILLED = 128 + 9
 _LOST_CALLER = 113
 _WORKER = "/worker/start.py"
+_ENDED_EARLY = re.compile(
+    # what runc, crun and their callers say when the first process is gone before they are done with it
+    r"init-p: (broken pipe|connection reset)|final child's pid|from the init process|sync socket|oom-killed"
+    r"|stopped process|container that has stopped|signal: killed|unexpected eof"
+    r"|/proc/\d+/ns/\S+ .*no such file|%!w\(<nil>\)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +138,9 @@ def _holders(report: Report, *, worth: int) -> Iterator[str]:
             name = "the task itself" if _WORKER in process.command else f"`{process.command or process.pid}`"
             by_name.setdefault(name, []).append(process.memory)
     for name, sizes in by_name.items():
-        count = f"{len(sizes)} x " if len(sizes) > 1 else ""
-        yield f"{count}{name} {format_size(sum(sizes) >> 20 << 20)}"
+        largest = format_size(max(sizes) >> 20 << 20)
+        # no sum: pages that processes share, as forks do, are counted in each
+        yield f"{len(sizes)} x {name} of up to {largest} each" if len(sizes) > 1 else f"{name} {largest}"
 
 
 def suggested_limit(limit: int) -> int:
@@ -225,6 +234,23 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
         task=spec.task,
         hint="the last lines of its log may say why",
         exit_status=status,
+    )
+
+
+def killed_at_start(said: str, spec: TaskSpec, usage: Usage) -> TaskError | None:
+    """What a runtime says of a first process that was killed before it could begin -> the error; None: it was not.
+
+    `usage` is the cgroup's: the kernel counts there what it kills at the limit.
+    """
+    if (usage.oom_kills or 0) > 0 or "oom-killed" in said.lower():
+        return _out_of_memory(spec, Ending(exit_status=_KILLED, oom_killed=True, usage=usage), Report())
+    if _ENDED_EARLY.search(said) is None:
+        return None
+    return Killed(
+        f"task `{spec.task}` was killed before it could begin: {said}",
+        task=spec.task,
+        hint="somebody else killed its first process, or the host ran out of memory",
+        exit_status=_KILLED,
     )
 
 

@@ -8,9 +8,12 @@ import select
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 
 from ..cgroup import Group
+from ..ends import killed_at_start
 from ..engine import Ending, OnLine, Stream
+from ..failures import TaskError
 from ..lines import Lines
 from ..metrics import Usage
 from ..spec import TaskSpec
@@ -19,9 +22,16 @@ from ..spec import TaskSpec
 class ForegroundRunning:
     """What is the same of all such engines. They say how a container is ended, explained and removed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], spec: TaskSpec, group: Group | None) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        spec: TaskSpec,
+        group: Group | None,
+        explain: Callable[[str, TaskSpec], TaskError],
+    ) -> None:
         self._process = process
         self._spec = spec
+        self._explain = explain
         self._group = group
         self._cancelled = False
         self._timed_out = False
@@ -53,9 +63,9 @@ class ForegroundRunning:
                 killed = True
                 self._kill()
         self._process.wait()
-        if not (self._cancelled or self._timed_out):
-            self._complain()
         usage = Usage() if self._group is None else self._group.usage()
+        if not (self._cancelled or self._timed_out) and (said := self._complaint()):
+            raise killed_at_start(said, self._spec, usage) or self._explain(said, self._spec)
         return Ending(
             exit_status=self._process.returncode if self._process.returncode >= 0 else 128 - self._process.returncode,
             oom_killed=bool(usage.oom_kills),
@@ -96,8 +106,8 @@ class ForegroundRunning:
         """End the container and see its end, at whatever moment of its making this comes."""
         raise NotImplementedError
 
-    def _complain(self) -> None:
-        """Raise what the program says if it could not start the container."""
+    def _complaint(self) -> str:
+        """What the program says if it could not start the container."""
         raise NotImplementedError
 
     def _clean(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.ends import Report, judge
+from flyte_images_runtime.ends import Report, judge, killed_at_start
 from flyte_images_runtime.engine import Ending
 from flyte_images_runtime.failures import (
     Cancelled,
@@ -84,6 +84,32 @@ def test_each_end_has_its_error(ending: Ending, report: Report, kind: type[Excep
     assert found.task == "ml.train"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "read from the init process",
+        "read from sync socket: Connection reset by peer",
+        "OCI runtime start failed: cannot start a container that has stopped: unknown",
+        "cannot start a stopped process: unknown",
+        "runc create failed: unable to start container process: error during container init: %!w(<nil>): unknown",
+        'error during container init: writing syncT "procResume": write init-p: broken pipe: unknown',
+        "error running hook: stderr: bind-mount /proc/77/ns/net -> /run/netns/7: no such file or directory: unknown",
+    ],
+)
+def test_a_kill_before_the_task_could_begin_is_no_fault_of_its_image(said: str) -> None:
+    """D29: the words of crun and runc, as they were seen."""
+    found = killed_at_start(said, SPEC, Usage(oom_kills=0))
+    assert isinstance(found, Killed) and found.exit_status == 137 and said in str(found)
+    assert isinstance(killed_at_start(said, SPEC, Usage(oom_kills=1)), OutOfMemory), "the kernel counts its own"
+
+
+def test_an_image_that_cannot_start_is_told_as_that() -> None:
+    """D29"""
+    said = 'exec: "python3": executable file not found in $PATH: unknown'
+    assert killed_at_start(said, SPEC, Usage()) is None
+    assert killed_at_start("container init was OOM-killed (memory limit too low?)", SPEC, Usage()) is not None
+
+
 def test_out_of_memory_says_how_much_and_what_to_do() -> None:
     report = Report(status=9, largest=(Process(pid=7, memory=250 * MIB, command="python3 train"),))
     found = judge(SPEC, Ending(exit_status=137, oom_killed=True, usage=Usage(peak_memory=256 * MIB)), report)
@@ -95,7 +121,7 @@ def test_out_of_memory_says_how_much_and_what_to_do() -> None:
     assert "(last seen: `python3 train` 250Mi)" in str(found)
     many = Report(largest=tuple(Process(pid=at, memory=60 * MIB, command="sort") for at in (1, 2)), files=140 * MIB)
     told = judge(SPEC, Ending(exit_status=137, oom_killed=True), many)
-    assert "(last seen: files in /tmp and /dev/shm 140Mi, 2 x `sort` 120Mi)" in str(told)
+    assert "(last seen: files in /tmp and /dev/shm 140Mi, 2 x `sort` of up to 60Mi each)" in str(told), "D29"
     assert isinstance(told, OutOfMemory)
     assert "a mount" in str(told.hint)
     assert found.hint is not None

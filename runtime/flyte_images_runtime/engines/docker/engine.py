@@ -11,9 +11,11 @@ from shutil import which
 from typing import Any
 
 from ...cgroup import Group, make_group
+from ...ends import killed_at_start
 from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart
+from ...metrics import Usage
 from ...owner import current
 from ...spec import TaskSpec
 from ..checks import check_room, runtime_missing, user_of, why_the_image
@@ -108,8 +110,9 @@ class DockerEngine:
             running = DockerRunning(self.api, created["Id"], spec, group)
             running.start()
         except Refused as refused:
+            usage = group.usage() if group is not None else Usage()
             _give_up(running, group)
-            raise _why_not(refused, spec) from None
+            raise killed_at_start(str(refused), spec, usage) or _why_not(refused, spec) from None
         except BaseException:
             _give_up(running, group, name=f"flyte-images-{exchange.name}", api=self.api)
             raise

@@ -48,12 +48,11 @@ class NerdctlRunning(ForegroundRunning):
         group: Group,
         explain: Callable[[str, TaskSpec], TaskError],
     ) -> None:
-        super().__init__(launch(), spec, group)
+        super().__init__(launch(), spec, group, explain)
         self._nerdctl = nerdctl
         self._exchange = exchange
         self._container = container_name(exchange)
         self._launch = launch
-        self._explain = explain
         self._last: deque[str] = deque(maxlen=20)
 
     def wait(self, on_line: OnLine) -> Ending:
@@ -86,12 +85,14 @@ class NerdctlRunning(ForegroundRunning):
                 self._process.kill()
             time.sleep(0.01)
 
-    def _complain(self) -> None:
-        """Raise what nerdctl says, if the task never began."""
+    def _complaint(self) -> str:
+        """What nerdctl says, if the task never began."""
         if self._process.returncode == 0 or self._exchange.time_of(places.BEGAN) is not None:
-            return
-        if told := said(self._last):
-            raise _Overtaken(told) if _OVERTAKEN.search(told) else self._explain(told, self._spec)
+            return ""
+        told = said(self._last)
+        if told and _OVERTAKEN.search(told):
+            raise _Overtaken(told)
+        return told
 
     def _clean(self) -> None:
         deadline = time.monotonic() + _REMOVAL

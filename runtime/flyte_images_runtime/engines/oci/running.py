@@ -28,9 +28,8 @@ class OciRunning(ForegroundRunning):
         group: Group | None,
         explain: Callable[[str, TaskSpec], TaskError],
     ) -> None:
-        super().__init__(process, spec, group)
+        super().__init__(process, spec, group, explain)
         self._log = log
-        self._explain = explain
 
     def _kill(self) -> None:
         """End all that is in the task's cgroup, until its end is seen: a container that is being made comes later."""
@@ -51,12 +50,11 @@ class OciRunning(ForegroundRunning):
             return [pid for pid in self._group.processes() if pid not in (0, self._process.pid)]
         return below(self._process.pid)
 
-    def _complain(self) -> None:
-        """Raise what the runtime has written to its log, if it could not start the container."""
+    def _complaint(self) -> str:
+        """What the runtime has written to its log, if it could not start the container."""
         size = os.fstat(self._log).st_size
         said = complaint(os.pread(self._log, min(size, 1 << 16), 0).decode(errors="replace"))
-        if said and self._process.returncode != 0:
-            raise self._explain(said, self._spec)
+        return said if self._process.returncode != 0 else ""
 
     def _clean(self) -> None:
         os.close(self._log)
