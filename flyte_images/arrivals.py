@@ -9,15 +9,14 @@ more than 10 GiB. What a program was still receiving when it was killed goes wit
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from flyte_images_runtime.owner import new_name, parse
 
+from .store.bounded_dir import BoundedDirectory
 from .store.cache_dir import cache_dir
 
 KEPT = 7 * 86400.0  # seconds
@@ -48,35 +47,23 @@ class Arrival:
             self.path.parent.rmdir()
 
 
+def arrivals_in(directory: Path, *, kept: float = KEPT, largest: int = LARGEST) -> BoundedDirectory:
+    """What has arrived in `directory`, and its bounds."""
+    return BoundedDirectory(path=directory, unused=kept, largest=largest, claim=_claimed)
+
+
 def forget(directory: Path, *, kept: float = KEPT, largest: int = LARGEST) -> None:
-    """Remove what has been there long enough, and what nobody can know of."""
-    finished: list[tuple[float, Path]] = []
-    for path in _entries(directory):
-        owner = parse(path.name)
-        if owner is None or (owner.is_here() and not owner.is_gone()):
-            continue
-        with contextlib.suppress(OSError):
-            came = path.stat().st_mtime
-            if time.time() - came > kept or (owner.is_gone() and not (path / _WHOLE).exists()):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                finished.append((came, path))
-    room = largest
-    for _, path in sorted(finished, reverse=True):
-        room -= _size(path)
-        if room < 0:
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove what has been there long enough, and what programs were receiving when they were killed."""
+    arrivals = arrivals_in(directory, kept=kept, largest=largest)
+    for entry in arrivals.entries():
+        owner = parse(entry.name)
+        if owner is not None and owner.is_gone() and not (directory / entry.name / _WHOLE).exists():
+            arrivals.remove(entry)
+    arrivals.evict()
 
 
-def _entries(directory: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        yield from sorted(directory.iterdir())
-
-
-def _size(path: Path) -> int:
-    total = 0
-    for place, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(Path(place) / name).st_size
-    return total
+@contextlib.contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """False while the program that ran the task goes on."""
+    owner = parse(path.name)
+    yield owner is not None and (not owner.is_here() or owner.is_gone())

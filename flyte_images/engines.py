@@ -20,6 +20,7 @@ from flyte_images_runtime.bytecode import compile_package
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.orphans import watch_over
 
+from .copies import seal
 from .errors import EngineError, SpecError
 from .shipping import ship
 from .store.cache_dir import cache_dir
@@ -75,7 +76,8 @@ def library() -> str:
     readable = all(path.stat().st_mode & 0o005 == 0o005 for path in (package, start.parent))
     ours = readable and start.stat().st_mode & 0o004
     found = str(package) if ours else ship(str(package), environ=os.environ)[0]
-    compile_package(Path(found), ("", "worker", "values"))
+    if compile_package(Path(found), ("", "worker", "values")) and not ours:
+        seal(Path(found))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime import compact_json
+from flyte_images_runtime.atomic import private_directory, write
 
 from .errors import SpecError
 from .printed import forget
@@ -54,14 +56,33 @@ def note(
     with contextlib.suppress(OSError, SpecError):
         path = path_of(environ)
         text = compact_json.dumps(line).encode() + b"\n"
-        descriptor = _open(path)
-        try:
+        with _locked(path, fcntl.LOCK_SH) as descriptor:
             os.write(descriptor, text)  # one write: lines of two processes do not mix
             large = os.fstat(descriptor).st_size > _LARGEST
-        finally:
-            os.close(descriptor)
         if large:
             _halve(path, environ)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, lock: int) -> Iterator[int]:
+    """Open the file, to append to it, with a lock; it is the file of that name for as long as the lock is held."""
+    while True:
+        descriptor = _open(path)
+        try:
+            fcntl.flock(descriptor, lock)
+            if _is(descriptor, path):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    """Return whether the open file has that name still: halving puts another one in its place."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _open(path: Path) -> int:
@@ -69,7 +90,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(path.parent)
         return os.open(path, flags, 0o600)
 
 
@@ -91,10 +112,11 @@ def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _halve(path: Path, environ: Mapping[str, str]) -> None:
-    """The older half goes, and what is kept of its runs."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    older, newer = lines[: len(lines) // 2], lines[len(lines) // 2 :]
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(b"".join(newer))
-    temporary.replace(path)
+    """Remove the older half of the lines, and what is kept of its runs. Nobody appends meanwhile."""
+    with _locked(path, fcntl.LOCK_EX) as descriptor:
+        if os.fstat(descriptor).st_size <= _LARGEST:
+            return  # another process has done it
+        lines = path.read_bytes().splitlines(keepends=True)
+        older, newer = lines[: len(lines) // 2], lines[len(lines) // 2 :]
+        write(path, b"".join(newer))
     forget(environ, {str(run.get("id")) for run in _parsed(older)})

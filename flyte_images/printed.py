@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from flyte_images_runtime.atomic import partial_path, private_directory
+
 from .errors import SpecError
+from .store.bounded_dir import BoundedDirectory
 from .store.cache_dir import cache_dir
 
 PART = 1 << 20
@@ -100,18 +103,18 @@ class Keeper:
         self._head = self._file = -1
         self._failed = True
         if began and self._run.startswith("0"):  # one of sixteen, so that it costs the others nothing
-            _make_room(directory_of(self._environ))
+            logs_in(directory_of(self._environ)).evict()
 
     def _begin(self) -> None:
         """The first file comes to be with its head written and its lock taken."""
         directory = directory_of(self._environ)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = directory / f".{self._run}"
-        self._head = self._file = _new(temporary)
-        with contextlib.suppress(OSError):  # a file system without locks: it looks as if the run had ended
-            fcntl.flock(self._head, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(self._file, json.dumps({"run": self._run, "since": time.time(), **self._about}).encode() + b"\n")
-        temporary.rename(directory / f"{self._run}.0")
+        private_directory(directory)
+        with partial_path(directory) as partial:
+            self._head = self._file = _new(partial)
+            with contextlib.suppress(OSError):  # a file system without locks: it looks as if the run had ended
+                fcntl.flock(self._head, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(self._file, json.dumps({"run": self._run, "since": time.time(), **self._about}).encode() + b"\n")
+            partial.rename(directory / f"{self._run}.0")
 
     def _go_on(self) -> None:
         directory = directory_of(self._environ)
@@ -230,37 +233,27 @@ def _read(file: Any) -> Iterator[Line]:
 
 
 def forget(environ: Mapping[str, str], runs: Collection[str]) -> None:
-    """Remove the logs of those runs."""
+    """Remove the logs of those runs that have ended."""
     with contextlib.suppress(SpecError):
-        for run, parts in _parts(directory_of(environ)).items():
-            if run in runs:
-                _remove(parts)
+        logs = logs_in(directory_of(environ))
+        for entry in logs.entries():
+            if entry.name in runs:
+                logs.remove(entry)
 
 
-def _make_room(directory: Path) -> None:
-    """Remove the oldest logs while there are too many or they are too large. Those that are written stay."""
-    sizes: dict[str, int] = {}
-    times: dict[str, float] = {}
-    parts = _parts(directory)
-    for run, files in parts.items():
-        for file in files.values():
-            with contextlib.suppress(OSError):
-                seen = file.stat()
-                sizes[run] = sizes.get(run, 0) + seen.st_size
-                times[run] = max(times.get(run, 0.0), seen.st_mtime)
-    total, count = sum(sizes.values()), len(sizes)
-    for run in sorted(times, key=lambda run: times[run]):
-        if total <= _MOST and count <= _RUNS:
-            return
-        if not _is_locked(parts[run][0]):
-            _remove(parts[run])
-            total, count = total - sizes[run], count - 1
+def logs_in(directory: Path) -> BoundedDirectory:
+    """The logs that are kept in `directory`, one entry a run, and their bounds. Logs that are being written stay."""
+    return BoundedDirectory(path=directory, largest=_MOST, most=_RUNS, entry_of=_run_of, claim=_claimed)
 
 
-def _remove(parts: Mapping[int, Path]) -> None:
-    for number in sorted(parts, reverse=True):
-        with contextlib.suppress(OSError):
-            parts[number].unlink()
+def _run_of(name: str) -> str | None:
+    found = _FILE.fullmatch(name)
+    return found[1] if found else None
+
+
+@contextlib.contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    yield not _is_locked(path)
 
 
 def _parts(directory: Path) -> dict[str, dict[int, Path]]:

@@ -10,16 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from flyte_images_runtime.atomic import partial_directory, private_directory
 from flyte_images_runtime.spec import TaskSpec
 from flyte_images_runtime.values import Files, Problem
 
+from .store import json_cache
+from .store.bounded_dir import BoundedDirectory, Entry
 from .store.cache_dir import cache_dir
 
 _FORMAT = "flyte-images result 1"
@@ -40,8 +41,7 @@ def key_of(spec: TaskSpec, image: str, arguments: Any, attachments: Path) -> str
     add(sorted(spec.env), sorted((mount.source, mount.target) for mount in spec.mounts), spec.workdir, arguments)
     for path in sorted(attachments.iterdir()):
         if path.is_file():
-            with path.open("rb") as file:
-                add(path.name, hashlib.file_digest(file, "sha256").hexdigest())
+            add(path.name, _digest(path))
     return state.hexdigest()
 
 
@@ -49,46 +49,46 @@ class Results:
     """The results that are kept below `directory`."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._kept = BoundedDirectory(path=directory, unused=_UNUSED)
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Results:
         return cls(cache_dir(environ) / "results")
 
     def find(self, key: str) -> tuple[Any, Files] | None:
-        """The result's JSON form and its files, if it is there as a whole."""
-        place = self._directory / key
+        """Return the result's JSON form and its files, if all of it is as it was kept. A damaged result is removed."""
+        place = self._kept.path / key
         try:
-            result = json.loads((place / _RESULT).read_text(encoding="utf-8"))["result"]
+            document = json_cache.load(place / _RESULT)
+            if document["key"] != key or any(_digest(place / name) != it for name, it in document["files"].items()):
+                raise ValueError(f"`{place}` is damaged")
             os.utime(place)
-        except (OSError, ValueError, KeyError, TypeError):
+            return document["result"], Files(str(place), str(place))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            self._kept.remove(Entry(key, (place,), 0.0, 0))
             return None
-        return result, Files(str(place), str(place))
 
     def keep(self, key: str, result: Any, files: Files) -> None:
         """Keep a result and the files that belong to it. That it cannot be kept is no failure of the task."""
-        place = self._directory / key
-        temporary = self._directory / f".{key[:16]}.{secrets.token_hex(4)}"
-        try:
-            temporary.mkdir(parents=True)
-            for name in sorted(_attachments(result)):
-                with contextlib.suppress(Problem), files.open(name) as source, (temporary / name).open("xb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-            (temporary / _RESULT).write_text(json.dumps({"result": result}), encoding="utf-8")
-            with contextlib.suppress(OSError):  # another process was as quick
-                temporary.rename(place)
-        except OSError:
-            pass  # a full disk: the next run will do the work again
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        self._forget_old()
+        with contextlib.suppress(OSError):  # a full disk: the next run will do the work again
+            private_directory(self._kept.path)
+            with partial_directory(self._kept.path) as partial:
+                for name in sorted(_attachments(result)):
+                    with contextlib.suppress(Problem), files.open(name) as source, _new(partial / name) as target:
+                        shutil.copyfileobj(source, target, 1 << 20)
+                digests = {path.name: _digest(path) for path in partial.iterdir()}
+                json_cache.save(partial / _RESULT, {"key": key, "result": result, "files": digests})
+                partial.rename(self._kept.path / key)  # fails where another process was as quick
+        self._kept.evict()
 
-    def _forget_old(self) -> None:
-        limit = time.time() - _UNUSED
-        with contextlib.suppress(OSError):
-            for place in self._directory.iterdir():
-                if place.stat().st_mtime < limit:
-                    shutil.rmtree(place, ignore_errors=True)
+
+def _new(path: Path) -> BinaryIO:
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _attachments(result: Any) -> set[str]:

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flyte_images_runtime.atomic import private_directory
 from flyte_images_runtime.code import locate
 from flyte_images_runtime.engine import Running, Stream
 from flyte_images_runtime.errors import RuntimeSpecError
@@ -400,6 +401,7 @@ class Call:
         """The first file comes."""
         if self.arrival is None:
             self.arrival = Arrival.of(os.environ)
+            private_directory(self.arrival.path)
         return str(self.arrival.path)
 
 

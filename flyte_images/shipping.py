@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from flyte_images_runtime.atomic import partial_directory, private_directory
 from flyte_images_runtime.bytecode import compile_beside, loaded_below
 
 from .context.index import Index
 from .context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
 from .context.unchanged import Unchanged, remember
-from .copies import forget, hold, note_size
+from .copies import copies_in, hold, is_whole, put_away, seal
 from .errors import SpecError
 from .store.cache_dir import cache_dir
 
@@ -63,13 +62,15 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     index.save()
     digest = tree_digest(tree)
     place = cache / "code" / digest.removeprefix("sha256:")
-    if not hold(place):
+    is_new = not hold(place) or not (place in _COMPILED or is_whole(place))
+    if is_new:
+        put_away(place)
         _copy(tree, place, digest)
-        note_size(place, sum(entry.status.st_size for entry in tree.entries if entry.kind == "f"))
         hold(place)
-        forget(place.parent)
-    if place not in _COMPILED:
-        compile_beside(place / name for name in loaded_below(root))
+        copies_in(place.parent).evict()
+    if is_new or place not in _COMPILED:
+        if compile_beside(place / name for name in loaded_below(root)) or is_new:
+            seal(place)
         _COMPILED.add(place)
     unchanged = remember(tree, patterns, looked_at=looked_at)
     if unchanged is not None:
@@ -110,10 +111,8 @@ class _Changed(Exception):
 
 def _copy(tree: Tree, place: Path, digest: str) -> None:
     """Write the copy beside its place, then move it there: it is whole, or not there."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name[:16]}.{secrets.token_hex(4)}")
-    temporary.mkdir()
-    try:
+    private_directory(place.parent)
+    with partial_directory(place.parent) as temporary:
         for entry in tree.entries:
             if entry.path:
                 _place(tree, entry, os.fsencode(temporary) + b"/" + entry.path)
@@ -122,8 +121,6 @@ def _copy(tree: Tree, place: Path, digest: str) -> None:
         temporary.chmod(0o755)
         with contextlib.suppress(OSError):  # another process was as quick: its copy is the same
             temporary.rename(place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _place(tree: Tree, entry: Entry, target: bytes) -> None:

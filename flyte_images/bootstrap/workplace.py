@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flyte_images_runtime.atomic import private_directory
+
 from ..errors import FlyteImagesError
 
 _PREFIX = "flyte-images-base-"
@@ -56,7 +58,7 @@ def workplace(environ: Mapping[str, str]) -> Iterator[Workplace]:
 def alone(path: Path, *, waiting: Callable[[], None]) -> Iterator[bool]:
     """Hold the lock file `path`. Where another process holds it first, `waiting` is called, and True is given."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(path.parent)
         file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         raise FlyteImagesError(

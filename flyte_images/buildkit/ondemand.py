@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from flyte_images_runtime.atomic import private_directory
+
 from ..errors import EngineError, SpecError
 from ..store.cache_dir import cache_dir
 
@@ -70,8 +72,9 @@ def find_daemon(environ: Mapping[str, str]) -> Daemon | None:
 
 def start(daemon: Daemon, *, idle: float = IDLE) -> TextIO:
     """Make sure that it runs; it does not stop before the returned lock is closed."""
-    daemon.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    daemon.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+    private_directory(daemon.run)
+    private_directory(daemon.state.parent)
+    daemon.state.mkdir(mode=0o711, exist_ok=True)
     with locked(daemon.run / "change"):
         if not answers(daemon.socket):
             _launch(daemon, idle)

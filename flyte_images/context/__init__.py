@@ -57,7 +57,7 @@ def digest(source: Source, *, cache: Path | None = None) -> str:
 
     `cache` is where it is remembered which files have been read (default: the user's cache directory).
     """
-    tree, index = scan(source.path, source.ignore), _index(source, cache)
+    index, tree = _index(source, cache), scan(source.path, source.ignore)
     if not is_known(tree, index):
         read_all(tree, index)
     index.save()
@@ -82,7 +82,8 @@ def pack(sources: Sequence[Source], directory: Path, *, cache: Path | None = Non
     What is there already is found by its content, without reading files again. `Packed.contents` is what was packed:
     where files change at the same time it differs from what `digest` said before, and the caller has to compare.
     """
-    found = [(scan(source.path, source.ignore), source, _index(source, cache)) for source in sources]
+    indexes = [_index(source, cache) for source in sources]  # first: this marks the cache, which may be in a source
+    found = [(scan(source.path, source.ignore), source, index) for source, index in zip(sources, indexes, strict=True)]
     destinations = [os.fsencode(posixpath.normpath(source.destination)) for source in sources]
     if all(is_known(tree, index) for tree, _, index in found):
         contents = tuple(tree_digest(tree) for tree, _, _ in found)

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SpecError
+from ..store.cache_dir import TAG, is_cache
 from .ignore import DEFAULT_IGNORE, Ignore, Matched, parse_ignore
 from .index import Index
 
 _FORMAT = b"flyte-images context 1\n"  # another one, when the same tree is packed into other bytes
 _CHUNK = 1 << 20
 _TRIES = 3
+_TAG = b"/" + TAG.encode()
 _NO_WAIT = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a link or pipe put there meanwhile is refused
 
 
@@ -62,7 +64,10 @@ def scan(path: str | os.PathLike[str], patterns: Sequence[str] = ()) -> Tree:
         return Tree(os.path.realpath(root), [Entry(b"", "f", status)])
     if not stat.S_ISDIR(status.st_mode):
         raise SpecError(f"`{_shown(root)}` is neither a file nor a folder")
-    entries = list(_walk(root, Ignore([*DEFAULT_IGNORE, *_own_rules(root), *patterns])))
+    caches: set[bytes] = set()
+    entries = list(_walk(root, Ignore([*DEFAULT_IGNORE, *_own_rules(root), *patterns]), caches))
+    if caches:
+        entries = [entry for entry in entries if entry.path not in caches]
     entries.sort(key=lambda entry: entry.path)
     return Tree(root, entries)
 
@@ -149,13 +154,20 @@ def _same(one: os.stat_result, two: os.stat_result) -> bool:
     return (one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (two.st_size, two.st_mtime_ns, two.st_ctime_ns)
 
 
-def _walk(root: bytes, ignore: Ignore) -> Iterator[Entry]:
-    """The entries of a folder, in no order. An ignored folder is there if something in it is."""
+def _walk(root: bytes, ignore: Ignore, caches: set[bytes]) -> Iterator[Entry]:
+    """The entries of a folder, in no order. An ignored folder is there if something in it is.
+
+    The folders that are caches of this package are added to `caches`; of what is in them there is nothing.
+    """
     todo: list[tuple[bytes, Matched, tuple[Entry, ...]]] = [(b"", (), ())]
     told: set[bytes] = set()
     while todo:
         folder, inherited, ignored_above = todo.pop()
-        for entry in _list(root, folder):
+        listed = list(_list(root, folder))
+        if folder and _is_cache(root + b"/" + folder, listed):
+            caches.add(folder)
+            continue
+        for entry in listed:
             is_ignored, matched = ignore.match(os.fsdecode(entry.path), inherited)
             above = ignored_above
             if is_ignored:
@@ -186,6 +198,10 @@ def _list(root: bytes, folder: bytes) -> Iterator[Entry]:
                     yield Entry(path, "f", status)
     except OSError as error:
         raise _refused(error.filename or place, error) from None
+
+
+def _is_cache(place: bytes, listed: Sequence[Entry]) -> bool:
+    return any(entry.path.endswith(_TAG) for entry in listed) and is_cache(place)
 
 
 def _usable(root: bytes, entry: Entry) -> Entry:

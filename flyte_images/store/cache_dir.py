@@ -1,4 +1,4 @@
-"""Where this package keeps what it can make again. Pure: a function of the environment that it is given.
+"""The cache directory: what can be made again. It is one user's, closed to others, and marked as a cache.
 
 <cache>/oci     an OCI layout: bases, packed local files       (store/oci_layout.py)
 <cache>/bases   a record of each base that was bootstrapped    (bootstrap/)
@@ -8,16 +8,31 @@
 <cache>/runs.jsonl  what was run                               (history.py)
 <cache>/logs    what those runs have printed                   (printed.py)
 <cache>/code    copies of source trees that tasks were run from (shipping.py)
+<cache>/resolved what names were resolved to                   (json_cache.py)
+<cache>/rootfs  unpacked images of the engine `oci`
 <cache>/bin     a buildkitd to start where nothing runs; its state is in <cache>/buildkitd (buildkit/ondemand.py)
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from flyte_images_runtime import atomic
+
 from ..errors import SpecError
+
+TAG = "CACHEDIR.TAG"
+"""The file by which programs know a cache directory, so that they leave the directory out of backups."""
+
+_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
+# This directory is a cache of flyte-images: all of it can be made again.
+# It is never a part of a source tree that is copied or packed.
+"""
 
 
 def cache_dir(environ: Mapping[str, str]) -> Path:
@@ -31,7 +46,37 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
     '/ci/cache'
     """
     names = ("FLYTE_IMAGES_CACHE", "XDG_CACHE_HOME", "HOME")
-    return _cache_dir(*(environ.get(name, "") for name in names))
+    path = _cache_dir(*(environ.get(name, "") for name in names))
+    with contextlib.suppress(OSError):  # not made yet: it is looked at again
+        _take(path, os.geteuid())
+    return path
+
+
+def is_cache(directory: str | bytes | Path) -> bool:
+    """Return whether the directory is a cache of this package, whatever its name and whoever's it is."""
+    try:
+        with open(os.path.join(os.fsdecode(directory), TAG), "rb") as file:  # noqa: PTH118
+            return file.read(len(_TEXT)) == _TEXT
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=8)
+def _take(path: Path, user: int) -> None:
+    """Close the directory to other users and mark it as a cache: once a process, when it is there."""
+    seen = path.stat()
+    if not stat.S_ISDIR(seen.st_mode):
+        return
+    if seen.st_uid != user:
+        raise SpecError(
+            f"the cache directory `{path}` belongs to another user (uid {seen.st_uid}; this is uid {user})",
+            hint="set FLYTE_IMAGES_CACHE to a directory of this user, or give this one to this user with chown",
+        )
+    with contextlib.suppress(OSError):  # a file system that is read-only: nothing new is written there
+        if seen.st_mode & 0o077:
+            path.chmod(0o700)
+        if not is_cache(path):
+            atomic.write(path / TAG, _TEXT, mode=0o644)
 
 
 @functools.lru_cache(maxsize=8)

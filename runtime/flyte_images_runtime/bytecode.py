@@ -15,8 +15,12 @@ from pathlib import Path
 _HEAD = 16  # bytes: magic number, flags, time and size of the source
 
 
-def compile_beside(files: Iterable[Path]) -> None:
-    """Compile those of the files that have no byte code of theirs. What cannot be written or compiled is left."""
+def compile_beside(files: Iterable[Path]) -> int:
+    """Compile those of the files that have no byte code of theirs; return how many were compiled.
+
+    A file that cannot be compiled, or whose byte code cannot be written, is left.
+    """
+    count = 0
     for file in files:
         with contextlib.suppress(OSError, ValueError, NotImplementedError):
             target = Path(importlib.util.cache_from_source(str(file)))
@@ -24,13 +28,17 @@ def compile_beside(files: Iterable[Path]) -> None:
                 import py_compile
 
                 py_compile.compile(str(file), cfile=str(target), quiet=2)
+                count += 1
+    return count
 
 
-def compile_package(directory: Path, parts: Iterable[str] = ("",)) -> None:
+def compile_package(directory: Path, parts: Iterable[str] = ("",)) -> int:
     """The same for the modules in a package, or in those of its subpackages that are named."""
+    count = 0
     for part in parts:
         with contextlib.suppress(OSError):
-            compile_beside((directory / part).glob("*.py"))
+            count += compile_beside((directory / part).glob("*.py"))
+    return count
 
 
 def loaded_below(root: str) -> list[str]:

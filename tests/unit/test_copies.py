@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from flyte_images.copies import forget, hold, note_size
+from flyte_images.copies import copies_in, hold, is_whole, put_away, seal
 
 HOUR = 3600.0
 
@@ -17,23 +18,21 @@ def copy(directory: Path, name: str, size: int, *, age: float) -> Path:
     place = directory / name
     place.mkdir()
     (place / "module.py").write_bytes(bytes(size))
-    note_size(place, size)
-    os.utime(place, (time.time() - age,) * 2)
+    seal(place)
+    for path in (place, place.with_name(f"{name}.json")):
+        os.utime(path, (time.time() - age,) * 2)
     return place
 
 
 def test_the_oldest_go_when_there_is_too_much_and_what_was_not_used_for_a_week(tmp_path: Path) -> None:
     newest, middle, oldest = (copy(tmp_path, f"{at}", 1000, age=at * HOUR) for at in (1, 2, 3))
     unused = copy(tmp_path, "unused", 1, age=8 * 24 * HOUR)
-    killed = copy(tmp_path, ".1234", 1, age=2 * HOUR)
-    forget(tmp_path, largest=2500)
-    assert not killed.exists()
-    (tmp_path / ".1234.size").unlink()
+    copies_in(tmp_path, largest=2500).evict()
     assert newest.exists()
     assert middle.exists()
     assert not oldest.exists()
     assert not unused.exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "1.size", "2", "2.size"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "1.json", "2", "2.json"]
 
 
 def test_what_another_process_uses_stays_until_that_ends(tmp_path: Path) -> None:
@@ -44,10 +43,10 @@ def test_what_another_process_uses_stays_until_that_ends(tmp_path: Path) -> None
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
-        forget(tmp_path, largest=0)
+        copies_in(tmp_path, largest=0).evict()
         assert used.exists()
         process.kill()
-    forget(tmp_path, largest=0)
+    copies_in(tmp_path, largest=0).evict()
     assert not used.exists()
 
 
@@ -55,17 +54,57 @@ def test_what_this_process_uses_is_used_again(tmp_path: Path) -> None:
     used = copy(tmp_path, "used", 1000, age=HOUR)
     assert hold(used)
     assert time.time() - used.stat().st_mtime < HOUR / 2
-    forget(tmp_path, largest=0)
+    copies_in(tmp_path, largest=0).evict()
     assert hold(used)
     (used / "module.py").unlink()
     used.rmdir()
     assert not hold(used)
 
 
-def test_copies_from_before_sizes_were_noted_are_counted(tmp_path: Path) -> None:
+def test_copies_without_a_seal_are_counted(tmp_path: Path) -> None:
     old = copy(tmp_path, "old", 1000, age=HOUR)
-    (tmp_path / "old.size").unlink()
-    forget(tmp_path, largest=1500)
+    (tmp_path / "old.json").unlink()
+    copies_in(tmp_path, largest=1500).evict()
     assert old.exists()
-    forget(tmp_path, largest=500)
+    copies_in(tmp_path, largest=500).evict()
     assert not old.exists()
+
+
+def test_a_copy_is_whole_as_long_as_nobody_writes_to_it(tmp_path: Path) -> None:
+    """D17: a changed module, a module more or less is found; byte code that is not as it was sealed is removed."""
+    place = copy(tmp_path, "a", 100, age=0)
+    cached = place / "__pycache__" / "module.pyc"
+    cached.parent.mkdir()
+    cached.write_bytes(b"code")
+    assert is_whole(place)
+    assert not cached.exists()  # it was not sealed: another process may have written it, and nobody knows what
+    cached.write_bytes(b"code")
+    seal(place)
+    assert is_whole(place)
+    assert cached.exists()
+    cached.write_bytes(b"CODE")
+    assert is_whole(place)
+    assert not cached.exists()
+    for damage in (
+        lambda: (place / "module.py").write_bytes(bytes(99) + b"x"),
+        lambda: (place / "other.py").write_bytes(b""),
+        lambda: (place / "module.py").unlink(),
+        lambda: (tmp_path / "a.json").write_bytes(b"{}"),
+    ):
+        seal(place)
+        damage()
+        assert not is_whole(place)
+
+
+def test_a_damaged_copy_leaves_its_name_and_stays_for_a_task_that_uses_it(tmp_path: Path) -> None:
+    """D17: the next run makes the copy again; a task that runs keeps the files that it has."""
+    place = copy(tmp_path, "a", 1, age=0)
+    put_away(place)
+    assert list(tmp_path.iterdir()) == []
+    place = copy(tmp_path, "a", 1, age=0)
+    descriptor = os.open(place, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    put_away(place)
+    assert not place.exists()
+    assert any((left / "module.py").exists() for left in tmp_path.iterdir())
+    os.close(descriptor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from flyte_images import history
 from flyte_images.history import note, recent
 from flyte_images.results import Results, key_of
+from flyte_images_runtime import atomic
 from flyte_images_runtime.metrics import Metrics
 from flyte_images_runtime.spec import Code, TaskSpec
 from flyte_images_runtime.values import Files, codec
@@ -42,6 +45,40 @@ def test_the_older_half_goes_and_a_broken_line_is_passed_over(
     tasks = [run["task"] for run in recent(environ, 1000)]
     assert 10 < len(tasks) < 100
     assert tasks == [f"a.t{number}" for number in range(100 - len(tasks), 100)]
+
+
+def test_nobody_appends_while_the_older_half_goes(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that another process appended between reading and replacing the file would be lost."""
+    locked = []
+
+    def write(path: Path, data: bytes) -> None:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                locked.append(path)
+        atomic.write(path, data)
+
+    monkeypatch.setattr(history, "_LARGEST", 1000)
+    monkeypatch.setattr(history, "write", write)
+    for _ in range(10):
+        note(environ, task="a.b", image="x:1", end="done")
+    assert locked
+    assert set(locked) == {history.path_of(environ)}
+
+
+def test_a_line_goes_into_the_file_that_has_the_name_now(environ: dict[str, str]) -> None:
+    """The writer waits for the one who halves the file, and then has the old file open."""
+    note(environ, task="a.old", image="x:1", end="done")
+    path = history.path_of(environ)
+    with path.open("rb") as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            noted = pool.submit(note, environ, task="a.new", image="x:1", end="done")
+            atomic.write(path, b"")
+            fcntl.flock(old, fcntl.LOCK_UN)
+            noted.result()
+    assert [run["task"] for run in recent(environ)] == ["a.new"]
 
 
 def test_no_run_fails_because_it_cannot_be_written_down() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.store import json_cache
+from flyte_images.store.cache_dir import TAG
 
 KEY = "sha256:" + "ab" * 32
 
@@ -18,7 +19,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def files(environ: dict[str, str]) -> list[Path]:
-    return sorted(path for path in Path(environ["FLYTE_IMAGES_CACHE"]).rglob("*") if path.is_file())
+    return sorted(
+        path for path in Path(environ["FLYTE_IMAGES_CACHE"]).rglob("*") if path.is_file() and path.name != TAG
+    )
 
 
 def test_what_is_written_is_read(environ: dict[str, str]) -> None:
