@@ -135,13 +135,11 @@ def name_of(name: str | None, location: Location) -> str | None:
 
 
 def registry_of(registry: str | None, location: Location) -> str | None:
-    import re
+    from flyte_images_layers.bases import REGISTRY
 
     if registry is None:
         return None
-    if not isinstance(registry, str) or not re.fullmatch(
-        r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?(?:/[a-z0-9._/-]+)?", registry
-    ):
+    if not isinstance(registry, str) or not REGISTRY.fullmatch(registry):
         raise SpecError(f"{registry!r} is not a registry", hint='"registry.example:5000/team"', location=location)
     return registry.rstrip("/")
 

@@ -9,9 +9,12 @@ from .errors import LayerError
 from .records import dataclass
 
 # The reference grammar of the OCI distribution specification, without its length limits.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+REGISTRY = re.compile(rf"{_HOST}(?:/{_COMPONENT})*/?")
 _REFERENCE = re.compile(
-    r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?"
+    rf"(?:{_HOST}/)?"
     rf"{_COMPONENT}(?:/{_COMPONENT})*(?::[\w][\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?"
 )
 

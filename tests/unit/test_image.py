@@ -291,6 +291,12 @@ REFUSED: list[tuple[Make, str, str | None]] = [
         "registry.example",
     ),
     (lambda image: image.clone(registry="a b"), "'a b' is not a registry", "registry.example"),
+    # D25: these went to the engine as parts of the path of a request, and were told as a fault of this package.
+    (lambda image: image.clone(registry="host/../x"), "'host/../x' is not a registry", "registry.example"),
+    (lambda image: image.clone(registry="../x"), "'../x' is not a registry", "registry.example"),
+    (lambda image: image.clone(registry="host//x"), "'host//x' is not a registry", "registry.example"),
+    (lambda image: Image.from_base("../x"), "'../x' is not an image reference", "from_base("),
+    (lambda image: Image.from_base("a/../x"), "'a/../x' is not an image reference", "from_base("),
     (lambda image: Image.from_debian_base(platform="amd64"), "'amd64' is not a platform", 'platform="linux/amd64"'),
     (
         lambda image: Image.from_debian_base(platform="windows/amd64"),
