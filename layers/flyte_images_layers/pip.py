@@ -203,6 +203,7 @@ def _normal_uncommon(text: str) -> str:
             hint="give the address of a wheel (`name @ https://.../name-1.0-py3-none-any.whl`), "
             "or build a wheel and serve it from an index",
         )
+    found.extras = set(map(canonical_name, found.extras))
     return canonical_name(found.name) + str(found)[len(found.name) :]
 
 
@@ -216,7 +217,8 @@ def canonical_name(name: str) -> str:
 
 
 def _check_index(url: object) -> None:
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https", "file"):
+    is_one = isinstance(url, str) and urlsplit(url).scheme in ("http", "https", "file")
+    if not isinstance(url, str) or not is_one or re.search(r"\s", url):  # several in one setting are told by spaces
         raise LayerError(f"`{url}` is not the address of a package index", hint="https://HOST/simple, or file:///DIR")
     if "@" in urlsplit(url).netloc:
         host = urlsplit(url).hostname

@@ -232,6 +232,8 @@ SAME: list[tuple[str, Grow, Grow]] = [
     ("order of packages", lambda i: i.with_pip_packages("a", "b"), lambda i: i.with_pip_packages("b", "a")),
     ("order of clauses", lambda i: i.with_pip_packages("a>=1,<2"), lambda i: i.with_pip_packages("a<2,>=1")),
     ("order of extras", lambda i: i.with_pip_packages("a[x,y]"), lambda i: i.with_pip_packages("a[Y, x]")),
+    ("spelling of extras", lambda i: i.with_pip_packages("a[F_g]~=1.4"), lambda i: i.with_pip_packages("A[f-g]~=1.4")),
+    ("extras of an url", lambda i: i.with_pip_packages("a[B_c]===1"), lambda i: i.with_pip_packages("a[b.c] ===1")),
     (
         "order of apt packages",
         lambda i: i.with_apt_packages("git", "curl"),
