@@ -28,6 +28,7 @@ import zipfile
 import zlib
 
 TAG = "python%d.%d" % sys.version_info[:2]
+LONGEST = 255  # bytes of a file's name
 CHUNKS = 4  # parts that byte-compiling is cut into: fixed, so that the bytes do not depend on the number of CPUs
 
 
@@ -213,6 +214,8 @@ def compile_one(environment: Environment, name: str) -> None:
     os.makedirs(cache, mode=0o755, exist_ok=True)
     header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
     target = "%s/%s.%s.pyc" % (cache, file_name[:-3], sys.implementation.cache_tag)
+    if len(os.fsencode(os.path.basename(target))) > LONGEST:
+        return  # as with pip: Python compiles it at each import
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     with os.fdopen(descriptor, "wb") as file:
         file.write(header + marshal.dumps(code))

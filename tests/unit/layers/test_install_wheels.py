@@ -404,6 +404,15 @@ def test_what_stops_byte_compiling_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_module_whose_byte_code_would_have_too_long_a_name_is_not_compiled(tmp_path: Path, install: Install) -> None:
+    """D32: with the ending of byte code the name is longer than a file system takes; pip leaves such a module so."""
+    long = "m" * 250 + ".py"
+    done = install(wheel(tmp_path, "alpha", {f"alpha/{long}": "x = 1\n", "alpha/short.py": "x = 1\n"}))
+    assert (done.code, done.said) == (0, "")
+    assert (done.site / "alpha" / long).read_text() == "x = 1\n"
+    assert [path.name.partition(".")[0] for path in (done.site / "alpha/__pycache__").iterdir()] == ["short"]
+
+
 def test_the_style_of_others_is_not_remarked_upon(tmp_path: Path, install: Install) -> None:
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": "x = '\\d'\nassert (1, 'always true')\n"}))
     assert (done.code, done.said) == (0, "")
