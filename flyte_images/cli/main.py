@@ -96,6 +96,10 @@ def _ours(error: Exception) -> FlyteImagesError:
         what = f"stdout cannot be written: {str(error.strerror).lower()}"
         return FlyteImagesError(what, hint="send the output to where it can be written")
     if isinstance(error, OSError) and error.strerror:
+        from .full import full_disk
+
+        if (full := full_disk(error, os.environ)) is not None:
+            return full
         return FlyteImagesError(error.strerror.lower() + (f": `{error.filename}`" if error.filename else ""))
     return FlyteImagesError(
         f"a fault of flyte-images itself: {type(error).__name__}: {error}",
