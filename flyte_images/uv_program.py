@@ -23,7 +23,7 @@ from .stopping import ending
 _FINDING = threading.Lock()  # it uses sysconfig, which gives half an answer to a second thread of the first call
 _SECONDS = 900.0
 _SAID = 8 << 20  # bytes of each stream that are kept; a program that says more is ended
-_MEMORY = 4 << 30  # bytes of memory of its own
+_MEMORY = (2 << 30) + (os.cpu_count() or 1) * (32 << 20)  # bytes of its own: the largest sets take a third of it
 _WRITTEN = 16 << 30  # bytes of a file
 
 
@@ -77,7 +77,7 @@ def run_uv(
     if code < 0:
         raise ResolveError(
             f"uv was ended by {signal.Signals(-code).name}",
-            hint=f"an index that makes it take more than {_MEMORY >> 30} GiB of memory does that",
+            hint=f"uv is held to {_MEMORY >> 20} MiB of memory: an index that sends without an end takes more",
         )
     return Said(code, out.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
 
