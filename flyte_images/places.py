@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -24,6 +23,7 @@ from .index_logins import indexes_of, login
 from .origins import STORE, Abilities, Places, blob_name
 from .plan import Files, Plan, files_of
 from .store.cache_dir import layout_dir
+from .store.leftovers import temporary_directory
 from .store.oci_layout import Layout
 
 _CHECKSUM = "source.image.checksum"
@@ -140,7 +140,7 @@ def _serve(
         return None
     from .fetch import fetch
 
-    with tempfile.TemporaryDirectory(prefix="flyte-images-fetch-") as place:
+    with temporary_directory("fetch") as place:
         path = fetch(package, Path(place), environ, indexes=indexes)
         return pack([Source(path, f"/{package.filename}")], layout).name
 

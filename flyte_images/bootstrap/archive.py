@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from ..errors import EngineError, ResolveError, SpecError
+from ..store.leftovers import temporary_directory
 from .record import Package, Release
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -162,7 +162,7 @@ def host_mirror(rows: Sequence[tuple[str, str]]) -> Mirror | None:
 
 def _default(suite: str, environ: Mapping[str, str]) -> str:
     """The sources that mmdebstrap takes where nobody names any: it has written them when its first hook runs."""
-    with tempfile.TemporaryDirectory(prefix="flyte-images-") as directory:
+    with temporary_directory("archive") as directory:
         Path(directory).chmod(0o755)
         hook = 'cat "$1/etc/apt/sources.list" >&2; exit 1'
         argv = ("mmdebstrap", "--quiet", "--variant=custom", f"--setup-hook={hook}", suite, "/dev/null")

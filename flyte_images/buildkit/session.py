@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +21,8 @@ from typing import Any
 
 import grpc
 
-from flyte_images_runtime.atomic import sweep
-from flyte_images_runtime.owner import new_name
-
 from ..errors import EngineError
+from ..store.leftovers import temporary_path
 from .pb.control_pb2 import BytesMessage
 from .registry_login import DockerLogins, Login, docker_config_file
 from .services import Handlers
@@ -40,7 +37,6 @@ from .services.ssh import ssh
 from .wire import OPTIONS, SESSION
 
 _CHUNK = 1 << 17
-_PREFIX = "flyte-images-session-"
 _WORKERS = 32  # a running call holds one; the health check must never wait behind transfers
 
 
@@ -115,8 +111,8 @@ class OpenSession:
         self._socket.close()
 
     def _connect(self) -> socket.socket:
-        sweep(Path(tempfile.gettempdir()), _PREFIX)
-        directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{new_name()}-")  # 0700: nobody else can connect
+        directory = temporary_path("session")
+        directory.mkdir(mode=0o700)  # nobody else can connect
         opened = os.open(directory, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # A socket's path has 108 bytes at most, however long TMPDIR is. Its last part is this session's own: grpc

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from flyte_images_layers import LayerError
 from flyte_images_layers.pip import canonical_name
 
+from ..store.leftovers import temporary_directory
 from ..uv_program import run_uv
 from . import Listed
 from .reading import checked_python, remembered, text_of, toml_of
@@ -74,7 +74,7 @@ def own_words(words: Sequence[str]) -> tuple[list[str], str]:
 
 def _exported(project: Path, lock: Path, words: Sequence[str], environ: Mapping[str, str]) -> str:
     """The requirements that uv reads out of the lock. It needs no Python for it, and writes nothing."""
-    with tempfile.TemporaryDirectory(prefix="flyte-images-uv-") as place:
+    with temporary_directory("uv") as place:
         folder = project.parent
         if lock.parent not in folder.parents and lock.parent != folder:
             folder = Path(place)

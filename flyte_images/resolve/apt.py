@@ -6,7 +6,6 @@ The engine runs apt on what the packages are to be installed on, with network; n
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from ..lock import BaseImage
 from ..lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
 from ..origins import Places, base_state
 from ..places import abilities_of, session_for
+from ..store.leftovers import temporary_directory
 
 _OUT = "/flyte-images/out"
 
@@ -62,7 +62,7 @@ def _run(
         secret_env=HOST_SETTINGS,
         note=llb.Note(name=f"apt: which files are {', '.join(packages)}", ignore_cache=True),
     )
-    with tempfile.TemporaryDirectory(prefix="flyte-images-apt-") as place:
+    with temporary_directory("apt") as place:
         try:
             client.solve(
                 llb.marshal(asked.output(_OUT)).data,

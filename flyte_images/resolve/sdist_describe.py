@@ -7,7 +7,6 @@ of this machine. What it leaves is read by a second step, which runs no code of 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..lower import EPOCH, Lowering, program, run_program
 from ..origins import Places
 from ..places import abilities_of, check_tags, places_of, session_for
 from ..plan import Built, Plan, PlanStep
+from ..store.leftovers import temporary_directory
 from .sdist_metadata import HERE, Metadata
 from .sdists import Source, remedy
 
@@ -103,7 +103,7 @@ class Describing:
         self, client: Client, lowering: Lowering, sdist: Sdist, places: Places, last: bool
     ) -> tuple[str | None, Sequence[str]]:
         state = described(lowering, sdist, self.toolchain, self.platform, places, last=last)
-        with tempfile.TemporaryDirectory(prefix="flyte-images-metadata-") as place:
+        with temporary_directory("metadata") as place:
             client.solve(
                 llb.marshal(state).data,
                 session=replace(session_for(places, environ=self.environ), secrets={}),

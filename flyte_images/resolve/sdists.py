@@ -6,7 +6,6 @@ import io
 import posixpath
 import re
 import tarfile
-import tempfile
 import tomllib
 import zipfile
 import zlib
@@ -19,6 +18,7 @@ from flyte_images_layers.file_names import file_name
 
 from ..errors import ResolveError
 from ..fetch import fetch
+from ..store.leftovers import temporary_directory
 
 _DEFAULT = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}  # PEP 517, 518
 
@@ -81,7 +81,7 @@ def build_requirements(source: Source, environ: Mapping[str, str], indexes: Sequ
 
     Raises ResolveError if it cannot be fetched, is not what its hash says, or is no archive.
     """
-    with tempfile.TemporaryDirectory(prefix="flyte-images-sdist-") as place:
+    with temporary_directory("sdist") as place:
         data = fetch(source, Path(place), environ, indexes=indexes).read_bytes()
     try:
         project = tomllib.loads(_pyproject(source.filename, data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
 
 from ..errors import ResolveError
+from ..store.leftovers import temporary_directory
 from ..uv_program import run_uv
 from .offered import addresses, chosen
 from .sdist_metadata import Described, named, unbuilt
@@ -99,7 +99,7 @@ class _Question:
 
     def put(self) -> tuple[str, str]:
         """Run uv. Return the lock that it wrote, or else what it said: one of the two is empty."""
-        with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
+        with temporary_directory("resolve") as place:
             folder = Path(place)
             requirements, constraints, out = (
                 folder / it for it in ("requirements.in", "constraints.txt", "pylock.toml")
@@ -174,7 +174,7 @@ def needs(
     described: Described | None = None,
 ) -> dict[str, set[str]]:
     """Return which packages of an answer to `asked` (its `versions`) each of them needs."""
-    with tempfile.TemporaryDirectory(prefix="flyte-images-resolve-") as place:
+    with temporary_directory("resolve") as place:
         requirements, constraints = Path(place) / "requirements.in", Path(place) / "constraints.txt"
         requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
         constraints.write_text("".join(f"{name}=={it}\n" for name, it in versions.items()), encoding="utf-8")

@@ -25,6 +25,7 @@ from pathlib import Path
 from flyte_images_runtime import atomic
 
 from ..errors import SpecError
+from .leftovers import remove_leftovers
 
 TAG = "CACHEDIR.TAG"
 """The file by which programs know a cache directory, so that they leave the directory out of backups."""
@@ -52,6 +53,14 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
     return path
 
 
+def sweep(environ: Mapping[str, str]) -> int:
+    """Remove what killed processes left in the cache and in TMPDIR; return how many things there were.
+
+    The first use of the cache in a process does so too.
+    """
+    return remove_leftovers(cache_dir(environ))
+
+
 def is_cache(directory: str | bytes | Path) -> bool:
     """Return whether the directory is a cache of this package, whatever its name and whoever's it is."""
     try:
@@ -63,7 +72,7 @@ def is_cache(directory: str | bytes | Path) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _take(path: Path, user: int) -> None:
-    """Close the directory to other users and mark it as a cache: once a process, when it is there."""
+    """Close the directory to other users, mark it as a cache and sweep it: once a process, when it is there."""
     seen = path.stat()
     if not stat.S_ISDIR(seen.st_mode):
         return
@@ -77,6 +86,7 @@ def _take(path: Path, user: int) -> None:
             path.chmod(0o700)
         if not is_cache(path):
             atomic.write(path / TAG, _TEXT, mode=0o644)
+    remove_leftovers(path)
 
 
 @functools.lru_cache(maxsize=8)

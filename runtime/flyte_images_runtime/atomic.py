@@ -17,7 +17,7 @@ from typing import BinaryIO
 from .owner import new_name, parse
 
 PREFIX = ".partial-"
-_STRANGE = 86400.0  # seconds after which a partial entry of an earlier boot, or of another machine, is given up
+_STRANGE = 86400.0  # seconds after which a partial entry without an owner that can be seen from here is given up
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -36,7 +36,7 @@ def partial_path(directory: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        _remove(path)
+        remove(path)
 
 
 @contextlib.contextmanager
@@ -75,21 +75,21 @@ def sweep(directory: Path, prefix: str = PREFIX) -> int:
     with contextlib.suppress(OSError):
         for name in os.listdir(directory):  # noqa: PTH208 - names alone: the directory may be large
             if name.startswith(prefix) and _is_left(directory / name, name.removeprefix(prefix)):
-                _remove(directory / name)
+                remove(directory / name)
                 count += 1
     return count
 
 
 def _is_left(path: Path, name: str) -> bool:
     owner = parse(name)
-    if owner is None or owner.is_here():
-        return owner is not None and owner.is_gone()
+    if owner is not None and owner.is_here():
+        return owner.is_gone()
     with contextlib.suppress(OSError):
         return time.time() - path.lstat().st_mtime > _STRANGE
     return False
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file or a directory, if it is there and belongs to this user."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():

@@ -130,17 +130,16 @@ class Images:
     def _saved(self, reference: str, save: Save) -> tuple[str, ...]:
         """Have the engine write the image out, and unpack that. Once; the layers are kept by content."""
         import tarfile
-        import tempfile
 
         from . import layout
 
-        self.store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saved-", dir=self.store) as place:
+        atomic.private_directory(self.store)
+        with atomic.partial_directory(self.store) as place:
             with tarfile.open(fileobj=save(reference), mode="r|") as tar:
                 for member in tar:
                     source = tar.extractfile(member) if _OF_A_LAYOUT.fullmatch(member.name) else None
                     if source is not None:
-                        target = Path(place, member.name)
+                        target = place / member.name
                         target.parent.mkdir(parents=True, exist_ok=True)
                         with target.open("xb") as file:
                             shutil.copyfileobj(source, file, 1 << 20)
