@@ -32,6 +32,7 @@ class Active:
     engine: str
     since: float
     run: str = ""
+    path: str = ""
 
     @property
     def id(self) -> str:
@@ -49,7 +50,7 @@ class Active:
 
     @property
     def group(self) -> Group:
-        return existing(self.name)
+        return existing(self.path or self.name)
 
     def usage(self, api: Callable[[], Api | None] = lambda: None) -> Usage:
         """What it has used until now, as its cgroup says; where there is none of ours, as the engine's API does."""
@@ -84,6 +85,7 @@ def active() -> list[Active]:
                         engine=str(said["engine"]),
                         since=float(said["since"]),
                         run=str(said.get("run") or ""),
+                        path=str(said.get("group") or ""),
                     )
                 )
     return sorted(found, key=lambda one: one.since)

@@ -36,17 +36,26 @@ _LONGEST = 1 << 28  # bytes of a result's JSON; arrays and files are not in it
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One task's directories. `name` names its container and its cgroup too; `run` is the run that it is of."""
+    """One task's directories. `name` names its container and its cgroup too; `run` is the run that it is of.
+
+    `within` is the cgroup of another task, against whose limits this one counts.
+    """
 
     name: str
     inputs: Path
     outputs: Path
     memory: Path
     run: str = ""
+    within: str = ""
     large: LargePages | None = None
     """Holds `memory`, and `in` for large inputs."""
     ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False, compare=False)
     """What is done when it is removed."""
+
+    @property
+    def group(self) -> str:
+        """The path of the task's cgroup below the one of all tasks."""
+        return f"{self.within}/{self.name}" if self.within else self.name
 
     def write_call(self, call: Any) -> None:
         """Write what the worker reads first."""
@@ -56,7 +65,14 @@ class Exchange:
 
     def describe(self, *, task: str, image: str, engine: str) -> None:
         """Say what runs here, to whoever looks (active.py)."""
-        about = {"task": task, "image": image, "engine": engine, "since": time.time(), "run": self.run}
+        about = {
+            "task": task,
+            "image": image,
+            "engine": engine,
+            "since": time.time(),
+            "run": self.run,
+            "group": self.group,
+        }
         (self.inputs.parent / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
     def write_function(self, value: bytes, library: Path) -> None:
@@ -150,7 +166,7 @@ def _free(place: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def make_exchange(name: str | None = None, *, run: str = "", large_pages: bool = False) -> Exchange:
+def make_exchange(name: str | None = None, *, run: str = "", within: str = "", large_pages: bool = False) -> Exchange:
     """Make the directories of a new task; with `large_pages` for an engine that can pass such on."""
     name = name or new_name()
     made = []
@@ -171,7 +187,7 @@ def make_exchange(name: str | None = None, *, run: str = "", large_pages: bool =
         if large is not None:
             large.close()
         raise
-    return Exchange(name, inputs, outputs, memory, run, large)
+    return Exchange(name, inputs, outputs, memory, run, within, large)
 
 
 def _make_below(base: Path, name: str) -> Path:

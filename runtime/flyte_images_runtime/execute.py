@@ -16,10 +16,10 @@ from .cgroup.usage import read_usage, traffic
 from .ends import Report, judge
 from .engine import Ending, Engine, OnLine, Running, Stream
 from .exchange import Exchange
-from .failures import ImageCannotStart, OutOfMemory, Process, TaskError
+from .failures import ImageCannotStart, Killed, OutOfMemory, Process, TaskError
 from .log import Log
 from .metrics import Metrics, Usage
-from .oom import kill_in
+from .oom import kill_in, was_killed
 from .redaction import NO_SECRETS, Redactor
 from .spec import TaskSpec
 from .values import Problem
@@ -125,9 +125,13 @@ def last_lines(log: Log, count: int = 3) -> str:
 def judged(spec: TaskSpec, ending: Ending, report: Report, exchange: Exchange, log: Log) -> TaskError | None:
     """`judge`, with what the kernel says if it killed, and what was printed last if nothing else is known."""
     error = judge(spec, ending, report)
+    group = f"/{PARENT}/{exchange.group}"
+    if isinstance(error, Killed) and exchange.within and was_killed(group):  # at the limit of a task that called it
+        ending = replace(ending, oom_killed=True)
+        error = judge(spec, ending, report)
     if isinstance(error, ImageCannotStart):
         return judge(spec, ending, replace(report, printed=last_lines(log)))
-    if isinstance(error, OutOfMemory) and (kill := kill_in(f"/{PARENT}/{exchange.name}")) is not None:
+    if isinstance(error, OutOfMemory) and (kill := kill_in(group)) is not None:
         return judge(spec, ending, replace(report, largest=kill.processes, files=kill.files))
     return error
 

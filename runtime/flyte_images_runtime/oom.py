@@ -44,6 +44,18 @@ def kill_in(group: str) -> Kill | None:
         os.close(log)
 
 
+def was_killed(group: str) -> bool:
+    """Has the kernel killed something in the cgroup that ends so, at a limit of this one or of one above it?"""
+    try:
+        log = os.open(_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return any(message.startswith("oom-kill:") and f"{group}/" in message for message in _messages(log))
+    finally:
+        os.close(log)
+
+
 def _messages(log: int) -> Iterator[str]:
     while True:
         try:

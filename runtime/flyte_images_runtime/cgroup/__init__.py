@@ -6,7 +6,7 @@ worker inside the container reads what it can (worker/supervisor.py).
 
 from __future__ import annotations
 
-from .group import Group, existing, group_names, make_group, remove_group
+from .group import Group, existing, exists, group_names, make_group, remove_group
 from .usage import read_usage
 
-__all__ = ["Group", "existing", "group_names", "make_group", "read_usage", "remove_group"]
+__all__ = ["Group", "existing", "exists", "group_names", "make_group", "read_usage", "remove_group"]

@@ -22,7 +22,10 @@ _V2_CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A task's cgroup. `engine_parent` is what the engine is told."""
+    """A task's cgroup. `engine_parent` is what the engine is told.
+
+    `name` is a path where the task counts against the limits of another one, whose group this one is then below.
+    """
 
     name: str
     hierarchies: Hierarchies
@@ -96,6 +99,11 @@ def found_hierarchies(mounts: str = "/proc/self/mounts") -> Hierarchies | None:
     return own_part(mounts)
 
 
+def exists(name: str) -> bool:
+    """Has the task of that name a cgroup?"""
+    return any((root / PARENT / name).is_dir() for root in existing(name).hierarchies.roots())
+
+
 def existing(name: str) -> Group:
     """The task's cgroup as somebody made it, whether or not it is still there."""
     return Group(name, found_hierarchies() or parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")))
@@ -152,11 +160,11 @@ def _limit_v1(group: Group, limits: Limits, pids: int) -> None:
 def _limit_v2(group: Group, limits: Limits, pids: int) -> None:
     root = group.hierarchies.unified
     assert root is not None
-    for above in (root, root / PARENT):
+    own = root / PARENT / group.name
+    for above in (root, *reversed([place for place in own.parents if place.is_relative_to(root / PARENT)])):
         for controller in _V2_CONTROLLERS:
             with contextlib.suppress(OSError):  # one that is not there is missed below, where it is needed
                 (above / "cgroup.subtree_control").write_text(f"+{controller}", encoding="utf-8")
-    own = root / PARENT / group.name
     if limits.cpu is not None:
         (own / "cpu.max").write_text(f"{max(1000, int(limits.cpu * _PERIOD))} {_PERIOD}")
     if limits.memory is not None:
@@ -180,8 +188,10 @@ def remove_group(name: str, hierarchies: Hierarchies | None = None) -> bool:
                 break
             time.sleep(0.005 * (attempt + 1))  # a dying process still counts
         gone = gone and not top.exists()
-        with contextlib.suppress(OSError):  # the last one takes the directory of all of them along
-            (root / PARENT).rmdir()
+        with contextlib.suppress(OSError):  # the last one takes along what it is below: they are in use else
+            for above in Path(PARENT, name).parents:
+                if above.name:
+                    (root / above).rmdir()
     return gone
 
 

@@ -107,7 +107,7 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
             "gid": settings.user[1],
             "additionalGids": sorted({settings.user[1], *settings.edits.groups}),
         },
-        "args": [spec.python, f"{places.LIB}/flyte_images_runtime/worker/start.py", "--watch-stdin"],
+        "args": places.command(spec.python),
         "env": [f"{name}={value}" for name, value in env.items()],
         "cwd": spec.workdir or rootfs.workdir or "/",
         "capabilities": dict.fromkeys(sets, capabilities),

@@ -33,7 +33,7 @@ def create_body(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[
     host["Mounts"] = _mounts(spec, exchange, settings)
     return {
         "Image": spec.image,
-        "Entrypoint": [spec.python, f"{places.LIB}/flyte_images_runtime/worker/start.py", "--watch-stdin"],
+        "Entrypoint": places.command(spec.python),
         "Cmd": [],
         "Env": [f"{name}={value}" for name, value in environment(spec).items()],
         "User": spec.hardening.user or f"{settings.user[0]}:{settings.user[1]}",

@@ -147,7 +147,7 @@ class DockerEngine:
         # what a user was given of version 2 is not below the engine's
         if os.geteuid() != 0 or self.facts.get("CgroupDriver") != "cgroupfs" or spec.hardening.runtime is not None:
             return None
-        return make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+        return make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
 
     def _shm(self, spec: TaskSpec) -> int:
         limits = spec.limits

@@ -127,7 +127,7 @@ class NerdctlEngine:
             )
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
-        group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+        group = make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
         if group is None:
             raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
         try:

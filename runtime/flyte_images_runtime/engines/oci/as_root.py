@@ -47,7 +47,7 @@ def start_as_root(
 ) -> Running:
     """Start the container. Raises EngineLost, and then has left nothing."""
     edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
-    group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+    group = make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
     if group is None:
         raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
     log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)

@@ -54,7 +54,7 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
     if spec.image.startswith("dir:"):
         _check_layers(spec, rootfs)
     edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
-    group = make_group(exchange.name, spec.limits, pids=spec.hardening.pids + 16)
+    group = make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
     if group is None and (spec.limits.cpu is not None or spec.limits.memory is not None):
         raise EngineLost(f"the limits of task `{spec.task}` could not be set", task=spec.task, hint="run it as root")
     log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
