@@ -34,6 +34,9 @@ class TaskEnvironment:
     user, workdir, read_only_root, capabilities, seccomp, new_privileges, pids, runtime
                         how tightly it is held; the defaults are as tight as numeric Python can be held
     gpu_wait            seconds to wait for a GPU that another task has
+    nested              "own": a task called from inside another one has these limits beside its caller's; "shared":
+                        what it uses counts against its caller's. Default: "own" where a CPU or memory limit is stated
+                        and the call is not below another one of the same environment, else "shared"
 
     >>> env = TaskEnvironment(name="ml", env_vars={"MODE": "fast"}, timeout=60)
     >>> @env.task

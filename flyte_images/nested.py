@@ -1,28 +1,35 @@
 """Calls that a running task makes of other tasks: received from its container, checked, run here as any other call.
 
 A container decides which task of this program is called and with what; never with which rights: those are the other
-task's own. What it sends is data until the other task's signature has checked it.
+task's own. What it sends is data until the other task's signature has checked it, and is bounded by the limits of the
+task that sends it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-import socket
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from flyte_images_runtime import frames
+from flyte_images_runtime import compact_json
+from flyte_images_runtime.cgroup import exists
 from flyte_images_runtime.code import locate
 from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.exchange import Exchange
 from flyte_images_runtime.failures import Raised, TaskError
-from flyte_images_runtime.resources import Resources
+from flyte_images_runtime.frame_server import Bounds, FrameServer, Received
+from flyte_images_runtime.frames import LARGEST
 from flyte_images_runtime.values import Problem
 from flyte_images_runtime.worker import places
 
+from .arrivals import Arrival
 from .environment import TaskEnvironment
 from .errors import FlyteImagesError
+from .nested_limits import overridden
+from .nested_slots import Lane
 
 if TYPE_CHECKING:
     from .running import Call
@@ -30,64 +37,99 @@ if TYPE_CHECKING:
 
 DEEPEST = 16
 """Tasks that call each other, one inside the other: each holds a container while it waits."""
+ALLOWANCE = 1 << 30
+"""Bytes of this process's memory that the calls of one task may take if it has no memory limit; else half the limit."""
 
 _NUMBER = re.compile(r"n[0-9]{1,9}")
-_MAY_CHANGE = ("limits", "resources", "timeout", "retries", "env_vars", "cache")
 
 
-class Reception:
+class NestedCallServer:
     """Answers the calls that come out of one task's container, for as long as it runs."""
 
     def __init__(self, call: Call, exchange: Exchange) -> None:
-        self._call = call
+        self._call: Call | None = call
         self._exchange = exchange
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
         self._active: set[Call] = set()
-        self._closed = False
-        self._door = exchange.listen(places.HOST)
-        threading.Thread(target=self._receive, daemon=True, name=f"calls of {call.task.name}").start()
+        self._lane = Lane(call.slots)
+        memory = call.limits.memory
+        self._allowance = self._left = ALLOWANCE if memory is None else memory // 2
+        bounds = Bounds(frame=min(LARGEST, self._allowance // 8), total=self._allowance // 4)
+        self._server = FrameServer(
+            exchange.listen(places.HOST),
+            bounds,
+            self._take,
+            refusal=lambda message: _said("ValueError", f"{message}; {_SMALLER}", builtin=True),
+            name=f"calls of {call.task.name}",
+        )
 
-    def __enter__(self) -> Reception:
+    def __enter__(self) -> NestedCallServer:
         return self
 
     def serve(self, call: Call) -> None:
-        """From now on what comes out is a call's of a warm container that has had others."""
-        self._call = call
-
-    def __exit__(self, *_: object) -> None:
-        """The task has ended: so do the calls that it still waited for."""
+        """Take what comes from now on for calls that `call` makes, which runs in a container that has had others."""
         with self._guard:
-            self._closed = True
+            self._call = call
+            self._lane = Lane(call.slots)
+
+    def rest(self) -> None:
+        """End the calls that a call still waits for, which has ended itself."""
+        with self._guard:
+            self._call = None
             active = list(self._active)
-        with contextlib.suppress(OSError):
-            self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
+        for job in self._lane.clear():
+            job.drop()
         for call in active:
             call.cancel()
 
-    def _receive(self) -> None:
-        while True:
-            try:
-                link, _ = self._door.accept()
-            except OSError:
+    def __exit__(self, *_: object) -> None:
+        """The task has ended: so do the calls that it still waited for."""
+        self._server.close()
+        self.rest()
+
+    def _take(self, received: Received) -> None:
+        with self._guard:
+            if self._call is not None:
+                self._lane.add(_NestedCall(self, self._call, received))
                 return
-            threading.Thread(target=self._answer, args=(link,), daemon=True).start()
+        received.close()  # of a task that has ended
 
-    def _answer(self, link: socket.socket) -> None:
-        with link, contextlib.suppress(OSError):
+    def answer(self, call: Call, received: Received) -> None:
+        """Do what the document asks, in the place of `call`, and send what came of it."""
+        with received, self._reserved(_cost(received.text)) as room:
             try:
-                question = frames.receive(link)
-                answer = self._perform(question) if isinstance(question, dict) else _said("ValueError", "no call")
+                if not room:
+                    raise ValueError(f"a message takes too much memory; {_SMALLER}")
+                question = compact_json.loads(bytes(received.text))
+                made = self._perform(call, question) if isinstance(question, dict) else _said("ValueError", "no call")
             except (ValueError, RecursionError) as error:
-                answer = _said("ValueError", str(error), builtin=True)
-            frames.send(link, answer)
+                made = _said("ValueError", str(error), builtin=True)
+            except Exception as error:
+                made = _said("EngineLost", f"the calling process failed: {type(error).__name__}: {error}")
+            received.answer(made)
 
-    def _perform(self, question: dict[str, Any]) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def _reserved(self, count: int) -> Iterator[bool]:
+        """Take `count` bytes of the allowance, once they are there. False: that will never be."""
+        if count > self._allowance:
+            yield False
+            return
+        with self._guard:
+            self._guard.wait_for(lambda: self._left >= count)
+            self._left -= count
+        try:
+            yield True
+        finally:
+            with self._guard:
+                self._left += count
+                self._guard.notify_all()
+
+    def _perform(self, call: Call, question: dict[str, Any]) -> dict[str, Any]:
         number = question.get("number")
         if not isinstance(number, str) or not _NUMBER.fullmatch(number):
             return _said("ValueError", "a call has a number")
-        if self._call.depth + 1 >= DEEPEST:
-            said = f"tasks call each other more than {DEEPEST} deep: is there a cycle? {_way_to(self._call)}"
+        if call.depth + 1 >= DEEPEST:
+            said = f"tasks call each other more than {DEEPEST} deep: is there a cycle? {_way_to(call)}"
             return _said("RecursionError", said, builtin=True)
         task = find_task(question.get("module"), question.get("qualname"))
         if task is None:
@@ -97,10 +139,7 @@ class Reception:
                 hint="import its module before the outer task is run",
             )
         try:
-            settings = _settings(question.get("settings"))
-            if settings:
-                task = task.override(**settings)
-            return self._run(task, question.get("arguments"), number)
+            return self._run(call, overridden(task, question.get("settings")), question.get("arguments"), number)
         except Raised as error:
             builtin = error.as_builtin() is not None
             kind = error.remote.type if builtin else "Raised"
@@ -109,25 +148,56 @@ class Reception:
         except (TaskError, FlyteImagesError, RuntimeSpecError, Problem) as error:
             return _said(type(error).__name__, str(error), hint=getattr(error, "hint", None))
 
-    def _run(self, task: Task[..., Any], arguments: Any, number: str) -> dict[str, Any]:
-        with self._exchange.output_files(number) as files:
-            args, kwargs = task.signature.decode(arguments, files)
-        inner = self._call.inner(task, args, kwargs)
-        with self._guard:
-            if self._closed:
-                return _said("Cancelled", "the calling task has ended")
-            self._active.add(inner)
+    def _run(self, call: Call, task: Task[..., Any], arguments: Any, number: str) -> dict[str, Any]:
+        group = self._exchange.group
+        given = Arrival.of(os.environ)
+        inner: Call | None = None
         try:
-            done = inner.run()
-        finally:
+            with self._exchange.output_files(number) as files:
+                files.arrivals = str(given.path)
+                args, kwargs = task.signature.decode(arguments, files)
+            inner = call.inner(task, args, kwargs, group if exists(group) else "")
             with self._guard:
-                self._active.discard(inner)
-        try:
+                if self._call is not call:
+                    return _said("Cancelled", "the calling task has ended")
+                self._active.add(inner)
+            done = inner.run()
             with self._exchange.input_files(number) as files:
                 return {"result": task.signature.encode_result(done.result, files)}
         finally:
-            if inner.arrival is not None:  # its files have gone on into the container
-                inner.arrival.discard()
+            given.discard()  # its files have gone on into the container of the called task
+            if inner is not None:
+                with self._guard:
+                    self._active.discard(inner)
+                if inner.arrival is not None:
+                    inner.arrival.discard()
+
+
+class _NestedCall:
+    """A document that waits for its turn."""
+
+    def __init__(self, server: NestedCallServer, call: Call, received: Received) -> None:
+        self.server = server
+        self.call = call
+        self.received = received
+
+    def __call__(self) -> None:
+        self.server.answer(self.call, self.received)
+
+    def drop(self) -> None:
+        self.received.close()
+
+
+_SMALLER = "pass a table, an array or a File"
+
+
+def _cost(text: bytearray) -> int:
+    """About the most bytes that the values of a JSON text take in this process.
+
+    >>> _cost(bytearray(b"[" + b"[]," * 1000 + b"[]]")) > 1000 * 64
+    True
+    """
+    return 6 * len(text) + 240 * text.count(b"{") + 90 * text.count(b"[") + 80 * (text.count(b",") + text.count(b":"))
 
 
 def _way_to(call: Call, most: int = 4) -> str:
@@ -154,25 +224,6 @@ def _module_of(task: Task[..., Any]) -> str:
         return locate(task.function).module
     except RuntimeSpecError:  # it goes by value
         return str(task.function.__module__)
-
-
-def _settings(said: Any) -> dict[str, Any]:
-    """The options that a container may change in a task that it calls."""
-    if not isinstance(said, dict):
-        return {}
-    refused = sorted(set(said) - set(_MAY_CHANGE))
-    if refused:
-        raise RuntimeSpecError(f"a task cannot override `{refused[0]}` of a task that it calls")
-    made: dict[str, Any] = {}
-    for name, value in said.items():
-        resources = name in ("limits", "resources") and isinstance(value, dict)
-        made[name] = Resources(**_plain(value)) if resources else value
-    return made
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    known = ("cpu", "memory", "mem", "gpu", "disk", "shm")
-    return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items() if name in known}
 
 
 def _said(

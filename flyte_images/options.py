@@ -107,6 +107,7 @@ class ReusePolicy:
 
 
 Cache = Literal["disable", "auto"]
+Nested = Literal["shared", "own"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,7 @@ class Options:
     workdir: str | None = None
     hardening: Hardening = field(default_factory=Hardening)
     gpu_wait: float = 0.0
+    nested: Nested | None = None
 
     def limits(self) -> Limits:
         """What the task is held to."""
@@ -174,6 +176,7 @@ class Settings(TypedDict, total=False):
     pids: int
     runtime: str | None
     gpu_wait: float
+    nested: Nested | None
 
 
 def caller() -> Location:
@@ -281,10 +284,12 @@ def _reusable(value: Any, location: Location) -> ReusePolicy | None:
     return value
 
 
-def _one_of(name: str, known: Sequence[str]) -> Callable[[Any, Location], Any]:
+def _one_of(name: str, known: Sequence[str | None]) -> Callable[[Any, Location], Any]:
     def check(value: Any, location: Location) -> Any:
         if value not in known:
-            raise SpecError(f"{name}={value!r} is not known", hint="one of " + ", ".join(known), location=location)
+            raise SpecError(
+                f"{name}={value!r} is not known", hint="one of " + ", ".join(map(str, known)), location=location
+            )
         return value
 
     return check
@@ -403,4 +408,5 @@ _CHECKS: dict[str, Callable[[Any, Location], Any]] = {
     "pids": _pids,
     "runtime": _runtime,
     "gpu_wait": _gpu_wait,
+    "nested": _one_of("nested", (None, "shared", "own")),
 }

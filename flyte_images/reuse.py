@@ -18,7 +18,7 @@ from flyte_images_runtime.warm import WarmContainer
 from .by_value import write_function
 from .devices import leased
 from .engines import EngineName, engine_for, passes_large_pages
-from .nested import Reception
+from .nested import NestedCallServer
 from .options import ReusePolicy
 from .ready import way_out
 from .secrets import exposed, values
@@ -60,7 +60,7 @@ def warm_call(
         try:
             with container.exchange.input_files(number) as files:
                 arguments = call.encoded(files)
-            _reception(container).serve(call)
+            _nested(container).serve(call)
             finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log, since=asked)
             call.tell_refused(container.attached["gate"], log)
             result = None
@@ -69,12 +69,13 @@ def warm_call(
                     result = call.decoded(finished.result, files)
         finally:
             begun(None)
+            _nested(container).rest()
             container.forget(number)
     return finished, result
 
 
-def _reception(container: WarmContainer) -> Reception:
-    found: Reception = container.attached["reception"]
+def _nested(container: WarmContainer) -> NestedCallServer:
+    found: NestedCallServer = container.attached["nested"]
     return found
 
 
@@ -84,13 +85,13 @@ def _start(call: Call, spec: TaskSpec, policy: ReusePolicy, engine: EngineName) 
     with contextlib.ExitStack() as stack:
         stack.callback(exchange.remove)
         lease = stack.enter_context(leased(spec, wait=call.task.options.gpu_wait))
-        reception = stack.enter_context(Reception(call, exchange))
+        nested = stack.enter_context(NestedCallServer(call, exchange))
         gate = stack.enter_context(way_out(spec, exchange))
         final, variables = exposed(lease.spec, call.task.options.secrets, exchange)
         document = {**call_document(final, {}, secrets=variables), "fork": policy.fork}
         write_function(final, exchange)
         container = WarmContainer(engine_for(engine, final), final, exchange, document, redactor=call.redactor)
         lease.started(container.running)
-        container.attached.update(reception=reception, gate=gate, cards=lease.cards)
+        container.attached.update(nested=nested, gate=gate, cards=lease.cards)
         container.cleanups.append(stack.pop_all().close)
     return container

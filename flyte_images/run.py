@@ -76,6 +76,7 @@ class Runner:
     progress  shows builds
     builder   whom to ask for builds
     engine    "docker", "podman", "nerdctl", "oci" (crun or runc without a daemon), or "auto" (engines.py)
+    nested_calls  how many calls that tasks make from inside work at once, below one call of this runner; others wait
     as_is     raise what the task raised as `Raised`, never as a built-in class
     """
 
@@ -85,6 +86,7 @@ class Runner:
     progress: Progress | None = field(default=None, compare=False)
     builder: str | None = None
     engine: EngineName = "auto"
+    nested_calls: int | None = None
     as_is: bool = False
 
     def using(self, **changes: Any) -> Runner:

@@ -40,7 +40,9 @@ from .by_value import by_value, write_function
 from .devices import Lease, leased
 from .engines import engine_for, image_store, passes_large_pages
 from .history import note
-from .nested import Reception
+from .nested import NestedCallServer
+from .nested_limits import has_own_share, within
+from .nested_slots import Slots, slots_for
 from .printed import Keeper
 from .ready import check_needs, specification, way_out
 from .results import Results, key_of
@@ -74,6 +76,9 @@ class Call:
         self.runner = runner
         self.depth = depth
         self.outer: Call | None = None
+        self.group = ""
+        self.limits = task.options.limits()
+        self._slots: Slots | None = None
         self.one_of_many = False
         self.asked = time.monotonic()
         self.id = os.urandom(5).hex()
@@ -142,11 +147,22 @@ class Call:
             cached=done is not None and done.cached,
         )
 
-    def inner(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """A call that this one's task makes."""
+    def inner(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], group: str = "") -> Call:
+        """A call that this one's task makes. `group` is the cgroup of this one, against which it may have to count."""
         made = Call(task, args, kwargs, replace(self.runner, as_is=True), depth=self.depth + 1)
         made.outer = self
+        own = has_own_share(task, self)
+        made.limits = within(made.limits, self.limits, own=own)
+        made.group = "" if own else group
+        made._slots = self.slots
         return made
+
+    @property
+    def slots(self) -> Slots:
+        """What the calls below this one share."""
+        if self._slots is None:
+            self._slots = slots_for(self.runner.nested_calls)
+        return self._slots
 
     def cancel(self) -> None:
         """End it: `run` raises Cancelled."""
@@ -164,6 +180,8 @@ class Call:
         self._bound()
         spec = self._fresh() if self.one_of_many or self.task.options.reusable is not None else self._spec()
         self._image = spec.image
+        if self.outer is not None:
+            spec = replace(spec, limits=self.limits)
         if self.task.options.cache == "auto" and (known := self._known(spec)) is not None:
             return known
         while True:
@@ -228,12 +246,14 @@ class Call:
 
     def _attempt(self, spec: TaskSpec) -> tuple[Finished, Any]:
         policy = self.task.options.reusable
-        if policy is not None:
+        if policy is not None and not self.group:  # a warm container outlives the call that it would count against
             finished, result = warm_call(
                 self, spec, policy, engine=self.runner.engine, say=self._say, begun=self._now_running
             )
             return self._measured(finished), result
-        exchange = make_exchange(run=self.id, large_pages=passes_large_pages(self.runner.engine, spec))
+        exchange = make_exchange(
+            run=self.id, within=self.group, large_pages=passes_large_pages(self.runner.engine, spec)
+        )
         try:
             with exchange.input_files() as files:
                 jobs = files.later = []
@@ -242,8 +262,8 @@ class Call:
             exchange.write_call(call_document(spec, arguments, secrets=variables))
             write_function(spec, exchange)
             late = Late(jobs, failed=lambda error: self._no_room(error, "arguments"))
-            reception, gated = Reception(self, exchange), way_out(spec, exchange)
-            with reception, gated as gate, leased(spec, wait=self.task.options.gpu_wait) as lease, late:
+            nested, gated = NestedCallServer(self, exchange), way_out(spec, exchange)
+            with nested, gated as gate, leased(spec, wait=self.task.options.gpu_wait) as lease, late:
                 finished = execute(
                     engine_for(self.runner.engine, lease.spec),
                     lease.spec,

@@ -12,7 +12,8 @@ from flyte_images_runtime import frames
 from flyte_images_runtime.worker import places
 
 _numbers = itertools.count(1)
-_SAFE_SETTINGS = ("limits", "resources", "timeout", "retries", "env_vars", "cache")
+SETTINGS = ("limits", "resources", "timeout", "retries", "cache")
+"""What a task may override of a task that it calls, and no more: the caller's process looks too."""
 
 
 class TaskError(Exception):
@@ -62,7 +63,10 @@ def _ask(question: Any) -> Any:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         link.connect(os.path.join(places.IN, places.HOST))
-        frames.send(link, question)
+        try:
+            frames.send(link, question)
+        except BrokenPipeError:  # it was refused, and the answer says why
+            pass
         answer = frames.receive(link)
     except OSError as error:
         raise kind("EngineLost")("the caller's process cannot be reached: %s" % error) from None
@@ -74,11 +78,14 @@ def _ask(question: Any) -> Any:
 
 
 def _settings(given: Any) -> Any:
-    """What `override` was given, as data. Only what a container may decide: never rights, mounts or secrets."""
+    """What `override` was given, as data. Only what a container may decide: no variables, rights, mounts or secrets."""
     said = {}
     for name, value in given.items():
-        if name not in _SAFE_SETTINGS:
-            raise ValueError("a task cannot override `%s` of a task that it calls" % name)
+        if name not in SETTINGS:
+            raise ValueError(
+                "a task cannot override `%s` of a task that it calls (hint: write it where the environment of the "
+                "called task is defined, or in one made with clone_with)" % name
+            )
         said[name] = vars(value) if hasattr(value, "described") else value
     return said
 

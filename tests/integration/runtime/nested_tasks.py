@@ -15,6 +15,8 @@ outer = flyte.TaskEnvironment(
 inner = flyte.TaskEnvironment(
     name="inner", limits=flyte.Resources(cpu="0.5", memory="64Mi"), env_vars={"WHERE": "inner"}, network="none"
 )
+to = outer.clone_with("to", nested="own")
+fro = outer.clone_with("fro", nested="own")
 
 
 @inner.task
@@ -87,19 +89,19 @@ def catches(kind: str) -> str:
     return "nothing"
 
 
-@outer.task
+@to.task
 def ping(n: int) -> int:
     return pong(n + 1)
 
 
-@inner.task
+@fro.task
 def pong(n: int) -> int:
     return ping(n + 1)
 
 
 @outer.task
 def overrides(memory: str) -> str | None:
-    where.override(limits=flyte.Resources(memory=memory, cpu=1), env_vars={"WHERE": "over"})(1)
+    assert where.override(limits=flyte.Resources(memory=memory), timeout=60, retries=1)(1) == ("inner", 2, "1")
     try:
         where.override(user="0:0", mounts=["/:/host:rw"])(1)
     except ValueError as error:

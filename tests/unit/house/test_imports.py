@@ -18,7 +18,7 @@ ORDER = (
     *("outputs", "bootstrap", "index_logins", "fetch", "places"),
     *("resolve", "prepare", "solving", "progress", "builder", "copies", "shipping", "engines", "devices"),
     *("by_value", "secrets", "results", "arrivals", "printed", "history", "ready"),
-    *("run running awaiting mapping nested reuse", "shells", "cli"),
+    *("nested_slots nested_limits", "run running awaiting mapping nested reuse", "shells", "cli"),
 )
 PLACES = {name: number for number, names in enumerate(ORDER) for name in names.split()}
 LEAVES = ("flyte_images_layers", "flyte_images_runtime")
