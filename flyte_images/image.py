@@ -39,7 +39,9 @@ from .written import (
     project_and_lock,
     python_of,
     registry_of,
+    secret_mounts_of,
     source,
+    step_limits_of,
     words_of,
 )
 
@@ -262,12 +264,26 @@ class Image:
         """Set the working directory (absolute); relative destinations below are in it."""
         return self._with(lambda location: Workdir(path=workdir, location=location))
 
-    def with_commands(self, commands: Sequence[str | Sequence[str]]) -> Image:
+    def with_commands(
+        self,
+        commands: Sequence[str | Sequence[str]],
+        *,
+        secret_mounts: object = None,
+        limits: object = None,
+        timeout: object = None,
+    ) -> Image:
         """Run commands on all that is above, as root, with network.
 
-        A string is run by `/bin/sh -ec`; a list is an argv that meets no shell.
+        A string is run by `/bin/sh -ec`; a list is an argv that meets no shell. `secret_mounts` are secrets, by name or
+        as `Secret`, that these commands see and nothing keeps; `limits=Resources(mem="8Gi")` is the most memory of each
+        command (default: three quarters of the machine's) and `timeout` its time (default: two hours).
         """
-        return self._with(lambda location: Commands(commands=commands, location=location))  # type: ignore[arg-type]
+
+        def layer(location: Location) -> Layer:
+            mounts, most = secret_mounts_of(secret_mounts, location), step_limits_of(limits, timeout, location)
+            return Commands(commands=commands, secret_mounts=mounts, limits=most, location=location)  # type: ignore[arg-type]
+
+        return self._with(layer)
 
     def with_source_folder(
         self,

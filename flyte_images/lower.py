@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flyte_images_layers.inside import text as inside
-from flyte_images_layers.steps import Deb, Sdist, Wheel
+from flyte_images_layers.steps import Deb, Sdist, SecretMount, Wheel
 
 from . import llb
 from .errors import SpecError
@@ -31,7 +31,8 @@ _SECRETS = "/run/secrets/flyte-images"
 _NS = 1_000_000_000
 
 
-_SETTLED = ("/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH))
+_LIMITED = ("/bin/sh", f"{PROGRAMS}/limited.sh")
+_SETTLED = (*_LIMITED, "/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH))
 
 
 _SHELL = ("/bin/sh", "-ec")  # what a command that is one string is run by
@@ -40,9 +41,9 @@ _SHELL = ("/bin/sh", "-ec")  # what a command that is one string is run by
 def users_command(command: str) -> str:
     """A command as an engine reports it (quoted for a shell) -> as the user wrote it.
 
-    >>> users_command("/bin/sh /flyte-images/programs/settled.sh 315532800 /bin/sh -ec 'echo a; exit 1'")
+    >>> users_command(f"{shlex.join(_SETTLED)} /bin/sh -ec 'echo a; exit 1'")
     'echo a; exit 1'
-    >>> users_command("/bin/sh /flyte-images/programs/settled.sh 315532800 touch 'a b'")
+    >>> users_command(f"{shlex.join(_SETTLED)} touch 'a b'")
     "touch 'a b'"
     """
     words = tuple(shlex.split(command))
@@ -54,13 +55,13 @@ def users_command(command: str) -> str:
 def users_words(said: str) -> str:
     """What an engine says of a command (its words joined by spaces), without the programs that it is run by.
 
-    >>> users_words('process "/bin/sh /flyte-images/programs/settled.sh 315532800 make all" did not complete')
+    >>> users_words(f'process "{shlex.join(_SETTLED)} make all" did not complete')
     'process "make all" did not complete'
     >>> users_words("/flyte-images/programs/settled.sh: 12: mkae: not found")
     'mkae: not found'
     """
     ours = " ".join((*_SETTLED, ""))
-    said = re.sub(rf"{re.escape(_SETTLED[1])}: (line )?\d+: ", "", said)  # of the shell that runs it
+    said = re.sub(rf"{re.escape(_SETTLED[3])}: (line )?\d+: ", "", said)  # of the shell that runs it
     return said.replace(ours + " ".join((*_SHELL, "")), "").replace(ours, "")
 
 
@@ -128,7 +129,7 @@ class Lowering:
                 assert plan.toolchain is not None
                 toolchain = self.base(plan.toolchain, platform, places)
                 built_in = (base, f"{VENV}/bin/python", _path(plan.base)) if step.reads else None
-                state = self._built(toolchain, body, note, platform, places, built_in)
+                state = self._built(toolchain, body, note, platform, places, built_in, limits(step))
             case Venv() as body:
                 shared = "yes" if body.system_site_packages else "no"
                 words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
@@ -162,6 +163,7 @@ class Lowering:
         platform: llb.Platform,
         places: Places,
         built_in: tuple[llb.State, str, str] | None,
+        most: llb.SecretEnv,
     ) -> llb.State:
         """Three steps: what the build needs, the build, and its wheel installed as any other.
 
@@ -175,11 +177,11 @@ class Lowering:
         words = ("build_wheel.py", f"{_OUT}/wheel", f"{_BUILD}/env", path)
         mounts = [mount, llb.bind(_BUILD, needs)]
         if built_in is None:
-            built = run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+            built = run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts, most=most)
         else:
             root, interpreter, where = built_in
             own = (interpreter, "-I", "-S")
-            built = run_program(root, own, words, note=note, platform=platform, mounts=mounts, path=where)
+            built = run_program(root, own, words, note=note, platform=platform, mounts=mounts, path=where, most=most)
         words = ("install_wheels.py", _OUT, VENV, str(EPOCH), f"{_IN}/wheel")
         return run_program(
             toolchain,
@@ -209,10 +211,11 @@ class Lowering:
         mounts, paths = self.fetched(body.debs, note, places)
         return llb.run(
             below,
-            ("/bin/sh", f"{PROGRAMS}/install_debs.sh", str(EPOCH), *paths),
+            (*_LIMITED, "/bin/sh", f"{PROGRAMS}/install_debs.sh", str(EPOCH), *paths),
             platform=platform,
             env=STEP_ENV,
-            mounts=[*mounts, program("install_debs.sh"), llb.tmpfs("/tmp")],
+            mounts=[*mounts, program("install_debs.sh", "limited.sh"), llb.tmpfs("/tmp")],
+            secret_env=[limits(step)],
             note=note,
         ).root
 
@@ -225,8 +228,8 @@ class Lowering:
             env={**STEP_ENV, **dict(body.env)},
             cwd=body.cwd,
             network=llb.Network.UNSET,
-            mounts=[HOST_BUNDLE, program("settled.sh")],
-            secret_env=HOST_SETTINGS,
+            mounts=[HOST_BUNDLE, program("settled.sh", "limited.sh"), *_secret_files(body.secrets)],
+            secret_env=[*HOST_SETTINGS, limits(step), *_secret_variables(body.secrets)],
             note=self._note(step),
         ).root
 
@@ -250,12 +253,28 @@ STEP_ENV = {
 BUNDLE_PATH = f"{_SECRETS}/ca-bundle.pem"
 BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX")
 HOST_BUNDLE = llb.secret(BUNDLE_PATH, id="flyte-images-ca-bundle", mode=0o444, optional=True)
 HOST_SETTINGS = tuple(
-    llb.SecretEnv(name, f"flyte-images-env-{name}", optional=True)
-    for name in (*BUNDLE_VARIABLES, *PROXY_VARIABLES, *INDEX_VARIABLES)
+    llb.SecretEnv(name, f"flyte-images-env-{name}", optional=True) for name in (*BUNDLE_VARIABLES, *PROXY_VARIABLES)
 )
+
+
+def secret_id(secret: SecretMount) -> str:
+    """What a step calls a secret of the user's."""
+    return f"flyte-images-secret-{secret.name}-{secret.variable}"
+
+
+def _secret_files(secrets: Sequence[SecretMount]) -> list[llb.Mount]:
+    return [llb.secret(it.path, id=secret_id(it)) for it in secrets if it.path is not None]
+
+
+def _secret_variables(secrets: Sequence[SecretMount]) -> list[llb.SecretEnv]:
+    return [llb.SecretEnv(it.variable, secret_id(it)) for it in secrets if it.path is None]
+
+
+def limits(step: PlanStep) -> llb.SecretEnv:
+    """The limits of a step: a secret, so that they are in no digest and no cache key."""
+    return llb.SecretEnv("FLYTE_IMAGES_LIMITS", f"flyte-images-limits-{step.digest}", optional=True)
 
 
 def run_program(
@@ -267,6 +286,7 @@ def run_program(
     platform: llb.Platform,
     mounts: Sequence[llb.Mount] = (),
     path: str = "/usr/local/bin:/usr/bin:/bin",
+    most: llb.SecretEnv | None = None,
 ) -> llb.State:
     """Run one of our programs on `root`, which it cannot change; what it leaves in its output is the layer."""
     name, *arguments = words
@@ -276,17 +296,18 @@ def run_program(
         platform=platform,
         env={**STEP_ENV, "PATH": path},
         mounts=[*mounts, program(name), llb.output(_OUT), llb.tmpfs("/tmp")],
+        secret_env=[most] if most is not None else (),
         readonly_root=True,
         note=note,
     ).output(_OUT)
 
 
-def program(name: str, place: str = PROGRAMS) -> llb.Mount:
-    """One of our programs, and no other: to change it changes the steps that run it alone."""
+def program(*names: str, place: str = PROGRAMS) -> llb.Mount:
+    """These programs of ours, and no other: to change one changes the steps that run it alone."""
     group = llb.Group("programs", "flyte-images' own programs")
-    note = llb.Note(name=f"{name} of flyte-images", group=group)
-    made = llb.file(None, [llb.mkfile(f"/{name}", inside(name), mode=0o644)], timestamp=EPOCH * _NS, note=note)
-    return llb.bind(place, made)
+    note = llb.Note(name=f"{' and '.join(names)} of flyte-images", group=group)
+    files = [llb.mkfile(f"/{name}", inside(name), mode=0o644) for name in names]
+    return llb.bind(place, llb.file(None, files, timestamp=EPOCH * _NS, note=note))
 
 
 def _path(base: BaseImage) -> str:

@@ -17,7 +17,7 @@ from .buildkit.engine_api import find_image
 from .buildkit.session import Session
 from .context import Source, pack
 from .errors import BuildError, Location, ResolveError
-from .host import host_secrets
+from .host import host_secrets, step_secrets
 from .image import Image
 from .index_logins import indexes_of, login
 from .origins import STORE, Abilities, Places, blob_name
@@ -63,12 +63,16 @@ def places_of(
     return Places(files=files, packages=served, blobs=blobs)
 
 
-def session_for(places: Places, *, environ: Mapping[str, str]) -> Session:
-    """The session of a solve whose graph was made with `places`."""
+def session_for(places: Places, *, environ: Mapping[str, str], plan: Plan | None = None) -> Session:
+    """The session of a solve whose graph was made of `plan` with `places`.
+
+    Raise SpecError, with the user's line, for a secret that a command asks for and that has no value here.
+    """
+    own = step_secrets(plan, environ) if plan is not None else {}
     layout = layout_dir(environ)
     digests = {digest for layers in places.blobs.values() for digest in layers}
     files = {blob_name(digest): {blob_name(digest): Layout(layout).path(digest)} for digest in digests}
-    return Session(stores={STORE: layout}, files=files, secrets=host_secrets(environ))
+    return Session(stores={STORE: layout}, files=files, secrets=host_secrets(environ) | own)
 
 
 def check_tags(client: Client, plan: Plan, abilities: Abilities) -> None:

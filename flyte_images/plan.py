@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from flyte_images_layers import decoration
+from flyte_images_layers.canonical import optional
 from flyte_images_layers.records import dataclass
-from flyte_images_layers.steps import Deb, Sdist, Wheel
+from flyte_images_layers.steps import Deb, Sdist, SecretMount, StepLimits, Wheel
 
 from .errors import Location
 from .lock import BaseImage
@@ -69,12 +70,14 @@ class Debs:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Run `argv` over everything below."""
+    """Run `argv` over everything below; it sees `secrets`, whose values are part of nothing, and has `limits`."""
 
     kind: ClassVar[str] = "command"
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     cwd: str
+    secrets: tuple[SecretMount, ...] = optional(())
+    limits: StepLimits = decoration(StepLimits())
 
 
 @dataclass(frozen=True, kw_only=True)

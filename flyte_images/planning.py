@@ -115,7 +115,10 @@ class _Planner:
                         self.files.append((index, Directory(path=step.path)))
                 case RunCommand():
                     self.close()
-                    command = Command(argv=step.argv, env=tuple(self.env.items()), cwd=self.workdir)
+                    env = tuple(self.env.items())
+                    command = Command(
+                        argv=step.argv, env=env, cwd=self.workdir, secrets=step.secrets, limits=step.limits
+                    )
                     self._step(index, command, reads=range(len(self.steps)), title=_words(step.argv))
                     self.barrier = len(self.steps)
 

@@ -18,8 +18,10 @@ from .buildkit.load import find_store
 from .buildkit.session import Session
 from .buildkit.solve import SolveResult
 from .errors import BuildError, ResolveError
+from .host import redactor_of
 from .image import Image
 from .lower import Lowering, configuration, users_command, users_words
+from .masked import Masked, masked
 from .origins import Abilities, Places
 from .outputs import Wanted, cache, exporter
 from .places import abilities_of, check_tags, moved, places_of, session_for
@@ -28,6 +30,7 @@ from .plan import Built, Plan, packages
 # Engines that hold a tag of their own store to a digest say so in these words (BuildKit 0.25).
 _MOVED = re.compile(r"image digest (\S+) for (\S+) does not match expected checksum (\S+)")
 
+_ENDED = "flyte-images ends the step: "  # as limited.sh and build_wheel.py say it
 _NOT_FOUND = re.compile(r"(\S+): (?:command )?not found$", re.MULTILINE)  # as shells say it, with status 127
 
 
@@ -121,9 +124,11 @@ class _Solve:
     def run(self, lowering: Lowering, places: Places) -> Outcome:
         """Lower, solve and export. Raises as the engine's client does."""
         self.definition = llb.marshal(lowering.lower(self.plan, places)).data
-        watched = _Watched(self.on_event)
+        redactor = redactor_of(self.plan, self.environ)
+        watched = _Watched(Masked(self.on_event, redactor) if redactor else self.on_event)
         try:
-            result = self._send(session_for(places, environ=self.environ), watched)
+            with masked(redactor):
+                result = self._send(session_for(places, environ=self.environ, plan=self.plan), watched)
         except BuildError as error:
             error.command = users_command(error.command) if error.command else None
             error.log = users_words(error.log)
@@ -157,7 +162,9 @@ class _Solve:
         )
 
     def _remedy(self, error: BuildError) -> str | None:
-        """What helps where a program of the system is missing: a command's, or a build's from source."""
+        """What helps where a limit ended a step, or a program of the system is missing."""
+        if _ENDED in error.log:
+            return 'a command may name more: with_commands([...], limits=Resources(mem="16Gi"), timeout=4 * 3600)'
         if isinstance(error, StepError) and error.exit_status == 127 and (found := _NOT_FOUND.search(error.log)):
             return f"the image has no `{found[1]}`: .with_apt_packages(the Debian package that has it) above it"
         step = find_step(self.definition, error.vertex) if isinstance(error, StepError) else None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 
 from flyte_images_layers import DebianBase, LayerError
+from flyte_images_layers.steps import SecretMount, StepLimits
 
 from .errors import Location, SpecError
 
@@ -23,6 +26,52 @@ def no_secrets(given: object, call: str, hint: str, location: Location) -> None:
     """Flyte mounts secrets into the step that installs; here no such step needs any."""
     if given is not None:
         raise SpecError(f"{call} takes no secret_mounts", hint=hint, location=location)
+
+
+def secret_mounts_of(given: object, location: Location) -> tuple[SecretMount, ...]:
+    """The secrets that commands are to see: a name or a `Secret` each, by name."""
+    several = given if isinstance(given, (list, tuple)) else () if given is None else (given,)
+    found = []
+    for one in several:
+        if isinstance(one, str):
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", one):
+                raise SpecError(f"{one!r} is not a secret's key", hint='secret_mounts="hf-token"', location=location)
+            found.append(SecretMount(name=one, variable=re.sub(r"[^A-Za-z0-9_]", "_", one).upper()))
+        elif all(hasattr(one, name) for name in ("key", "variable", "mount")):
+            path = None if one.mount is None else str(one.mount)
+            found.append(SecretMount(name=one.key, variable=one.variable, path=path))
+        else:
+            raise SpecError(
+                f"secret_mounts: {one!r} is not a Secret", hint='secret_mounts=[Secret("hf-token")]', location=location
+            )
+    return tuple(sorted(found, key=lambda it: (it.name, it.path or "", it.variable)))
+
+
+def step_limits_of(limits: object, timeout: object, location: Location) -> StepLimits:
+    """The limits of a build step: the memory of a `Resources`, and seconds or a timedelta."""
+    from flyte_images_runtime.resources import Resources
+
+    usual = StepLimits()
+    memory, seconds = usual.memory, usual.seconds
+    if limits is not None:
+        if not isinstance(limits, Resources):
+            raise SpecError(
+                f"limits={limits!r} is not Resources", hint='limits=Resources(mem="4Gi")', location=location
+            )
+        others = [name for name in ("cpu", "gpu", "disk", "shm") if getattr(limits, name) is not None]
+        if others:
+            raise SpecError(
+                f"a build step has no limit of {', '.join(others)}",
+                hint='limits=Resources(mem="4Gi")',
+                location=location,
+            )
+        memory = limits.limits().memory or memory
+    if timeout is not None:
+        given = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given < 10**9:
+            raise SpecError(f"timeout={timeout!r} is not a time", hint="seconds: timeout=3600", location=location)
+        seconds = int(given)
+    return StepLimits(memory=memory, processes=usual.processes, seconds=seconds)
 
 
 def dependencies_only(mode: object, location: Location) -> None:

@@ -246,7 +246,9 @@ class _Asking:
                 return debs_from_json(json_cache.read(self.environ, "debs", key))
             except (TypeError, KeyError, ValueError):
                 pass  # none, or damaged
+        from ..host import redactor_of
         from ..lower import Lowering
+        from ..masked import masked
         from ..places import abilities_of, check_tags, places_of, session_for
         from . import apt
 
@@ -256,14 +258,9 @@ class _Asking:
         check_tags(client, root, abilities)
         places = places_of(self.image, root, environ=self.environ, abilities=abilities)
         state = Lowering(abilities=abilities).lower(root, places)
-        with _At(layer):
-            found = apt.ask(
-                packages,
-                state,
-                self.platform,
-                client=client,
-                session=session_for(places, environ=self.environ),
-            )
+        session = session_for(places, environ=self.environ, plan=root)
+        with _At(layer), masked(redactor_of(root, self.environ)):
+            found = apt.ask(packages, state, self.platform, client=client, session=session)
         json_cache.write(self.environ, "debs", key, files_to_json(found, addresses=True))
         addresses.remember(found, self.environ)
         return found

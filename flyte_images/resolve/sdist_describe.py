@@ -21,7 +21,7 @@ from ..buildkit.failure import StepError
 from ..errors import ResolveError
 from ..image import Image
 from ..lock import BaseImage
-from ..lower import EPOCH, Lowering, program, run_program
+from ..lower import EPOCH, Lowering, limits, program, run_program
 from ..origins import Places
 from ..places import abilities_of, check_tags, places_of, session_for
 from ..plan import Built, Plan, PlanStep
@@ -30,7 +30,8 @@ from .sdist_metadata import HERE, Metadata
 from .sdists import Source, remedy
 
 _OUT, _IN, _ENVIRONMENT = "/flyte-images/out", "/flyte-images/in", "/flyte-images/build/env"
-_TIMEOUT = 300.0  # seconds for one source distribution
+_LIMITS = b"%d 1024 300" % (2 << 30)  # bytes of memory, processes, seconds
+_TIMEOUT = 600.0  # seconds for all steps of one source distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +81,13 @@ class Describing:
         check_tags(client, plan, abilities)
         try:
             places = places_of(self.image, plan, environ=self.environ, abilities=abilities)
-            return self._solve(client, Lowering(abilities=abilities), sdist, places, last)
+            return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
         except StepError as error:
             if not str(error).startswith("fetch "):
                 raise self._error(source, error) from None
         places = places_of(self.image, plan, environ=self.environ, abilities=abilities, serve_all=True)
         try:
-            return self._solve(client, Lowering(abilities=abilities), sdist, places, last)
+            return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
         except StepError as error:
             raise self._error(source, error) from None
 
@@ -100,13 +101,13 @@ class Describing:
         )
 
     def _solve(
-        self, client: Client, lowering: Lowering, sdist: Sdist, places: Places, last: bool
+        self, client: Client, lowering: Lowering, sdist: Sdist, places: Places, step: PlanStep, last: bool
     ) -> tuple[str | None, Sequence[str]]:
-        state = described(lowering, sdist, self.toolchain, self.platform, places, last=last)
+        state = described(lowering, sdist, self.toolchain, self.platform, places, step, last=last)
         with temporary_directory("metadata") as place:
             client.solve(
                 llb.marshal(state).data,
-                session=replace(session_for(places, environ=self.environ), secrets={}),
+                session=replace(session_for(places, environ=self.environ), secrets={limits(step).id: _LIMITS}),
                 exporters=(Files(dest=Path(place)),),
                 timeout=_TIMEOUT,
                 internal=True,
@@ -123,7 +124,7 @@ class Describing:
 
 
 def described(
-    lowering: Lowering, sdist: Sdist, toolchain: BaseImage, platform: str, places: Places, *, last: bool
+    lowering: Lowering, sdist: Sdist, toolchain: BaseImage, platform: str, places: Places, step: PlanStep, *, last: bool
 ) -> llb.State:
     """Return the state whose only file, `answer`, holds what `sdist` says of itself."""
     where, note = llb.Platform.parse(platform), llb.Note(name=f"what {sdist.filename} needs")
@@ -134,7 +135,11 @@ def described(
     env = run_program(root, python, words, note=note, platform=where, mounts=mounts)
     [mount], [path] = lowering.fetched([sdist], note, places)
     words = ("describe_sdist.py", _OUT, _ENVIRONMENT, path, "last" if last else "first")
-    mounts = [mount, llb.bind(_ENVIRONMENT.rpartition("/")[0], env), program("build_wheel.py", "/flyte-images/beside")]
-    said = run_program(root, python, words, note=note, platform=where, mounts=mounts)
+    mounts = [
+        mount,
+        llb.bind(_ENVIRONMENT.rpartition("/")[0], env),
+        program("build_wheel.py", place="/flyte-images/beside"),
+    ]
+    said = run_program(root, python, words, note=note, platform=where, mounts=mounts, most=limits(step))
     words = ("collect_metadata.py", _OUT, _IN)
     return run_program(root, python, words, note=note, platform=where, mounts=[llb.bind(_IN, said)])

@@ -17,11 +17,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _DECORATION = {"decoration": True}
+_OPTIONAL = {"optional": True}
 
 
 def decoration(default: Any = None, *, compare: bool = False) -> Any:
     """Return a dataclass field that is never part of a digest; nor, unless `compare`, of a comparison."""
     return dataclasses.field(default=default, compare=compare, repr=compare, kw_only=True, metadata=_DECORATION)
+
+
+def optional(default: Any) -> Any:
+    """Return a dataclass field that is part of a digest unless it has its default: what came later leaves old ones."""
+    return dataclasses.field(default=default, kw_only=True, metadata=_OPTIONAL)
 
 
 def encode(value: object) -> bytes:
@@ -59,7 +65,11 @@ def encode(value: object) -> bytes:
 
 
 def _record(value: Any) -> bytes:
-    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata != _DECORATION}
+    fields = {
+        f.name: getattr(value, f.name)
+        for f in dataclasses.fields(value)
+        if f.metadata != _DECORATION and not (f.metadata == _OPTIONAL and getattr(value, f.name) == f.default)
+    }
     return b"r" + encode(getattr(value, "kind", type(value).__name__)) + encode(fields)
 
 

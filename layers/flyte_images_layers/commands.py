@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from .base import Found, Layer
+from .canonical import decoration, optional
 from .errors import LayerError
 from .records import dataclass
-from .steps import RunCommand, Step
+from .steps import RunCommand, SecretMount, Step, StepLimits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Commands(Layer):
     """Each command is a shell command (a string, run by `/bin/sh -ec`) or an argv (a tuple or list of strings).
 
-    They run one after the other as root, with network, in the image's work directory and environment.
+    They run one after the other as root, with network, in the image's work directory and environment, and see the
+    secrets that are mounted. Each is ended when it passes a limit; limits decide nothing and are in no digest.
 
     >>> [step.argv for step in Commands(commands=("echo hi", ["touch", "/a b"])).lower(Found())]
     [('/bin/sh', '-ec', 'echo hi'), ('touch', '/a b')]
@@ -25,6 +27,8 @@ class Commands(Layer):
     examples: ClassVar[Sequence[Layer]] = ()
 
     commands: tuple[str | tuple[str, ...], ...]
+    secret_mounts: tuple[SecretMount, ...] = optional(())
+    limits: StepLimits = decoration(StepLimits())
 
     def __post_init__(self) -> None:
         if isinstance(self.commands, str) or not isinstance(self.commands, (list, tuple)):
@@ -44,7 +48,12 @@ class Commands(Layer):
 
     def lower(self, found: Found) -> tuple[Step, ...]:
         return tuple(
-            RunCommand(argv=("/bin/sh", "-ec", item) if isinstance(item, str) else item) for item in self.commands
+            RunCommand(
+                argv=("/bin/sh", "-ec", item) if isinstance(item, str) else item,
+                secrets=self.secret_mounts,
+                limits=self.limits,
+            )
+            for item in self.commands
         )
 
 

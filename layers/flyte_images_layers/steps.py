@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .canonical import decoration
+from .canonical import decoration, optional
 from .file_names import file_name
 from .records import dataclass
 
@@ -83,11 +83,34 @@ class InstallDebs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretMount:
+    """A secret that a command sees: by its name, as the variable `variable` or, with `path`, as a file there.
+
+    The value is read from this machine's variable `variable` when the command runs, and is part of nothing.
+    """
+
+    name: str
+    variable: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimits:
+    """The most that a step may use: bytes of memory (0: three quarters of the machine's), processes and seconds."""
+
+    memory: int = 0
+    processes: int = 8192
+    seconds: int = 7200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunCommand:
     """Run one command over everything above it. `argv` is what is executed: no shell unless it names one."""
 
     kind: ClassVar[str] = "run_command"
     argv: tuple[str, ...]
+    secrets: tuple[SecretMount, ...] = optional(())
+    limits: StepLimits = decoration(StepLimits())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.host import host_secrets
+from flyte_images.errors import SpecError
+from flyte_images.host import host_secrets, step_secrets
+from flyte_images.image import Image
 from flyte_images.lower import BUNDLE_PATH, HOST_SETTINGS
+from flyte_images.planning import plan
+from flyte_images_runtime.resources import Resources
+from tests import made
 
 
 def value(secret: object) -> bytes:
@@ -34,7 +39,8 @@ def test_a_bundle_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert host_secrets({"SSL_CERT_FILE": str(tmp_path)}) == {}
 
 
-def test_proxies_and_indexes_go_by_their_names() -> None:
+def test_proxies_go_by_their_names_and_logins_nowhere() -> None:
+    """D20"""
     environ = {
         "HTTPS_PROXY": "http://me:pw@proxy.test",
         "no_proxy": "*",
@@ -43,9 +49,8 @@ def test_proxies_and_indexes_go_by_their_names() -> None:
     }
     found = host_secrets({**environ, "HTTP_PROXY": ""})
     assert {name: value(secret) for name, secret in found.items()} == {
-        "flyte-images-env-HTTPS_PROXY": b"http://me:pw@proxy.test",
+        "flyte-images-env-HTTPS_PROXY": b"http://proxy.test",
         "flyte-images-env-no_proxy": b"*",
-        "flyte-images-env-UV_DEFAULT_INDEX": b"https://x.test",
     }
 
 
@@ -54,3 +59,16 @@ def test_every_secret_is_one_that_steps_ask_for(tmp_path: Path) -> None:
     asked = {it.id for it in HOST_SETTINGS}
     given = host_secrets({it.name: str(tmp_path / "ca.pem") for it in HOST_SETTINGS})
     assert set(given) == {*asked, "flyte-images-ca-bundle"}
+
+
+def test_what_steps_are_given_are_their_limits_and_the_secrets_that_they_ask_for() -> None:
+    """D20, D22"""
+    image = Image.from_debian_base("3.11", platform="linux/amd64").with_commands(
+        ["make"], secret_mounts="my-token", limits=Resources(mem="1Gi"), timeout=60
+    )
+    planned = plan(image, lock=made.locked(image), platform="linux/amd64", contents=made.contents(image))
+    given = step_secrets(planned, {"MY_TOKEN": "sesame", "OTHER": "x"})
+    assert sorted(given.values(), key=str) == [b"1073741824 8192 60", b"sesame"]  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="there is no value for the secret `my-token`") as caught:
+        step_secrets(planned, {})
+    assert caught.value.location == image.layers[0].location

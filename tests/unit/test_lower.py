@@ -16,8 +16,10 @@ from flyte_images.llb import dump
 from flyte_images.llb.pb import ops_pb2
 from flyte_images.lock import BaseImage, Lock
 from flyte_images.lower import EPOCH, Lowering, configuration
+from flyte_images.options import Secret
 from flyte_images.origins import STORE, Abilities, Places
 from flyte_images.plan import Files, Plan, packages
+from flyte_images_runtime.resources import Resources
 from tests import made
 
 CHAIN = Abilities(merge=False)
@@ -128,11 +130,35 @@ def test_only_commands_have_a_network_and_the_hosts_settings(abilities: Abilitie
     for exec in execs(marshalled(planned(full()), abilities=abilities)):
         is_command = "touch /a b" in words(exec)
         assert exec.network == (ops_pb2.UNSET if is_command else ops_pb2.NONE)
-        assert bool(exec.secretenv) == is_command
+        others = [it for it in exec.secretenv if it.name != "FLYTE_IMAGES_LIMITS"]
+        assert bool(others) == is_command
         assert all(secret.optional for secret in exec.secretenv)
         secret_mounts = [mount for mount in exec.mounts if mount.mountType == ops_pb2.SECRET]
         assert bool(secret_mounts) == is_command
         assert all(mount.secretOpt.optional for mount in secret_mounts)
+
+
+def test_secrets_are_mounted_where_they_are_asked_for_and_nowhere_else() -> None:
+    """D20: the name of a secret is part of the graph; no login of this machine reaches a step."""
+    asking = [Secret("my-token"), Secret("cert", mount="/etc/cert")]
+    image = debian().with_commands(["true"]).with_commands(["make"], secret_mounts=asking)
+    plain, asks = (it for it in execs(marshalled(planned(image))) if "settled.sh" in words(it))
+    named = {it.name for it in plain.secretenv}
+    assert {it.name for it in asks.secretenv} - named == {"MY_TOKEN"}
+    assert not [name for name in named if "INDEX" in name]
+    mounts = {it.dest: it.secretOpt for it in asks.mounts if it.mountType == ops_pb2.SECRET}
+    assert mounts["/etc/cert"].ID == "flyte-images-secret-cert-CERT" and not mounts["/etc/cert"].optional
+    assert "/etc/cert" not in {it.dest for it in plain.mounts}
+
+
+def test_limits_of_steps_change_no_digest() -> None:
+    """D22: a limit reaches a step as a secret, which is part of neither our digests nor BuildKit's."""
+    usual, limited = (
+        planned(debian().with_commands(["make"], limits=limit, timeout=time))
+        for limit, time in ((None, None), (Resources(mem="1Gi"), 60))
+    )
+    assert usual.digest == limited.digest
+    assert marshalled(usual).digests == marshalled(limited).digests
 
 
 def test_every_package_is_fetched_by_its_hash() -> None:
@@ -182,6 +208,7 @@ def test_a_wheels_step_is_the_same_in_every_image_that_has_it() -> None:
 def test_a_command_runs_where_and_with_what_its_place_says() -> None:
     (command,) = (it for it in execs(marshalled(planned(full()))) if "touch" in words(it))
     assert list(command.meta.args) == [
+        *("/bin/sh", "/flyte-images/programs/limited.sh"),
         *("/bin/sh", "/flyte-images/programs/settled.sh", str(EPOCH)),
         *("touch", "/a b"),
     ]
@@ -199,7 +226,7 @@ def test_the_users_variables_win_over_those_of_steps() -> None:
 
 def test_no_words_of_the_user_meet_a_shell_unless_they_are_a_shell_command() -> None:
     image = debian().with_commands([["echo", "$(id)", "; rm"], "echo $HOME"])
-    held = [list(it.meta.args)[3:] for it in execs(marshalled(planned(image))) if "settled.sh" in words(it)]
+    held = [list(it.meta.args)[5:] for it in execs(marshalled(planned(image))) if "settled.sh" in words(it)]
     assert held == [["echo", "$(id)", "; rm"], ["/bin/sh", "-ec", "echo $HOME"]]
 
 

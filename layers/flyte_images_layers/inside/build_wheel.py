@@ -12,8 +12,10 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import sys
 import tarfile
+import time
 import zipfile
 from typing import Any, Callable
 
@@ -81,25 +83,87 @@ def main(arguments: list[str]) -> None:
 
 
 def quietly(main: Callable[[list[str]], None], arguments: list[str]) -> None:
-    """Run `main`; what it and its children say is told only where it fails."""
-    out, err = os.dup(1), os.dup(2)
-    log = os.open("/tmp/log", os.O_RDWR | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    try:
+    """Run `main` under limits; what it and its children say is told only where it fails."""
+    log = os.open("/tmp/log", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    limits = os.environ.pop("FLYTE_IMAGES_LIMITS", "0 8192 7200").split()
+    undumpable(True)  # or what runs below could stop its watch
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        undumpable(False)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         main(arguments)
-    except BaseException:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        return
+    status = watched(child, *map(int, limits))
+    if status:
         os.lseek(log, 0, os.SEEK_SET)
         while data := os.read(log, 1 << 16):
-            os.write(err, data)
-        os.dup2(err, 2)
-        raise
-    finally:
-        sys.stdout.flush()
-        os.dup2(out, 1)
-        os.dup2(err, 2)
+            os.write(2, data)
+        sys.exit(status)
+
+
+def undumpable(wanted: bool) -> None:
+    """Keep other processes of this user from looking into this one, or let them."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(4, 0 if wanted else 1, 0, 0, 0)  # PR_SET_DUMPABLE
+    except (ImportError, OSError, AttributeError):
+        pass
+
+
+def watched(child: int, most: int, many: int, seconds: int) -> int:
+    """Wait for the child, and return its exit status; kill all processes of the step where they pass a limit.
+
+    As the first process of the step this one cannot be killed by them. Where it is not the first, as on an engine
+    without a process namespace for each step, nothing is watched.
+    """
+    began, is_first, files = time.monotonic(), os.getpid() == 1, own_group()
+    most = most or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 * 3
+    while True:
+        found = 1
+        while found:
+            found, status = os.waitpid(-1, os.WNOHANG)
+            if found == child:
+                return status >> 8 or (128 + (status & 127) if status else 0)
+        used, count = usage(*files) if files else (0, 0)
+        why = ""
+        if used > most:
+            why = "it holds %d bytes of memory, more than %d" % (used, most)
+        elif count > many:
+            why = "it has %d processes, more than %d" % (count, many)
+        elif time.monotonic() - began > seconds:
+            why = "it has run for more than %d s" % seconds
+        if why and is_first:
+            os.write(2, ("flyte-images ends the step: %s\n" % why).encode())
+            os.kill(-1, signal.SIGKILL)  # every process but this one
+        signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+
+
+def own_group() -> tuple[str, str, tuple[str, str]] | None:
+    """The files by which the step's own control group says what it uses, in either version of control groups."""
+    for folder, pids, names in (
+        ("/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids/pids.current", ("total_rss", "total_shmem")),
+        ("/sys/fs/cgroup", "/sys/fs/cgroup/pids.current", ("anon", "shmem")),
+    ):
+        try:
+            with open(folder + "/cgroup.procs") as file:
+                is_own = "%d\n" % os.getpid() in file
+        except OSError:
+            continue
+        if is_own and os.path.exists(pids):
+            return folder + "/memory.stat", pids, names
+    return None
+
+
+def usage(memory: str, pids: str, names: tuple[str, str]) -> tuple[int, int]:
+    """The bytes of memory that the step holds, files in memory included, and its processes."""
+    with open(memory) as file:
+        used = sum(int(value) for name, value in map(str.split, file) if name in names)
+    with open(pids) as file:
+        return used, int(file.read())
 
 
 if __name__ == "__main__":

@@ -21,14 +21,21 @@ import io
 import marshal
 import os
 import posixpath
+import resource
 import stat
 import sys
 import warnings
 import zipfile
 import zlib
+from typing import Iterable, Iterator
 
 TAG = "python%d.%d" % sys.version_info[:2]
 LONGEST = 255  # bytes of a file's name
+PIECE = 1 << 20  # bytes of a file in memory at a time
+RATIO, ALLOWED = 100, 64 << 20  # a wheel may unpack to that many times its size, and to that many bytes in any case
+TEXT = 1 << 20  # bytes of a text that is read as a whole
+COMPILED = 16 << 20  # bytes of a module from which on it is not compiled: the compiler needs 100 times as much memory
+MEMORY = 4 << 30  # bytes of address space of this program and of each that compiles
 CHUNKS = 4  # parts that byte-compiling is cut into: fixed, so that the bytes do not depend on the number of CPUs
 
 
@@ -59,7 +66,7 @@ class Environment:
         self.written: dict[str, tuple[str, int]] = {}  # by the wheel that is being installed
         self.folders: set[str] = set()
 
-    def write(self, relative: str, data: bytes, executable: bool = False) -> None:
+    def write(self, relative: str, pieces: Iterable[bytes], executable: bool = False) -> None:
         normal = posixpath.normpath(relative)
         if normal.startswith(("/", "..")) or normal != relative.rstrip("/"):
             raise RefusedError("it holds a path outside of the environment: %s" % relative)
@@ -74,16 +81,41 @@ class Environment:
         except FileExistsError:  # of another wheel, which may have had another mode
             os.unlink(path)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        hashed, size = hashlib.sha256(), 0
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        checksum = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-        self.written[normal] = ("sha256=" + checksum, len(data))
+            for piece in pieces:
+                file.write(piece)
+                hashed.update(piece)
+                size += len(piece)
+        checksum = base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode()
+        self.written[normal] = ("sha256=" + checksum, size)
+
+
+def pieces_of(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+    """The content of a member: at most as much as the archive's directory announces."""
+    with archive.open(name) as member:
+        while piece := member.read(PIECE):
+            yield piece
+
+
+def text_of(archive: zipfile.ZipFile, name: str) -> str:
+    if archive.getinfo(name).file_size > TEXT:
+        raise RefusedError("its %s has more than %d bytes" % (name, TEXT))
+    return archive.read(name).decode()
+
+
+def check_size(path: str, archive: zipfile.ZipFile) -> None:
+    """Refuse a wheel that announces far more than what wheels unpack to."""
+    total, most = sum(member.file_size for member in archive.infolist()), max(RATIO * os.path.getsize(path), ALLOWED)
+    if total > most:
+        raise RefusedError("it unpacks to %d bytes, more than %d times its own size" % (total, RATIO))
 
 
 def install(path: str, environment: Environment) -> list[str]:
     """Unpack one wheel, over what is there; return the paths of its Python files, relative to the environment."""
     environment.written = {}
     with zipfile.ZipFile(path) as archive:
+        check_size(path, archive)
         names = sorted(entry for entry in archive.namelist() if not entry.endswith("/"))
         info = [entry for entry in names if entry.endswith(".dist-info/WHEEL") and entry.count("/") == 1]
         if len(info) != 1:
@@ -94,23 +126,23 @@ def install(path: str, environment: Environment) -> list[str]:
         for name in names:
             if name == dist_info + "/RECORD" or name.startswith((dist_info + "/RECORD.",)):
                 continue
-            content = archive.read(name)
+            content = pieces_of(archive, name)
             if name.startswith(data + "/"):
                 spread(environment, name[len(data) + 1 :], content, project)
             else:
                 mode = archive.getinfo(name).external_attr >> 16
                 environment.write(environment.site + "/" + name, content, bool(mode & stat.S_IXUSR))
         try:
-            entry_points(environment, archive.read(dist_info + "/entry_points.txt").decode())
+            entry_points(environment, text_of(archive, dist_info + "/entry_points.txt"))
         except KeyError:
             pass
-    environment.write(environment.site + "/" + dist_info + "/INSTALLER", b"flyte-images\n")
+    environment.write(environment.site + "/" + dist_info + "/INSTALLER", [b"flyte-images\n"])
     new = sorted(environment.written)
     write_record(environment, dist_info, new)
     return [name for name in new if name.endswith(".py") and name.startswith(environment.site + "/")]
 
 
-def spread(environment: Environment, relative: str, content: bytes, project: str) -> None:
+def spread(environment: Environment, relative: str, content: Iterator[bytes], project: str) -> None:
     """Put one file of the wheel's .data folder where its scheme key says."""
     key, _, rest = relative.partition("/")
     if key in ("purelib", "platlib"):
@@ -125,11 +157,15 @@ def spread(environment: Environment, relative: str, content: bytes, project: str
         raise RefusedError("it has an unknown scheme key: %s" % key)
 
 
-def shebang(environment: Environment, content: bytes) -> bytes:
+def shebang(environment: Environment, content: Iterator[bytes]) -> Iterator[bytes]:
+    """The script, with the environment's interpreter where it asks for one."""
+    first = next(content, b"")
     for start in (b"#!pythonw", b"#!python"):
-        if content.startswith(start):
-            return b"#!" + environment.venv.encode() + b"/bin/python" + content[len(start) :]
-    return content
+        if first.startswith(start):
+            first = b"#!" + environment.venv.encode() + b"/bin/python" + first[len(start) :]
+            break
+    yield first
+    yield from content
 
 
 def entry_points(environment: Environment, text: str) -> None:
@@ -146,7 +182,7 @@ def entry_points(environment: Environment, text: str) -> None:
             script = (
                 '#!%s/bin/python\nimport sys\nfrom %s import %s\nif __name__ == "__main__":\n    sys.exit(%s())\n'
             ) % (environment.venv, module.strip(), attribute.split(".")[0], attribute)
-            environment.write("bin/" + name, script.encode(), executable=True)
+            environment.write("bin/" + name, [script.encode()], executable=True)
 
 
 def write_record(environment: Environment, dist_info: str, names: list[str]) -> None:
@@ -157,7 +193,7 @@ def write_record(environment: Environment, dist_info: str, names: list[str]) -> 
         checksum, size = environment.written[name]
         writer.writerow([posixpath.relpath(name, environment.site), checksum, size])
     writer.writerow([posixpath.relpath(record, environment.site), "", ""])
-    environment.write(record, out.getvalue().encode())
+    environment.write(record, [out.getvalue().encode()])
 
 
 def wanted(name: str, site: str) -> bool:
@@ -203,11 +239,13 @@ def compile_all(environment: Environment, names: list[str]) -> None:
 
 def compile_one(environment: Environment, name: str) -> None:
     path = environment.root + "/" + name
+    if os.path.getsize(path) > COMPILED:
+        return
     with open(path, "rb") as file:
         source = file.read()
     try:
         code = compile(source, environment.venv + "/" + name, "exec", dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # templates and files for other versions: Python says what is wrong when somebody imports them
     folder, file_name = os.path.split(path)
     cache = folder + "/__pycache__"
@@ -239,6 +277,9 @@ def wheels_in(folder: str) -> list[str]:
 def main(arguments: list[str]) -> None:
     output, venv, epoch, wheels = arguments[0], arguments[1], int(arguments[2]), arguments[3:]
     os.umask(0o022)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     environment = Environment(output, venv)
     modules: list[str] = []
     for wheel in (found for given in wheels for found in (wheels_in(given) if os.path.isdir(given) else [given])):

@@ -416,3 +416,35 @@ def test_a_module_whose_byte_code_would_have_too_long_a_name_is_not_compiled(tmp
 def test_the_style_of_others_is_not_remarked_upon(tmp_path: Path, install: Install) -> None:
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": "x = '\\d'\nassert (1, 'always true')\n"}))
     assert (done.code, done.said) == (0, "")
+
+
+def test_a_large_file_is_not_held_in_memory(install: Install, tmp_path: Path) -> None:
+    """D22: the peak of the program is megabytes, whatever a member of a wheel holds."""
+    large = wheel(tmp_path, "large", {"large/data": bytes(60 << 20), "large/__init__.py": ""})
+    code = (
+        "import resource, runpy, sys; sys.argv = sys.argv[1:]; before = resource.getrusage(0).ru_maxrss\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "print(resource.getrusage(0).ru_maxrss - before)"
+    )
+    out = tmp_path / "out"
+    argv = (sys.executable, "-I", "-S", "-c", code, PROGRAM, out, VENV, str(EPOCH), large)
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 30 << 10  # KiB
+    assert (out / VENV[1:] / SITE / "large/data").stat().st_size == 60 << 20
+
+
+def test_a_wheel_that_unpacks_to_far_more_than_its_size_is_refused(install: Install, tmp_path: Path) -> None:
+    """D22: a bomb of 3 GiB in 3 MB is refused before anything is unpacked (here a smaller one)."""
+    bomb = wheel(tmp_path, "bomb", {"bomb/data": bytes(70 << 20), "bomb/__init__.py": ""})
+    done = install(bomb)
+    assert done.code == 1 and not done.site.exists()
+    assert re.search(
+        r"bomb-1.0-py3-none-any.whl cannot be installed: it unpacks to \d+ bytes, more than 100", done.said
+    )
+
+
+def test_entry_points_of_many_megabytes_are_refused(install: Install, tmp_path: Path) -> None:
+    """D22"""
+    text = "[console_scripts]\n" + "#" * (1 << 20)
+    done = install(wheel(tmp_path, "many", {"many.py": "", "many-1.0.dist-info/entry_points.txt": text}))
+    assert done.code == 1 and "its many-1.0.dist-info/entry_points.txt has more than 1048576 bytes" in done.said
