@@ -72,7 +72,7 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
         if compile_beside(place / name for name in loaded_below(root)) or is_new:
             seal(place)
         _COMPILED.add(place)
-    unchanged = remember(tree, patterns, looked_at=looked_at)
+    unchanged = remember(tree, patterns, looked_at=looked_at, settled=index.has)
     if unchanged is not None:
         _SEEN[key] = (unchanged, str(place), digest)
     return str(place), digest

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..store import json_cache
+from .settled import Settling
 
 _VERSION = 1
 RACY = 2_000_000_000  # nanoseconds; the coarsest clocks of file systems tick every two seconds
@@ -31,6 +32,7 @@ class Index:
         self._path = directory / f"{digest[:32]}.index" if directory else None
         self._old = _load(self._path) if self._path else {}
         self._new: dict[str, tuple[StatusKey, str]] = {}
+        self._settling = Settling()
 
     def find(self, path: bytes, status: os.stat_result) -> bytes | None:
         """The digest of the file, if it is known to be still that."""
@@ -41,9 +43,20 @@ class Index:
         self._new[name] = entry
         return bytes.fromhex(entry[1])
 
-    def add(self, path: bytes, status: os.stat_result, digest: bytes, *, read_at: int) -> None:
-        """Enter a file that was read from `read_at` (nanoseconds since 1970) on, and had this status all the while."""
-        if max(status.st_ctime_ns, status.st_mtime_ns) + RACY < read_at:
+    def settle(self, descriptor: int) -> bool:
+        """Return whether later changes of the open file will show in its times. An index of nothing does not ask."""
+        return self._path is not None and self._settling.settle(descriptor, os.fstat(descriptor))
+
+    def has(self, path: bytes) -> bool:
+        """Return whether the file was found, or entered, in this look at the tree."""
+        return os.fsdecode(path) in self._new
+
+    def add(self, path: bytes, status: os.stat_result, digest: bytes, *, read_at: int, settled: bool) -> None:
+        """Enter a file that was read from `read_at` (nanoseconds since 1970) on, and had this status all the while.
+
+        A file that is not settled is not entered: it may change, and its status stay the same.
+        """
+        if settled and max(status.st_ctime_ns, status.st_mtime_ns) + RACY < read_at:
             self._new[os.fsdecode(path)] = (status_key(status), digest.hex())
 
     def save(self) -> None:

@@ -117,11 +117,12 @@ def read(
             read_at = time.time_ns()
             descriptor = os.open(place, _NO_WAIT)
             try:
+                settled = index.settle(descriptor)
                 before = os.fstat(descriptor)
                 digest = _read(descriptor, before, begin, data)
                 if digest is not None and _same(before, os.fstat(descriptor)):
                     entry.status, entry.digest = before, digest
-                    index.add(entry.path, before, digest, read_at=read_at)
+                    index.add(entry.path, before, digest, read_at=read_at, settled=settled)
                     return
             finally:
                 os.close(descriptor)

@@ -5,7 +5,7 @@ looking again. A folder's status says whether something came into it or went.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .index import RACY, StatusKey, status_key
 from .tree import Tree
@@ -27,12 +27,17 @@ class Unchanged:
             return False
 
 
-def remember(tree: Tree, patterns: Sequence[str], *, looked_at: int) -> Unchanged | None:
-    """Remember the tree. None if that would not do.
+def remember(
+    tree: Tree, patterns: Sequence[str], *, looked_at: int, settled: Callable[[bytes], bool]
+) -> Unchanged | None:
+    """Remember the tree. None if its statuses would not show every change.
 
-    It would not if something changed a moment ago, as the clock may then not show another change; or if rules take back
-    what is in an ignored folder, of which nothing is remembered.
+    They would not if something changed a moment ago, as the clock may then not show another change; if a file is
+    not settled (settled.py); or if rules take back what is in an ignored folder, of which nothing is
+    remembered.
     """
+    if not all(settled(entry.path) for entry in tree.entries if entry.kind == "f"):
+        return None
     statuses: dict[bytes, StatusKey | None] = {tree.place(entry): status_key(entry.status) for entry in tree.entries}
     try:
         rules = tree.root + b"/" + _RULES

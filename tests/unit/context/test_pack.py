@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.context import EPOCH, Packed, Source, content_digests, digest, index, layer, pack, tree
+from flyte_images.context import EPOCH, Packed, Source, content_digests, digest, index, layer, pack, settled, tree
 from flyte_images.errors import Location, SpecError
 from flyte_images_layers.source import SourceFile, SourceFolder
 
@@ -61,6 +61,8 @@ def blob(layout: Path, name: str) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The files that were opened for reading; the clock's tick is taken to be short."""
     monkeypatch.setattr(index, "RACY", 0)
+    monkeypatch.setattr(settled, "_BUDGET", 60_000_000_000)  # the disk may be busy
+    monkeypatch.setattr(settled, "_IN_MEMORY", frozenset())  # where the tests' files are, all of them stay
     opened: list[bytes] = []
     real = tree.read
 

@@ -26,7 +26,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def seen(root: Path, *patterns: str) -> Unchanged | None:
-    return remember(scan(root, patterns), patterns, looked_at=time.time_ns() + RACY + 1_000_000_000)
+    return remember(
+        scan(root, patterns), patterns, looked_at=time.time_ns() + RACY + 1_000_000_000, settled=lambda _: True
+    )
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -66,9 +68,15 @@ def test_what_is_ignored_may_change(root: Path) -> None:
 
 
 def test_a_tree_that_changed_a_moment_ago_is_not_remembered(root: Path) -> None:
-    assert remember(scan(root), (), looked_at=time.time_ns()) is None
+    assert remember(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
     os.utime(root / "a.py", ns=(0, 0))  # the time of change is the kernel's
-    assert remember(scan(root), (), looked_at=time.time_ns()) is None
+    assert remember(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
+
+
+def test_a_tree_with_a_file_that_is_not_settled_is_not_remembered(root: Path) -> None:
+    """D31: a store through a shared mapping may leave its times as they are."""
+    later = time.time_ns() + RACY + 1_000_000_000
+    assert remember(scan(root), (), looked_at=later, settled=lambda path: path != b"a.py") is None
 
 
 def test_rules_that_take_back_are_not_remembered(root: Path) -> None:
