@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from flyte_images_runtime.failures import EngineLost as EngineLost
     from flyte_images_runtime.failures import ImageCannotStart as ImageCannotStart
     from flyte_images_runtime.failures import InvalidArgument as InvalidArgument
+    from flyte_images_runtime.failures import InvalidResult as InvalidResult
     from flyte_images_runtime.failures import Killed as Killed
     from flyte_images_runtime.failures import NotSerialisable as NotSerialisable
+    from flyte_images_runtime.failures import NotSerializable as NotSerializable
     from flyte_images_runtime.failures import OutOfMemory as OutOfMemory
     from flyte_images_runtime.failures import Raised as Raised
     from flyte_images_runtime.failures import TaskError as TaskError
@@ -63,8 +65,10 @@ _EXPORTS = {
     "EngineLost": "flyte_images_runtime.failures",
     "ImageCannotStart": "flyte_images_runtime.failures",
     "InvalidArgument": "flyte_images_runtime.failures",
+    "InvalidResult": "flyte_images_runtime.failures",
     "Killed": "flyte_images_runtime.failures",
     "NotSerialisable": "flyte_images_runtime.failures",
+    "NotSerializable": "flyte_images_runtime.failures",
     "OutOfMemory": "flyte_images_runtime.failures",
     "Raised": "flyte_images_runtime.failures",
     "TaskError": "flyte_images_runtime.failures",

@@ -19,8 +19,8 @@ from flyte_images_runtime.failures import (
     Cancelled,
     DiskFull,
     InvalidArgument,
+    InvalidResult,
     Killed,
-    NotSerialisable,
     OutOfMemory,
     Raised,
     TaskError,
@@ -380,11 +380,11 @@ class Call:
             raise self._no_room(error, "arguments") from error
 
     def decoded(self, result: Any, files: Files) -> Any:
-        """The result that the task left; NotSerialisable if it is not what the signature says. Kept, if it is to be."""
+        """Return the result that the task left, and keep it if it is to be. InvalidResult: the signature refuses it."""
         try:
             made = self._received(result, files)
         except Problem as problem:
-            raise NotSerialisable(
+            raise InvalidResult(
                 f"task `{self.task.name}`: {problem.message}", task=self.task.name, hint=problem.hint
             ) from None
         except OSError as error:

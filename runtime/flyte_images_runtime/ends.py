@@ -14,8 +14,9 @@ from .failures import (
     DiskFull,
     ImageCannotStart,
     InvalidArgument,
+    InvalidResult,
     Killed,
-    NotSerialisable,
+    NotSerializable,
     OutOfMemory,
     Process,
     Raised,
@@ -67,7 +68,7 @@ def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
             hint="give it more with timeout=, or less to do",
         )
     if report.unreadable is not None:
-        return NotSerialisable(
+        return InvalidResult(
             f"the result of task `{spec.task}` cannot be read: {report.unreadable}",
             task=spec.task,
             hint=report.unreadable.hint,
@@ -156,11 +157,11 @@ def suggested_limit(limit: int) -> int:
 def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
     """The worker's description of what was raised -> the error. It may say anything: nothing is made from its names."""
     if not isinstance(error, dict):
-        return NotSerialisable(f"task `{task}` left an error that cannot be read", task=task)
+        return InvalidResult(f"task `{task}` left an error that cannot be read", task=task)
     if error.get("unfit") == "argument":
         return InvalidArgument(f"task `{task}`: {error.get('message')}", task=task, hint=_text(error.get("hint")))
     if error.get("unfit") == "result":
-        return NotSerialisable(f"task `{task}`: {error.get('message')}", task=task, hint=_text(error.get("hint")))
+        return NotSerializable(f"task `{task}`: {error.get('message')}", task=task, hint=_text(error.get("hint")))
     remote = remote_of(error)
     if remote.errno == errno.ENOSPC and remote.has("OSError"):
         return DiskFull(

@@ -2,7 +2,8 @@
 
 TaskError
     Raised            the task's own code raised; the remote traceback is in `remote`
-    NotSerialisable   the result (or an argument) cannot cross between the processes
+    NotSerializable   the result (or an argument) has no form in which it can cross between the processes
+    InvalidResult     what came back is not what the task's signature says, or costs the caller more than it may
     InvalidArgument   an argument is not what the annotation says: nothing was started
     OutOfMemory       the kernel killed it at its memory limit
     DiskFull          there was no room left to write
@@ -131,8 +132,15 @@ class Raised(TaskError):
         return made
 
 
-class NotSerialisable(TaskError):
+class NotSerializable(TaskError):
     """The result or an argument has no form in which it can cross."""
+
+
+NotSerialisable = NotSerializable  # the name until 2026
+
+
+class InvalidResult(NotSerializable):
+    """What the container sent is not a value of the task's signature, or costs the caller more than it may."""
 
 
 class InvalidArgument(TaskError, TypeError):

@@ -27,9 +27,12 @@ _kinds: dict[str, type] = {"TaskError": TaskError}
 
 def kind(name: str) -> type:
     """The class of that end: always the same one, so that `except flyte.OutOfMemory` holds."""
+    if name == "NotSerialisable":
+        return kind("NotSerializable")
     if name not in _kinds:
         bases = {"TimedOut": (TaskError, TimeoutError), "InvalidArgument": (TaskError, TypeError)}
-        _kinds[name] = type(name, bases.get(name, (TaskError,)), {"__module__": "flyte_images"})
+        found = (kind("NotSerializable"),) if name == "InvalidResult" else bases.get(name, (TaskError,))
+        _kinds[name] = type(name, found, {"__module__": "flyte_images"})
     return _kinds[name]
 
 

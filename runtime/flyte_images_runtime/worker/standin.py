@@ -243,7 +243,8 @@ class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
 
 
 _ENDS = (
-    "Raised NotSerialisable InvalidArgument OutOfMemory DiskFull TimedOut Killed Cancelled ImageCannotStart EngineLost"
+    "Raised NotSerializable NotSerialisable InvalidResult InvalidArgument OutOfMemory DiskFull TimedOut Killed"
+    " Cancelled ImageCannotStart EngineLost"
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 import flyte_images as flyte
 from flyte_images import history
 from flyte_images.store.cache_dir import cache_dir
-from flyte_images_runtime.failures import InvalidArgument, NotSerialisable
+from flyte_images_runtime.failures import InvalidArgument, NotSerializable
 from flyte_images_runtime.owner import current
 
 from . import nested_tasks, tasks
@@ -49,9 +49,9 @@ def test_an_argument_that_does_not_fit_starts_nothing() -> None:
 
 
 def test_a_result_that_is_not_what_the_annotation_says() -> None:
-    with pytest.raises(NotSerialisable, match="result: expected int, got str 'text'"):
+    with pytest.raises(NotSerializable, match="result: expected int, got str 'text'"):
         quiet(tasks.end, "result")
-    with pytest.raises(NotSerialisable, match=r"result at `result\['lock'\]\[0\]`: lock"):
+    with pytest.raises(NotSerializable, match=r"result at `result\['lock'\]\[0\]`: lock"):
         quiet(tasks.unserialisable)
 
 

@@ -17,7 +17,7 @@ from flyte_images_runtime.failures import (
     EngineLost,
     ImageCannotStart,
     Killed,
-    NotSerialisable,
+    NotSerializable,
     OutOfMemory,
     Raised,
     TimedOut,
@@ -206,7 +206,7 @@ def test_what_cannot_be_applied_is_an_error_before_anything_starts(engine: Docke
 def test_a_result_that_leads_elsewhere_is_not_read(tmp_path_factory: pytest.TempPathFactory) -> None:
     secret = tmp_path_factory.mktemp("secret") / "x.json"
     secret.write_text('{"result": 42}')
-    with pytest.raises(NotSerialisable, match="cannot be read"):
+    with pytest.raises(NotSerializable, match="cannot be read"):
         quiet(tasks.replace_result, str(secret))
 
 
