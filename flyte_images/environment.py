@@ -37,6 +37,8 @@ class TaskEnvironment:
     nested              "own": a task called from inside another one has these limits beside its caller's; "shared":
                         what it uses counts against its caller's. Default: "own" where a CPU or memory limit is stated
                         and the call is not below another one of the same environment, else "shared"
+    max_result          bytes of files, directories, arrays and tables that one result may hold: "50Gi"; by default
+                        the largest of 10 GiB, twice the memory limit, and disk=
 
     >>> env = TaskEnvironment(name="ml", env_vars={"MODE": "fast"}, timeout=60)
     >>> @env.task

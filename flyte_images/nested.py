@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime import compact_json
+from flyte_images_runtime.budget import Budget
 from flyte_images_runtime.cgroup import exists
 from flyte_images_runtime.code import locate
 from flyte_images_runtime.errors import RuntimeSpecError
@@ -153,7 +154,9 @@ class NestedCallServer:
         given = Arrival.of(os.environ)
         inner: Call | None = None
         try:
-            with self._exchange.output_files(number) as files:
+            options = call.task.options
+            budget = Budget.of(options.limits(), options.max_result)
+            with self._exchange.output_files(number, budget=budget) as files:
                 files.arrivals = str(given.path)
                 args, kwargs = task.signature.decode(arguments, files)
             inner = call.inner(task, args, kwargs, group if exists(group) else "")

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 from flyte_images_runtime.accelerators import Device, GPUAccelerator
 from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.quantity import parse_size
 from flyte_images_runtime.resources import Resources
 from flyte_images_runtime.spec import Hardening, Mount
 
@@ -128,6 +129,7 @@ class Options:
     hardening: Hardening = field(default_factory=Hardening)
     gpu_wait: float = 0.0
     nested: Nested | None = None
+    max_result: int | None = None
 
     def limits(self) -> Limits:
         """What the task is held to."""
@@ -177,6 +179,7 @@ class Settings(TypedDict, total=False):
     runtime: str | None
     gpu_wait: float
     nested: Nested | None
+    max_result: str | int | None
 
 
 def caller() -> Location:
@@ -388,6 +391,11 @@ def _gpu_wait(value: Any, location: Location) -> float:
     return _timeout(value, location, "gpu_wait") or 0.0
 
 
+def _max_result(value: Any, location: Location) -> int | None:
+    """The bytes that a result may hold."""
+    return None if value is None else parse_size(value, name="max_result")
+
+
 _CHECKS: dict[str, Callable[[Any, Location], Any]] = {
     "resources": _resources,
     "accelerator": lambda value, location: value,
@@ -409,4 +417,5 @@ _CHECKS: dict[str, Callable[[Any, Location], Any]] = {
     "runtime": _runtime,
     "gpu_wait": _gpu_wait,
     "nested": _one_of("nested", (None, "shared", "own")),
+    "max_result": _max_result,
 }

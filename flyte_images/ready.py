@@ -66,6 +66,7 @@ def specification(name: str, options: Options, image: str, code: Code, *, python
         mounts=options.mounts,
         workdir=options.workdir,
         hardening=options.hardening,
+        max_result=options.max_result,
     )
 
 

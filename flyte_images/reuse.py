@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flyte_images_runtime.budget import Budget
 from flyte_images_runtime.engine import Stream
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import Finished, call_document
@@ -61,11 +62,14 @@ def warm_call(
             with container.exchange.input_files(number) as files:
                 arguments = call.encoded(files)
             _nested(container).serve(call)
-            finished = container.call(arguments, number, on_line=keep, timeout=spec.timeout, log=log, since=asked)
+            budget = Budget.of(spec.limits, spec.max_result)
+            finished = container.call(
+                arguments, number, on_line=keep, timeout=spec.timeout, log=log, since=asked, budget=budget
+            )
             call.tell_refused(container.attached["gate"], log)
             result = None
             if finished.error is None:
-                with container.exchange.output_files(number) as files:
+                with container.exchange.output_files(number, budget=budget) as files:
                     result = call.decoded(finished.result, files)
         finally:
             begun(None)

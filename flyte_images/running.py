@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.atomic import private_directory
+from flyte_images_runtime.budget import Budget
 from flyte_images_runtime.code import locate
 from flyte_images_runtime.engine import Running, Stream
 from flyte_images_runtime.errors import RuntimeSpecError
@@ -261,6 +262,7 @@ class Call:
             spec, variables = exposed(spec, self.task.options.secrets, exchange)
             exchange.write_call(call_document(spec, arguments, secrets=variables))
             write_function(spec, exchange)
+            budget = Budget.of(spec.limits, spec.max_result)
             late = Late(jobs, failed=lambda error: self._no_room(error, "arguments"))
             nested, gated = NestedCallServer(self, exchange), way_out(spec, exchange)
             with nested, gated as gate, leased(spec, wait=self.task.options.gpu_wait) as lease, late:
@@ -272,11 +274,12 @@ class Call:
                     on_running=lambda running: self._started(running, exchange.name, lease, late),
                     queue=time.monotonic() - self.asked,
                     redactor=self.redactor,
+                    budget=budget,
                 )
                 self.tell_refused(gate, finished.log)
             result = None
             if finished.error is None:
-                with exchange.output_files() as files:
+                with exchange.output_files(budget=budget) as files:
                     result = self.decoded(finished.result, files)
             return self._measured(finished), result
         finally:

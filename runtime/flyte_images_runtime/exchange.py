@@ -22,16 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .budget import Budget
 from .large_pages import LargePages, make_large_pages
 from .owner import new_name
 from .private import private_directories, private_directory
+from .quantity import format_size
 from .users import lend_user
 from .values import Files, Problem, open_regular
 from .worker import places
 
 _ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
 ABOUT = "about.json"
-_LONGEST = 1 << 28  # bytes of a result's JSON; arrays and files are not in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ class Exchange:
             with contextlib.suppress(FileNotFoundError):
                 os.chown(self.inputs / name, user, group, follow_symlinks=False)
 
-    def read(self, name: str) -> Any:
-        """The JSON document that the task left under `name`; None if there is none. Problem if it is not that."""
+    def read(self, name: str, budget: Budget) -> Any:
+        """Return the JSON document that the task left under `name`, or None. Problem if it is not that."""
         directory = os.open(self.outputs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             try:
@@ -123,15 +124,14 @@ class Exchange:
             except FileNotFoundError:
                 return None
             with open_regular(name, directory) as file:
-                content = file.read(_LONGEST + 1)
+                size = os.fstat(file.fileno()).st_size
+                content = b"" if size > budget.longest else file.read(budget.longest + 1)
         finally:
             os.close(directory)
-        if len(content) > _LONGEST:
-            raise Problem(f"{name} is longer than {_LONGEST >> 20} MiB", hint="return a table, an array or a File")
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError):
-            raise Problem(f"{name} is not JSON") from None
+        if size > budget.longest:
+            hint = "return a table, an array or a File"
+            raise Problem(f"{name} is longer than {format_size(budget.longest)}", hint=hint)
+        return budget.loads(content)
 
     def time_of(self, name: str) -> float | None:
         """When the task wrote `name`, by this host's clock."""
@@ -149,9 +149,9 @@ class Exchange:
         place = f"{self.large.path}/{places.LARGE_IN}"
         return Files(path, f"{place}/{number}".rstrip("/"), room=lambda: _free(place))
 
-    def output_files(self, number: str = "") -> Files:
-        """What the task has left."""
-        return Files(f"{self.outputs}/{number}".rstrip("/"), f"{self.memory}/{number}".rstrip("/"))
+    def output_files(self, number: str = "", *, budget: Budget) -> Files:
+        """Return what the task has left: reading it costs no more than the budget."""
+        return Files(f"{self.outputs}/{number}".rstrip("/"), f"{self.memory}/{number}".rstrip("/"), budget=budget)
 
     def remove(self) -> None:
         for directory in (self.inputs.parent, self.outputs.parent):

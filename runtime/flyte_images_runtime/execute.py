@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .budget import Budget
 from .cgroup.group import PARENT
 from .cgroup.usage import read_usage, traffic
 from .ends import Report, judge
@@ -71,6 +72,7 @@ def execute(
     on_running: Callable[[Running], None] | None = None,
     queue: float = 0.0,
     redactor: Redactor = NO_SECRETS,
+    budget: Budget | None = None,
 ) -> Finished:
     """Start the task, wait for its end, remove it. The exchange stays, for its result to be read from.
 
@@ -99,7 +101,7 @@ def execute(
         raise
     # It has ended, so nothing hangs on its removal. No daemon: the interpreter does not exit before it is done.
     threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
-    report = without_secrets(read_report(exchange), redactor)
+    report = without_secrets(read_report(exchange, budget or Budget.of(spec.limits)), redactor)
     error = judged(spec, ending, report, exchange, log)
     if spec.network == "host":  # what went over it was not the task's alone
         report = replace(report, usage=replace(report.usage, received_bytes=None, sent_bytes=None))
@@ -136,21 +138,21 @@ def judged(spec: TaskSpec, ending: Ending, report: Report, exchange: Exchange, l
     return error
 
 
-def read_report(exchange: Exchange) -> Report:
-    """What the worker left. Nothing in it is taken for granted."""
+def read_report(exchange: Exchange, budget: Budget) -> Report:
+    """Return what the worker left. Nothing in it is taken for granted; the result is paid from `budget`."""
     end: Any = None
     with contextlib.suppress(Problem):
-        end = exchange.read(places.END)
+        end = exchange.read(places.END, Budget.small())
     end = end if isinstance(end, dict) else {}
     unreadable: Problem | None = None
     result = None
     try:
-        result = exchange.read(places.RESULT)
+        result = exchange.read(places.RESULT, budget)
     except Problem as problem:
         unreadable = problem
     files = end.get("cgroup") if isinstance(end.get("cgroup"), dict) else {}
     usage = read_usage(lambda name: files[name] if isinstance(files.get(name), str) else None)
-    peak, cpu = end.get("peak"), end.get("cpu")
+    peak, cpu = measured(end.get("peak")), measured(end.get("cpu"))
     moved = traffic(end["network"]) if isinstance(end.get("network"), str) else None
     status = end.get("status")
     return Report(
@@ -176,10 +178,15 @@ def without_secrets(report: Report, redactor: Redactor) -> Report:
     return replace(report, result={**report.result, "error": redactor.document(report.result["error"])})
 
 
+def measured(value: Any) -> Any:
+    """Return `value` if it can be what a process used: a number that is not negative and has an end. Else None."""
+    return value if type(value) in (int, float) and 0 <= value < 1 << 62 else None
+
+
 def _processes(found: Any) -> tuple[Process, ...]:
     rows = [row for row in found if isinstance(row, list) and len(row) == 3] if isinstance(found, list) else []
-    good = [row for row in rows if isinstance(row[0], int) and isinstance(row[1], int) and isinstance(row[2], str)]
-    return tuple(Process(pid=row[0], memory=row[1], command=row[2]) for row in good)
+    good = [row for row in rows if type(row[0]) is int and type(measured(row[1])) is int and isinstance(row[2], str)]
+    return tuple(Process(pid=row[0], memory=row[1], command=row[2][:200]) for row in good[:20])
 
 
 def _metrics(

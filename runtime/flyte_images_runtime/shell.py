@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .budget import Budget
 from .ends import judge
 from .engine import Ending, Engine, Running
 from .exchange import Exchange
@@ -91,7 +92,7 @@ def run_shell(
             ending = waiting.ending(spec)
             # Podman 4 has been seen to answer 0 of a container that had just ended otherwise
             status = ending.exit_status or _left_status(exchange)
-            return Ended(exit_status=status, error=_why(judge(spec, ending, read_report(exchange))))
+            return Ended(exit_status=status, error=_why(judge(spec, ending, read_report(exchange, Budget.small()))))
         finally:
             running.remove()
 
@@ -107,7 +108,7 @@ class Ended:
 def _left_status(exchange: Exchange) -> int:
     """The status that the container's first process has written down; 0 if it has not."""
     with contextlib.suppress(Problem):
-        end = exchange.read(places.END)
+        end = exchange.read(places.END, Budget.small())
         status = end.get("status") if isinstance(end, dict) else None
         if isinstance(status, int) and 0 < status < 1 << 16:
             return status >> 8 or 128 + (status & 0x7F)

@@ -86,6 +86,8 @@ class TaskSpec:
     """CDI names of the leased devices: `nvidia.com/gpu=GPU-...`."""
     device_ids: tuple[str, ...] = ()
     """Which cards they are."""
+    max_result: int | None = None
+    """Bytes of files, directories, arrays and tables that one result may hold; None: budget.py decides."""
 
 
 def thread_env(limits: Limits) -> dict[str, str]:

@@ -19,18 +19,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import compact_json, frames
+from . import frames
+from .budget import Budget
 from .cgroup import read_usage
-from .ends import Report
+from .ends import Report, judge
 from .engine import Ending, Engine, OnLine, Running, Stream
 from .exchange import Exchange
-from .execute import Finished, judged, read_report, without_secrets
+from .execute import Finished, judged, measured, read_report, without_secrets
 from .failures import EngineLost, TaskError
 from .lines import Lines
 from .log import Log
 from .metrics import Metrics, Usage
 from .redaction import NO_SECRETS, Redactor
 from .spec import TaskSpec
+from .values import Problem
 from .worker import places
 
 _START = 120.0  # seconds for a container to start and import the module
@@ -116,7 +118,7 @@ class WarmContainer:
         if self._end.error is not None:
             return self._end.error
         assert self._end.ending is not None
-        found = without_secrets(read_report(self.exchange), self._redactor)
+        found = without_secrets(read_report(self.exchange, Budget.of(self.spec.limits)), self._redactor)
         found = replace(found, usage=found.usage.or_else(report.usage))
         return judged(self.spec, self._end.ending, found, self.exchange, self._early) or EngineLost(
             f"the container of task `{self.spec.task}` ended by itself", task=self.spec.task
@@ -128,7 +130,15 @@ class WarmContainer:
         return f"c{self._numbers}"
 
     def call(
-        self, arguments: Any, number: str, *, on_line: OnLine, timeout: float | None, log: Log, since: float
+        self,
+        arguments: Any,
+        number: str,
+        *,
+        on_line: OnLine,
+        timeout: float | None,
+        log: Log,
+        since: float,
+        budget: Budget,
     ) -> Finished:
         """Perform one call, which waits since then. A Finished whose error ended the container leaves `alive` False."""
         queue = time.monotonic() - since
@@ -140,7 +150,10 @@ class WarmContainer:
         self._early = Log()
         with contextlib.suppress(OSError):  # it is gone: the answer will say so
             frames.send(self._link, {"arguments": arguments, "number": number})
-        outcome, end, timed_out = self._listen_until_the_end(on_line, timeout)
+        try:
+            outcome, end, timed_out = self._listen_until_the_end(on_line, timeout, budget)
+        except Problem as problem:
+            return self._refused(problem, log, since)
         self.calls += 1
         if end is None:
             lost = self._lost(timed_out)
@@ -159,13 +172,22 @@ class WarmContainer:
             log=log,
         )
 
-    def _listen_until_the_end(self, on_line: OnLine, timeout: float | None) -> tuple[Any, dict[str, Any] | None, bool]:
+    def _refused(self, problem: Problem, log: Log, since: float) -> Finished:
+        """End the container, which has sent what cannot be read: what comes next has no beginning."""
+        self._spent = True
+        self.running.cancel()
+        error = judge(self.spec, Ending(exit_status=0), Report(unreadable=problem))
+        return Finished(result=None, error=error, metrics=Metrics(total=time.monotonic() - since), log=log)
+
+    def _listen_until_the_end(
+        self, on_line: OnLine, timeout: float | None, budget: Budget
+    ) -> tuple[Any, dict[str, Any] | None, bool]:
         """Pass on what is printed until the two answers are there, the time is over, or the container has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._streams.begin(on_line)
         timed_out = False
         answers: list[Any] | None = None
-        with contextlib.suppress(OSError, ValueError, RecursionError):
+        with contextlib.suppress(OSError):
             while answers is None:
                 if not self._streams.pass_on(deadline):
                     timed_out = True
@@ -173,7 +195,7 @@ class WarmContainer:
                     deadline = None
                 elif part := self._link.recv(1 << 18):
                     self._arrived += part
-                    answers = _answers(self._arrived)
+                    answers = _answers(self._arrived, budget)
                 else:
                     break  # the container is gone
         self._streams.finish()
@@ -195,7 +217,7 @@ class WarmContainer:
         files: dict[str, Any] = said if isinstance(said, dict) else {}
         usage = read_usage(lambda name: files[name] if isinstance(files.get(name), str) else None)
         before, self._before = self._before, usage
-        cpu, peak, status = end.get("cpu"), end.get("peak"), end.get("status")
+        cpu, peak, status = measured(end.get("cpu")), measured(end.get("peak")), end.get("status")
         report = Report(
             result=outcome if isinstance(outcome, dict) and outcome else None,
             usage=replace(usage, oom_kills=(usage.oom_kills or 0) - (before.oom_kills or 0)),
@@ -257,20 +279,20 @@ class WarmContainer:
                 self.running.remove()
 
 
-def _answers(arrived: bytearray) -> list[Any] | None:
+def _answers(arrived: bytearray, budget: Budget) -> list[Any] | None:
     """What a fork said, and how it ended, once both are there as a whole; {} where it had nothing to say."""
     texts: list[bytes] = []
     at = 0
     while len(texts) < 2:
         length = int.from_bytes(arrived[at : at + 4], "big")
-        if length > frames.LARGEST:
-            raise ValueError(f"a message of {length} bytes is too long")
+        if length > budget.longest:
+            raise Problem(f"a message of {length} bytes is too long", hint="return a table, an array or a File")
         if len(arrived) < at + 4 + length:
             return None
         texts.append(bytes(arrived[at + 4 : at + 4 + length]))
         at += 4 + length
     del arrived[:at]
-    return [compact_json.loads(text) if text else {} for text in texts]
+    return [budget.loads(text) if text else {} for text in texts]
 
 
 class _Streams:

@@ -14,7 +14,9 @@ from .problem import Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, Callable
+    from typing import Any, BinaryIO, Callable, Iterable, Iterator
+
+    from flyte_images_runtime.budget import Budget
 
 _DIGITS = frozenset("0123456789")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -31,6 +33,8 @@ class Files:
     `in_place` they stay where they are, for a reader that owns `path` for as long as it lives.
 
     What takes long to write is left to `later`, if that is a list; a reader that `waits` then waits for it.
+
+    `budget` bounds what the reader spends on what the other side wrote; None: the other side is trusted.
     """
 
     def __init__(
@@ -42,11 +46,13 @@ class Files:
         arrivals: str | Callable[[], str] | None = None,
         in_place: bool = False,
         waits: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self.path = path
         self.memory = memory
         self.arrivals: str | Callable[[], str] | None = arrivals
         self.in_place = in_place
+        self.budget = budget
         self.later: list[Callable[[], object]] | None = None
         self._waits = waits
         self._room = room
@@ -62,6 +68,30 @@ class Files:
     def close(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
+
+    def timed(self, items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Number the items, as `enumerate` does, while there is time left to make values of them."""
+        return enumerate(items) if self.budget is None else self.budget.timed(items)
+
+    def in_memory(self, size: int, what: str) -> None:
+        """Spend `size` bytes of memory on `what`; Problem if the result has no more."""
+        if self.budget is not None:
+            self.budget.take_memory(size, what)
+
+    def json_text(self, text: str) -> None:
+        """Spend what the values in a JSON text take; Problem if the result has no more."""
+        if self.budget is not None:
+            self.budget.take_json(text.encode("utf-8", "surrogatepass"))
+
+    def on_disk(self, size: int, what: str) -> None:
+        """Spend `size` bytes of files on `what`; Problem if the result has no more."""
+        if self.budget is not None:
+            self.budget.take_disk(size, what)
+
+    def entry(self) -> None:
+        """Spend one file, directory or link."""
+        if self.budget is not None:
+            self.budget.take_entry()
 
     def _directory(self, path: str) -> int:
         if path not in self._open:
@@ -89,9 +119,7 @@ class Files:
             os.mkdir(path)
             os.chmod(path, 0o755)
         if size > _LARGE:  # said at once: half of it may be all of the host's memory
-            there = os.statvfs(path)
-            if there.f_bavail * there.f_frsize < size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.path.join(path, name))
+            expect_room(os.path.join(path, name), size)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(prefix + name, flags, 0o644, dir_fd=self._directory(path))
         os.fchmod(fd, 0o644)  # whatever the umask: the container's user is another one
@@ -121,6 +149,13 @@ class Files:
     def place(self, name: str) -> str:
         """Where the file is, for a reader to whom the directories belong."""
         return os.path.join(self.path if name[0] != "m" or self.memory is None else self.memory, name)
+
+
+def expect_room(path: str, size: int) -> None:
+    """Raise the OSError that writing `size` bytes to `path` would end with."""
+    there = os.statvfs(os.path.dirname(path))
+    if there.f_bavail * there.f_frsize < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 class _Job:

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime import exchange as module
+from flyte_images_runtime.budget import Budget
 from flyte_images_runtime.exchange import Exchange, left_over, make_exchange
 from flyte_images_runtime.owner import current, new_name, parse
 from flyte_images_runtime.values import Problem
+
+BUDGET = Budget(memory=1 << 20, disk=1 << 20)
 
 
 @pytest.fixture
@@ -44,9 +47,9 @@ def test_two_tasks_share_nothing_but_their_parent(made: Exchange) -> None:
 
 
 def test_a_result_is_read_only_if_it_is_a_plain_file(made: Exchange, tmp_path: Path) -> None:
-    assert made.read("result.json") is None
+    assert made.read("result.json", BUDGET) is None
     (made.outputs / "result.json").write_text(json.dumps({"result": 1}))
-    assert made.read("result.json") == {"result": 1}
+    assert made.read("result.json", BUDGET) == {"result": 1}
     secret = tmp_path / "secret.json"
     secret.write_text('"sesame"')
     (made.outputs / "link.json").symlink_to(secret)
@@ -56,15 +59,14 @@ def test_a_result_is_read_only_if_it_is_a_plain_file(made: Exchange, tmp_path: P
     (made.outputs / "deep.json").write_text("[" * 100_000)
     for name in ("link.json", "pipe.json", "directory.json", "rubbish.json", "deep.json"):
         with pytest.raises(Problem):
-            made.read(name)
+            made.read(name, BUDGET)
     assert made.time_of("link.json") is None
 
 
-def test_a_result_without_end_is_refused(made: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LONGEST", 1000)
+def test_a_result_without_end_is_refused(made: Exchange) -> None:
     (made.outputs / "result.json").write_text(json.dumps("x" * 2000))
     with pytest.raises(Problem, match="longer than"):
-        made.read("result.json")
+        made.read("result.json", Budget(memory=3000, disk=0))
 
 
 def test_outputs_that_became_a_link_are_not_followed(made: Exchange, tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_outputs_that_became_a_link_are_not_followed(made: Exchange, tmp_path: P
     (tmp_path / "elsewhere").mkdir()
     made.outputs.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
-        made.read("result.json")
+        made.read("result.json", BUDGET)
 
 
 def test_a_directory_that_is_not_ours_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

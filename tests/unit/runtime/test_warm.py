@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from flyte_images_runtime import frames
+from flyte_images_runtime.budget import Budget
+from flyte_images_runtime.values import Problem
 from flyte_images_runtime.warm import _answers
+
+BUDGET = Budget(memory=1 << 20, disk=0)
 
 
 def test_they_are_there_only_when_both_are_whole() -> None:
@@ -13,17 +17,17 @@ def test_they_are_there_only_when_both_are_whole() -> None:
     arrived = bytearray()
     for at in range(len(sent) - 1):
         arrived += sent[at : at + 1]
-        assert _answers(arrived) is None
+        assert _answers(arrived, BUDGET) is None
     arrived += sent[-1:]
-    assert _answers(arrived) == [{"result": 1}, {"status": 0}]
+    assert _answers(arrived, BUDGET) == [{"result": 1}, {"status": 0}]
     assert arrived == b""
 
 
 def test_a_fork_may_have_nothing_to_say() -> None:
-    assert _answers(bytearray(frames.head(b"") + frames.head(b"{}") + b"{}")) == [{}, {}]
+    assert _answers(bytearray(frames.head(b"") + frames.head(b"{}") + b"{}"), BUDGET) == [{}, {}]
 
 
 def test_what_is_too_long_or_no_json_is_refused() -> None:
     for sent in (b"\xff\xff\xff\xff", frames.head(b"{") + b"{" + frames.head(b"")):
-        with pytest.raises(ValueError):
-            _answers(bytearray(sent))
+        with pytest.raises(Problem):
+            _answers(bytearray(sent), BUDGET)
