@@ -1,21 +1,24 @@
 """File and Dir: what is on disk at a path crosses, not the path. Results are moved to a place of the caller's choice.
 
-A Dir crosses as a tar of regular files, directories and links that stay inside; reading one back never leaves the
-directory that it is unpacked to.
+A Dir crosses as an archive of files, directories, links that stay inside, and hard links (archive.py); what else it
+holds is an error that names it. Holes in files stay holes.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 
 from .codec import Codec
-from .files import Files
+from .files import Files, expect_room
 from .problem import Problem, expected, shown
+from .sparse import allocated, copy_file, copy_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tarfile import TarFile, TarInfo
     from typing import Any, Self
+
+_PROC = 1 << 20  # bytes of a file that says that it has none
 
 
 class _OnDisk:
@@ -73,9 +76,7 @@ class File(_OnDisk):
             return file.read()
 
     def _copy(self, target: str) -> str:
-        import shutil
-
-        return shutil.copyfile(self.path, os.path.join(target, self.name) if os.path.isdir(target) else target)
+        return copy_file(self.path, os.path.join(target, self.name) if os.path.isdir(target) else target)
 
 
 class Dir(_OnDisk):
@@ -89,7 +90,11 @@ class Dir(_OnDisk):
                 copy = os.path.join(target, os.path.relpath(place, self.path), name)
                 if os.path.islink(os.path.join(place, name)) and os.path.islink(copy):
                     os.unlink(copy)
-        return shutil.copytree(self.path, target, symlinks=True, dirs_exist_ok=True)
+
+        def one(source: str, to: str) -> None:
+            shutil.copystat(source, copy_file(source, to))
+
+        return shutil.copytree(self.path, target, symlinks=True, dirs_exist_ok=True, copy_function=one)
 
 
 class _File(Codec):
@@ -98,13 +103,20 @@ class _File(Codec):
             raise expected(self.kind, value)
         path = os.fspath(value)
         try:
-            source = open(path, "rb")
+            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise Problem(f"file {path} cannot be read: {error.strerror}") from None
-        with source:
-            name, target = files.new("file", os.path.getsize(path))
+        with os.fdopen(source, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise Problem(f"{path} is not a regular file")
+            name, target = files.new("file", allocated(found))
             with target:
-                _copy(source, target)
+                if copy_range(file.fileno(), target.fileno(), found.st_size) != found.st_size:
+                    raise Problem(f"file {path} has changed while it was read")
+                target.truncate(found.st_size)
+                if not found.st_size:  # files of /proc have no size before they are read
+                    target.write(file.read(_PROC))
         return {"file": name, "name": os.path.basename(path)}
 
     def decode(self, data: Any, files: Files) -> Any:
@@ -115,7 +127,12 @@ class _File(Codec):
             os.symlink(files.place(data["file"]), target)
             return File(target)
         with files.open(data.get("file")) as source, open(target, "xb") as file:
-            _copy(source, file)
+            found = os.fstat(source.fileno())
+            files.entry()
+            files.on_disk(found.st_size, f"the file {shown(name)}")
+            expect_room(target, allocated(found))
+            copy_range(source.fileno(), file.fileno(), found.st_size)
+            file.truncate(found.st_size)
         return File(target)
 
     def parse(self, text: str) -> Any:
@@ -131,79 +148,27 @@ class _Dir(Codec):
         path = os.fspath(value)
         if not os.path.isdir(path):
             raise Problem(f"there is no directory {path}")
-        import tarfile
+        from .archive import pack, size_of
 
-        name, file = files.new("tar", _size(path))
-        with file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            archive.add(path, arcname=".", filter=_anonymous)
+        name, file = files.new("tar", size_of(path))
+        with file:
+            pack(path, file.fileno())
         return {"file": name, "name": os.path.basename(os.path.abspath(path))}
 
     def decode(self, data: Any, files: Files) -> Any:
-        import tarfile
+        from .archive import unpack
 
         target = os.path.join(files.arrival(), _entry(data, self.kind))
         os.mkdir(target)
-        with files.open(data.get("file")) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            for member in archive:
-                _unpack(archive, member, target)
+        with files.open(data.get("file")) as file:
+            expect_room(target, allocated(os.fstat(file.fileno())))
+            unpack(file.fileno(), target, files)
         return Dir(target)
 
     def parse(self, text: str) -> Any:
         if not os.path.isdir(text):
             raise Problem(f"there is no directory {text}")
         return Dir(text)
-
-
-def _size(path: str) -> int:
-    """What the files below a directory hold together, as far as that can be seen."""
-    total = 0
-    for place, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size
-            except OSError:
-                pass
-    return total
-
-
-def _anonymous(member: TarInfo) -> TarInfo | None:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member if member.isreg() or member.isdir() or member.issym() else None
-
-
-def _unpack(archive: TarFile, member: TarInfo, target: str) -> None:
-    """One member, if it stays below `target` whatever it is called and whatever came before it."""
-    path = os.path.normpath(os.path.join(target, member.name))
-    parent = os.path.realpath(os.path.dirname(path))
-    root = os.path.realpath(target)
-    if path == target:
-        return
-    if not path.startswith(target + os.sep) or (parent + os.sep).find(root + os.sep) != 0:
-        raise Problem(f"the directory holds an entry that leads out of it: {shown(member.name)}")
-    if member.isdir():
-        os.makedirs(path, exist_ok=True)
-    elif member.issym():
-        aim = os.path.realpath(os.path.join(parent, member.linkname))
-        if os.path.isabs(member.linkname) or not (aim + os.sep).startswith(root + os.sep):
-            raise Problem(f"the directory holds a link that leads out of it: {shown(member.name)}")
-        os.symlink(member.linkname, path)
-    elif member.isreg():
-        source = archive.extractfile(member)
-        assert source is not None
-        fd = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700 if member.mode & 0o100 else 0o600
-        )
-        with os.fdopen(fd, "wb") as file:
-            _copy(source, file)
-
-
-def _copy(source: Any, target: Any) -> None:
-    while True:
-        chunk = source.read(1 << 20)
-        if not chunk:
-            return
-        target.write(chunk)
 
 
 def _entry(data: Any, kind: Any) -> str:
