@@ -1,25 +1,67 @@
-"""What a task has returned -> text for stdout. Knows no click."""
+"""What a task has returned -> text for stdout: JSON that every reader takes. Knows no click."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+_DIGITS = 4000  # of an int: readers of JSON, Python's among them, take no more
 
 
 def as_text(value: object) -> str:
-    """A result as JSON; what JSON has no word for, by its own plain form."""
+    """Return a result as JSON. What JSON has no form for stands as text: NaN, infinities, very large ints."""
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    return encodable(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _plain(value: Any) -> object:
+def encodable(text: str) -> str:
+    r"""Return the text with its lone surrogates written as JSON writes them.
+
+    >>> encodable("a\ud800")
+    'a\\ud800'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in JSON's own types."""
+    if value is None or isinstance(value, (bool, str)):
+        return value if value is None or isinstance(value, bool) else str.__str__(value)
+    if isinstance(value, int):
+        return int(value) if value.bit_length() < 3 * _DIGITS else hex(value)
+    if isinstance(value, float):
+        return float(value) if value - value == 0 else _word(value)
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [_plain(item) for item in sorted(value, key=repr)]
+    return _other(value)
+
+
+def _word(value: float) -> str:
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def _key(key: Any) -> str:
+    """Return a key as text: JSON's own words for what it has words for."""
+    plain = _plain(key)
+    if isinstance(plain, str):
+        return plain
+    import json
+
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def _other(value: Any) -> Any:
+    """Return a value of another class by its own plain form."""
     import dataclasses
 
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    for method in ("model_dump", "to_dict", "tolist", "isoformat"):  # pydantic, tables, arrays, times
-        if callable(getattr(value, method, None)):
-            return getattr(value, method)()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=repr)
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    for method in ("model_dump", "to_dict", "tolist", "to_list", "to_pylist", "isoformat"):
+        if callable(getattr(value, method, None)):  # pydantic, tables, arrays, columns, times
+            return _plain(getattr(value, method)())
     return str(value)

@@ -172,7 +172,7 @@ def _show_last(shown: Tasks, task: str, run: str) -> None:
 
 
 def _print(done: Run[Any], *, as_json: bool) -> None:
-    from .answer import as_text
+    from .answer import as_text, encodable
 
     if as_json:
         document = {
@@ -186,7 +186,7 @@ def _print(done: Run[Any], *, as_json: bool) -> None:
         }
         show_data(as_text(document))
     elif done.result is not None:
-        show_data(done.result if isinstance(done.result, str) else as_text(done.result))
+        show_data(encodable(done.result) if isinstance(done.result, str) else as_text(done.result))
 
 
 def memory_of(task: str) -> int | None:

@@ -40,6 +40,7 @@ def read_array(data: Any, files: Files) -> Any:
         raise expected(numpy.ndarray, data)
     form = numpy.lib.format
     with files.open(data.get("npy")) as file:
+        files.on_disk(os.fstat(file.fileno()).st_size, "an array")
         try:
             version = form.read_magic(file)
             read_header = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
@@ -49,11 +50,11 @@ def read_array(data: Any, files: Files) -> Any:
         if dtype.hasobject:
             raise Problem(f"attachment {data.get('npy')} holds Python objects")
         order: Any = "F" if fortran else "C"
-        if 0 in shape or dtype.itemsize == 0:
-            return numpy.empty(shape, dtype=dtype, order=order)
         try:
+            if 0 in shape or dtype.itemsize == 0:
+                return numpy.empty(shape, dtype=dtype, order=order)
             mapped: Any = numpy.memmap(file, dtype=dtype, mode="c", offset=file.tell(), shape=shape, order=order)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, OverflowError) as error:
             raise Problem(f"attachment {data.get('npy')} is shorter than its header says: {error}") from None
         return numpy.asarray(mapped)
 
@@ -171,6 +172,7 @@ class _Tensor(Codec):
         else:
             with files.open(data.get("bin")) as file:
                 size = os.fstat(file.fileno()).st_size
+                files.on_disk(size, "a tensor")
                 here = f"/proc/self/fd/{file.fileno()}"
                 try:  # mapped, and private
                     raw = torch.from_file(here, shared=False, size=size, dtype=torch.uint8)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .codec import Codec, codec, is_union
 from .files import Files
-from .problem import Problem, expected, name_of, shown
+from .problem import Problem, expected, located, name_of, shown
 
 _SEQUENCES: dict[Any, type] = {
     list: list,
@@ -49,21 +49,21 @@ class _Many(Codec):
             raise expected(self.kind, value)
         items = list(value)
         if self._item.plain and all(type(item) is self._item.kind for item in items):
-            if self._item.kind is not int or all(item.bit_length() < 1000 for item in items):
+            if _is_json(self._item.kind, items):
                 return items
-        return [_inside(f"[{at}]", self._item.encode, item, files) for at, item in enumerate(items)]
+        return [located(at, self._item.encode, item, files) for at, item in enumerate(items)]
 
     def decode(self, data: Any, files: Files) -> Any:
         if not isinstance(data, list):
             raise expected(self.kind, data)
         if self._item.plain and all(type(item) is self._item.kind for item in data):
             return data if self._make is list else self._make(data)
-        items = [_inside(f"[{at}]", self._item.decode, item, files) for at, item in enumerate(data)]
+        items = [located(at, self._item.decode, item, files) for at, item in files.timed(data)]
         return self._make(map(hashable, items) if self._make in (set, frozenset) else items)
 
     def parse(self, text: str) -> Any:
         items = _json(text, "[", self.kind)
-        return self._make(_inside(f"[{at}]", from_json, item, self._item) for at, item in enumerate(items))
+        return self._make(located(at, from_json, item, self._item) for at, item in enumerate(items))
 
 
 class _Tuple(Codec):
@@ -79,12 +79,12 @@ class _Tuple(Codec):
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, tuple):
             raise expected(self.kind, value)
-        return [_inside(f"[{at}]", one.encode, item, files) for at, one, item in self._placed(value)]
+        return [located(at, one.encode, item, files) for at, one, item in self._placed(value)]
 
     def decode(self, data: Any, files: Files) -> Any:
         if not isinstance(data, list):
             raise expected(self.kind, data)
-        return tuple(_inside(f"[{at}]", one.decode, item, files) for at, one, item in self._placed(data))
+        return tuple(located(at, one.decode, item, files) for at, one, item in self._placed(data))
 
     def _placed(self, values: Any) -> list[tuple[int, Codec, Any]]:
         if len(values) != len(self._items):
@@ -93,7 +93,7 @@ class _Tuple(Codec):
 
     def parse(self, text: str) -> Any:
         placed = self._placed(_json(text, "[", self.kind))
-        return tuple(_inside(f"[{at}]", from_json, item, one) for at, one, item in placed)
+        return tuple(located(at, from_json, item, one) for at, one, item in placed)
 
 
 class _Endless(_Many):
@@ -117,8 +117,8 @@ class _Mapping(Codec):
             raise expected(self.kind, value)
         pairs = [
             [
-                _inside(f" key {shown(key)}", self._key.encode, key, files),
-                _inside(_at(key), self._item.encode, v, files),
+                located(_key(key), self._key.encode, key, files),
+                located(_at(key), self._item.encode, v, files),
             ]
             for key, v in value.items()
         ]
@@ -129,14 +129,17 @@ class _Mapping(Codec):
         if not isinstance(pairs, list):
             raise expected(self.kind, data)
         return self._make(
-            (hashable(self._key.decode(key, files)), _inside(_at(key), self._item.decode, value, files))
-            for key, value in map(pair, pairs)
+            (
+                hashable(located(_key(key), self._key.decode, key, files)),
+                located(_at(key), self._item.decode, value, files),
+            )
+            for _, (key, value) in files.timed(map(pair, pairs))
         )
 
     def parse(self, text: str) -> Any:
         found = _json(text, "{", self.kind)
         return self._make(
-            (_inside(_at(key), self._key.parse, key), _inside(_at(key), from_json, value, self._item))
+            (located(_at(key), self._key.parse, key), located(_at(key), from_json, value, self._item))
             for key, value in found.items()
         )
 
@@ -231,11 +234,14 @@ def _union(annotation: Any, parts: tuple[Any, ...]) -> Codec:
     return inner if len(rest) == len(parts) else _Optional(annotation, inner)
 
 
-def _inside(step: str, convert: Any, value: Any, *more: Any) -> Any:
-    try:
-        return convert(value, *more)
-    except Problem as problem:
-        raise problem.inside(step) from None
+def _is_json(kind: Any, items: list[Any]) -> bool:
+    """Are values of this class what JSON has, all of them? It has no NaN, no infinity, and no int without end."""
+    if kind is int:
+        return all(item.bit_length() < 1000 for item in items)
+    if kind is float:
+        total = sum(items)
+        return bool(total - total == 0)
+    return True
 
 
 def pair(found: Any) -> tuple[Any, Any]:
@@ -256,6 +262,10 @@ def hashable(value: Any) -> Any:
 
 def _at(key: Any) -> str:
     return f"[{shown(key, 30)}]"
+
+
+def _key(key: Any) -> str:
+    return f" key {shown(key)}"
 
 
 def _json(text: str, opening: str, kind: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from .codec import Codec, codec
 from .containers import _json, from_json
 from .files import Files
-from .problem import Problem, expected, name_of
+from .problem import Problem, expected, located, name_of
 
 
 class _Fields(Codec):
@@ -59,10 +59,7 @@ class _Fields(Codec):
         return {name: self._one(name, "decode", item, files) for name, item in data.items()}
 
     def _one(self, name: str, way: str, value: Any, files: Files) -> Any:
-        try:
-            return getattr(self.fields()[name], way)(value, files)
-        except Problem as problem:
-            raise problem.inside(f".{name}") from None
+        return located(f".{name}", getattr(self.fields()[name], way), value, files)
 
     def parse(self, text: str) -> Any:
         given = _json(text, "{", self.kind)
@@ -154,8 +151,20 @@ class _TypedDict(_Fields):
             raise Problem(f"{name_of(self.kind)} {what}")
 
 
+_TEXT = "$json"
+
+
+def _is_finite(value: Any) -> bool:
+    """Is each float in a tree of lists and dicts what JSON has a word for?"""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or value - value == 0
+
+
 class _Model(Codec):
-    """A pydantic model: its own JSON, checked by itself on both sides."""
+    """A pydantic model: its own JSON, checked by itself on both sides. With NaN or an infinity in it: as text."""
 
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, self.kind):
@@ -163,11 +172,20 @@ class _Model(Codec):
         if type(value) is not self.kind:
             raise Problem(expected(self.kind, value).message, hint="annotate with the class itself, or a union")
         try:
-            return json.loads(value.model_dump_json(round_trip=True))
+            text = value.model_dump_json(round_trip=True)
+            found = json.loads(text)
+            if any(word in text for word in ("null", "NaN", "Infinity")):  # NaN is written as null, as a rule
+                whole = value.model_dump(mode="json", round_trip=True)
+                if not _is_finite(whole):
+                    return {_TEXT: json.dumps(whole)}
+            return found
         except Exception as error:
             raise Problem(f"{name_of(self.kind)} has no JSON form: {error}") from None
 
     def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, dict) and set(data) == {_TEXT} and isinstance(data[_TEXT], str):
+            files.json_text(data[_TEXT])
+            return self.parse(data[_TEXT])
         return self.parse(json.dumps(data))
 
     def parse(self, text: str) -> Any:

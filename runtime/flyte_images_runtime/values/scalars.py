@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO, Callable
 
 _LARGE = 1 << 16  # bytes that go to a file of their own
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+_LONGEST_RANGE = 20_000  # letters of three integers
+_HIGHEST = 1000  # exponent of a fraction's text: each step is a digit in memory
 _DIGITS = 4000  # Python's own JSON refuses longer integers
 
 
@@ -65,7 +68,10 @@ class _Int(Codec):
 
     def decode(self, data: Any, files: Files) -> Any:
         if isinstance(data, dict) and set(data) == {"hex"} and isinstance(data["hex"], str):
-            return int(data["hex"], 16)
+            try:
+                return int(data["hex"], 16)
+            except ValueError:
+                raise expected(int, data) from None
         if not isinstance(data, int):
             raise expected(int, data)
         return data
@@ -91,16 +97,17 @@ class _Float(Codec):
     plain = True
 
     def encode(self, value: Any, files: Files) -> Any:
-        if isinstance(value, (int, float)):
-            return float(value)
-        if type(value).__module__ == "numpy" and hasattr(type(value), "__float__") and getattr(value, "ndim", 1) == 0:
-            return float(value)
-        raise expected(float, value)
+        numpy_number = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
+        if not isinstance(value, (int, float)) and not (numpy_number and hasattr(type(value), "__float__")):
+            raise expected(float, value)
+        return finite(_to_float(value))
 
     def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, str) and data in _NOT_FINITE:
+            return float(data)
         if isinstance(data, bool) or not isinstance(data, (int, float)):
             raise expected(float, data)
-        return float(data)
+        return _to_float(data)
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, float)
@@ -110,6 +117,24 @@ class _Float(Codec):
             return float(text)
         except ValueError:
             raise Problem(f"{text!r} is not a float") from None
+
+
+def _to_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise Problem("the int is too large for a float") from None
+
+
+def finite(value: float) -> float | str:
+    """Return a float as JSON has it. JSON has no word for NaN and the infinities: they cross as text.
+
+    >>> finite(1.5), finite(float("nan")), finite(float("-inf"))
+    (1.5, 'NaN', '-Infinity')
+    """
+    if value - value == 0:
+        return value
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
 class _None(Codec):
@@ -151,6 +176,8 @@ class _Bytes(Codec):
     def decode(self, data: Any, files: Files) -> Any:
         if isinstance(data, dict):
             with files.open(data.get("file")) as file:
+                size = os.fstat(file.fileno()).st_size
+                files.in_memory(size if self.kind is bytes else 2 * size, f"a {name_of(self.kind)} object")
                 return self.kind(file.read())
         if not isinstance(data, str):
             raise expected(self.kind, data)
@@ -237,7 +264,10 @@ class _Enum(Codec):
 
     def decode(self, data: Any, files: Files) -> Any:
         if isinstance(data, dict) and hasattr(self.kind, "__or__") and isinstance(data.get("value"), int):
-            return self.kind(data["value"])
+            try:
+                return self.kind(data["value"])
+            except ValueError:
+                raise Problem(f"{shown(data)} is not a member of {name_of(self.kind)}") from None
         if not isinstance(data, str) or data not in self.kind.__members__:
             raise Problem(f"{shown(data)} is no member of {name_of(self.kind)}")
         return self.kind[data]
@@ -295,7 +325,18 @@ def _range_text(value: Any) -> str:
     return compact_json.dumps([value.start, value.stop, value.step])
 
 
+def _fraction(text: str) -> Any:
+    import fractions
+
+    _, e, exponent = text.lower().partition("e")
+    if e and abs(int(exponent)) > _HIGHEST:
+        raise ValueError("the exponent is too large")
+    return fractions.Fraction(text)
+
+
 def _range(text: str) -> Any:
+    if len(text) > _LONGEST_RANGE:
+        raise ValueError("a range is three numbers")
     return range(*compact_json.loads(text))
 
 
@@ -306,7 +347,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "datetime.time": ("isoformat", "fromisoformat"),
     "datetime.timedelta": ("_delta_text", "_timedelta"),
     "decimal.Decimal": ("str", ""),
-    "fractions.Fraction": ("str", ""),
+    "fractions.Fraction": ("str", "_fraction"),
     "uuid.UUID": ("str", ""),
     "builtins.complex": ("str", ""),
     "builtins.range": ("_range_text", "_range"),

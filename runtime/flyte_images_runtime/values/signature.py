@@ -8,7 +8,7 @@ from __future__ import annotations
 from . import shape
 from .codec import Codec, codec
 from .files import Files
-from .problem import Problem, name_of
+from .problem import Problem, located, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 _TOO_DEEP = "it holds itself, or is nested too deep"
+_TOO_LARGE = "there is not enough memory to make it"
 
 
 class Signature:
@@ -87,20 +88,22 @@ class Signature:
                 made = []
                 for number, item in enumerate(value):
                     at = f"{name}[{number}]"
-                    made.append(convert(item, files))
+                    made.append(located("", convert, item, files))
                 return made if way == "encode" else tuple(made)
             if kind == shape.REST:
                 named = {}
                 for at, item in value.items():
-                    named[at] = convert(item, files)
+                    named[at] = located("", convert, item, files)
                 return named
-            return convert(value, files)
+            return located("", convert, value, files)
         except Problem as problem:
             where = problem.inside(at).where
             place = f"parameter `{at}`" if where == at else f"parameter `{at}` at `{where}`"
             raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
         except RecursionError:
             raise Problem(f"parameter `{at}`: {_TOO_DEEP}") from None
+        except MemoryError:
+            raise Problem(f"parameter `{at}`: {_TOO_LARGE}") from None
 
     def encode_result(self, value: Any, files: Files) -> Any:
         return self._result("encode", value, files)
@@ -110,12 +113,16 @@ class Signature:
 
     def _result(self, way: str, value: Any, files: Files) -> Any:
         try:
-            return getattr(self.result, way)(value, files)
+            return located("", getattr(self.result, way), value, files)
         except Problem as problem:
             place = f"result at `{problem.inside('result').where}`" if problem.path else "result"
             raise Problem(f"{place}: {problem.message}", (), problem.hint) from None
         except RecursionError:
             raise Problem(f"result: {_TOO_DEEP}") from None
+        except MemoryError:
+            if way == "encode":  # the task's own memory: its end, not its result
+                raise
+            raise Problem(f"result: {_TOO_LARGE}") from None
 
 
 def _written(signature: inspect.Signature) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the values that they are. That needs no pyarrow on either side. polars and Arrow
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .arrays import read_array, write_array
@@ -101,19 +102,19 @@ class _Column:
             raise expected(pandas.Series, data)
         if "codes" in data:
             return pandas.Categorical.from_codes(
-                read_array(data["codes"], files),
+                _array(data["codes"], files),
                 categories=pandas.Index(_Column.decode(data["categories"], files)),
                 ordered=data.get("ordered") is True,
             )
         if "mask" in data:
             dtype = pandas.api.types.pandas_dtype(data["dtype"])
-            values = pandas.array(read_array(data["array"], files), dtype=dtype)
-            values[read_array(data["mask"], files).astype(bool)] = pandas.NA
+            values = pandas.array(_array(data["array"], files), dtype=dtype)
+            values[_array(data["mask"], files).astype(bool)] = pandas.NA
             return values
         if "zone" in data:
-            return pandas.DatetimeIndex(read_array(data["array"], files), tz="UTC").tz_convert(data["zone"])
+            return pandas.DatetimeIndex(_array(data["array"], files), tz="UTC").tz_convert(data["zone"])
         if "array" in data:
-            return read_array(data["array"], files)
+            return _array(data["array"], files)
         if "texts" in data:
             return pandas.array(data["texts"], dtype=_string_dtype(data.get("na")))
         absent = numpy.nan
@@ -123,6 +124,13 @@ class _Column:
         column: Any = numpy.empty(len(items), dtype=object)
         column[:] = items
         return column
+
+
+def _array(data: Any, files: Files) -> Any:
+    """An array for a table, which copies it into its own blocks."""
+    array = read_array(data, files)
+    files.in_memory(array.nbytes, "a column")
+    return array
 
 
 def _string_dtype(na: Any) -> Any:
@@ -175,8 +183,8 @@ class _Pandas(Codec):
             table = pandas.DataFrame(columns, index=index)
             table.columns = _Index.decode(data["names"], files)
             return table
-        except (KeyError, TypeError, ValueError) as error:
-            raise Problem(f"this is no {name_of(self.kind)}: {error}") from None
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise Problem(f"this is not a {name_of(self.kind)}: {error}") from None
 
 
 def _series(values: Any, index: Any) -> Any:
@@ -193,8 +201,8 @@ class _Ipc(Codec):
             raise expected(self.kind, value)
         name, file = files.new("arrow")
         with file:
-            if self.kind.__module__.partition(".")[0] == "polars":
-                value.write_ipc(file)
+            if self._is_polars():
+                value.write_ipc(file, compression="uncompressed")
             else:
                 import pyarrow
 
@@ -205,15 +213,40 @@ class _Ipc(Codec):
     def decode(self, data: Any, files: Files) -> Any:
         if not isinstance(data, dict):
             raise expected(self.kind, data)
+        from .arrow import check_uncompressed
+
         with files.open(data.get("arrow")) as file:
-            if self.kind.__module__.partition(".")[0] == "polars":
-                import polars
+            size = os.fstat(file.fileno()).st_size
+            files.on_disk(size, "a table")
+            try:
+                check_uncompressed(file)
+                return self._polars(file, files, size) if self._is_polars() else self._arrow(file)
+            except (Problem, MemoryError, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # a panic of polars is no Exception
+                if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                    raise
+                raise Problem(f"this is not a {name_of(self.kind)}: {error}") from None
 
-                return polars.read_ipc(file)
-            import pyarrow
+    def _is_polars(self) -> bool:
+        return bool(self.kind.__module__.partition(".")[0] == "polars")
 
-            # mapped by number: the name must not be looked up a second time
-            return pyarrow.ipc.open_file(pyarrow.memory_map(f"/proc/self/fd/{file.fileno()}")).read_all()
+    @staticmethod
+    def _polars(file: Any, files: Files, size: int) -> Any:
+        import polars
+
+        files.in_memory(size, "a table")
+        file.seek(0)
+        return polars.read_ipc(file)
+
+    @staticmethod
+    def _arrow(file: Any) -> Any:
+        import pyarrow
+
+        # mapped by number: the name must not be looked up a second time
+        table = pyarrow.ipc.open_file(pyarrow.memory_map(f"/proc/self/fd/{file.fileno()}")).read_all()
+        table.validate(full=True)  # offsets that lead out of their buffers
+        return table
 
 
 def make(annotation: Any) -> Codec | None:

@@ -14,10 +14,11 @@ from typing import Any
 from .codec import CAN_CROSS, Codec, codec, foreign
 from .containers import hashable, pair
 from .files import Files
-from .problem import Problem, name_of, shown
+from .problem import Problem, located, name_of, shown
 from .scalars import scalar_for, tagged
 
 _TAG = "$type"
+_HOLDERS = (list, dict)
 _GROUPS: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _FOREIGN_NAMES = {
     "numpy.ndarray": "ndarray",
@@ -35,10 +36,12 @@ class _Any(Codec):
 
     def encode(self, value: Any, files: Files) -> Any:
         kind = type(value)
-        if value is None or kind in (bool, str, float) or (kind is int and value.bit_length() < 10_000):
+        if value is None or kind is str or kind is bool or (kind is int and value.bit_length() < 10_000):
+            return value
+        if kind is float and value - value == 0:  # neither NaN nor an infinity
             return value
         if kind is list:
-            return [self._item(f"[{at}]", item, files) for at, item in enumerate(value)]
+            return [located(at, self.encode, item, files) for at, item in enumerate(value)]
         if kind in (
             dict,
             collections.OrderedDict,
@@ -48,23 +51,20 @@ class _Any(Codec):
         ):
             return self._mapping(value, files)
         if kind.__name__ in _GROUPS and kind is _GROUPS[kind.__name__]:
-            return {_TAG: kind.__name__, "is": [self._item(f"[{at}]", item, files) for at, item in enumerate(value)]}
+            return {_TAG: kind.__name__, "is": [located(at, self.encode, item, files) for at, item in enumerate(value)]}
         known = scalar_for(kind)
         if known is not None:
             return {_TAG: kind.__name__, "is": known.encode(value, files)}
         return self._other(value, files)
 
-    def _item(self, step: str, value: Any, files: Files) -> Any:
-        try:
-            return self.encode(value, files)
-        except Problem as problem:
-            raise problem.inside(step) from None
-
     def _mapping(self, value: Any, files: Files) -> Any:
         if all(type(key) is str for key in value) and _TAG not in value:
-            return {key: self._item(f"[{key!r}]", item, files) for key, item in value.items()}
+            return {key: located(f"[{key!r}]", self.encode, item, files) for key, item in value.items()}
         pairs = [
-            [self._item(f" key {shown(key)}", key, files), self._item(f"[{shown(key)}]", item, files)]
+            [
+                located(f" key {shown(key)}", self.encode, key, files),
+                located(f"[{shown(key)}]", self.encode, item, files),
+            ]
             for key, item in value.items()
         ]
         return {_TAG: "dict", "is": pairs}
@@ -91,18 +91,21 @@ class _Any(Codec):
 
     def decode(self, data: Any, files: Files) -> Any:
         if isinstance(data, list):
-            return [self.decode(item, files) for item in data]
+            return self._items(data, files)
         if not isinstance(data, dict):
             return data
         if _TAG not in data:
-            return {key: self.decode(item, files) for key, item in data.items()}
+            return {
+                key: located(f"[{shown(key, 30)}]", self.decode, item, files) if type(item) in _HOLDERS else item
+                for _, (key, item) in files.timed(data.items())
+            }
         name, inner = data[_TAG], data.get("is")
         if not isinstance(name, str):
             raise Problem(f"a value of the type {shown(name)}")
         if name == "dict" and isinstance(inner, list):
-            return {hashable(self.decode(key, files)): self.decode(item, files) for key, item in map(pair, inner)}
+            return self._pairs(inner, files)
         if name in _GROUPS and isinstance(inner, list):
-            items = [self.decode(item, files) for item in inner]
+            items = self._items(inner, files)
             return _GROUPS[name](items if name == "tuple" else map(hashable, items))
         if name in _FOREIGN_NAMES:
             return codec(_foreign_class(name)).decode(inner, files)
@@ -110,6 +113,19 @@ class _Any(Codec):
         if known is not None:
             return known.decode(inner, files)
         raise Problem(f"a value of the unknown type {shown(name)}")
+
+    def _items(self, data: list[Any], files: Files) -> list[Any]:
+        return [
+            located(at, self.decode, item, files) if type(item) in _HOLDERS else item for at, item in files.timed(data)
+        ]
+
+    def _pairs(self, pairs: list[Any], files: Files) -> dict[Any, Any]:
+        made = {}
+        for _, found in files.timed(pairs):
+            key, item = pair(found)
+            key = hashable(located(f" key {shown(key)}", self.decode, key, files))
+            made[key] = located(f"[{shown(key, 30)}]", self.decode, item, files)
+        return made
 
     def parse(self, text: str) -> Any:
         import json
