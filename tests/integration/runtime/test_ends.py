@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import time
 from pathlib import Path
@@ -147,10 +148,11 @@ def test_no_room_left() -> None:
 
 def test_an_argument_that_this_machine_has_no_room_for(tmp_path: Path) -> None:
     huge = tmp_path / "huge"
-    with huge.open("wb") as file:
+    with huge.open("wb+") as file:
         file.truncate(1 << 42)  # of nothing
+        blob = memoryview(mmap.mmap(file.fileno(), 1 << 42, access=mmap.ACCESS_READ))
     with pytest.raises(DiskFull, match="no room for its arguments on this machine in /") as caught:
-        quiet(tasks.read_file, flyte.File(huge))
+        quiet(tasks.noisy_blob, blob, 1)
     assert "mounts=" in str(caught.value.hint)
 
 
