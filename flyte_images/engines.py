@@ -204,6 +204,16 @@ def look_at_engines(*, but: Collection[str] = ()) -> Iterator[Look]:
             yield Look(name=name, state="ok" if what else "absent", what=what or "not here")
 
 
+def unfenced(name: EngineName) -> str | None:
+    """Why tasks with `network="outbound"` on this engine reach this machine; None: they do not (egress/fence.py)."""
+    if name == "nerdctl":
+        return "nerdctl connects a container as it starts it"
+    if name == "docker" and not docker_engine().fences_off:
+        own = os.geteuid() == 0
+        return "the engine does not run on this machine's own kernel" if own else "only root can fence them off there"
+    return None
+
+
 def _look_at_docker() -> str | None:
     from .buildkit.discovery import engine
 

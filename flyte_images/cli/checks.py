@@ -103,6 +103,22 @@ def runners() -> Iterator[Finding]:
         yield Finding(area=one.name, state=state, what=one.what, fix=one.fix)
 
 
+def reach() -> Iterator[Finding]:
+    """Which engines keep a task from this machine's own addresses and metadata services."""
+    from ..engines import look_at_engines, unfenced
+
+    here = [one.name for one in look_at_engines() if one.state == "ok"]
+    open_ = [name for name in here if unfenced(name)]
+    fenced = [name for name in here if name not in open_]
+    if fenced:
+        what = 'network="outbound" reaches neither metadata services nor other containers nor this machine'
+        yield Finding(area="network", state="ok", what=f"{what}: {', '.join(fenced)}")
+    for name in open_:
+        what = f'network="outbound" on {name} reaches this machine and metadata services: {unfenced(name)}'
+        fix = 'name what a task reaches, network=["example.org"]; or use ' + (" or ".join(fenced) or "another engine")
+        yield Finding(area="network", state="warning", what=what, fix=fix)
+
+
 def docker_findings(info: Mapping[str, object]) -> Iterator[Finding]:
     """Findings from what Docker Engine says of itself (`GET /info`)."""
     version = str(info.get("ServerVersion", ""))

@@ -52,6 +52,7 @@ def _all(builder: str | None) -> Iterator[Finding]:
     yield from checks.engines(os.environ, builder)
     yield from checks.docker(os.environ, builder)
     yield from checks.runners()
+    yield from checks.reach()
     yield from checks.gpus(os.environ)
     yield from checks.index(os.environ)
     yield from checks.settings(os.environ)

@@ -111,7 +111,7 @@ class Exchange:
             return
         for path in (self.outputs, self.memory):
             os.chown(path, user, group)
-        for name in (places.HOST, places.WORK, places.SHELL):
+        for name in (places.HOST, places.PROXY, places.WORK, places.SHELL):
             with contextlib.suppress(FileNotFoundError):
                 os.chown(self.inputs / name, user, group, follow_symlinks=False)
 

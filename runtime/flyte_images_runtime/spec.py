@@ -14,6 +14,8 @@ from .limits import Limits
 
 Network = Literal["none", "outbound", "host"]
 PIDS = 4096
+SHARE_THE_KERNEL = (None, "crun", "runc", "youki")
+"""OCI runtimes whose containers are processes of this machine; a kernel of a container's own is not reached from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

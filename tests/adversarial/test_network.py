@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 import flyte_images as flyte
 from flyte_images.engines import EngineName
+from flyte_images_runtime.egress import netlink
+from flyte_images_runtime.egress.fence import Fence, fence_off
 from tests.adversarial import network_tasks as tasks
+from tests.integration.runtime.outside import NEAR, cable, inside, saying_hello
 
 pytestmark = pytest.mark.engine
 
@@ -61,3 +67,21 @@ def test_warm_calls_reach_the_same_and_each_tells_its_own(port: int) -> None:
     first, second = run(warm, ["evil.example:443"] * 2), run(warm, [f"127.0.0.2:{port}"])
     assert (first.refused, second.refused) == ({"evil.example:443": 2}, {})
     assert second.result[0].endswith("hello")
+
+
+def test_a_name_server_on_this_machine_is_reached_at_its_port_alone() -> None:
+    """Network: with DNS on an address of this machine, nothing else of that address is reached."""
+    ends: list[str] = []
+    fence = Fence((ip_network(f"{NEAR}/32"),), (ip_address(NEAR),))
+    with cable() as (namespace, hardware), ExitStack() as stack:
+        for port in (53, 54):
+            stack.enter_context(saying_hello(stack.enter_context(socket.create_server((NEAR, port)))))
+
+        def try_each() -> None:
+            with netlink.netlink() as link:
+                fence_off(link, socket.if_nametoindex("eth0"), fence, hardware)
+            ends.extend(tasks.attempt(NEAR, port, device) for port in (53, 54) for device in ("", "eth0"))
+
+        inside(namespace, try_each)
+    assert ends[:3] == ["reached", "reached", "ENETUNREACH"]
+    assert ends[3] in ("ETIMEDOUT", "EHOSTUNREACH")

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..exchange import Exchange
 from ..failures import EngineLost, ImageCannotStart
 from ..quantity import format_size
-from ..spec import TaskSpec
+from ..spec import SHARE_THE_KERNEL, TaskSpec
 
 _TUN = "/dev/net/tun"
 _FIRST = (1000, 1000)
@@ -37,6 +37,17 @@ def check_room(spec: TaskSpec, host: str, *, cores: int, memory: int) -> None:
             f"task `{spec.task}` may use {format_size(limits.memory)} of memory, {host} has {memory >> 20}Mi",
             task=spec.task,
             hint=f'Resources(memory="{memory >> 20}Mi") at most',
+        )
+
+
+def check_names(spec: TaskSpec) -> None:
+    """Raise EngineLost for names that a task may reach where it cannot hand a socket to this machine."""
+    runtime = spec.hardening.runtime
+    if spec.reaches and runtime not in SHARE_THE_KERNEL:
+        raise EngineLost(
+            f"`{runtime}` gives task `{spec.task}` no way to the proxy of network={list(spec.reaches)}",
+            task=spec.task,
+            hint='network="none"; or leave runtime= out',
         )
 
 

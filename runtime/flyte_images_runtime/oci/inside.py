@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..egress.fence import Fence, fence_slirp
 from .bundle import lay_out, make_directories
 from .mounts import PRIVATE, RECURSIVE, bind, mount
 
@@ -25,7 +26,7 @@ def main() -> None:
     plan, log, ready, go = map(int, sys.argv[1:])
     try:
         document = json.loads(os.pread(plan, os.fstat(plan).st_size, 0))
-        _own_namespaces(network=document["network"])
+        _own_namespaces(network=document["fence"] is not None)
         os.write(ready, b".")
         if os.read(go, 1) != b".":
             sys.exit(1)  # who started it gave up, and says why
@@ -68,8 +69,9 @@ def _prepare(document: dict[str, Any]) -> None:
     for hidden in document["hidden"]:
         (place / "nothing").touch()
         bind(place / "nothing", hidden)
-    if document["network"]:
+    if document["fence"] is not None:
         _LOW_PORTS.write_text("0", encoding="utf-8")  # as in every container
+        fence_slirp(Fence.of(document["fence"]))
 
 
 if __name__ == "__main__":

@@ -27,12 +27,13 @@ _ALLOW = (
     "kernel.apparmor_restrict_unprivileged_userns=0 (those that there are)"
 )
 DEVICE = "tap0"
+SLIRP = "10.0.2.0/24"  # the network that slirp4netns makes, in which the machine's loopback and it itself are
 NAME_SERVER = "10.0.2.3"  # slirp4netns's own, which asks those of the machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that inside.py does. `hidden`: files that show nothing; `network`: one of its own, to be connected."""
+    """All that inside.py does. `hidden`: files that show nothing; `fence`: of its own network, if it has one."""
 
     place: Path
     layers: tuple[str, ...]
@@ -40,7 +41,7 @@ class Plan:
     config: Mapping[str, Any]
     argv: tuple[str, ...]
     hidden: tuple[str, ...] = ()
-    network: bool = False
+    fence: Mapping[str, Any] | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def to_json(self) -> bytes:
@@ -130,7 +131,7 @@ def launch(plan: Plan, log: int, *, user: tuple[int, int], cgroup: Path | None) 
             if cgroup is not None:
                 (cgroup / "cgroup.procs").write_text(str(process.pid), encoding="utf-8")
             _map(process.pid, user)
-            cable = _connect(process.pid, lives) if plan.network else None
+            cable = _connect(process.pid, lives) if plan.fence is not None else None
             os.write(says_go, b".")
         except BaseException:
             process.kill()

@@ -56,6 +56,10 @@ def _become_the_task() -> None:
     os.close(null)
     from flyte_images_runtime.worker import ending, task
 
+    if "--await-network" in sys.argv:
+        from flyte_images_runtime.worker import way_out
+
+        way_out.wait_for_it()
     status = task.main()
     if ending.needs_all_of_it():
         sys.exit(status)

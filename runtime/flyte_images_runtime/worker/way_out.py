@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 try:  # as little as possible is imported where a task starts
     import _socket as socket
@@ -15,6 +16,16 @@ except ImportError:
     import socket  # type: ignore[no-redef]
 
 from flyte_images_runtime.worker import places
+
+
+def wait_for_it() -> None:
+    """Wait until this container is connected: its default route comes last."""
+    for _ in range(10_000):
+        with open("/proc/net/route") as file:
+            if any(line.split()[1] == "00000000" for line in file):
+                return
+        time.sleep(0.002)
+    raise OSError("the container was not connected to a network")
 
 
 def open_it() -> None:

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from flyte_images_runtime.egress.addresses import own_addresses
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.nerdctl import NerdctlEngine
 from flyte_images_runtime.engines.oci import OciEngine
@@ -39,6 +39,7 @@ from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.spec import Hardening, Mount
 
 from .contract_calls import CONTRACT, Here, Kind, Request
+from .outside import another_machine, this_machine
 from .own_engines import own_containerd, own_podman
 from .person import Elsewhere, Person, made_up
 
@@ -316,28 +317,11 @@ def test_mounts_are_read_only_unless_asked(call: Call, place: Path) -> None:
     assert (place / "work/made").read_text() == "x"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, int]]:
-    """Something on this machine's own address that says hello."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        address = probe.getsockname()[0]
-    with socket.create_server((address, 0)) as listening:
-
-        def serve() -> None:
-            while True:
-                try:
-                    link, _ = listening.accept()
-                except OSError:
-                    return
-                with link:
-                    link.sendall(b"hello")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield address, listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
+    """Something on another machine that says hello."""
+    with another_machine() as found:
+        yield found
 
 
 def test_the_network_is_as_far_as_it_is_asked_to_be(call: Call, server: tuple[str, int]) -> None:
@@ -353,6 +337,18 @@ def test_the_network_is_as_far_as_it_is_asked_to_be(call: Call, server: tuple[st
     there = result(call("interfaces", spec={"network": "host"}))
     there = [name for name in there if not name.startswith(("veth", "fi"))]
     assert there == here
+
+
+def test_outbound_reaches_neither_this_machine_nor_metadata(call: Call) -> None:
+    """Network: nor from a socket that is bound to the interface, for which the kernel takes any address for near."""
+    own = [str(one) for one in own_addresses() if one.version == 4 and not one.is_loopback]
+    with this_machine() as port:
+        found = result(call("knock", hosts=[*own, "10.0.2.2"], port=port, spec={"network": "outbound"}))
+    assert found.pop("10.0.2.2") != "hello, hello"  # slirp4netns's name for this machine's loopback
+    assert set(found.values()) == {"ENETUNREACH, no answer"}
+    never = ["169.254.169.254", "100.100.100.200", "fe80::1%2", "fd00:ec2::254"]
+    found = result(call("knock", hosts=never, port=80, bound=False, spec={"network": "outbound"}))
+    assert set(found.values()) <= {"ENETUNREACH", "EADDRNOTAVAIL", "EHOSTUNREACH"}
 
 
 def test_a_task_that_takes_too_long_is_ended(call: Call) -> None:

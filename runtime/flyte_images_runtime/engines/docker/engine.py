@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -16,12 +17,14 @@ from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart
 from ...metrics import Usage
+from ...oci.network import NETWORK, Bridge
 from ...owner import current
-from ...spec import TaskSpec
-from ..checks import check_room, runtime_missing, user_of, why_the_image
+from ...spec import SHARE_THE_KERNEL, TaskSpec
+from ..checks import check_names, check_room, runtime_missing, user_of, why_the_image
 from .api import Api, Refused
 from .container import Settings, create_body
 from .running import DockerRunning
+from .way_out import ask_for_nothing, bridge_for, connect, make_network
 
 _SHIMS = "io.containerd."  # containerd looks for those that begin so when they are first used
 _LIBRARY = Path(__file__).resolve().parents[2]
@@ -70,6 +73,7 @@ class DockerEngine:
             facts = self.facts
         cores, memory = int(facts.get("NCPU") or 0), int(facts.get("MemTotal") or 0)
         check_room(spec, "the engine's host", cores=cores, memory=memory)
+        check_names(spec)
         if spec.limits.disk is not None:
             raise EngineLost(
                 f"the engine's image store ({facts.get('Driver', 'unknown')}) cannot limit the disk of a container",
@@ -101,14 +105,13 @@ class DockerEngine:
                 shm=self._shm(spec),
                 cgroup_parent=group.engine_parent if group else None,
             )
-            created = self.api.call(
-                "POST",
-                "/containers/create",
-                self.body(spec, exchange, settings),
-                name=f"flyte-images-{exchange.name}",
-            )
+            body = self.body(spec, exchange, settings)
+            bridge = self.way_out(spec, body)
+            created = self.api.call("POST", "/containers/create", body, name=f"flyte-images-{exchange.name}")
             running = DockerRunning(self.api, created["Id"], spec, group)
-            running.start()
+            running.start(self.preparation(spec, created["Id"]))
+            if bridge is not None and (pid := running.pid()) is not None:
+                connect(spec, pid, created["Id"], bridge)
         except Refused as refused:
             usage = group.usage() if group is not None else Usage()
             _give_up(running, group)
@@ -117,6 +120,31 @@ class DockerEngine:
             _give_up(running, group, name=f"flyte-images-{exchange.name}", api=self.api)
             raise
         return running
+
+    def preparation(self, spec: TaskSpec, container: str) -> Callable[[int], None] | None:
+        """What is done with a container's first process before it runs, where the engine makes that earlier."""
+        return None
+
+    @property
+    def fences_off(self) -> bool:
+        """Are containers connected, and fenced off, from here? By root, where the engine shares this kernel."""
+        here = os.uname()
+        same = (self.facts.get("Name"), self.facts.get("KernelVersion")) == (here.nodename, here.release)
+        return same and os.geteuid() == 0 and "name=rootless" not in (self.facts.get("SecurityOptions") or ())
+
+    def way_out(self, spec: TaskSpec, body: dict[str, Any]) -> Bridge | None:
+        """Prepare the way out of a task that reaches out. Return the bridge to which its container is connected later.
+
+        Where nothing can be fenced off from here, Docker connects it, apart from all other containers at least.
+        """
+        if spec.network != "outbound" or spec.hardening.runtime not in SHARE_THE_KERNEL:
+            return None
+        if not self.fences_off:
+            make_network(spec, self.api)
+            body["HostConfig"]["NetworkMode"] = NETWORK
+            return None
+        ask_for_nothing(body)
+        return bridge_for(spec, self.api)
 
     def body(self, spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
         """What the engine is asked to create."""

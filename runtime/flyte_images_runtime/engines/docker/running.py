@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ...cgroup import Group
@@ -35,10 +36,13 @@ class DockerRunning:
         self._removed = threading.Lock()
         self._deadline: float | None = None
 
-    def start(self) -> None:
+    def start(self, prepare: Callable[[int], None] | None = None) -> None:
+        """Start it. `prepare` is called with its first process before it runs, where the engine makes that earlier."""
         if _left:
             _delete_left(self._api)
         self._streams = self._api.attach(self._id)
+        if prepare is not None:
+            prepare(self.pid() or 0)
         self._api.call("POST", f"/containers/{self._id}/start")
         if self._spec.timeout is not None:
             self._deadline = time.monotonic() + self._spec.timeout

@@ -21,7 +21,7 @@ from ...failures import EngineLost, ImageCannotStart, TaskError
 from ...gpu.naming import edits_of
 from ...owner import current
 from ...spec import TaskSpec
-from ..checks import check_room, check_sources, check_user, runtime_missing, user_of, why_the_image
+from ..checks import check_names, check_room, check_sources, check_user, runtime_missing, user_of, why_the_image
 from ..docker.api import Api
 from ..docker.container import Settings, create_body
 from ..docker.images import layers_of, open_image
@@ -90,6 +90,7 @@ class NerdctlEngine:
         with self._asked:
             facts = self.facts
         check_room(spec, "this machine", cores=int(facts.get("NCPU") or 0), memory=int(facts.get("MemTotal") or 0))
+        check_names(spec)
         check_sources(spec)
         check_user(spec, self.name)
         if spec.limits.disk is not None:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from ...cgroup import make_group
+from ...egress.fence import Fence
 from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost
@@ -16,11 +17,12 @@ from ...oci import disk
 from ...oci.bundle import LARGE, lay_out, make_directories
 from ...oci.config import Settings, bundle_config
 from ...oci.mounts import in_own_namespace, mount
-from ...oci.network import BRIDGE, NETWORK, Bridge, docker_network, find_bridge, plug_in
+from ...oci.network import Bridge, find_bridge, plug_in
 from ...oci.rootfs import Rootfs
 from ...spec import TaskSpec
 from ..checks import user_of
-from ..docker.api import Api, Refused
+from ..docker.api import Api
+from ..docker.way_out import bridge_for
 from .program import Program
 from .running import OciRunning
 from .settings import Surroundings, container_settings, own_files
@@ -64,7 +66,7 @@ def start_as_root(
             tmp=_DISK / "tmp" if spec.limits.disk is not None else None,
         )
         settings = container_settings(spec, here)
-        bridge = _bridge(spec, docker) if spec.network == "outbound" else None
+        bridge = bridge_for(spec, docker) if spec.network == "outbound" else None
         process = in_own_namespace(lambda: _launch(spec, exchange, rootfs, program, here, settings, log, bridge))
     except BaseException as error:
         os.close(log)
@@ -87,7 +89,7 @@ def _launch(
 ) -> subprocess.Popen[bytes]:
     """In a mount namespace of its own: make the bundle in memory, start the runtime."""
     if bridge is not None:
-        plug_in(bridge)
+        plug_in(bridge, Fence.here(here.files["resolv.conf"]))
     _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
     mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
     make_directories(_BUNDLE)
@@ -120,22 +122,3 @@ def _upper(spec: TaskSpec, exchange: Exchange) -> Path:
         (place / name).mkdir(exist_ok=True)
         (place / name).chmod(0o755)
     return place
-
-
-def _bridge(spec: TaskSpec, docker: Api | None) -> Bridge:
-    """The bridge to the outside, which Docker makes when it is first needed."""
-    bridge = find_bridge()
-    if bridge is None and docker is not None:
-        try:
-            docker.call("POST", "/networks/create", docker_network())
-        except Refused as refused:
-            if refused.status != 409:  # another task was first
-                raise EngineLost(f"Docker could not make the network {NETWORK}: {refused}", task=spec.task) from None
-        bridge = find_bridge()
-    if bridge is None:
-        raise EngineLost(
-            f"there is no bridge `{BRIDGE}`",
-            task=spec.task,
-            hint=f'docker network rm {NETWORK}, and it is made again; or network="none"',
-        )
-    return bridge

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ...cgroup import Group, delegation, make_group
+from ...egress.fence import Fence
 from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart, TaskError
@@ -79,7 +81,7 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
             config=program.annotate(bundle_config(spec, exchange, rootfs, settings)),
             argv=program.run(place, "task", log, network=spec.network, ordinary_user=True),
             hidden=program.hidden(),
-            network=spec.network == "outbound",
+            fence=_fence(spec, here),
         )
         started = rootless.launch(plan, log, user=user, cgroup=_beside(group))
     except BaseException as error:
@@ -90,6 +92,13 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
             raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
         raise
     return RootlessRunning(started, log, spec, group, why_not)
+
+
+def _fence(spec: TaskSpec, here: Surroundings) -> dict[str, Any] | None:
+    """What is fenced off of the task's network, if it has one."""
+    if spec.network != "outbound":
+        return None
+    return Fence.here(here.files["resolv.conf"], [rootless.SLIRP]).document()
 
 
 def _beside(group: Group | None) -> Path | None:

@@ -13,7 +13,7 @@ from ...failures import EngineLost, ImageCannotStart
 from ...oci.images import Images
 from ...oci.rootfs import Rootfs
 from ...spec import TaskSpec
-from ..checks import check_room, check_sources, check_user
+from ..checks import check_names, check_room, check_sources, check_user
 from ..docker.api import Api, Refused
 from ..docker.images import open_image
 from .as_root import check_as_root, start_as_root
@@ -65,6 +65,7 @@ class OciEngine:
         self._program_for(spec)
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         check_room(spec, "this machine", cores=os.cpu_count() or 1, memory=memory)
+        check_names(spec)
         check_sources(spec)
         check_user(spec, self.name)
         if os.geteuid() == 0:

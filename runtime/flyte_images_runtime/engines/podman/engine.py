@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from ...engine import Running
 from ...exchange import Exchange
 from ...failures import EngineLost
 from ...gpu.naming import edits_of
-from ...spec import PIDS, TaskSpec
+from ...oci.network import Bridge
+from ...spec import PIDS, SHARE_THE_KERNEL, TaskSpec
 from ..checks import check_cable, check_sources
 from ..docker.api import Api
 from ..docker.container import Settings, create_body
@@ -36,6 +37,7 @@ class PodmanEngine(DockerEngine):
         self._environ = dict(os.environ if environ is None else environ)
         self._service = service or find_service(self._environ, user=os.getuid())
         self._others: dict[str, PodmanEngine] = {}
+        self._own_kernel = False
         self._making = threading.Lock()
         super().__init__(self._service.address, **({} if library is None else {"library": library}))
 
@@ -85,6 +87,20 @@ class PodmanEngine(DockerEngine):
         if spec.devices:
             edits_of(spec.devices, spec.device_ids)  # told before the start, by its name
 
+    @property
+    def fences_off(self) -> bool:
+        return True
+
+    def way_out(self, spec: TaskSpec, body: dict[str, Any]) -> Bridge | None:
+        return None  # Podman connects the container, and leaves time to fence it off
+
+    def preparation(self, spec: TaskSpec, container: str) -> Callable[[int], None] | None:
+        if spec.network != "outbound" or self._own_kernel:
+            return None
+        from .fence import fence_in
+
+        return lambda pid: fence_in(spec, pid, container, rootless=self.rootless)
+
     def body(self, spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
         body = spell_out(spec, exchange, create_body(spec, exchange, settings))
         if self.rootless:
@@ -103,7 +119,9 @@ class PodmanEngine(DockerEngine):
         with self._making:
             if runtime not in self._others:
                 service = self._service.with_runtime(runtime)
-                self._others[runtime] = PodmanEngine(service, library=self.library, environ=self._environ)
+                other = PodmanEngine(service, library=self.library, environ=self._environ)
+                other._own_kernel = runtime not in SHARE_THE_KERNEL
+                self._others[runtime] = other
             return self._others[runtime]
 
 
@@ -125,7 +143,8 @@ def _as_an_ordinary_user(host: dict[str, Any], spec: TaskSpec, settings: Setting
     if (user, group) != (0, 0):  # root is the caller as it is
         host["UsernsMode"] = f"keep-id:uid={user},gid={group}"
     if spec.network == "outbound":
-        host["NetworkMode"] = "default"  # slirp4netns or pasta, which need no root
+        # both need no root; Podman's own choice may be a bridge in a namespace that all of its containers share
+        host["NetworkMode"] = "slirp4netns" if shutil.which("slirp4netns") else "pasta"
     if v1:
         del host["PidsLimit"]
         host["Tmpfs"]["/sys/fs/cgroup"] = "ro,nosuid,nodev,noexec,notmpcopyup,size=4096"

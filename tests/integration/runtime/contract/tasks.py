@@ -135,6 +135,25 @@ def reach(host: str, port: int) -> str:
         return type(error).__name__
 
 
+def knock(hosts: list[str], port: int, bound: bool = True) -> dict[str, str]:
+    """What each host says, or how the attempt ends; and the same of a socket bound to the interface, if `bound`."""
+    devices = [name for _, name in socket.if_nameindex() if name != "lo"]
+    return {host: ", ".join(_knock(host, port, device) for device in ("", *devices[:bound])) for host in hosts}
+
+
+def _knock(host: str, port: int, device: str) -> str:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as link:
+            link.settimeout(1)
+            if device:
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+            link.connect(address)
+            return link.recv(64).decode()
+    except OSError as error:
+        return "no answer" if device else errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
 def listen_low() -> int:
     with socket.create_server(("", 80)) as server:
         return int(server.getsockname()[1])

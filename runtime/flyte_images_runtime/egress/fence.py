@@ -1,0 +1,137 @@
+"""What a task with `network="outbound"` does not reach: metadata services, this machine, and other containers.
+
+Rules of the task's own network namespace refuse these destinations before any route is looked for; the task may not
+change them, since it has no right over its network. A socket that is bound to an interface passes rules by: the kernel
+then takes every address for a neighbor. So no neighbor is ever asked for (no ARP), and the one that is known is the way
+out, under an address that stands for nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import netlink
+from .addresses import bridged_networks, own_addresses
+from .allowlist import Address, Network
+
+_HOP = ipaddress.IPv4Address("192.0.0.8")
+"""The dummy address of RFC 7600: nothing answers to it, here or elsewhere."""
+_ALWAYS = (
+    "169.254.0.0/16",  # link-local: the metadata service of most clouds
+    "100.100.100.200/32",  # metadata services at other addresses
+    "168.63.129.16/32",
+    "192.0.0.192/32",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+)
+_PASSAGE, _REFUSAL = 100, 200  # priorities; the local table stands before them and the main table behind
+_DNS = 53
+_WAY_OUT = 100  # a table without a network that is near: a name server may be in one
+_PROGRAM = bytes.fromhex("525500000002")
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The networks to be refused, this machine's own addresses among them, and the name servers to be let through."""
+
+    refused: tuple[Network, ...]
+    servers: tuple[Address, ...] = ()
+
+    @classmethod
+    def here(cls, resolv_conf: str = "", more: Iterable[str] = ()) -> Fence:
+        """The one for a task of this machine whose name servers stand in `resolv_conf`."""
+        own = {ipaddress.ip_network(one) for one in own_addresses() if not one.is_loopback}
+        always = map(ipaddress.ip_network, (*_ALWAYS, *more))
+        return cls((*always, *sorted(own | bridged_networks(), key=str)), name_servers_of(resolv_conf))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, for a process that has not these objects."""
+        return {"refused": list(map(str, self.refused)), "servers": list(map(str, self.servers))}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Fence:
+        refused, servers = document["refused"], document["servers"]
+        return cls(tuple(map(ipaddress.ip_network, refused)), tuple(map(ipaddress.ip_address, servers)))
+
+
+def name_servers_of(resolv_conf: str) -> tuple[Address, ...]:
+    """The servers of a resolv.conf.
+
+    >>> name_servers_of("search lan\\nnameserver 192.0.2.1\\nnameserver fe80::1%eth0\\nnameserver x\\n")
+    (IPv4Address('192.0.2.1'), IPv6Address('fe80::1'))
+    """
+    found = []
+    for text in re.findall(r"^nameserver\s+([^\s%#;]+)", resolv_conf, re.MULTILINE):
+        try:
+            found.append(ipaddress.ip_address(text))
+        except ValueError:
+            continue
+    return tuple(found)
+
+
+def fence_off(link: socket.socket, index: int, fence: Fence, way_out: bytes) -> None:
+    """Fence off the namespace of the calling thread, which has `link`; then, and not before, it has a way out.
+
+    `index` is its interface and `way_out` the hardware address of whatever forwards what it sends.
+    """
+    add_rules(link, fence)
+    deaf = netlink.hardware_address(link, index)  # what is sent there, the bridge drops
+    for network in fence.refused:
+        if network.version == 4 and network.prefixlen == 32:
+            netlink.set_neighbor(link, index, network.network_address, deaf)
+    close_in(link, index, way_out)
+
+
+def fence_slirp(fence: Fence) -> None:
+    """Fence off the namespace of the calling thread, which a program of the user's connects: slirp4netns or pasta.
+
+    Such a program takes what comes, whatever hardware address it is for; it is itself the machine's loopback, unless it
+    was told not to be, and a name server.
+    """
+    with netlink.netlink() as link:
+        device = next(name for _, name in socket.if_nameindex() if name != "lo")
+        add_rules(link, fence)
+        close_in(link, socket.if_nametoindex(device), _PROGRAM)
+
+
+def close_in(link: socket.socket, index: int, way_out: bytes) -> None:
+    """Leave one neighbor, and the default route to it."""
+    device = socket.if_indextoname(index)
+    set_kernel(f"ipv4/neigh/{device}/mcast_solicit", "0")
+    set_kernel(f"ipv6/conf/{device}/disable_ipv6", "1")  # every interface has a link-local address, bridges too
+    for one in ("all", device):  # what comes from a name server that is refused otherwise is no spoof
+        set_kernel(f"ipv4/conf/{one}/rp_filter", "0")
+    netlink.set_neighbor(link, index, _HOP, way_out)
+    for table in (_WAY_OUT, netlink.MAIN):
+        netlink.set_default_route(link, index, _HOP, table)
+
+
+def add_rules(link: socket.socket, fence: Fence) -> None:
+    """Refuse the destinations; name servers are let through at their port alone."""
+    for server in fence.servers:
+        for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP):
+            _of_either(netlink.add_passage, link, _PASSAGE, ipaddress.ip_network(server), protocol, _DNS, _WAY_OUT)
+    for network in dict.fromkeys(fence.refused):
+        _of_either(netlink.add_unreachable, link, _REFUSAL, network)
+
+
+def _of_either(add: Any, link: socket.socket, priority: int, network: Network, *more: int) -> None:
+    try:
+        add(link, priority, network, *more)
+    except OSError as error:  # a kernel without version 6 reaches nothing there
+        if network.version == 4 or error.errno not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            raise
+
+
+def set_kernel(name: str, value: str) -> None:
+    """Set a value of the calling thread's network namespace; one that the kernel has not is not needed."""
+    path = Path("/proc/sys/net") / name
+    if path.exists():
+        path.write_text(value, encoding="ascii")

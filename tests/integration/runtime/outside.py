@@ -1,0 +1,85 @@
+"""Servers for what tasks may reach: one on another machine, which is a network namespace, and one on this machine."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from flyte_images_runtime.egress import netlink
+from flyte_images_runtime.engines.docker.way_out import in_thread
+
+NEAR, FAR = "198.18.77.1", "198.18.77.2"  # of the range for benchmarks, which nobody else has
+
+
+@contextmanager
+def another_machine() -> Iterator[tuple[str, int]]:
+    """The address and the port of a server that says hello, behind a cable of this machine's. For root."""
+    with cable() as (namespace, _):
+        made: list[socket.socket] = []
+        inside(namespace, lambda: made.append(socket.create_server(("", 0))))
+        with made[0] as server, saying_hello(server):
+            yield FAR, server.getsockname()[1]
+
+
+@contextmanager
+def cable() -> Iterator[tuple[int, bytes]]:
+    """A network namespace with the address FAR, and the hardware address of this machine's end, which has NEAR."""
+    name = f"fi-test-{secrets.token_hex(3)}"
+    end = f"veth{secrets.token_hex(4)}"
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", name)
+        for where, device, address in (((), end, NEAR), (("-n", name), "eth0", FAR)):
+            _ip(*where, "address", "add", f"{address}/30", "dev", device)
+            _ip(*where, "link", "set", device, "up")
+        with open(f"/run/netns/{name}") as namespace, netlink.netlink() as link:
+            yield namespace.fileno(), netlink.hardware_address(link, socket.if_nametoindex(end))
+    finally:
+        _ip("netns", "delete", name)  # the cable goes with it
+
+
+def inside(namespace: int, work: Callable[[], object]) -> None:
+    """Do it in a thread that has entered a network namespace."""
+
+    def do() -> None:
+        netlink.enter(namespace)
+        work()
+
+    in_thread(do)
+
+
+@contextmanager
+def this_machine() -> Iterator[int]:
+    """The port of a server that says hello on every address of this machine."""
+    with socket.create_server(("", 0)) as server, saying_hello(server):
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def saying_hello(server: socket.socket) -> Iterator[None]:
+    """The server says hello to whoever connects."""
+
+    def serve() -> None:
+        while True:
+            try:
+                link, _ = server.accept()
+            except OSError:
+                return
+            with link:
+                link.sendall(b"hello")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(("ip", *arguments), check=True, capture_output=True, text=True)

@@ -1,0 +1,36 @@
+"""What is fenced off; that it holds is shown on each engine (tests/integration/runtime/test_engine_contract.py)."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from flyte_images_runtime.egress import fence
+from flyte_images_runtime.egress.fence import Fence
+from flyte_images_runtime.engines import checks
+from flyte_images_runtime.failures import EngineLost
+from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+
+
+def test_a_fence_has_metadata_services_this_machine_and_its_bridges(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {ipaddress.ip_address(one) for one in ("127.0.0.1", "192.0.2.2", "fd00::2", "::1")}
+    monkeypatch.setattr(fence, "own_addresses", lambda: own)
+    monkeypatch.setattr(fence, "bridged_networks", lambda: {ipaddress.ip_network("172.17.0.0/16")})
+    made = Fence.here("nameserver 192.0.2.2\n", ["10.0.2.0/24"])
+    refused = set(map(str, made.refused))
+    assert {"169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "10.0.2.0/24"} <= refused
+    assert {"192.0.2.2/32", "fd00::2/128", "172.17.0.0/16"} <= refused
+    assert not refused & {"127.0.0.1/32", "::1/128"}  # inside they are the container's own
+    assert made.servers == (ipaddress.ip_address("192.0.2.2"),)
+    assert Fence.of(made.document()) == made
+
+
+def test_names_need_a_runtime_that_shares_the_kernel() -> None:
+    code = Code(module="m", qualname="f")
+    spec = TaskSpec(task="t", image="i", code=code, network="none", reaches=("a.example",))
+    checks.check_names(spec)
+    with pytest.raises(EngineLost, match="runsc"):
+        checks.check_names(
+            TaskSpec(task="t", image="i", code=code, reaches=("a.example",), hardening=Hardening(runtime="runsc"))
+        )
