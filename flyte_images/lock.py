@@ -6,6 +6,7 @@ for: a lock for another request is not used, only preferred versions are taken f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from .errors import SpecError
 from .image import Image
 
 FORMAT = 1
+_AGAIN = "make it again: flyte-images lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +209,8 @@ def dumps(locks: Mapping[str, tuple[Image, Lock]]) -> str:
         }
         for name, (image, lock) in locks.items()
     }
-    return json.dumps({"format": FORMAT, "images": images}, indent=2, sort_keys=True) + "\n"
+    document = {"checksum": _checksum(images), "format": FORMAT, "images": images}
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
 def loads(text: str, image: Image, *, platform: str, where: str = "the lock") -> Lock | None:
@@ -219,15 +222,23 @@ def loads(text: str, image: Image, *, platform: str, where: str = "the lock") ->
     try:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
-            raise SpecError(f"{where} has another format", hint="make it again: flyte-images lock")
+            raise SpecError(f"{where} has another format", hint=_AGAIN)
+        if raw.get("checksum") != _checksum(raw["images"]):
+            raise SpecError(f"{where} is damaged: its content does not fit its checksum (was it edited?)", hint=_AGAIN)
         for entry in raw["images"].values():
             if entry["request"] == wanted:
                 return _lock(entry, image)
     except SpecError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(f"{where} is damaged: {error!r}", hint="make it again: flyte-images lock") from None
+        raise SpecError(f"{where} is damaged: {error!r}", hint=_AGAIN) from None
     return None
+
+
+def _checksum(images: object) -> str:
+    """Return the digest of what is locked, however the JSON is laid out."""
+    text = json.dumps(images, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _lock(entry: Mapping[str, Any], image: Image) -> Lock:

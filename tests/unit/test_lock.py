@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -153,13 +155,39 @@ def test_any_files_come_back(python: LayerLock, debian: LayerLock, overlaps: tup
     ],
     ids=range(21),
 )
-def test_damage_is_one_error_with_the_place_and_the_remedy(text: str) -> None:
+@pytest.mark.parametrize("stamp", [False, True], ids=["as it is", "with its checksum"])
+def test_damage_is_one_error_with_the_place_and_the_remedy(text: str, stamp: bool) -> None:
     assert text.replace("1", "") != TEXT.replace("1", "")
     with pytest.raises(SpecError) as caught:
-        loads(text, IMAGE, platform=LINUX, where="`flyte-images.lock`")
+        loads(stamped(text) if stamp else text, IMAGE, platform=LINUX, where="`flyte-images.lock`")
     assert str(caught.value).startswith("`flyte-images.lock` is damaged: ")
     assert caught.value.hint == "make it again: flyte-images lock"
     assert caught.value.exit_code == 2 and caught.value.__cause__ is None
+
+
+def stamped(text: str) -> str:
+    """The lock with the checksum that fits it, if it has any form: what a hostile hand would write."""
+    try:
+        raw = json.loads(text)
+        body = json.dumps(raw["images"], sort_keys=True, separators=(",", ":"))
+        return json.dumps({**raw, "checksum": f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"})
+    except (ValueError, TypeError, LookupError):
+        return text
+
+
+def test_a_flipped_bit_is_never_read() -> None:
+    """D17: another version, name or hash by damage, in a file that is still JSON, was taken as it stood."""
+    data, random = TEXT.encode(), Random(17)
+    expected = without_addresses(LOCK)
+    for _ in range(300):
+        at, bit = random.randrange(len(data)), 1 << random.randrange(8)
+        flipped = data[:at] + bytes((data[at] ^ bit,)) + data[at + 1 :]
+        try:
+            found = loads(flipped.decode(errors="surrogateescape"), IMAGE, platform=LINUX)
+        except SpecError as error:
+            assert error.hint == "make it again: flyte-images lock"
+        else:
+            assert found == expected  # white space
 
 
 @pytest.mark.parametrize("number", [0, 2, "1", None, 99])
@@ -190,7 +218,7 @@ def test_anything_in_the_place_of_anything_is_refused_or_read(path: list[int], v
     if keys:
         here[keys[path[-1] % len(keys)]] = value
     try:
-        found = loads(json.dumps(raw), IMAGE, platform=LINUX)
+        found = loads(stamped(json.dumps(raw)), IMAGE, platform=LINUX)
     except SpecError:
         return
     assert found is None or isinstance(found, Lock)
