@@ -27,7 +27,7 @@ from ..stopping import ending
 _CHUNK = 1 << 18
 _REDIRECTS = 10
 _HEAD = 1 << 18  # bytes of an answer before its content
-_FRAMES = 8  # bytes on the wire for each byte of content, at the most: chunks of a byte have heads of their own
+_FRAMES = 2  # bytes on the wire for each byte of content, at the most: a chunk has a head of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +93,8 @@ class Answer:
         if told.isdigit() and int(told) > most:
             raise RefusedAnswer(f"it sends {told} bytes where {most} are the most")
         stream = getattr(answer.fp, "raw", None)
-        if isinstance(stream, _Stream):
-            stream.room += _FRAMES * most
+        self._stream = stream if isinstance(stream, _Stream) else None
+        self._allow(4 * _CHUNK)
 
     def chunks(self) -> Iterator[bytes]:
         """The content; raise OSError as soon as it is longer than it may be, or ends early."""
@@ -102,6 +102,7 @@ class Answer:
         try:
             while data := self._answer.read(min(_CHUNK, left + 1)):
                 left -= len(data)
+                self._allow(_FRAMES * len(data))
                 if left < 0:
                     raise RefusedAnswer(f"it sends more than {self._most} bytes")
                 yield data
@@ -113,6 +114,11 @@ class Answer:
     def read(self) -> bytes:
         """The whole content."""
         return b"".join(self.chunks())
+
+    def _allow(self, count: int) -> None:
+        """Let so many bytes more come over the wire: what surrounds the content is bounded by it."""
+        if self._stream is not None:
+            self._stream.room += count
 
 
 def _bare(url: str) -> str:
@@ -150,6 +156,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows few redirects, to http and https alone."""
 
     max_redirections = max_repeats = _REDIRECTS
+
+    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except BaseException:
+            fp.close()  # an address that cannot be read is found out before anything of ours is called
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import bz2
+import contextlib
+import gzip
 import posixpath
 import re
 import tarfile
@@ -12,13 +14,22 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from flyte_images_layers.file_names import file_name
 
 from ..errors import ResolveError
 from ..fetch import fetch
 from ..store.leftovers import temporary_directory
+
+_LONGEST = 1 << 20  # bytes of a pyproject.toml
+_UNPACKED = 4 << 30  # bytes of an archive up to its pyproject.toml
+_PIECE = 1 << 24  # bytes that are read of it at once
+_SHOWN = 200  # characters of what a library says that an error repeats
+_UNREADABLE = (
+    *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error),
+    *(OSError, ValueError, RuntimeError, MemoryError, IndexError),
+)
 
 _DEFAULT = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}  # PEP 517, 518
 
@@ -82,27 +93,75 @@ def build_requirements(source: Source, environ: Mapping[str, str], indexes: Sequ
     Raises ResolveError if it cannot be fetched, is not what its hash says, or is no archive.
     """
     with temporary_directory("sdist") as place:
-        data = fetch(source, Path(place), environ, indexes=indexes).read_bytes()
-    try:
-        project = tomllib.loads(_pyproject(source.filename, data))
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError, ValueError) as error:
-        raise ResolveError(f"{source.filename} cannot be read: {error}") from None
-    system: Mapping[str, Any] = project.get("build-system", _DEFAULT)
-    return tuple(map(str, system.get("requires", _DEFAULT["requires"])))
+        path = fetch(source, Path(place), environ, indexes=indexes)
+        try:
+            project = tomllib.loads(_pyproject(path))
+        except _UNREADABLE as error:
+            raise ResolveError(f"{source.filename} cannot be read: {str(error)[:_SHOWN]}") from None
+    system = project.get("build-system", _DEFAULT)
+    requires = system.get("requires", _DEFAULT["requires"]) if isinstance(system, dict) else None
+    if not isinstance(requires, list) or not all(isinstance(it, str) and _is_line(it) for it in requires):
+        raise ResolveError(
+            f"the pyproject.toml of {source.filename} does not say what its build requires",
+            hint="name another version, or one that has a wheel",
+        )
+    return tuple(requires)
 
 
-def _pyproject(filename: str, data: bytes) -> str:
-    """The text of the pyproject.toml at the top of an archive; empty if there is none."""
-    if filename.endswith(".zip"):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            name = next((it for it in archive.namelist() if _is_top(it)), None)
-            return archive.read(name).decode() if name else ""
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+def _pyproject(path: Path) -> str:
+    """The text of the pyproject.toml at the top of an archive; empty if there is none. Raise ValueError if it is long.
+
+    What is unpacked is counted: an archive of a few bytes may hold more than any disk.
+    """
+    if path.name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            found = next((it for it in archive.infolist() if _is_top(it.filename)), None)
+            if found is None:
+                return ""
+            if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("its pyproject.toml is packed in an unusual way")
+            with archive.open(found) as text:
+                return _short(text)
+    with path.open("rb") as packed:
+        start = packed.read(3)
+    unpacking = {b"\x1f\x8b\x08": gzip.open, b"BZh": bz2.open}.get(start, open)
+    counted: Any = _Counted(unpacking(path, "rb"))  # type: ignore[operator]
+    with contextlib.closing(counted), tarfile.open(fileobj=counted, mode="r:") as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isfile() and _is_top(member.name) else None
             if file is not None:
-                return file.read().decode()
+                return _short(file)
     return ""
+
+
+class _Counted:
+    """A stream of which no more is unpacked than a build could use, and of which no large piece is read at once."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.tell, self.close = stream.tell, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _PIECE:
+            raise ValueError("a part of it is longer than any is")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence or offset > _UNPACKED:
+            raise ValueError(f"it holds more than {_UNPACKED >> 30} GiB")
+        return self._stream.seek(offset)
+
+
+def _short(file: IO[bytes]) -> str:
+    text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError("its pyproject.toml is longer than a megabyte")
+    return text.decode()
+
+
+def _is_line(text: str) -> bool:
+    """Whether a requirement is one line that is not an option: it becomes a line of a file that uv reads."""
+    return text.isprintable() and not text.lstrip().startswith("-")
 
 
 def _is_top(name: str) -> bool:
