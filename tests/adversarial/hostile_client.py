@@ -1,0 +1,100 @@
+"""The client of a hostile index, in a process of its own: `hostile_client.py CASES PLACE`, a JSON report on stdout.
+
+Each case is taken as a build takes it: the file is chosen, looked into, and fetched. An audit hook of the interpreter
+hears of each file that is opened for writing, moved or linked, and of each program that is started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from flyte_images import fetch as fetching
+from flyte_images.errors import FlyteImagesError
+from flyte_images.fetch import Patience
+from flyte_images.resolve import contents, sdists
+from flyte_images.resolve.offered import chosen
+from flyte_images.resolve.target import Target
+from flyte_images_layers.steps import Wheel
+
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+PATHS = {
+    "os.rename": (0, 1),
+    "os.link": (0, 1),
+    "os.symlink": (1,),
+    "os.mkdir": (0,),
+    "os.remove": (0,),
+    "os.chmod": (0,),
+}
+PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "ctypes.dlopen")
+TARGET = Target(python="3.11", platform="linux/amd64", libc="2.36")
+PATIENCE = Patience(window=0.4)
+
+
+class Watch:
+    """What was written, and run."""
+
+    def __init__(self, place: str) -> None:
+        self.place, self.outside, self.run = place, list[str](), list[str]()
+
+    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], (str, bytes)) and args[2] & WRITES:
+            self._check(args[0])
+        for number in PATHS.get(event, ()) if args[-1] == -1 else ():  # else below a folder that was opened
+            self._check(args[number])
+        if event in PROGRAMS:
+            self.run.append(f"{event} {args!r}")
+
+    def _check(self, path: str | bytes) -> None:
+        if not os.path.realpath(os.fsdecode(path)).startswith(self.place + "/"):
+            self.outside.append(os.fsdecode(path))
+
+
+def take(case: dict[str, Any], environ: dict[str, str], place: Path) -> str:
+    """What comes of a case: `right`, or the name of the error."""
+    try:
+        file = chosen(case["package"], TARGET, (), {})
+        if isinstance(file, Wheel):
+            contents.shared([file], environ)
+        else:
+            sdists.build_requirements(file, environ)
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            found = fetching.fetch(file, Path(folder), environ, patience=PATIENCE)
+            if found.parent != Path(folder) or found.name != file.filename or [*Path(folder).iterdir()] != [found]:
+                return f"a file elsewhere: {found}"
+        return "right"
+    except FlyteImagesError as error:
+        text = f"{error} {error.hint}"
+        return type(error).__name__ if len(text) < 3000 else f"an error of {len(text)} characters"
+    except Exception as error:
+        return f"a fault: {error!r} in case {case['number']}"
+
+
+def main(cases: str, folder: str) -> None:
+    place = Path(folder).resolve()
+    tempfile.tempdir = str(place)
+    environ = {"HOME": str(place / "home"), "FLYTE_IMAGES_CACHE": str(place / "cache")}
+    address = json.loads(Path(cases).read_text())["address"]
+    environ["UV_DEFAULT_INDEX"] = f"http://robot:s3cret@{address}/simple"  # sent there, and to nobody else
+    fetching._PATIENCE = contents._PATIENCE = PATIENCE
+    fetching.fetch.__kwdefaults__["patience"] = PATIENCE
+    fetching._LARGEST = 64 << 20  # else what never ends fills this machine's disk first
+    watch = Watch(str(place))
+    sys.addaudithook(watch)
+    several = json.loads(Path(cases).read_text())["cases"]
+    with ThreadPoolExecutor(8) as pool:
+        ends = Counter(pool.map(lambda case: take(case, environ, place), several))
+    left = [str(path) for path in place.iterdir() if path.name not in ("cache", "home")]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(json.dumps({"ends": ends, "outside": watch.outside, "run": watch.run, "left": left, "peak": peak}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
