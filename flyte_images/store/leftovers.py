@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,13 +34,15 @@ def temporary_directory(kind: str) -> Iterator[str]:
 def temporary_path(kind: str) -> Path:
     """Return a new path in TMPDIR that `remove_leftovers` finds after a kill. kind: lower-case letters."""
     unknown = os.urandom(4).hex()  # another user cannot make the directory first
+    import tempfile  # loaded where something is made: each start of the product looks here
+
     return Path(tempfile.gettempdir()) / f"flyte-images-{kind}-{new_name()}-{unknown}"
 
 
 def remove_leftovers(cache: Path) -> int:
     """Remove what processes that have ended left in the cache and in TMPDIR. Return how many things there were."""
     count = sum(atomic.sweep(cache / name) for name in (*_BELOW, *_BELOW_ROOTFS))
-    place = tempfile.gettempdir()
+    place = os.environ.get("TMPDIR") or "/tmp"
     with contextlib.suppress(OSError):
         for name in os.listdir(place):  # noqa: PTH208 - names alone: the directory may be large
             mark = _TEMPORARY.match(name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +92,8 @@ def remove(path: Path) -> None:
     """Remove a file or a directory, if it is there and belongs to this user."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
+            import shutil  # loads every compression there is, and mostly nothing is left
+
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

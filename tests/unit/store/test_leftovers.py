@@ -31,6 +31,7 @@ NEXT = "import os; from flyte_images.store.cache_dir import cache_dir; cache_dir
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp"), "PATH": "/usr/bin:/bin"}
 
