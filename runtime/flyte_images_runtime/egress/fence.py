@@ -23,13 +23,18 @@ from .allowlist import Address, Network
 
 _HOP = ipaddress.IPv4Address("192.0.0.8")
 """The dummy address of RFC 7600: nothing answers to it, here or elsewhere."""
-_ALWAYS = (
-    "169.254.0.0/16",  # link-local: the metadata service of most clouds
-    "100.100.100.200/32",  # metadata services at other addresses
-    "168.63.129.16/32",
-    "192.0.0.192/32",
-    "fe80::/10",
-    "fd00:ec2::254/128",
+_ALWAYS = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "169.254.0.0/16",  # link-local: the metadata service of most clouds
+            "100.100.100.200/32",  # metadata services at other addresses
+            "168.63.129.16/32",
+            "192.0.0.192/32",
+            "fe80::/10",
+            "fd00:ec2::254/128",
+        ),
+    )
 )
 _PASSAGE, _REFUSAL = 100, 200  # priorities; the local table stands before them and the main table behind
 _DNS = 53
@@ -48,7 +53,7 @@ class Fence:
     def here(cls, resolv_conf: str = "", more: Iterable[str] = ()) -> Fence:
         """The one for a task of this machine whose name servers stand in `resolv_conf`."""
         own = {ipaddress.ip_network(one) for one in own_addresses() if not one.is_loopback}
-        always = map(ipaddress.ip_network, (*_ALWAYS, *more))
+        always = (*_ALWAYS, *map(ipaddress.ip_network, more))
         return cls((*always, *sorted(own | bridged_networks(), key=str)), name_servers_of(resolv_conf))
 
     def document(self) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def fence_off(link: socket.socket, index: int, fence: Fence, way_out: bytes) -> 
     add_rules(link, fence)
     deaf = netlink.hardware_address(link, index)  # what is sent there, the bridge drops
     for network in fence.refused:
-        if network.version == 4 and network.prefixlen == 32:
+        if network.version == 4 and network.prefixlen == 32 and network not in _ALWAYS:
             netlink.set_neighbor(link, index, network.network_address, deaf)
     close_in(link, index, way_out)
 
