@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 from flyte_images_runtime.atomic import partial_directory, private_directory
 from flyte_images_runtime.spec import TaskSpec
 from flyte_images_runtime.values import Files, Problem
+from flyte_images_runtime.values.sparse import copy_range
 
 from .store import json_cache
 from .store.bounded_dir import BoundedDirectory, Entry
@@ -69,13 +69,15 @@ class Results:
             return None
 
     def keep(self, key: str, result: Any, files: Files) -> None:
-        """Keep a result and the files that belong to it. That it cannot be kept is no failure of the task."""
-        with contextlib.suppress(OSError):  # a full disk: the next run will do the work again
+        """Keep a result and the files that its value was made of. That it cannot be kept is no failure of the task."""
+        with contextlib.suppress(OSError, Problem):  # a full disk: the next run will do the work again
             private_directory(self._kept.path)
             with partial_directory(self._kept.path) as partial:
-                for name in sorted(_attachments(result)):
-                    with contextlib.suppress(Problem), files.open(name) as source, _new(partial / name) as target:
-                        shutil.copyfileobj(source, target, 1 << 20)
+                for name in sorted(files.opened):  # what else the task has left is not its result
+                    with files.open(name) as source, _new(partial / name) as target:
+                        size = os.fstat(source.fileno()).st_size
+                        copy_range(source.fileno(), target.fileno(), size)
+                        target.truncate(size)
                 digests = {path.name: _digest(path) for path in partial.iterdir()}
                 json_cache.save(partial / _RESULT, {"key": key, "result": result, "files": digests})
                 partial.rename(self._kept.path / key)  # fails where another process was as quick
@@ -89,13 +91,3 @@ def _new(path: Path) -> BinaryIO:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _attachments(result: Any) -> set[str]:
-    """The names of files in a JSON form: each is a value of an object. A text that only looks like one has no file."""
-    found: set[str] = set()
-    if isinstance(result, dict):
-        found.update(value for value in result.values() if isinstance(value, str) and len(value) < 32)
-    for each in result.values() if isinstance(result, dict) else result if isinstance(result, list) else ():
-        found |= _attachments(each)
-    return found

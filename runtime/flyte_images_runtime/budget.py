@@ -7,12 +7,12 @@ the result names them.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from . import compact_json
 from .quantity import format_size
 from .values import Problem
 
@@ -131,7 +131,7 @@ class Budget:
         """Return the value of a JSON text in UTF-8. Problem if it is none, or would cost too much."""
         self.take_json(text)
         try:
-            return json.loads(text.decode("utf-8", "surrogatepass"))
+            return compact_json.loads(text)
         except (ValueError, RecursionError) as error:
             deep = isinstance(error, RecursionError)
             raise Problem("it is nested too deep" if deep else f"it is not JSON ({_short(error)})") from None

@@ -37,7 +37,7 @@ try:
         encode = make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
         return "".join(encode(value, 0))
 
-    def loads(text: str | bytes) -> Any:
+    def loads(text: str | bytes | bytearray) -> Any:
         """The value of a text in UTF-8; ValueError for what is none."""
         if not isinstance(text, str):
             text = text.decode("utf-8", "surrogatepass")

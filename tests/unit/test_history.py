@@ -15,7 +15,7 @@ from flyte_images.results import Results, key_of
 from flyte_images_runtime import atomic
 from flyte_images_runtime.metrics import Metrics
 from flyte_images_runtime.spec import Code, TaskSpec
-from flyte_images_runtime.values import Files, codec
+from flyte_images_runtime.values import File, Files, codec
 
 
 @pytest.fixture
@@ -121,6 +121,7 @@ def test_a_result_comes_back_with_its_files(tmp_path: Path) -> None:
     assert [path.suffix for path in (*outputs.iterdir(), *memory.iterdir())] == [".bin", ".bin"]
     results = Results(tmp_path / "results")
     with Files(str(outputs), str(memory)) as files:
+        kind.decode(form, files)
         results.keep("key", form, files)
     found = results.find("key")
     assert found is not None
@@ -129,12 +130,18 @@ def test_a_result_comes_back_with_its_files(tmp_path: Path) -> None:
     assert results.find("other") is None
 
 
-def test_links_are_not_kept(tmp_path: Path) -> None:
+def test_what_a_result_only_names_is_not_kept(tmp_path: Path) -> None:
+    """D10: a text that is a file's name keeps nothing, and holes in what is kept stay holes."""
     outputs = tmp_path / "out"
     outputs.mkdir()
-    (tmp_path / "secret").write_text("sesame")
-    (outputs / "1.bin").symlink_to(tmp_path / "secret")
+    for name, size in (("1.bin", 1 << 40), ("2.file", 1 << 26)):
+        with (outputs / name).open("wb") as file:
+            file.truncate(size)
+    form = {"a": {"file": "2.file", "name": "1.bin"}}
     results = Results(tmp_path / "results")
-    with Files(str(outputs)) as files:
-        results.keep("key", {"file": "1.bin", "other": "../secret"}, files)
-    assert [path.name for path in (tmp_path / "results" / "key").iterdir()] == ["result.json"]
+    with Files(str(outputs), arrivals=str(tmp_path / "in")) as files:
+        codec(dict[str, File]).decode(form, files)
+        results.keep("key", form, files)
+    kept = {path.name: path.stat() for path in (tmp_path / "results" / "key").iterdir()}
+    assert set(kept) == {"2.file", "result.json"}
+    assert (kept["2.file"].st_size, kept["2.file"].st_blocks) == (1 << 26, 0)

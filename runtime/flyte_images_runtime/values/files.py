@@ -34,7 +34,8 @@ class Files:
 
     What takes long to write is left to `later`, if that is a list; a reader that `waits` then waits for it.
 
-    `budget` bounds what the reader spends on what the other side wrote; None: the other side is trusted.
+    `opened` are the names of the other side's files that have been read. `budget` bounds what the reader spends on
+    what the other side wrote; None: the other side is trusted.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Files:
         self.arrivals: str | Callable[[], str] | None = arrivals
         self.in_place = in_place
         self.budget = budget
+        self.opened: set[str] = set()
         self.later: list[Callable[[], object]] | None = None
         self._waits = waits
         self._room = room
@@ -144,7 +146,9 @@ class Files:
             raise Problem(f"attachments cannot be read: {error.strerror}") from None
         if self._waits:
             _wait_for(name, directory)
-        return open_regular(name, directory)
+        file = open_regular(name, directory)
+        self.opened.add(name)
+        return file
 
     def place(self, name: str) -> str:
         """Where the file is, for a reader to whom the directories belong."""
