@@ -30,6 +30,7 @@ from .quantity import format_size
 from .spec import TaskSpec
 from .values import Problem
 
+_NAME, _MESSAGE, _TRACEBACK, _BASES = 1_000, 100_000, 1_000_000, 100  # letters, and classes, of what a task raised
 _KILLED = 128 + 9
 _LOST_CALLER = 113
 _WORKER = "/worker/start.py"
@@ -158,10 +159,15 @@ def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
     """The worker's description of what was raised -> the error. It may say anything: nothing is made from its names."""
     if not isinstance(error, dict):
         return InvalidResult(f"task `{task}` left an error that cannot be read", task=task)
+    said = _begin(error.get("message"), _MESSAGE)
     if error.get("unfit") == "argument":
-        return InvalidArgument(f"task `{task}`: {error.get('message')}", task=task, hint=_text(error.get("hint")))
+        return InvalidArgument(
+            f"task `{task}`: {_text(error.get('message'))}", task=task, hint=_text(error.get("hint"))
+        )
     if error.get("unfit") == "result":
-        return NotSerializable(f"task `{task}`: {error.get('message')}", task=task, hint=_text(error.get("hint")))
+        return NotSerializable(
+            f"task `{task}`: {_text(error.get('message'))}", task=task, hint=_text(error.get("hint"))
+        )
     remote = remote_of(error)
     if remote.errno == errno.ENOSPC and remote.has("OSError"):
         return DiskFull(
@@ -188,13 +194,18 @@ def remote_of(error: dict[str, Any], depth: int = 0) -> Remote:
     number = error.get("errno")
     bases = error.get("bases")
     return Remote(
-        type=str(error.get("type", "Exception")),
-        message=str(error.get("message", "")),
-        traceback=str(error.get("traceback", "")),
-        errno=number if isinstance(number, int) else None,
-        bases=tuple(str(base) for base in bases) if isinstance(bases, list) else (),
+        type=_begin(error.get("type"), _NAME) or "Exception",
+        message=_begin(error.get("message"), _MESSAGE),
+        traceback=_begin(error.get("traceback"), _TRACEBACK),
+        errno=number if isinstance(number, int) and 0 <= number < 1 << 16 else None,
+        bases=tuple(_begin(base, _NAME) for base in bases[:_BASES]) if isinstance(bases, list) else (),
         cause=remote_of(cause, depth + 1) if isinstance(cause, dict) and depth < 20 else None,
     )
+
+
+def _begin(value: Any, longest: int) -> str:
+    """The first letters of a text that a container has sent; of what is not a text, none."""
+    return value[:longest] if isinstance(value, str) else ""
 
 
 def _hint(remote: Remote) -> str | None:
@@ -207,7 +218,7 @@ def _hint(remote: Remote) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return value[:_MESSAGE] if isinstance(value, str) else None
 
 
 def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.ends import Report, judge, killed_at_start
+from flyte_images_runtime.ends import Report, judge, killed_at_start, remote_of
 from flyte_images_runtime.engine import Ending
 from flyte_images_runtime.failures import (
     Cancelled,
@@ -21,6 +21,7 @@ from flyte_images_runtime.failures import (
     OutOfMemory,
     Process,
     Raised,
+    Remote,
     TimedOut,
 )
 from flyte_images_runtime.limits import Limits
@@ -191,3 +192,13 @@ def test_a_chain_without_end_is_cut() -> None:
     said["cause"] = said
     found = judge(SPEC, Ending(exit_status=1), Report(result={"error": said}))
     assert isinstance(found, Raised)
+
+
+def test_what_a_task_raised_is_never_longer_than_a_log() -> None:
+    """D10, D26: an error that a container wrote itself holds text alone, and not without end."""
+    said = dict.fromkeys(("type", "message", "traceback"), "x" * 2000000)
+    found = remote_of({**said, "bases": ["x" * 2_000_000] * 1000, "errno": 10**4000})
+    sizes = (len(found.type), len(found.message), len(found.traceback), len(found.bases), len(found.bases[0]))
+    assert sizes == (1_000, 100_000, 1_000_000, 100, 1_000)
+    assert found.errno is None
+    assert remote_of({"type": [1], "message": {}, "bases": {}}) == Remote(type="Exception", message="")
