@@ -18,6 +18,7 @@ from flyte_images_layers.steps import Deb, Sdist, SecretMount, Wheel
 from . import llb
 from .errors import SpecError
 from .lock import BaseImage
+from .one_layer import one_layer
 from .origins import Abilities, Places, base_state, layout_state, package_state
 from .plan import VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 
@@ -101,6 +102,8 @@ class Lowering:
                     layers.append(self._beside(step, plan, root, platform, places))
                 case _:
                     layers.append(self._beside(step, plan, base, platform, places))
+        if not self._abilities.merge and any(isinstance(step.body, (Command, Debs)) for step in plan.steps):
+            below = one_layer(below, EPOCH)
         return self._stack(below, layers[above:])
 
     def _stack(self, below: llb.State, above: Sequence[llb.State]) -> llb.State:

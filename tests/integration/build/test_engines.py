@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from flyte_images.image import Image
+from tests.index import Index
 from tests.integration.buildkit.engines import Engine, private_engine
 
 from .conftest import WORD, Builds, debian, docker
+from .test_sdists import NAME, offer
 
 pytestmark = pytest.mark.engine
 
@@ -23,8 +25,9 @@ Tree = dict[str, tuple[object, ...]]
 
 @pytest.fixture(scope="module", params=["old", "new"])
 def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A private engine, with Docker's old store (a chain, no layouts) or with containerd's; it has no network."""
-    with private_engine(tmp_path_factory.mktemp("engine"), containerd_store=request.param == "new") as engine:
+    """A private engine, with Docker's old store (a chain, no layouts) or containerd's; its network leads nowhere."""
+    is_new = request.param == "new"
+    with private_engine(tmp_path_factory.mktemp("engine"), containerd_store=is_new, bridge=True) as engine:
         yield engine
 
 
@@ -75,6 +78,30 @@ def test_the_same_files_are_in_it(builds: Builds, image: Image, other: Engine, t
     }
     assert differing == {}
     assert len([name for name in one if name.startswith(("opt/venv/lib", "srv/"))]) > 20
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("other", ["old"], indirect=True)
+def test_built_again_there_it_is_the_same(builds: Builds, image: Image, index: Index, other: Engine) -> None:
+    """D13: removals, changed folders and Debian packages show the day nowhere, on Docker's old store either."""
+    offer(index, "4.0")
+    whole = (
+        debian("days")
+        .with_apt_packages("tree", "cron")
+        .with_pip_packages(f"{WORD}-alpha", f"{NAME}==4.0")
+        .with_source_file(__file__, "/app")
+        .with_commands(
+            [f"echo {WORD} >/etc/{WORD}; rm /etc/issue; rm -r /usr/share/doc/tree", "useradd -m app; >/run/x"]
+        )
+    )
+    builds(whole)  # resolves the Debian packages, which needs a network
+    seen = []
+    for _ in range(2):
+        built, _ = builds(whole, builder=other.address, no_cache=True)
+        seen.append(
+            docker("--host", other.api, "image", "inspect", "--format", "{{.Id}} {{.RootFS.Layers}}", built.ref)
+        )
+    assert seen[0] == seen[1]
 
 
 def test_unchanged_it_is_not_solved_again_there(builds: Builds, image: Image, other: Engine) -> None:

@@ -21,13 +21,15 @@ _START = 60.0
 class Engine:
     """A private dockerd, in a network namespace of its own (another one's docker0 would be in its way).
 
-    Its sockets are in `sockets`, whose path is short: containerd's names below it take what a socket's path may have.
+    With a `bridge`, which leads nowhere, it runs commands that want a network. Its sockets are in `sockets`, whose path
+    is short: containerd's names below it take what a socket's path may have.
     """
 
     directory: Path
     sockets: Path
     containerd_store: bool = True
     settings: Mapping[str, object] = field(default_factory=dict)
+    bridge: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +47,8 @@ class Engine:
         dockerd = (
             *("dockerd", "--config-file", config, "--data-root", self.directory / "data"),
             *("--exec-root", self.sockets / "exec", "--pidfile", self.directory / "pid"),
-            *("-H", f"unix://{self.sockets}/sock", "--bridge=none", "--iptables=false", "--ip6tables=false"),
+            *("-H", f"unix://{self.sockets}/sock", "--iptables=false", "--ip6tables=false"),
+            *(("--bip=10.213.7.1/24",) if self.bridge else ("--bridge=none",)),
         )
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(("unshare", "--net", *dockerd), stdout=log, stderr=log)
@@ -75,10 +78,14 @@ class Engine:
 
 @contextlib.contextmanager
 def private_engine(
-    directory: Path, *, containerd_store: bool = True, settings: Mapping[str, object] | None = None
+    directory: Path,
+    *,
+    containerd_store: bool = True,
+    settings: Mapping[str, object] | None = None,
+    bridge: bool = False,
 ) -> Iterator[Engine]:
     with tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as sockets:
-        engine = Engine(directory, Path(sockets), containerd_store, settings or {})
+        engine = Engine(directory, Path(sockets), containerd_store, settings or {}, bridge)
         try:
             engine.start()
             yield engine

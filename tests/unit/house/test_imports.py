@@ -14,7 +14,8 @@ from .house import ROOT, Module, modules
 # itself, which re-exports, stands above all.
 ORDER = (
     *("errors", "stopping", "store", "uv_program", "context", "manifests", "written", "image", "options", "task"),
-    *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "lower", "buildkit", "host", "masked"),
+    *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "one_layer", "lower"),
+    *("buildkit", "host", "masked"),
     *("outputs", "bootstrap", "index_logins", "fetch", "places"),
     *("resolve", "prepare", "solving", "progress", "builder", "copies", "shipping", "engines", "devices"),
     *("by_value", "secrets", "results", "arrivals", "printed", "history", "ready"),
