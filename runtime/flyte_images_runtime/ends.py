@@ -161,13 +161,9 @@ def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
         return InvalidResult(f"task `{task}` left an error that cannot be read", task=task)
     said = _begin(error.get("message"), _MESSAGE)
     if error.get("unfit") == "argument":
-        return InvalidArgument(
-            f"task `{task}`: {_text(error.get('message'))}", task=task, hint=_text(error.get("hint"))
-        )
+        return InvalidArgument(f"task `{task}`: {said}", task=task, hint=_text(error.get("hint")))
     if error.get("unfit") == "result":
-        return NotSerializable(
-            f"task `{task}`: {_text(error.get('message'))}", task=task, hint=_text(error.get("hint"))
-        )
+        return NotSerializable(f"task `{task}`: {said}", task=task, hint=_text(error.get("hint")))
     remote = remote_of(error)
     if remote.errno == errno.ENOSPC and remote.has("OSError"):
         return DiskFull(
