@@ -7,7 +7,7 @@ import re
 _HINTS = (
     (
         r"no space left on device|disk quota exceeded",
-        "the engine's disk is full: `flyte-images cache prune` makes room",
+        "the engine's disk is full: `flyte-images cache prune --engine` makes room",
     ),
     (r"toomanyrequests|429 Too Many", "the registry takes no more for now: log in, or try again later"),
     (
@@ -26,7 +26,7 @@ _HINTS = (
     (r"the file `.*` is damaged", "it has been removed: build again, and it is made anew"),
     (
         r"unsupported offset",
-        "the engine holds half of a file from a build that was cut off: `flyte-images cache prune`, or wait an hour",
+        "the engine holds half of a file of a build that was cut off: `flyte-images cache prune --engine`, or wait",
     ),
     (
         r"context deadline exceeded",

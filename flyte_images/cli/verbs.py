@@ -19,6 +19,7 @@ _VERBS = {
     "show": "what would be done: plan, llb, graph; no engine is needed",
     "lock": "resolve the images of a file once, for every machine",
     "base": "Debian bases that are made without a registry",
+    "cache": "what is kept on this machine: ls, du, prune",
     "doctor": "what works on this machine, and the fix for what does not",
 }
 
