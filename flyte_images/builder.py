@@ -21,6 +21,7 @@ from .buildkit.discovery import Choice, choose, engine
 from .buildkit.engine_api import find_image
 from .errors import EngineError, FlyteImagesError, SpecError
 from .image import Image
+from .leftovers import sweep_at_times
 from .plan import Plan
 from .prepare import prepare, with_addresses
 from .progress import Progress
@@ -101,6 +102,7 @@ def build_all(
     """Build several images at once; steps that they share are run once. Results are in the order of `images`."""
     named = dict(images) if isinstance(images, Mapping) else _named(images)
     shown = progress or Progress("quiet", sys.stderr)
+    sweep_at_times(os.environ)
     with _Engine(builder, os.environ) as engine:
         options = _Options(no_cache, upgrade, push, wanted)
         jobs = [_Job(name, image, engine, shown, options) for name, image in named.items()]

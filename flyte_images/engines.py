@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from flyte_images_runtime.bytecode import compile_package
 from flyte_images_runtime.engines.docker import DockerEngine
-from flyte_images_runtime.orphans import watch_over
 
 from .copies import seal
 from .errors import EngineError, SpecError
+from .leftovers import watch_over
 from .shipping import ship
 from .store.cache_dir import cache_dir
 

@@ -30,7 +30,6 @@ from flyte_images_runtime.failures import (
 from flyte_images_runtime.late import Late
 from flyte_images_runtime.meter import Meter
 from flyte_images_runtime.metrics import Metrics, Usage
-from flyte_images_runtime.orphans import watch_over
 from flyte_images_runtime.owner import short
 from flyte_images_runtime.redaction import Redactor
 from flyte_images_runtime.spec import Code, TaskSpec
@@ -41,6 +40,7 @@ from .by_value import by_value, write_function
 from .devices import Lease, leased
 from .engines import engine_for, image_store, passes_large_pages
 from .history import note
+from .leftovers import watch_over
 from .nested import NestedCallServer
 from .nested_limits import has_own_share, within
 from .nested_slots import Slots, slots_for

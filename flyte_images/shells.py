@@ -15,12 +15,12 @@ from flyte_images_runtime.egress.gate import told
 from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.exchange import make_exchange
 from flyte_images_runtime.execute import call_document
-from flyte_images_runtime.orphans import watch_over
 from flyte_images_runtime.shell import Ended, Shell, run_shell
 from flyte_images_runtime.spec import Code, TaskSpec
 
 from .devices import leased
 from .engines import engine_for, image_store
+from .leftovers import watch_over
 from .ready import check_needs, specification, way_out
 from .secrets import exposed
 

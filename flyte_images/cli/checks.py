@@ -222,6 +222,31 @@ def cache(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(area="cache", state="ok", what=what)
 
 
+def leftovers(environ: Mapping[str, str], *, clean: bool) -> Iterator[Finding]:
+    """What programs that have ended have left; removed with `clean`."""
+    from ..leftovers import find
+
+    count = 0
+    for one in find(environ):
+        if one is None:
+            what = "an engine that tasks have run on does not answer: what is left there is not known"
+            yield Finding(area="leftovers", state="warning", what=what, fix="start it, and look again")
+            continue
+        count += 1
+        if not clean:
+            yield Finding(area="leftovers", state="warning", what=str(one), fix="flyte-images doctor --clean")
+            continue
+        try:
+            one.remove()
+        except Exception as error:
+            what = f"{one} could not be removed: {error}"
+            yield Finding(area="leftovers", state="warning", what=what)
+        else:
+            yield Finding(area="leftovers", state="ok", what=f"removed {one}")
+    if not count:
+        yield Finding(area="leftovers", state="ok", what="nothing is left of programs that have ended")
+
+
 def tools(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Graphviz, which is not needed."""
     if dot := shutil.which("dot", path=environ.get("PATH")):

@@ -22,17 +22,22 @@ _MARKS = {
 
 @click.command("doctor")
 @builder_option
+@click.option("--clean", is_flag=True, help="Remove what programs that have ended have left on this machine.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, builder: str | None, as_json: bool) -> None:
-    """Look at engine, limits, GPUs, package index, bases and cache; nothing is changed.
+def command(ctx: click.Context, *, builder: str | None, clean: bool, as_json: bool) -> None:
+    """Look at engine, limits, GPUs, package index, bases, cache and leftovers; nothing is changed without --clean.
+
+    Leftovers are what a killed program, a crashed engine or a crash of the machine has left: containers, cgroups,
+    directories, layers kept for caches that are gone. Each bears the mark of a process, and that process has ended.
+    Every command removes them now and then; --clean does it now, and says what was removed.
 
     Exit code 0: builds and tasks can work. 3: there is no engine. 1: something else that is needed does not work.
     """
     activity: Activity = ctx.obj
     activity.doing = "the look at this machine"
     findings: list[Finding] = []
-    for finding in _all(builder):
+    for finding in _all(builder, clean):
         findings.append(finding)
         if not as_json:
             _print(finding)
@@ -45,7 +50,7 @@ def command(ctx: click.Context, *, builder: str | None, as_json: bool) -> None:
     ctx.exit(3 if "buildkit" in failed else 1 if failed else 0)
 
 
-def _all(builder: str | None) -> Iterator[Finding]:
+def _all(builder: str | None, clean: bool) -> Iterator[Finding]:
     from . import checks
 
     yield from checks.program(os.environ)
@@ -59,6 +64,7 @@ def _all(builder: str | None) -> Iterator[Finding]:
     yield from checks.bases(os.environ)
     yield from checks.cache(os.environ)
     yield from checks.tools(os.environ)
+    yield from checks.leftovers(os.environ, clean=clean)
 
 
 def _print(finding: Finding) -> None:

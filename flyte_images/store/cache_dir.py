@@ -6,6 +6,7 @@
 <cache>/results what tasks with cache="auto" have returned     (results.py)
 <cache>/files   files and directories that tasks have returned (arrivals.py)
 <cache>/runs.jsonl  what was run                               (history.py)
+<cache>/swept       when leftovers were looked for last, and on which engines  (leftovers.py)
 <cache>/logs    what those runs have printed                   (printed.py)
 <cache>/code    copies of source trees that tasks were run from (shipping.py)
 <cache>/resolved what names were resolved to                   (json_cache.py)

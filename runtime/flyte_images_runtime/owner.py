@@ -6,11 +6,15 @@ import functools
 import itertools
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 _FORM = re.compile(r"(?P<boot>[0-9a-f]{8})-(?P<space>[0-9]+)-(?P<pid>[0-9]+)-(?P<start>[0-9]+)")
 _counter = itertools.count(1)
+_CLOCK = 60.0  # seconds by which the clock may have been set since the boot
+MACHINE = "4026531836"
+"""The pid namespace of the machine itself: the kernel gives it this number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,20 @@ class Owner:
         here = current()
         return self.boot == here.boot and self.space == here.space
 
-    def is_gone(self) -> bool:
-        """Is it certain that the process has ended? Of another machine's or namespace's processes nothing is known."""
-        return self.is_here() and _start_of(self.pid) != self.start
+    def is_gone(self, made: float | None = None) -> bool:
+        """Is it certain that the process has ended?
+
+        `made`: when the thing that bears the mark was made, if that is known. A process of another boot is gone if the
+        thing is older than this boot: that boot was this machine's. A process of another pid namespace is gone if no
+        process is in that namespace, which only root of the machine can see.
+        """
+        here = current()
+        if self.boot != here.boot:
+            return made is not None and made < booted() - _CLOCK
+        if self.space != here.space:
+            spaces = _spaces()
+            return spaces is not None and self.space not in spaces
+        return _start_of(self.pid) != self.start
 
 
 def parse(text: str) -> Owner | None:
@@ -67,6 +82,27 @@ def _process(pid: int) -> Owner:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")[:8]
     space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
     return Owner(boot, space, pid, _start_of(pid) or "0")
+
+
+def booted() -> float:
+    """When this machine started, by its clock."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _spaces() -> set[str] | None:
+    """The pid namespaces in which there are processes; None where not all can be seen."""
+    if current().space != MACHINE:
+        return None
+    found: set[str] = set()
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            try:
+                found.add(re.sub(r"\D", "", str(Path(f"/proc/{name}/ns/pid").readlink())))
+            except (FileNotFoundError, ProcessLookupError):  # it has just ended
+                continue
+            except OSError:  # another user's
+                return None
+    return found
 
 
 def new_name() -> str:

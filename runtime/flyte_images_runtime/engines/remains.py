@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
 
-from ..failures import EngineLost
 from .docker.api import Api, Refused
 from .docker.container import OWNER
 from .nerdctl.program import ADDRESS as NERDCTL
@@ -14,23 +13,42 @@ from .nerdctl.program import Nerdctl
 from .nerdctl.program import Refused as NerdctlRefused
 
 
-def remove_containers(address: str, theirs: Callable[[str], bool]) -> int:
-    """Remove those whose owner is one of `theirs` from the engine at `address`. Returns how many there were."""
-    count = 0
-    if address == NERDCTL:
-        nerdctl = Nerdctl()
-        with contextlib.suppress(EngineLost, NerdctlRefused):
-            for container, owner in nerdctl.containers(OWNER).items():
-                if theirs(owner):
-                    count += 1
-                    with contextlib.suppress(NerdctlRefused):  # it is being removed
-                        nerdctl.call("rm", "--force", "--volumes", container)
-        return count
-    api = Api(address)
-    with contextlib.suppress(EngineLost, Refused):
-        for found in api.call("GET", "/containers/json", all="true", filters=json.dumps({"label": [OWNER]})):
-            if theirs(str(found.get("Labels", {}).get(OWNER))):
-                count += 1
-                with contextlib.suppress(Refused):  # it is being removed
-                    api.call("DELETE", f"/containers/{found['Id']}", force="true", v="true")
-    return count
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """One container: whose it is, when it was made, if that is known, and whether anything runs in it."""
+
+    address: str
+    id: str
+    name: str
+    owner: str
+    made: float | None = None
+    runs: bool = True
+
+    def remove(self) -> None:
+        with contextlib.suppress(Refused, NerdctlRefused):  # it is being removed
+            if self.address == NERDCTL:
+                Nerdctl().call("rm", "--force", "--volumes", self.id)
+            else:
+                Api(self.address).call("DELETE", f"/containers/{self.id}", force="true", v="true")
+
+
+def containers(address: str) -> list[Remaining]:
+    """All containers of tasks on the engine at `address`. EngineLost if it does not answer."""
+    try:
+        if address == NERDCTL:
+            found = Nerdctl().containers(OWNER).items()
+            return [Remaining(address, container, container[:12], owner) for container, owner in found]
+        listed = Api(address).call("GET", "/containers/json", all="true", filters=json.dumps({"label": [OWNER]}))
+    except (Refused, NerdctlRefused):
+        return []
+    return [
+        Remaining(
+            address,
+            one["Id"],
+            str((one.get("Names") or [one["Id"][:12]])[0]).lstrip("/"),
+            str((one.get("Labels") or {}).get(OWNER)),
+            float(one.get("Created") or 0) or None,
+            one.get("State") not in ("exited", "created", "dead"),
+        )
+        for one in listed
+    ]

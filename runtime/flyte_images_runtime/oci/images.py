@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import threading
@@ -23,7 +22,7 @@ from typing import IO, Any
 
 from .. import atomic
 from ..failures import ImageCannotStart, TaskError
-from . import snapshots
+from . import snapshots, views
 from .rootfs import Rootfs, from_json
 
 Inspect = Callable[[str], "dict[str, Any] | None"]
@@ -83,6 +82,8 @@ class Images:
         with contextlib.suppress(OSError, ValueError):
             known = from_json(record.read_text(encoding="utf-8"))
             if known.is_there():
+                if known.kept:
+                    views.in_use(record, known.kept)
                 return known
         places, kept = self._unpacked(reference, described, layers)
         found = Rootfs(
@@ -102,18 +103,20 @@ class Images:
     def _prune_quietly(self) -> None:
         with contextlib.suppress(OSError, TaskError):
             self.prune()
+        for view in views.abandoned():
+            view.remove()
 
     def _unpacked(self, reference: str, described: dict[str, Any], layers: list[str]) -> tuple[tuple[str, ...], str]:
         """Return the directories, and the key under which containerd keeps them."""
         if places := _graph_driver(described):
             return places, ""
         chain = chain_id(layers)
-        owner = hashlib.sha256(os.fsencode(self.store.absolute())).hexdigest()[:12]  # another store lets go of its own
-        key = f"flyte-images-{owner}-{chain.removeprefix('sha256:')}"
+        labels = views.labels(self.store)  # another store lets go of its own
+        key = f"{views.PREFIX}{labels[views.STORE]}-{chain.removeprefix('sha256:')}"
         reasons = []
         for socket in snapshots.reachable():
             try:
-                found = snapshots.Snapshots(socket).view(key, chain)
+                found = snapshots.Snapshots(socket).view(key, chain, labels)
             except snapshots.NoSnapshot as error:
                 reasons.append(str(error))
                 continue

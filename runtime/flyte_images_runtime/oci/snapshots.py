@@ -1,6 +1,6 @@
 """containerd's snapshots: the directories of an image's layers, as they lie there, kept from being collected.
 
-The three calls that are needed, over its socket. Their messages are a handful of strings and are put together here.
+The calls that are needed, over its socket. Their messages are a handful of strings and are put together here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,10 +31,11 @@ class Snapshots:
     namespace: str = "moby"
     snapshotter: str = "overlayfs"
 
-    def view(self, key: str, chain: str) -> tuple[str, ...]:
-        """Return the layers' directories, the topmost first, and keep them until `drop`."""
-        labels = _pair("containerd.io/gc.root", datetime.now(UTC).isoformat(timespec="seconds"))
-        request = _text(1, self.snapshotter) + _text(2, key) + _text(3, chain) + _bytes(4, labels)
+    def view(self, key: str, chain: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the layers' directories, the topmost first, and keep them until `drop`. `labels` say for whom."""
+        every = {"containerd.io/gc.root": datetime.now(UTC).isoformat(timespec="seconds"), **labels}
+        request = _text(1, self.snapshotter) + _text(2, key) + _text(3, chain)
+        request += b"".join(_bytes(4, _pair(*label)) for label in every.items())
         with self._calls() as call:
             answer = call("View", request, taken=lambda: call("Mounts", _text(1, self.snapshotter) + _text(2, key)))
         return _directories(answer)
@@ -43,6 +44,30 @@ class Snapshots:
         """Let the engine collect the layers again, once nothing else needs them."""
         with self._calls() as call, contextlib.suppress(NoSnapshot):
             call("Remove", _text(1, self.snapshotter) + _text(2, key))
+
+    def label(self, key: str, name: str, value: str) -> None:
+        """Set one label of a view."""
+        info = _text(1, key) + _bytes(6, _pair(name, value))
+        with self._calls() as call:
+            call("Update", _text(1, self.snapshotter) + _bytes(2, info) + _bytes(3, _text(1, f"labels.{name}")))
+
+    def labelled(self, name: str) -> dict[str, dict[str, str]]:
+        """The labels of all snapshots that have that one, by their keys."""
+        import grpc
+
+        request = _text(1, self.snapshotter) + _text(2, f'labels."{name}"')
+        found: dict[str, dict[str, str]] = {}
+        with grpc.insecure_channel(f"unix://{self.socket}") as channel:
+            ask: Any = channel.unary_stream(_SERVICE + "List", request_serializer=None, response_deserializer=None)
+            try:
+                for part in ask(request, metadata=(("containerd-namespace", self.namespace),), timeout=_PATIENCE):
+                    for number, info in _fields(bytes(part)):
+                        if number == 1:
+                            key, said = _info(info)
+                            found[key] = said
+            except grpc.RpcError as error:
+                raise NoSnapshot(f"{self.socket}: {error.details()}") from None
+        return found
 
     @contextlib.contextmanager
     def _calls(self) -> Iterator[Any]:
@@ -91,11 +116,26 @@ def _directories(mounts: bytes) -> tuple[str, ...]:
     raise NoSnapshot(f"a snapshot that is a mount of `{kind}` is not known here")
 
 
+def _info(message: bytes) -> tuple[str, dict[str, str]]:
+    """A snapshot's key and labels.
+
+    >>> _info(_text(1, "a") + bytes([3 << 3, 2]) + _bytes(6, _pair("of", "me")))
+    ('a', {'of': 'me'})
+    """
+    fields = _fields(message)
+    pairs = [dict(_fields(value)) for number, value in fields if number == 6]
+    key = next((value.decode() for number, value in fields if number == 1), "")
+    return key, {pair.get(1, b"").decode(): pair.get(2, b"").decode() for pair in pairs}
+
+
 def _fields(message: bytes) -> list[tuple[int, bytes]]:
-    """The fields of a message of strings and messages."""
+    """The fields of a message that are strings and messages."""
     found, at = [], 0
     while at < len(message):
         key, at = _varint(message, at)
+        if key & 7 == 0:
+            _, at = _varint(message, at)
+            continue
         if key & 7 != 2:
             raise NoSnapshot("containerd answered something else than mounts")
         length, at = _varint(message, at)

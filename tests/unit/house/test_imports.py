@@ -17,7 +17,7 @@ ORDER = (
     *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "one_layer", "lower"),
     *("buildkit", "host", "masked"),
     *("outputs", "bootstrap", "index_logins", "fetch", "places"),
-    *("resolve", "prepare", "solving", "progress", "builder", "copies", "shipping", "engines", "devices"),
+    *("resolve", "prepare", "solving", "progress", "leftovers", "builder", "copies", "shipping", "engines", "devices"),
     *("by_value", "secrets", "results", "arrivals", "printed", "history", "ready"),
     *("nested_slots nested_limits", "run running awaiting mapping nested reuse", "shells", "cli"),
 )

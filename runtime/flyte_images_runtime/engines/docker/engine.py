@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
@@ -18,6 +17,7 @@ from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart
 from ...metrics import Usage
 from ...oci.network import NETWORK, Bridge
+from ...orphans import engine_lost
 from ...owner import current
 from ...spec import SHARE_THE_KERNEL, TaskSpec
 from ..checks import check_names, check_room, runtime_missing, user_of, why_the_image
@@ -187,8 +187,12 @@ def _give_up(running: DockerRunning | None, group: Group | None, *, name: str = 
         running.remove()
         return
     if api is not None:  # interrupted while Docker was creating it: it may be there under its name
-        with contextlib.suppress(Refused, EngineLost):
+        try:
             api.call("DELETE", f"/containers/{name}", force="true")
+        except EngineLost:
+            engine_lost(api.address)
+        except Refused:
+            pass
     if group is not None:
         group.remove()
 

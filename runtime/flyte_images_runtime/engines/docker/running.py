@@ -13,6 +13,7 @@ from ...engine import Ending, OnLine, Stream
 from ...failures import EngineLost, Killed
 from ...lines import Lines
 from ...metrics import Usage
+from ...orphans import engine_lost
 from ...spec import TaskSpec
 from .api import Api, Attachment, Refused
 from .stats import usage_of
@@ -133,6 +134,7 @@ class DockerRunning:
                     _delete(self._api, self._id)
                 except EngineLost:
                     _left.append((self._api, self._id))
+                    engine_lost(self._api.address)
                 self._id = ""
             if self._group is not None:
                 self._group.kill()  # an engine that went away has left it running; else there is nothing any more
