@@ -1,0 +1,61 @@
+"""Docker: connected from here and fenced off, or at least apart from other containers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flyte_images import engines
+from flyte_images.cli import checks
+from flyte_images_runtime.engines.docker import engine as docker
+from flyte_images_runtime.oci.network import NETWORK
+from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+
+SPEC = TaskSpec(task="t", image="i", code=Code(module="m", qualname="f"), network="outbound")
+HERE = {"Name": os.uname().nodename, "KernelVersion": os.uname().release, "SecurityOptions": []}
+
+
+def way_out(
+    monkeypatch: pytest.MonkeyPatch, spec: TaskSpec, facts: dict[str, Any], *, user: int = 0
+) -> tuple[Any, Any]:
+    """What the engine would connect the container to, and the network that Docker is asked for."""
+    made: list[str] = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(docker, "bridge_for", lambda *_: "bridge")
+    monkeypatch.setattr(docker, "make_network", lambda *_: made.append(NETWORK))
+    engine = docker.DockerEngine("unix:///nowhere.sock")
+    engine.__dict__["facts"] = facts
+    body: dict[str, Any] = {"Hostname": "task", "Cmd": [], "HostConfig": {"NetworkMode": "bridge"}}
+    found = engine.way_out(spec, body)
+    assert ("--await-network" in body["Cmd"]) == (found is not None)
+    return found, (*made, body["HostConfig"]["NetworkMode"])
+
+
+def test_a_container_of_root_starts_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network: nothing in it runs before the fence is there."""
+    assert way_out(monkeypatch, SPEC, HERE) == ("bridge", ("none",))
+
+
+def test_what_cannot_be_fenced_off_is_apart_from_other_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = {**HERE, "Name": "another-machine"}
+    rootless = {**HERE, "SecurityOptions": ["name=rootless"]}
+    for facts, user in ((HERE, 1000), (elsewhere, 0), (rootless, 0)):
+        assert way_out(monkeypatch, SPEC, facts, user=user) == (None, (NETWORK, NETWORK))
+
+
+def test_other_networks_and_other_kernels_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spec in (replace(SPEC, network="none"), replace(SPEC, hardening=Hardening(runtime="runsc"))):
+        assert way_out(monkeypatch, spec, HERE) == (None, ("bridge",))
+
+
+def test_doctor_says_which_engines_are_not_fenced_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [engines.Look(name=name, state="ok", what="") for name in ("docker", "nerdctl", "oci")]
+    monkeypatch.setattr(engines, "look_at_engines", lambda: iter(looks))
+    monkeypatch.setattr(engines, "unfenced", {"docker": "only root can", "nerdctl": None, "oci": None}.get)
+    fenced, open_ = checks.reach()
+    assert (fenced.state, open_.state) == ("ok", "warning")
+    assert fenced.what.endswith("nor this machine: nerdctl, oci")
+    assert "on docker reaches this machine" in open_.what and open_.fix is not None and "nerdctl or oci" in open_.fix
