@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .disk import USUAL
 from .engine import Ending
 from .failures import (
     Cancelled,
@@ -177,11 +178,15 @@ def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
 def _more_room(limits: Limits) -> str:
     """Which limit it is that a full disk has met."""
     if limits.disk is not None:
-        return f'write to a mount, or raise the limit: Resources(disk="{format_size(2 * limits.disk)}")'
+        larger = format_size(2 * limits.disk)
+        return f'results and /tmp share disk=: write to a mount, or raise the limit: Resources(disk="{larger}")'
     if limits.shm is not None:
         larger = format_size(2 * limits.shm)
         return f'/tmp and /dev/shm hold shm= each: write to a mount, or raise it: Resources(shm="{larger}")'
-    return "/tmp and /dev/shm are memory, as large as its limit: write to a mount, or raise memory="
+    return (
+        "/tmp and /dev/shm are memory, as large as its limit: write to a mount, or raise memory=; "
+        f'results take {format_size(USUAL)} at most: raise it with Resources(disk="{format_size(2 * USUAL)}")'
+    )
 
 
 def remote_of(error: dict[str, Any], depth: int = 0) -> Remote:

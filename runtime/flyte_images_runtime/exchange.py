@@ -4,6 +4,9 @@
 against its limit; `fast` is for large results that fit into memory all the same. Where the engine can pass on a file
 system that is mounted nowhere, `fast` and what is large of the inputs lie in large pages (large_pages.py).
 
+For root `out` is a disk of a given size (disk.py). An engine that takes paths of this machine is shown the disk, and a
+file system in memory for `fast`, below the exchange's directories: both let no program there have rights of its owner.
+
 What is read from `out` and `fast` was written by whatever ran in the container: a file of the wrong kind, a link or a
 size without end is refused, never followed.
 """
@@ -17,13 +20,17 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .budget import Budget
-from .large_pages import LargePages, make_large_pages
+from .disk import OUT, USUAL, Disks
+from .floating import Floating
+from .large_pages import make_large_pages
+from .oci.mounts import NO_DEV, NO_EXEC, NO_SUID, mount, unmount
 from .owner import new_name
 from .private import private_directories, private_directory
 from .quantity import format_size
@@ -33,9 +40,10 @@ from .worker import places
 
 _ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
 ABOUT = "about.json"
+_DISK = "disk"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """One task's directories. `name` names its container and its cgroup too; `run` is the run that it is of.
 
@@ -48,10 +56,17 @@ class Exchange:
     memory: Path
     run: str = ""
     within: str = ""
-    large: LargePages | None = None
+    large: Floating | None = None
     """Holds `memory`, and `in` for large inputs."""
+    disk: Floating | None = None
+    """Holds `outputs`, from the start of the task on."""
+    directory: Path = field(init=False)
+    """What is on disk."""
     ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False, compare=False)
     """What is done when it is removed."""
+
+    def __post_init__(self) -> None:
+        self.directory = self.outputs.parent
 
     @property
     def group(self) -> str:
@@ -105,6 +120,33 @@ class Exchange:
         self.ends.callback(lent.give_back)
         return lent.number
 
+    def make_disk(self, size: int | None, *, programs: bool) -> bool:
+        """Put `outputs` on a disk of `size` bytes, by default of the usual size; False where none can be made.
+
+        With `programs` what is on the disk may be executed.
+        """
+        if os.geteuid() != 0:
+            return False
+        try:
+            disk = _disks.take(size or USUAL, programs=programs)
+        except OSError:
+            return False
+        self.outputs.rmdir()
+        self.disk, self.outputs = disk, disk.path / OUT
+        return True
+
+    def show(self, memory: int) -> None:
+        """Mount the disk, and so many bytes of memory for `memory`, where an engine of this machine sees them."""
+        assert self.disk is not None
+        (self.directory / _DISK).mkdir()
+        self.disk.attach(self.directory / _DISK)
+        flags = NO_SUID | NO_DEV | NO_EXEC
+        mount("flyte-images", self.memory, "tmpfs", flags=flags, options=f"mode=700,size={memory}")
+
+    def on_disk(self, part: str) -> str:
+        """Return the path of a part of the disk for an engine to which it is shown."""
+        return str(self.outputs) if self.disk is None else self.disk.below(self.directory / _DISK, part)
+
     def give_to(self, user: int, group: int) -> None:
         """Let the container's user write the outputs and connect to the sockets, and no other user."""
         if os.geteuid() != 0:
@@ -154,10 +196,24 @@ class Exchange:
         return Files(f"{self.outputs}/{number}".rstrip("/"), f"{self.memory}/{number}".rstrip("/"), budget=budget)
 
     def remove(self) -> None:
-        for directory in (self.inputs.parent, self.outputs.parent):
+        """Leave nothing of it. A disk is taken down in a thread: the kernel takes some milliseconds for that."""
+        if self.disk is None:
+            self._remove()
+            return
+        with contextlib.suppress(OSError):
+            (self.inputs.parent / ABOUT).unlink()
+        shutil.rmtree(self.inputs, ignore_errors=True)
+        # no daemon: the interpreter does not exit before it is done
+        threading.Thread(target=self._remove, name=f"removal of {self.name}").start()
+
+    def _remove(self) -> None:
+        if self.disk is not None:
+            shutil.rmtree(self.disk.path, ignore_errors=True)  # else the kernel first writes what nobody reads
+        for directory in (self.inputs.parent, self.directory):
             remove_directory(directory)
-        if self.large is not None:
-            self.large.close()
+        for held in (self.large, self.disk):
+            if held is not None:
+                held.close()
         self.ends.close()
 
 
@@ -175,7 +231,7 @@ def make_exchange(name: str | None = None, *, run: str = "", within: str = "", l
         for base in (memory_base(), disk_base()):
             directory = _make_below(base, name)
             made.append(directory)
-        inputs, outputs = made[0] / "in", made[1] / "out"
+        inputs, outputs = made[0] / "in", made[1] / OUT
         memory = (large.path if large else made[0]) / places.LARGE_OUT
         modes = [(inputs, 0o755), (outputs, 0o700), (memory, 0o700)]
         for directory, mode in [*modes, (large.path / places.LARGE_IN, 0o755)] if large else modes:
@@ -215,11 +271,25 @@ def disk_base() -> Path:
     return Path(base) / f"flyte-images-out-{os.getuid()}"
 
 
+_disks = Disks(lambda: private_directory(disk_base()))
+
+
 def remove_directory(directory: Path) -> None:
     """Remove a task's directory, and the one that holds all of them if it was the last."""
     shutil.rmtree(directory, ignore_errors=True)
+    if os.geteuid() == 0 and directory.exists():
+        for name in (_DISK, places.LARGE_OUT):
+            unmount(directory / name)
+        shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):
         directory.parent.rmdir()
+
+
+def shown_disks(mounts: str) -> list[Path]:
+    """Return where the disks of this user's tasks are mounted, by the text of a file like /proc/self/mounts."""
+    base = str(disk_base())
+    shown = (line.split()[1] for line in Path(mounts).read_text(encoding="utf-8").splitlines())
+    return [Path(place) for place in shown if place.startswith(base)]
 
 
 def left_over(prefix: str) -> list[Path]:

@@ -24,6 +24,7 @@ from .oom import kill_in, was_killed
 from .redaction import NO_SECRETS, Redactor
 from .spec import TaskSpec
 from .values import Problem
+from .watch import Watch
 from .worker import places
 
 
@@ -95,14 +96,15 @@ def execute(
     try:
         if on_running is not None:
             on_running(running)
-        ending = running.wait(redactor.lines(keep))
+        with Watch(exchange, running.cancel) as watch:
+            ending = running.wait(redactor.lines(keep))
     except BaseException:
         running.remove()
         raise
     # It has ended, so nothing hangs on its removal. No daemon: the interpreter does not exit before it is done.
     threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
     report = without_secrets(read_report(exchange, budget or Budget.of(spec.limits)), redactor)
-    error = judged(spec, ending, report, exchange, log)
+    error = watch.error(spec.task) if watch.exceeded else judged(spec, ending, report, exchange, log)
     if spec.network == "host":  # what went over it was not the task's alone
         report = replace(report, usage=replace(report.usage, received_bytes=None, sent_bytes=None))
     metrics = _metrics(exchange, ending, report, asked=asked, total=time.monotonic() - clock, queue=queue)

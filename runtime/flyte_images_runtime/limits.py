@@ -15,7 +15,8 @@ class Limits:
     cpu     cores
     memory  bytes; swap comes on top of it for nobody
     shm     bytes of /dev/shm, which count as memory; None: as much as the memory limit
-    disk    bytes that the task may write outside its mounts
+    disk    bytes that the task may write to its disk: results, and /tmp, which then is not memory; None: results
+            and what it writes to its root take 16 GiB at most, /tmp is memory
     gpu     what is leased to the task
     """
 

@@ -27,6 +27,9 @@ _V = TypeVar("_V", int, Decimal)
 class Resources:
     """The most that a task gets. `mem` and `memory` are the same; what is left out is not limited.
 
+    `disk` counts what a task leaves for its caller, /tmp, and with the oci engine what it writes to its root. Left out,
+    it is 16 GiB, and /tmp is memory.
+
     >>> Resources(cpu="2", mem="8Gi", gpu="1").limits("A10G")  # doctest: +NORMALIZE_WHITESPACE
     Limits(cpu=Decimal('2'), memory=8589934592, shm=None, disk=None,
            gpu=GPURequest(count=1, family='nvidia', model='A10G', partition=None, shared=False))

@@ -33,6 +33,7 @@ from .metrics import Metrics, Usage
 from .redaction import NO_SECRETS, Redactor
 from .spec import TaskSpec
 from .values import Problem
+from .watch import Watch
 from .worker import places
 
 _START = 120.0  # seconds for a container to start and import the module
@@ -67,9 +68,6 @@ class WarmContainer:
         self.cleanups: list[Callable[[], object]] = []
         self.attached: dict[str, Any] = {}
         self._numbers = 0
-        self._places = [str(exchange.inputs), str(exchange.outputs), str(exchange.memory)]
-        if exchange.large is not None:
-            self._places.append(f"{exchange.large.path}/{places.LARGE_IN}")
         self._end = _Ended()
         self._early = Log()  # what is printed before the first call: while the module is imported
         self._log: Callable[[Stream, str], None] = redactor.lines(self._early.add)
@@ -84,6 +82,10 @@ class WarmContainer:
             exchange.describe(task=spec.task, image=spec.image, engine=engine.name)
             self.running: Running = engine.start(replace(spec, timeout=None), exchange)
             try:
+                self._places = [str(exchange.inputs), str(exchange.outputs), str(exchange.memory)]
+                if exchange.large is not None:
+                    self._places.append(f"{exchange.large.path}/{places.LARGE_IN}")
+                self._watch = Watch(exchange, self.running.cancel)
                 self._waiter = threading.Thread(target=self._wait, daemon=True)
                 self._waiter.start()
                 self._link = self._accept(door)
@@ -96,7 +98,8 @@ class WarmContainer:
 
     def _wait(self) -> None:
         try:
-            self._end.ending = self.running.wait(lambda stream, line: self._log(stream, line))
+            with self._watch:
+                self._end.ending = self.running.wait(lambda stream, line: self._log(stream, line))
         except BaseException as error:
             self._end.error = error
 
@@ -117,6 +120,8 @@ class WarmContainer:
         self._waiter.join()
         if self._end.error is not None:
             return self._end.error
+        if self._watch.exceeded:
+            return self._watch.error(self.spec.task)
         assert self._end.ending is not None
         found = without_secrets(read_report(self.exchange, Budget.of(self.spec.limits)), self._redactor)
         found = replace(found, usage=found.usage.or_else(report.usage))

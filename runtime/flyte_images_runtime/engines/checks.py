@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import socket
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import disk
 from ..exchange import Exchange
 from ..failures import EngineLost, ImageCannotStart
 from ..quantity import format_size
@@ -49,6 +53,54 @@ def check_names(spec: TaskSpec) -> None:
             task=spec.task,
             hint='network="none"; or leave runtime= out',
         )
+
+
+def check_disk(spec: TaskSpec, *, why_not: str | None = None) -> None:
+    """Raise EngineLost if the task asks for a limit of its disk that cannot be kept, be it for the reason `why_not`."""
+    if spec.limits.disk is None:
+        return
+    if why_not is not None:
+        raise EngineLost(
+            f"the disk of task `{spec.task}` cannot be limited: {why_not}",
+            task=spec.task,
+            hint="leave disk= out, or mount a directory of a file system of that size",
+        )
+    disk.check(spec.limits.disk, spec.task)
+
+
+@functools.lru_cache(maxsize=16)
+def sees_our_mounts(socket_path: str) -> bool:
+    """Return whether who listens at that socket sees what this process mounts."""
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(5)
+            link.connect(socket_path)
+            pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        theirs, ours = (Path(f"/proc/{one}/ns/mnt").stat() for one in (pid, "self"))
+    except OSError:
+        return False
+    return pid > 0 and (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def set_up_disk(spec: TaskSpec, exchange: Exchange, shm: int, address: str) -> None:
+    """Give the task a disk, shown to the engine that listens at `address`, if that can be."""
+    path = address.removeprefix("unix://")
+    seen = os.geteuid() == 0 and sees_our_mounts(path)
+    if seen and exchange.make_disk(spec.limits.disk, programs=spec.limits.disk is not None):
+        exchange.show(shm)
+    elif spec.limits.disk is not None:
+        raise EngineLost(f"the disk of task `{spec.task}` could not be made", task=spec.task, hint="leave disk= out")
+
+
+def why_no_disk(spec: TaskSpec, engine: str, address: str) -> str | None:
+    """Say why an engine that takes paths of this machine cannot limit the task's disk; None: it can."""
+    if os.geteuid() != 0:
+        return "only root can make one of a given size"
+    if not spec.hardening.read_only_root:
+        return f"what a task writes to its root is in the {engine} engine's own store"
+    if not sees_our_mounts(address.removeprefix("unix://")):
+        return f"the {engine} engine does not see what is mounted here"
+    return None
 
 
 def check_user(spec: TaskSpec, engine: str) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from .mounts import overlay
 
-LARGE = "large"
+LARGE, DISK = "large", "disk"
 CGROUP_FILES = ("memory", "cpu", "cpuacct", "pids")
 
 
 def make_directories(place: Path) -> None:
     """The directories of a bundle; `place` is memory of the task's own by now."""
-    for name in ("upper", "work", "rootfs", "state", "disk", LARGE, *(f"cgroup/{name}" for name in CGROUP_FILES)):
+    for name in ("upper", "work", "rootfs", "state", DISK, LARGE, *(f"cgroup/{name}" for name in CGROUP_FILES)):
         (place / name).mkdir(parents=True)
 
 

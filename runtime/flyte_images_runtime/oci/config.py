@@ -54,6 +54,7 @@ class Settings:
     ordinary_user  the runtime is in a user namespace already, and its cgroup is made by others
     groups    (directory of the host, place in the container) of the task's cgroup, for it to read; outermost first
     large     where the file system in large pages is attached; "" where the exchange has none
+    disk      where the task's disk is attached; "" where the exchange has none
     files     (file of the host, place in the container): hosts, resolv.conf, hostname
     network   "new": an empty one of its own; "inherited": that of the process which starts the runtime
     edits     what leased devices bring, with the numbers of their nodes by host path
@@ -66,6 +67,7 @@ class Settings:
     environment: Mapping[str, str]
     tmp: str | None = None
     large: str = ""
+    disk: str = ""
     groups: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     network: Literal["new", "inherited"] = "new"
@@ -134,7 +136,7 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         else _mount("/tmp", "tmpfs", "nosuid", "nodev", "mode=1777", f"size={settings.shm}"),
         _bind(settings.library, f"{places.LIB}/flyte_images_runtime", "ro"),
         _bind(str(exchange.inputs), places.IN, "ro", "nosuid", "nodev"),
-        _bind(str(exchange.outputs), places.OUT, "rw", "nosuid", "nodev"),
+        _bind(_outputs(exchange, settings), places.OUT, "rw", "nosuid", "nodev", "noexec"),
         *_memory(exchange, settings),
     ]
     mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
@@ -150,14 +152,18 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
     return mounts
 
 
+def _outputs(exchange: Exchange, settings: Settings) -> str:
+    return str(exchange.outputs) if exchange.disk is None else exchange.disk.below(Path(settings.disk), "out")
+
+
 def _memory(exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
     """Where large values are, each way."""
     if exchange.large is None:
-        return [_bind(str(exchange.memory), places.FAST, "rw", "nosuid", "nodev")]
+        return [_bind(str(exchange.memory), places.FAST, "rw", "nosuid", "nodev", "noexec")]
     place = Path(settings.large)
     return [
         _bind(exchange.large.below(place, places.LARGE_IN), places.LARGE, "ro", "nosuid", "nodev"),
-        _bind(exchange.large.below(place, places.LARGE_OUT), places.FAST, "rw", "nosuid", "nodev"),
+        _bind(exchange.large.below(place, places.LARGE_OUT), places.FAST, "rw", "nosuid", "nodev", "noexec"),
     ]
 
 

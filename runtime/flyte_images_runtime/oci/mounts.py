@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 _CLONE_NEWNS = 0x0002_0000
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC = 0x1, 0x2, 0x4, 0x8
 _REMOUNT, BIND, RECURSIVE, PRIVATE = 0x20, 0x1000, 0x4000, 0x4_0000
+_DETACH, _NOFOLLOW = 0x2, 0x8
 _LONGEST = 4095  # one page of options, and its end
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,6 +62,11 @@ def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> 
     mount(os.fspath(source), target, flags=BIND)
     if read_only:
         mount("none", target, flags=BIND | _REMOUNT | READ_ONLY)
+
+
+def unmount(place: Path) -> None:
+    """Take away what is mounted at `place`, if anything is; who still uses it keeps it."""
+    _libc.umount2(os.fsencode(place), _DETACH | _NOFOLLOW)
 
 
 def overlay(layers: Sequence[str], target: Path, *, upper: Path, work: Path, ordinary_user: bool = False) -> None:

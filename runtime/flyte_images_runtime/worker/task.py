@@ -176,9 +176,17 @@ def _mark_began() -> None:
 def leave(name: str, document: str) -> None:
     """Write a JSON document so that it is there as a whole or not at all."""
     path = places.OUT + "/." + name
+    try:
+        _write(path, document)
+    except OSError:  # the disk is full: for this its last part was kept
+        os.unlink(places.OUT + "/" + places.RESERVE)
+        _write(path, document)
+    os.rename(path, places.OUT + "/" + name)
+
+
+def _write(path: str, document: str) -> None:
     with open(path, "w") as file:
         file.write(document)
-    os.rename(path, places.OUT + "/" + name)
 
 
 def flush() -> None:

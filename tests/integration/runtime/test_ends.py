@@ -197,7 +197,7 @@ def test_what_cannot_be_applied_is_an_error_before_anything_starts(engine: Docke
     for limits, said in (
         (flyte.Resources(cpu=cores + 1), f"has {cores}"),
         (flyte.Resources(memory="64Ti"), "memory"),
-        (flyte.Resources(disk="1Gi"), "cannot limit the disk"),
+        (flyte.Resources(disk="1Ki"), "too small for a file system"),
     ):
         with pytest.raises(EngineLost, match=said):
             docker(tasks.slow.override(limits=limits), 0.0)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from flyte_images_runtime.disk import USUAL
 from flyte_images_runtime.egress.addresses import own_addresses
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.nerdctl import NerdctlEngine
@@ -26,6 +27,7 @@ from flyte_images_runtime.errors import DeviceError
 from flyte_images_runtime.execute import Finished
 from flyte_images_runtime.failures import (
     Cancelled,
+    DiskFull,
     EngineLost,
     ImageCannotStart,
     Killed,
@@ -455,3 +457,26 @@ def test_a_device_comes_with_all_that_its_maker_says(call: Call, kind: Kind, pla
         assert result(call("environment", spec=spec))["MADE_UP"] == "yes"
     finally:
         file.unlink()
+
+
+OUT, FAST = "/run/flyte-images/out", "/run/flyte-images/fast"
+
+
+@pytest.mark.of_root
+@pytest.mark.parametrize("place", [f"{OUT}/file", "/tmp/file"])
+def test_a_disk_counts_all_that_is_written_to_it(call: Call, place: str) -> None:
+    """D9: `disk=` holds for what a task leaves in the exchange too; a full disk is a DiskFull that names the limit."""
+    limits = Limits(memory=256 * MI, disk=64 * MI)
+    assert result(call("fill", path=place, mebibytes=40, spec={"limits": limits})) == 40
+    full = call("fill", path=place, mebibytes=100, spec={"limits": limits}).error
+    assert isinstance(full, DiskFull), full
+    assert 'Resources(disk="128Mi")' in str(full.hint)
+
+
+@pytest.mark.of_root
+def test_the_exchange_has_bounds_without_any_limit(call: Call) -> None:
+    """D9, D34: results have a disk of the usual size; nothing there is a device or has the rights of its owner."""
+    rows = result(call("mounted", paths=[OUT, FAST]))
+    assert rows[0]["size"] <= USUAL
+    for row in rows:
+        assert {"nosuid", "nodev", "noexec"} <= set(row["options"]), row

@@ -12,7 +12,8 @@ import pytest
 import flyte_images as flyte
 from flyte_images.engines import EngineName
 from flyte_images_runtime.exchange import Exchange, make_exchange
-from flyte_images_runtime.large_pages import LargePages, make_large_pages
+from flyte_images_runtime.floating import Floating
+from flyte_images_runtime.large_pages import make_large_pages
 from flyte_images_runtime.oci.mounts import in_own_namespace
 
 from . import warm_tasks
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.engine  # and root, as the oci engine
 
 
 @pytest.fixture
-def made() -> Iterator[LargePages]:
+def made() -> Iterator[Floating]:
     found = make_large_pages("one")
     assert found is not None
     yield found
@@ -38,7 +39,7 @@ def test_an_ordinary_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_large_pages("one") is None
 
 
-def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: LargePages, tmp_path: Path) -> None:
+def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: Floating, tmp_path: Path) -> None:
     before = mounts()
     (made.path / "in").mkdir()
     (made.path / "in" / "file").write_text("content")
@@ -55,7 +56,7 @@ def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: LargePages, tmp_
     (made.path / "in" / "later").write_text("content")  # the namespace has ended, this process still has it
 
 
-def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: LargePages) -> None:
+def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: Floating) -> None:
     path = made.path
     made.close()
     made.close()

@@ -335,8 +335,12 @@ while True:
 
 
 def _mounts() -> set[str]:
-    """Our mounts in this namespace, each with the number that it has as long as it is there."""
-    return {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "flyte-images" in line}
+    """Our mounts in this namespace, each with the number that it has as long as it is there.
+
+    Not what other engines are shown meanwhile, below directories named by their user.
+    """
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {line for line in lines if "flyte-images" in line and "/flyte-images-" not in line.split()[4]}
 
 
 def _of_owner(owner: str) -> list[str]:

@@ -151,6 +151,7 @@ def test_an_image_that_cannot_begin_tells_what_was_printed() -> None:
         (Limits(disk=32 * MIB), 'Resources(disk="64Mi")'),
         (Limits(shm=16 * MIB, memory=256 * MIB), 'Resources(shm="32Mi")'),
         (Limits(memory=256 * MIB), "raise memory="),
+        (Limits(memory=256 * MIB), 'results take 16Gi at most: raise it with Resources(disk="32Gi")'),
     ],
 )
 def test_a_full_disk_names_the_limit_that_was_met(limits: Limits, hint: str) -> None:

@@ -83,7 +83,7 @@ def _host(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
         "SecurityOpt": security,
         "PidsLimit": hardening.pids,
         "ShmSize": settings.shm,
-        "Tmpfs": {"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={settings.shm}"},
+        "Tmpfs": {} if limits.disk else {"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={settings.shm}"},
         "LogConfig": {"Type": "none"},  # the caller reads the streams themselves
         "IpcMode": "private",
         "AutoRemove": False,
@@ -111,9 +111,11 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
     mounts = [
         _bind(settings.library, f"{places.LIB}/flyte_images_runtime"),
         _bind(str(exchange.inputs), places.IN),
-        _bind(str(exchange.outputs), places.OUT, read_only=False),
+        _bind(exchange.on_disk("out"), places.OUT, read_only=False),
         _bind(str(exchange.memory), places.FAST, read_only=False),
     ]
+    if spec.limits.disk is not None:
+        mounts.append(_bind(exchange.on_disk("tmp"), "/tmp", read_only=False))
     mounts += [_bind(root, f"{places.CODE}/{at}") for at, root in enumerate(spec.code.copies or spec.code.roots)]
     mounts += [_bind(mount.source, mount.target, read_only=mount.read_only) for mount in spec.mounts]
     return mounts

@@ -20,7 +20,16 @@ from ...oci.network import NETWORK, Bridge
 from ...orphans import engine_lost
 from ...owner import current
 from ...spec import SHARE_THE_KERNEL, TaskSpec
-from ..checks import check_names, check_room, runtime_missing, user_of, why_the_image
+from ..checks import (
+    check_disk,
+    check_names,
+    check_room,
+    runtime_missing,
+    set_up_disk,
+    user_of,
+    why_no_disk,
+    why_the_image,
+)
 from .api import Api, Refused
 from .container import Settings, create_body
 from .running import DockerRunning
@@ -75,11 +84,7 @@ class DockerEngine:
         check_room(spec, "the engine's host", cores=cores, memory=memory)
         check_names(spec)
         if spec.limits.disk is not None:
-            raise EngineLost(
-                f"the engine's image store ({facts.get('Driver', 'unknown')}) cannot limit the disk of a container",
-                task=spec.task,
-                hint="leave disk= out, or mount a volume of that size",
-            )
+            check_disk(spec, why_not=why_no_disk(spec, self.name, self.api.address))
         runtime = spec.hardening.runtime
         if runtime is not None and not runtime.startswith(_SHIMS) and runtime not in (known := self.runtimes()):
             raise EngineLost(
@@ -97,6 +102,7 @@ class DockerEngine:
         running: DockerRunning | None = None
         try:
             user = user_of(spec, exchange)
+            set_up_disk(spec, exchange, self._shm(spec), self.api.address)
             exchange.give_to(*user)
             settings = Settings(
                 owner=str(current()),

@@ -21,7 +21,18 @@ from ...failures import EngineLost, ImageCannotStart, TaskError
 from ...gpu.naming import edits_of
 from ...owner import current
 from ...spec import TaskSpec
-from ..checks import check_names, check_room, check_sources, check_user, runtime_missing, user_of, why_the_image
+from ..checks import (
+    check_disk,
+    check_names,
+    check_room,
+    check_sources,
+    check_user,
+    runtime_missing,
+    set_up_disk,
+    user_of,
+    why_no_disk,
+    why_the_image,
+)
 from ..docker.api import Api
 from ..docker.container import Settings, create_body
 from ..docker.images import layers_of, open_image
@@ -94,11 +105,7 @@ class NerdctlEngine:
         check_sources(spec)
         check_user(spec, self.name)
         if spec.limits.disk is not None:
-            raise EngineLost(
-                f"containerd's snapshots ({facts.get('Driver', 'unknown')}) cannot be limited in size",
-                task=spec.task,
-                hint="leave disk= out, or mount a volume of that size",
-            )
+            check_disk(spec, why_not=why_no_disk(spec, self.name, self.nerdctl.socket))
         runtime = spec.hardening.runtime
         if runtime is not None and runtime not in (known := self.runtimes()):
             raise EngineLost(
@@ -133,12 +140,14 @@ class NerdctlEngine:
             raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
         try:
             user = user_of(spec, exchange)
+            shm = spec.limits.shm or spec.limits.memory or int(self.facts.get("MemTotal") or 1 << 30) // 2
+            set_up_disk(spec, exchange, shm, self.nerdctl.socket)
             exchange.give_to(*user)
             settings = Settings(
                 owner=str(current()),
                 user=user,
                 library=self.library,
-                shm=spec.limits.shm or spec.limits.memory or int(self.facts.get("MemTotal") or 1 << 30) // 2,
+                shm=shm,
                 cgroup_parent=group.engine_parent,
             )
             body = spell_out(spec, exchange, create_body(spec, exchange, settings), cdi_known=self.knows_cdi)

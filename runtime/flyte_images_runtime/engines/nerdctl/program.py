@@ -30,6 +30,13 @@ class Nerdctl:
     options: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
+    @property
+    def socket(self) -> str:
+        """Where containerd listens."""
+        if "--address" in self.options:
+            return self.options[self.options.index("--address") + 1]
+        return self.environ.get("CONTAINERD_ADDRESS") or "/run/containerd/containerd.sock"
+
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """The command; EngineLost if there is no such program."""
         program = shutil.which("nerdctl", path=self.environ.get("PATH"))

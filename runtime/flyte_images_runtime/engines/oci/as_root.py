@@ -9,18 +9,17 @@ from pathlib import Path
 from ...cgroup import make_group
 from ...egress.fence import Fence
 from ...engine import Running
-from ...exchange import Exchange
+from ...exchange import Exchange, shown_disks
 from ...failures import EngineLost
 from ...gpu import cdi
 from ...gpu.naming import edits_of
-from ...oci import disk
-from ...oci.bundle import LARGE, lay_out, make_directories
+from ...oci.bundle import DISK, LARGE, lay_out, make_directories
 from ...oci.config import Settings, bundle_config
-from ...oci.mounts import in_own_namespace, mount
+from ...oci.mounts import in_own_namespace, mount, unmount
 from ...oci.network import Bridge, find_bridge, plug_in
 from ...oci.rootfs import Rootfs
 from ...spec import TaskSpec
-from ..checks import user_of
+from ..checks import check_disk, user_of
 from ..docker.api import Api
 from ..docker.way_out import bridge_for
 from .program import Program
@@ -29,13 +28,11 @@ from .settings import Surroundings, container_settings, own_files
 from .words import why_not
 
 _BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
-_DISK = _BUNDLE / "disk"
 
 
 def check_as_root(spec: TaskSpec, docker: Api | None) -> None:
     """Raise EngineLost for what root cannot have here."""
-    if spec.limits.disk is not None:
-        disk.check(spec.limits.disk, spec.task)
+    check_disk(spec)
     if spec.network == "outbound" and find_bridge() is None and docker is None:
         raise EngineLost(
             "the oci engine has a network for tasks only where Docker makes one",
@@ -55,6 +52,9 @@ def start_as_root(
     log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
     try:
         user = user_of(spec, exchange)
+        programs = spec.limits.disk is not None or not spec.hardening.read_only_root
+        if not exchange.make_disk(spec.limits.disk, programs=programs) and spec.limits.disk is not None:
+            raise OSError("its disk cannot be made")
         exchange.give_to(*user)
         here = Surroundings(
             bundle=_BUNDLE,
@@ -63,7 +63,7 @@ def start_as_root(
             library=library,
             files=own_files(spec),
             edits=edits,
-            tmp=_DISK / "tmp" if spec.limits.disk is not None else None,
+            tmp=_part(exchange, "tmp") if spec.limits.disk is not None else None,
         )
         settings = container_settings(spec, here)
         bridge = bridge_for(spec, docker) if spec.network == "outbound" else None
@@ -90,11 +90,15 @@ def _launch(
     """In a mount namespace of its own: make the bundle in memory, start the runtime."""
     if bridge is not None:
         plug_in(bridge, Fence.here(here.files["resolv.conf"]))
+    for place in shown_disks("/proc/thread-self/mounts"):  # else this container keeps the disks of tasks that end
+        unmount(place)
     _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
     mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
     make_directories(_BUNDLE)
     if exchange.large is not None:
         exchange.large.attach(_BUNDLE / LARGE)
+    if exchange.disk is not None:
+        exchange.disk.attach(_BUNDLE / DISK)
     config = program.annotate(bundle_config(spec, exchange, rootfs, settings))
     lay_out(_BUNDLE, rootfs.layers, upper=_upper(spec, exchange), files=here.files, config=config)
     program.prepare(_BUNDLE / "nothing")
@@ -111,14 +115,18 @@ def _launch(
 
 
 def _upper(spec: TaskSpec, exchange: Exchange) -> Path:
-    """Where what the task writes to its root goes: nowhere; or to disk, and it is removed with the outputs."""
-    place = exchange.outputs.parent
-    if spec.limits.disk is not None:
-        disk.mount_new(place / "disk", _DISK, spec.limits.disk)
-        place = _DISK
+    """Where what the task writes to its root goes: nowhere; or to its disk, and it is removed with the outputs."""
     if spec.hardening.read_only_root:
         return _BUNDLE
+    if exchange.disk is not None:
+        return _part(exchange, "")
     for name in ("upper", "work"):
-        (place / name).mkdir(exist_ok=True)
-        (place / name).chmod(0o755)
-    return place
+        (exchange.directory / name).mkdir(exist_ok=True)
+        (exchange.directory / name).chmod(0o755)
+    return exchange.directory
+
+
+def _part(exchange: Exchange, name: str) -> Path:
+    """Where a part of the task's disk is for its runtime."""
+    assert exchange.disk is not None
+    return Path(exchange.disk.below(_BUNDLE / DISK, name))

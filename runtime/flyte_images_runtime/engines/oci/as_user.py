@@ -18,7 +18,7 @@ from ...oci import rootless
 from ...oci.config import bundle_config
 from ...oci.rootfs import Rootfs
 from ...spec import TaskSpec
-from ..checks import check_cable, user_of
+from ..checks import check_cable, check_disk, user_of
 from .program import Program
 from .running import OciRunning
 from .settings import Surroundings, container_settings, own_files
@@ -41,12 +41,7 @@ def check_as_user(spec: TaskSpec) -> None:
             task=spec.task,
             hint=f"{missing[1]}; or run it as root, or leave the limit out",
         )
-    if limits.disk is not None:
-        raise EngineLost(
-            f"the disk of task `{spec.task}` cannot be limited for an ordinary user",
-            task=spec.task,
-            hint="leave disk= out, or mount a directory of a file system of that size",
-        )
+    check_disk(spec, why_not="only root can make one of a given size")
     if spec.network == "outbound":
         check_cable(spec, ("slirp4netns",))
 

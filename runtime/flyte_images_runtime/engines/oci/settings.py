@@ -12,7 +12,7 @@ from pathlib import Path
 from ...cgroup import Group
 from ...failures import EngineLost
 from ...gpu import cdi
-from ...oci.bundle import CGROUP_FILES, LARGE
+from ...oci.bundle import CGROUP_FILES, DISK, LARGE
 from ...oci.config import NodeNumber, Settings
 from ...oci.network import name_servers
 from ...spec import TaskSpec
@@ -48,6 +48,7 @@ def container_settings(spec: TaskSpec, here: Surroundings) -> Settings:
         environment=environment(spec),
         tmp=str(here.tmp) if here.tmp else None,
         large=str(here.bundle / LARGE),
+        disk=str(here.bundle / DISK),
         groups=tuple(_own_groups(group, here.bundle)) if group else (),
         files=tuple((str(here.bundle / name), f"/etc/{name}") for name in here.files),
         network="new" if spec.network == "none" else "inherited",
