@@ -7,10 +7,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cgroup import Group, existing
-from .exchange import ABOUT, disk_base, memory_base
+from .exchange import ABOUT, disk_base, left_over, memory_base
 from .metrics import Usage
 from .owner import parse, short
 from .worker.places import END, STOP
@@ -71,7 +72,7 @@ def active() -> list[Active]:
     """Those whose caller lives, the oldest first."""
     found: list[Active] = []
     with contextlib.suppress(OSError):
-        for entry in memory_base().iterdir():
+        for entry in left_over(""):
             owner = parse(entry.name)
             if owner is None or owner.is_gone():
                 continue
@@ -97,22 +98,31 @@ def stop(one: Active, docker: Api | None = None) -> bool:
     The container's first process is asked, by a file: so it works on every engine, for whoever may write to the
     exchange. Only if that does not help the engine has to do it: `docker`, if its API is Docker's.
     """
-    inputs = memory_base() / one.name / "in"
+    place = _place(one)
     try:
-        (inputs / STOP).touch()
+        (place / "in" / STOP).touch()
     except OSError:
         return False  # it has just ended
     deadline = time.monotonic() + GRACE + _MORE
-    while not _has_ended(one):
+    while not _has_ended(one, place):
         if time.monotonic() > deadline:
             return _end_at_once(one, docker)
         time.sleep(0.02)
     return True
 
 
-def _has_ended(one: Active) -> bool:
-    """Has the first process said its last word, or has the caller cleaned up?"""
-    if not (memory_base() / one.name).exists():
+def _place(one: Active) -> Path:
+    """The directory of its inputs."""
+    found = [path for path in left_over(one.name) if path.name == one.name and (path / ABOUT).exists()]
+    return found[0] if found else memory_base() / one.name
+
+
+def _has_ended(one: Active, place: Path) -> bool:
+    """Has the first process said its last word, have all ended, or has the caller cleaned up?"""
+    if not place.exists():
+        return True
+    group = one.group
+    if group.exists() and not group.processes():
         return True
     with contextlib.suppress(OSError):  # on an engine of another user the outputs are that user's
         return (disk_base() / one.name / "out" / END).exists()

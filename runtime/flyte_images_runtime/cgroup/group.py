@@ -55,6 +55,10 @@ class Group:
                 return usage if moved is None else replace(usage, received_bytes=moved[0], sent_bytes=moved[1])
         return usage
 
+    def exists(self) -> bool:
+        """Is it there?"""
+        return any((root / PARENT / self.name).is_dir() for root in self.hierarchies.roots())
+
     def holds(self, container: str) -> bool:
         """Has the engine put the container below this group? It cannot where it runs on another host."""
         return any((root / PARENT / self.name / container).is_dir() for root in self.hierarchies.roots())
