@@ -19,6 +19,7 @@ from ..errors import EngineError, ResolveError
 from ..store.cache_dir import layout_dir
 from ..store.oci_layout import Layout
 from .found import FoundBase, known_base, remember
+from .image_config import checked
 from .instore import Stored, full_name, in_store
 from .make import Note, bootstrap, this_architecture
 from .record import SUITES, newest
@@ -109,7 +110,7 @@ def _of_docker(engine: Client, name: str, platform: str, environ: Mapping[str, s
     digest = save(docker, name.removeprefix("docker.io/library/"), platform, layout)
     if digest is None:
         return None
-    config = layout.read(layout.manifest(digest)["config"]["digest"]).decode()
+    config = checked(layout.read(layout.manifest(digest)["config"]["digest"]), name)
     called = re.sub(r"[^a-z0-9]+", "-", name.partition("@")[0]).strip("-")
     return Stored(reference=f"local/{called}@{digest}", digest=digest, config=config)
 
@@ -122,7 +123,7 @@ def _registry(engine: Client, name: str, platform: str) -> Stored | str:
         raise
     except EngineError as error:
         return _reason(str(error))
-    return Stored(reference=f"{name.partition('@')[0]}@{digest}", digest=digest, config=config.decode())
+    return Stored(reference=f"{name.partition('@')[0]}@{digest}", digest=digest, config=checked(config, name))
 
 
 def _reason(said: str) -> str:

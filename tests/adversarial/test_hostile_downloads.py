@@ -139,11 +139,11 @@ def test_the_first_signal_ends_a_download(tmp_path: Path, what: str, number: sig
     def slow(path: str) -> tuple[Sender, bytes]:
         def send(write: hostile_index.Send, content: bytes, part: str, own: str) -> None:
             asked.set()
-            write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nContent-Type: application/json\r\n\r\n")
+            write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\nContent-Type: application/json\r\n\r\n")
             try:
                 while True:
                     gone.wait(0.1)
-                    write(b"x")
+                    write(b"x" * 1024)  # so much that it is not given up for its slowness
             except OSError:
                 gone.set()
 

@@ -1,0 +1,91 @@
+"""A hostile registry: what it answers when an image is looked up ends in one error, and no login goes elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flyte_images.bootstrap import choice
+from flyte_images.bootstrap.choice import find_base
+from flyte_images.buildkit.client import Client, connect
+from flyte_images.errors import FlyteImagesError
+from flyte_images_layers import ReferenceBase
+from tests.integration.buildkit.registry import Registry, serve
+
+pytestmark = pytest.mark.engine
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+def sha(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def image(config: bytes, *, said: bytes | None = None) -> tuple[str, bytes, dict[str, bytes]]:
+    """A manifest of an image without layers; under the digest of `said` the registry sends `config`."""
+    named = sha(config if said is None else said)
+    body = {"mediaType": CONFIG, "digest": named, "size": len(config if said is None else said)}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": body, "layers": []}).encode()
+    return MANIFEST, manifest, {named: config}
+
+
+ANSWERS: dict[str, tuple[str, bytes, dict[str, bytes]]] = {
+    "a page": ("text/html", b"<html>\x1b]0;pwned\x07</html>", {}),
+    "no JSON": (MANIFEST, b"{", {}),
+    "another form": (MANIFEST, b'{"schemaVersion": 2, "config": 7, "layers": "x"}', {}),
+    "huge": (MANIFEST, b'{"a": "' + b"x" * (16 << 20) + b'"}', {}),
+    "deep": (MANIFEST, b"[" * 200_000, {}),
+    "a configuration that is a page": image(b"<html>"),
+    "a configuration that is a list": image(b"[]"),
+    "a configuration of other types": image(b'{"os": "linux", "architecture": "amd64", "config": {"Env": [1]}}'),
+    "a configuration of other bytes": image(b'{"os": "linux"}', said=b'{"os": "other"}'),
+    "no configuration": image(b"{}", said=b"[]"),
+}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with connect() as client:
+        yield client
+
+
+def look(registry: Registry, client: Client, tmp_path: Path) -> str:
+    """The error of a look at its image."""
+    base = ReferenceBase(reference=f"{registry.address}/x:1")
+    environ = {"HOME": str(tmp_path), "FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
+    with pytest.raises(FlyteImagesError) as caught:
+        find_base(base, "linux/amd64", environ=environ, client=lambda: client, note=lambda text: None)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("answer", sorted(ANSWERS))
+def test_an_image_that_is_none_is_one_error(answer: str, client: Client, tmp_path: Path) -> None:
+    """D18, D25: no answer of a registry is a fault of this package, or of any length in its error."""
+    kind, manifest, blobs = ANSWERS[answer]
+    with serve(
+        Registry(manifests={"x:1": (kind, manifest), f"x:{sha(manifest)}": (kind, manifest)}, blobs=blobs)
+    ) as it:
+        assert len(look(it, client, tmp_path)) < 3000
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 418, 500])
+def test_a_refusal_is_one_error(status: int, client: Client, tmp_path: Path) -> None:
+    """D18: as above."""
+    with serve(Registry(fault=lambda method, path: status)) as it:
+        assert len(look(it, client, tmp_path)) < 3000
+
+
+def test_a_registry_that_never_answers_is_given_up(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D18: as above."""
+    monkeypatch.setattr(choice, "_PATIENCE", 1.0)
+    with serve(Registry(fault=lambda method, path: 0)) as it:
+        assert "does not answer" in look(it, client, tmp_path)
+        it.hanging.set()
