@@ -82,3 +82,30 @@ def test_the_user_may_let_uv_build_here(environ: dict[str, str], tmp_path: Path)
         with pytest.raises(ResolveError):
             ask({**environ, HERE: "1"}, maker, "old", index_url=index.url)
     assert (tmp_path / "RAN").exists() and maker.made == []
+
+
+KINDS = {
+    "no-pyproject": {},
+    "setuptools": {
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+    },
+    "dynamic": {"pyproject.toml": '[project]\nname = "old"\nversion = "1.0"\ndynamic = ["dependencies"]\n'},
+    "stated-but-dynamic": {"PKG-INFO": "Metadata-Version: 2.2\nName: old\nVersion: 1.0\nDynamic: Requires-Dist\n"},
+    "nothing": {"PKG-INFO": ""},
+}
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "zip"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_kind_of_source_distribution_runs_here(
+    environ: dict[str, str], tmp_path: Path, kind: str, form: str
+) -> None:
+    """D2: whatever a source distribution says of itself, or leaves unsaid."""
+    code = f"open({str(tmp_path / 'RAN')!r}, 'w').close()\n"
+    files = {"setup.py": code, "setuptools.py": code, "PKG-INFO": "Metadata-Version: 2.1\n", **KINDS[kind]}
+    with serve(Index()) as index:
+        filename, maker = index.add_source("old", "1.0", files, form=form), Maker()
+        index.add("alpha", "1.1")
+        answer = ask(environ, maker, "old", index_url=index.url)
+    assert ([it.filename for it in answer.sources], maker.made) == ([filename], [filename])
+    assert not (tmp_path / "RAN").exists()
