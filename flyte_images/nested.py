@@ -41,6 +41,7 @@ DEEPEST = 16
 ALLOWANCE = 1 << 30
 """Bytes of this process's memory that the calls of one task may take if it has no memory limit; else half the limit."""
 
+_GOODBYE = 10.0  # seconds for calls that are ended to be gone
 _NUMBER = re.compile(r"n[0-9]{1,9}")
 
 
@@ -52,6 +53,7 @@ class NestedCallServer:
         self._exchange = exchange
         self._guard = threading.Condition()
         self._active: set[Call] = set()
+        self._numbers: set[str] = set()
         self._lane = Lane(call.slots)
         memory = call.limits.memory
         self._allowance = self._left = ALLOWANCE if memory is None else memory // 2
@@ -73,8 +75,8 @@ class NestedCallServer:
             self._call = call
             self._lane = Lane(call.slots)
 
-    def rest(self) -> None:
-        """End the calls that a call still waits for, which has ended itself."""
+    def rest(self) -> set[str]:
+        """End the calls that a call still waits for, which has ended itself. Return the numbers of all that it made."""
         with self._guard:
             self._call = None
             active = list(self._active)
@@ -82,6 +84,10 @@ class NestedCallServer:
             job.drop()
         for call in active:
             call.cancel()
+        with self._guard:
+            self._guard.wait_for(lambda: not self._active, _GOODBYE)
+            numbers, self._numbers = self._numbers, set()
+        return numbers
 
     def __exit__(self, *_: object) -> None:
         """The task has ended: so do the calls that it still waited for."""
@@ -164,6 +170,7 @@ class NestedCallServer:
                 if self._call is not call:
                     return _said("Cancelled", "the calling task has ended")
                 self._active.add(inner)
+                self._numbers.add(number)
             done = inner.run()
             with self._exchange.input_files(number) as files:
                 return {"result": task.signature.encode_result(done.result, files)}
@@ -172,6 +179,7 @@ class NestedCallServer:
             if inner is not None:
                 with self._guard:
                     self._active.discard(inner)
+                    self._guard.notify_all()
                 if inner.arrival is not None:
                     inner.arrival.discard()
 

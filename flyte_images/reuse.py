@@ -73,8 +73,7 @@ def warm_call(
                     result = call.decoded(finished.result, files)
         finally:
             begun(None)
-            _nested(container).rest()
-            container.forget(number)
+            container.forget((number, *_nested(container).rest()))
     return finished, result
 
 

@@ -292,6 +292,50 @@ def shown_disks(mounts: str) -> list[Path]:
     return [Path(place) for place in shown if place.startswith(base)]
 
 
+def remove_entry(path: str) -> bool:
+    """Remove a file or a directory with all that is in it; False if it is still there."""
+    try:  # mostly there is none
+        found = os.lstat(path)  # each short call pays for a Path
+        if stat.S_ISDIR(found.st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)  # noqa: PTH108
+    except OSError:
+        pass
+    return not os.path.lexists(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A directory that a task writes to, as it was before: its mode, and what was in it with its number and change."""
+
+    directory: str
+    mode: int
+    entries: dict[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, directory: Path) -> Snapshot:
+        entries = {path.name: _identity(str(path)) for path in directory.iterdir()}
+        return cls(str(directory), directory.stat().st_mode, entries)
+
+    def restore(self) -> bool:
+        """Remove what has come. False if something stays, was changed, or is gone."""
+        names = os.listdir(self.directory)  # noqa: PTH208 each short call pays for a Path
+        kept = 0
+        for name in names:
+            path = f"{self.directory}/{name}"
+            if name in self.entries and _identity(path) == self.entries[name]:
+                kept += 1
+            elif not remove_entry(path):
+                return False
+        return kept == len(self.entries) and os.lstat(self.directory).st_mode == self.mode
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_ino, found.st_ctime_ns
+
+
 def left_over(prefix: str) -> list[Path]:
     """The directories of tasks whose name begins so."""
     found: list[Path] = []

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST = 1 << 28  # bytes
+CLEAN, UNCLEAN = b"c", b"u"
+"""After the answer to a call of a warm container: is nothing of it left there?"""
 
 
 def send(link: Any, document: Any) -> None:

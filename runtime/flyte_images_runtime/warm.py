@@ -10,12 +10,10 @@ import array
 import contextlib
 import os
 import select
-import shutil
 import socket
-import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +22,7 @@ from .budget import Budget
 from .cgroup import read_usage
 from .ends import Report, judge
 from .engine import Ending, Engine, OnLine, Running, Stream
-from .exchange import Exchange
+from .exchange import Exchange, Snapshot, remove_entry
 from .execute import Finished, judged, measured, read_report, without_secrets
 from .failures import EngineLost, TaskError
 from .lines import Lines
@@ -37,6 +35,7 @@ from .watch import Watch
 from .worker import places
 
 _START = 120.0  # seconds for a container to start and import the module
+_CLEANING = 10.0  # seconds for the worker to remove what a call has left
 _GOODBYE = 2.0  # seconds for it to leave by itself
 
 
@@ -68,6 +67,9 @@ class WarmContainer:
         self.cleanups: list[Callable[[], object]] = []
         self.attached: dict[str, Any] = {}
         self._numbers = 0
+        self._cleaning = False
+        self._forks = bool(document.get("fork", True))
+        self._writable: list[Snapshot] = []
         self._end = _Ended()
         self._early = Log()  # what is printed before the first call: while the module is imported
         self._log: Callable[[Stream, str], None] = redactor.lines(self._early.add)
@@ -82,14 +84,16 @@ class WarmContainer:
             exchange.describe(task=spec.task, image=spec.image, engine=engine.name)
             self.running: Running = engine.start(replace(spec, timeout=None), exchange)
             try:
-                self._places = [str(exchange.inputs), str(exchange.outputs), str(exchange.memory)]
+                self._read_only = [str(exchange.inputs)]  # to the container
                 if exchange.large is not None:
-                    self._places.append(f"{exchange.large.path}/{places.LARGE_IN}")
+                    self._read_only.append(f"{exchange.large.path}/{places.LARGE_IN}")
+                self._places = [*self._read_only, str(exchange.outputs), str(exchange.memory)]
                 self._watch = Watch(exchange, self.running.cancel)
                 self._waiter = threading.Thread(target=self._wait, daemon=True)
                 self._waiter.start()
                 self._link = self._accept(door)
                 self._streams = _Streams(self._link)
+                self._writable = [Snapshot.of(base) for base in (exchange.outputs, exchange.memory)]
             except BaseException:
                 self.running.remove()
                 raise
@@ -168,6 +172,7 @@ class WarmContainer:
         said = end.get("status")
         status = said if isinstance(said, int) else 0
         self._spent = self._spent or bool(status & 0x7F)
+        self._cleaning = self._forks
         ending = Ending(exit_status=_exit_status(status), oom_killed=(report.usage.oom_kills or 0) > 0)
         error = judged(self.spec, ending, report, self.exchange, log)
         return Finished(
@@ -251,21 +256,33 @@ class WarmContainer:
 
     @property
     def alive(self) -> bool:
-        """Can it be used again? Not after its end, and not after a call of it was killed."""
+        """Can it be used again? Not after its end, nor after a call that was killed or has left something."""
+        if self._cleaning and not self._spent:
+            self._cleaning = False
+            self._spent = self._verdict() != frames.CLEAN
         return self._waiter.is_alive() and not self._spent
 
-    def forget(self, number: str) -> None:
-        """Remove a call's files."""
-        for base in self._places:
-            directory = f"{base}/{number}"
-            try:  # mostly there is none
-                found = os.lstat(directory)  # each short call pays for a Path
-            except FileNotFoundError:
-                continue
-            if stat.S_ISDIR(found.st_mode):
-                shutil.rmtree(directory, ignore_errors=True)
-            else:
-                os.unlink(directory)  # noqa: PTH108
+    def _verdict(self) -> bytes:
+        """What the worker says of the call that was answered, once it has cleaned up after it."""
+        if self._arrived:
+            said = bytes(self._arrived[:1])
+            del self._arrived[:1]
+            return said
+        self._link.settimeout(_CLEANING)
+        try:
+            return self._link.recv(1)
+        except OSError:
+            return b""
+        finally:
+            self._link.settimeout(None)
+
+    def forget(self, numbers: Iterable[str]) -> None:
+        """Remove the files of a call and of those that it made; of a fork, all that it has left in the exchange."""
+        for number in numbers:
+            for base in self._read_only if self._forks else self._places:
+                remove_entry(f"{base}/{number}")
+        if self._forks and not all(each.restore() for each in self._writable):
+            self._spent = True
 
     def close(self) -> None:
         """End the container and leave nothing of it."""

@@ -2,7 +2,8 @@
 
 The caller sends once the two ends of pipes that are stdout and stderr of all calls, then one call after the other; for
 each it gets back what the function returned and how the fork ended. The fork is made before its call comes, and waits
-for it. Between two calls nothing stays: no process, and nothing in /tmp, /dev/shm and home.
+for it. Between two calls nothing stays: no process, nothing in /tmp, /dev/shm, home and the message queues; what cannot
+be removed is told after the answer: the caller throws the container away. A call cannot write this process's memory.
 
 Where the caller wants no fork, calls are performed in this process: what one leaves there, the next one finds.
 
@@ -28,7 +29,7 @@ except ImportError:
     import socket  # type: ignore[no-redef]
 
 from flyte_images_runtime import compact_json, frames
-from flyte_images_runtime.worker import ending, places, start, task
+from flyte_images_runtime.worker import dumpable, ending, places, start, task, tidy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _NOT_ASKED = 114  # exit status of a fork that is not needed: the caller has gon
 def main(call: dict[str, Any]) -> int:
     from flyte_images_runtime import values  # noqa: F401 what every call needs
 
+    dumpable.set_dumpable(True)  # until the first call: what the module does when it is imported may need it
     try:
         function, signature = task.find(call)
     except BaseException as error:
@@ -59,7 +61,8 @@ def main(call: dict[str, Any]) -> int:
     accounts = _Accounts()
     if not call.get("fork", True):
         return _perform_here(call, function, signature, link, accounts)
-    sheet = _Sheet()
+    sheet, after = _Sheet(), tidy.Tidy()
+    hidden = dumpable.set_dumpable(False)
     while True:
         child = os.fork()
         if child == 0:
@@ -69,7 +72,7 @@ def main(call: dict[str, Any]) -> int:
         state, outcome = sheet.read()
         if state == _HAS:
             _answer(link, outcome, accounts, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
-            _clear_away()
+            link.sendall(frames.CLEAN if after.up() and hidden else frames.UNCLEAN)
         elif state == _TAKES:  # it died while a call came: the rest of it is still to come, and belongs to nobody
             return 1
         elif status == _NOT_ASKED << 8:
@@ -94,6 +97,9 @@ def _be_the_call(call: dict[str, Any], function: Any, signature: Any, link: Any,
     try:
         asked = _wait_for_it(link, sheet)
         link.close()
+        dumpable.set_dumpable(True)
+        os.set_blocking(1, True)  # the pipes are those of the calls before
+        os.set_blocking(2, True)
     except BaseException:
         asked = None
     if asked is None:
@@ -233,31 +239,3 @@ def _end_all() -> None:
         os.kill(-1, signal.SIGKILL)  # all but this process and the container's first
     except OSError:
         pass  # there is nobody else
-
-
-def _clear_away() -> None:
-    """Nothing of a call stays for the next one where it may have written."""
-    for directory in ("/tmp", "/dev/shm"):
-        try:
-            with os.scandir(directory) as entries:
-                found = list(entries)
-        except OSError:
-            continue
-        for entry in found:
-            _remove(entry)
-    home = os.environ.get("HOME")
-    if home == places.HOME and not os.path.isdir(home):
-        os.makedirs(home, mode=0o700, exist_ok=True)
-
-
-def _remove(entry: Any) -> None:
-    import shutil
-
-    try:
-        if entry.is_dir(follow_symlinks=False):
-            if entry.path != places.HOME or os.listdir(entry.path):
-                shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            os.unlink(entry.path)
-    except OSError:
-        pass  # it cannot be removed, so it is not ours

@@ -43,6 +43,10 @@ _FILES = {
 
 
 def main() -> None:
+    if os.path.exists(places.IN + "/" + places.WORK):  # warm: calls come and go, this process and the next one stay
+        from flyte_images_runtime.worker.dumpable import set_dumpable
+
+        set_dumpable(False)
     child = os.fork()
     if child == 0:
         _become_the_task()

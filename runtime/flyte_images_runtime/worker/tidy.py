@@ -1,0 +1,99 @@
+"""What a call of a warm container has left outside its own memory: removed, or told, since it cannot be.
+
+The caller cleans the exchange; it may remove what this user cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from flyte_images_runtime.worker import places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_QUEUES = "/dev/mqueue"
+_TABLES = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
+_LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
+_NAMES = [places.HOME[5:]]  # what /tmp has where a call has left nothing
+_SCHEDULED = ("sched_getscheduler", "sched_getaffinity")
+
+
+class Tidy:
+    """Compares with what there was before the first call."""
+
+    def __init__(self) -> None:
+        self._tables = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in _TABLES if os.path.exists(path)]
+        self._has_queues = os.path.isdir(_QUEUES)
+        self._home = os.environ.get("HOME") == places.HOME
+        self._shared, self._settings = self._ipc(), self._process()
+
+    def up(self) -> bool:
+        """Remove what a call has left, with no process of it alive. False if something stays, or was changed."""
+        clean = self._settings == self._process() and self._shared == self._ipc()
+        for directory in ("/tmp", "/dev/shm", _QUEUES) if self._has_queues else ("/tmp", "/dev/shm"):
+            clean = _empty(directory) and clean
+        if self._home and not os.path.lexists(places.HOME):
+            try:
+                os.mkdir(places.HOME, 0o700)
+            except OSError:
+                pass
+        return clean
+
+    def _ipc(self) -> list[int]:
+        """How many objects of System V there are; they are rare, so a container that has new ones is not used again."""
+        return [os.pread(table, 4096, 0).count(b"\n") for table in self._tables]
+
+    def _process(self) -> Any:
+        """What another process of the same user can change of this one."""
+        scheduled = [getattr(os, name)(0) for name in _SCHEDULED if hasattr(os, name)]
+        return [resource.getrlimit(limit) for limit in _LIMITS], os.getpriority(os.PRIO_PROCESS, 0), scheduled
+
+
+def _empty(directory: str) -> bool:
+    try:
+        if not (names := os.listdir(directory)) or (names == _NAMES and _is_new(places.HOME)):
+            return True
+        with os.scandir(directory) as entries:
+            found = list(entries)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    clean = True
+    for entry in found:
+        clean = _remove(entry) and clean
+    return clean
+
+
+def _is_new(directory: str) -> bool:
+    return os.lstat(directory).st_mode == 0o40700 and not os.listdir(directory)
+
+
+def _remove(entry: Any) -> bool:
+    try:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
+            return True
+        try:
+            os.rmdir(entry.path)
+        except OSError:
+            _remove_tree(entry.path)
+    except (OSError, RecursionError):
+        return False
+    return True
+
+
+def _remove_tree(path: str) -> None:
+    """Remove a directory; a call may have taken the rights to it from itself, and so from this process."""
+    os.chmod(path, 0o700)
+    with os.scandir(path) as entries:
+        found = list(entries)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            _remove_tree(entry.path)
+        else:
+            os.unlink(entry.path)
+    os.rmdir(path)
