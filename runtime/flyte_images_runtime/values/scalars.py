@@ -1,23 +1,20 @@
-"""Codecs of single values: numbers, text, bytes, times, Decimal, UUID, paths as text, None, enums, Literal."""
+"""Codecs of single values: numbers, text, bytes, None, enums, Literal, and what exact_text.py has."""
 
 from __future__ import annotations
 
 import os
 
-from flyte_images_runtime import compact_json
-
 from .codec import Codec, origin_of
+from .exact_text import PATHS, TEXTS, text_for
 from .files import Files
 from .problem import Problem, expected, name_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, Callable
+    from typing import Any, BinaryIO
 
 _LARGE = 1 << 16  # bytes that go to a file of their own
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
-_LONGEST_RANGE = 20_000  # letters of three integers
-_HIGHEST = 1000  # exponent of a fraction's text: each step is a digit in memory
 _DIGITS = 4000  # Python's own JSON refuses longer integers
 
 
@@ -192,66 +189,6 @@ class _Bytes(Codec):
         return self.kind(text.encode("utf-8", "surrogateescape"))
 
 
-class _Text(Codec):
-    """Types that have one exact text: written with `write`, read back with `read`."""
-
-    def __init__(self, kind: Any, write: Callable[[Any], str], read: Callable[[str], Any]) -> None:
-        super().__init__(kind)
-        self._write = write
-        self._read = read
-
-    def accepts(self, value: Any) -> bool:
-        # a datetime is a date to Python, but not the other half of `date | datetime`
-        return isinstance(value, self.kind) and not (self.kind.__name__ == "date" and hasattr(value, "hour"))
-
-    def encode(self, value: Any, files: Files) -> Any:
-        if not self.accepts(value):
-            raise expected(self.kind, value)
-        return self._write(value)
-
-    def decode(self, data: Any, files: Files) -> Any:
-        if not isinstance(data, str):
-            raise expected(self.kind, data)
-        return self.parse(data)
-
-    def parse(self, text: str) -> Any:
-        try:
-            return self._read(text)
-        except (ValueError, TypeError, ArithmeticError):
-            raise Problem(f"{shown(text)} is not a {name_of(self.kind)}") from None
-
-
-class _Path(_Text):
-    """A path is text: the name of a place, not what is there (that is `File` and `Dir`)."""
-
-    def accepts(self, value: Any) -> bool:
-        return isinstance(value, (str, os.PathLike))
-
-
-def _timedelta(text: str) -> Any:
-    """`3,1,5` is 3 days, 1 second and 5 microseconds: exact. A user may write `90`, `1.5h`, `250ms`."""
-    import datetime
-
-    days, seconds, microseconds = text.split(",") if "," in text else ("0", *_seconds(text))
-    return datetime.timedelta(days=int(days), seconds=int(seconds), microseconds=int(microseconds))
-
-
-def _seconds(text: str) -> tuple[str, str]:
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    for unit, factor in units.items():
-        number = text[: -len(unit)]
-        if text.endswith(unit) and number.replace(".", "", 1).isdigit():
-            return "0", str(round(float(number) * factor * 1_000_000))
-    return "0", str(round(float(text) * 1_000_000))
-
-
-def _moment(text: str) -> Any:
-    import datetime
-
-    # Python before 3.11 does not know the Z of UTC
-    return datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
-
-
 class _Enum(Codec):
     """A member crosses by name: its value can be anything."""
 
@@ -317,42 +254,6 @@ class _Literal(Codec):
         raise Problem(f"{text!r} is none of {', '.join(str(value) for value in self.values)}")
 
 
-def _delta_text(value: Any) -> str:
-    return f"{value.days},{value.seconds},{value.microseconds}"
-
-
-def _range_text(value: Any) -> str:
-    return compact_json.dumps([value.start, value.stop, value.step])
-
-
-def _fraction(text: str) -> Any:
-    import fractions
-
-    _, e, exponent = text.lower().partition("e")
-    if e and abs(int(exponent)) > _HIGHEST:
-        raise ValueError("the exponent is too large")
-    return fractions.Fraction(text)
-
-
-def _range(text: str) -> Any:
-    if len(text) > _LONGEST_RANGE:
-        raise ValueError("a range is three numbers")
-    return range(*compact_json.loads(text))
-
-
-# By the class's full name, so that no module is imported for types that a signature does not have.
-_TEXTS: dict[str, tuple[str, str]] = {
-    "datetime.datetime": ("isoformat", "_moment"),
-    "datetime.date": ("isoformat", "fromisoformat"),
-    "datetime.time": ("isoformat", "fromisoformat"),
-    "datetime.timedelta": ("_delta_text", "_timedelta"),
-    "decimal.Decimal": ("str", ""),
-    "fractions.Fraction": ("str", "_fraction"),
-    "uuid.UUID": ("str", ""),
-    "builtins.complex": ("str", ""),
-    "builtins.range": ("_range_text", "_range"),
-}
-_PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath")
 _KINDS: dict[Any, Codec] = {
     bool: _Plain(bool),
     str: _Plain(str),
@@ -368,23 +269,10 @@ def scalar_for(kind: Any) -> Codec | None:
     """The codec for values of exactly this class, whatever was annotated."""
     known = _KINDS.get(kind) if isinstance(kind, type) else None
     if known is None and isinstance(kind, type):
-        known = _text_for(kind)
+        known = text_for(kind)
         if known is not None:
             _KINDS[kind] = known
     return known
-
-
-def _text_for(kind: Any) -> Codec | None:
-    package = kind.__module__.partition(".")[0]
-    if kind is os.PathLike or (package == "pathlib" and kind.__name__ in _PATHS):
-        import pathlib
-
-        return _Path(kind, os.fspath, pathlib.Path if kind is os.PathLike else kind)
-    if f"{package}.{kind.__qualname__}" not in _TEXTS:
-        return None
-    write, read = _TEXTS[f"{package}.{kind.__qualname__}"]
-    own = {"str": str, "": kind, **{name: globals()[name] for name in (write, read) if name[:1] == "_"}}
-    return _Text(kind, own.get(write) or getattr(kind, write), own.get(read) or getattr(kind, read))
 
 
 def tagged(name: Any) -> Codec | None:
@@ -392,7 +280,7 @@ def tagged(name: Any) -> Codec | None:
     for kind in list(_KINDS):
         if kind.__name__ == name:
             return _KINDS[kind]
-    for full in (*_TEXTS, *(f"pathlib.{path}" for path in _PATHS)):
+    for full in (*TEXTS, *(f"pathlib.{path}" for path in PATHS)):
         module, _, short = full.partition(".")
         if short == name:
             return scalar_for(getattr(__import__(module), short))
