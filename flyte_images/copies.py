@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flyte_images_runtime.atomic import private_directory
 from flyte_images_runtime.owner import new_name
 
 from .store import json_cache
@@ -26,6 +27,7 @@ UNUSED = 7 * 86400.0  # seconds
 LARGEST = 2 << 30  # bytes
 _MOST_HELD = 64  # copies that one process holds: the last that it used
 _SEAL = ".json"
+_LOCK = ".lock"
 _held: dict[Path, int] = {}
 
 
@@ -54,6 +56,19 @@ def _let_go(place: Path) -> None:
     directory = _held.pop(place, None)
     if directory is not None:
         os.close(directory)
+
+
+@contextlib.contextmanager
+def being_made(directory: Path) -> Iterator[None]:
+    """Let one process at a time check, make and seal copies: a copy that is not sealed yet looks damaged."""
+    private_directory(directory)
+    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def seal(place: Path) -> None:

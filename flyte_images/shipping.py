@@ -6,7 +6,6 @@ private the original is. Ignore rules are those of images (`.dockerignore`), and
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from flyte_images_runtime.bytecode import compile_beside, loaded_below
 from .context.index import Index
 from .context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
 from .context.unchanged import Unchanged, remember
-from .copies import copies_in, hold, is_whole, put_away, seal
+from .copies import being_made, copies_in, hold, is_whole, put_away, seal
 from .errors import SpecError
 from .store.cache_dir import cache_dir
 
@@ -62,16 +61,17 @@ def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
     index.save()
     digest = tree_digest(tree)
     place = cache / "code" / digest.removeprefix("sha256:")
-    is_new = not hold(place) or not (place in _COMPILED or is_whole(place))
-    if is_new:
-        put_away(place)
-        _copy(tree, place, digest)
-        hold(place)
-        copies_in(place.parent).evict()
-    if is_new or place not in _COMPILED:
-        if compile_beside(place / name for name in loaded_below(root)) or is_new:
-            seal(place)
+    if place not in _COMPILED or not hold(place):
+        with being_made(place.parent):
+            is_new = not hold(place) or not is_whole(place)
+            if is_new:
+                _copy(tree, place, digest)
+                hold(place)
+            if compile_beside(place / name for name in loaded_below(root)) or is_new:
+                seal(place)
         _COMPILED.add(place)
+        if is_new:
+            copies_in(place.parent).evict()
     unchanged = remember(tree, patterns, looked_at=looked_at, settled=index.has)
     if unchanged is not None:
         _SEEN[key] = (unchanged, str(place), digest)
@@ -119,8 +119,8 @@ def _copy(tree: Tree, place: Path, digest: str) -> None:
         if tree_digest(tree) != digest:  # of what was read now
             raise _Changed(place.name)
         temporary.chmod(0o755)
-        with contextlib.suppress(OSError):  # another process was as quick: its copy is the same
-            temporary.rename(place)
+        put_away(place)  # one that was changed
+        temporary.rename(place)
 
 
 def _place(tree: Tree, entry: Entry, target: bytes) -> None:

@@ -108,3 +108,21 @@ def test_a_damaged_copy_leaves_its_name_and_stays_for_a_task_that_uses_it(tmp_pa
     assert not place.exists()
     assert any((left / "module.py").exists() for left in tmp_path.iterdir())
     os.close(descriptor)
+
+
+def test_processes_that_make_the_same_copy_at_once_all_get_a_whole_one(tmp_path: Path) -> None:
+    """A process that found a copy which another had not sealed yet took it for damaged, and its files away."""
+    project = tmp_path / "project"
+    (project / "package").mkdir(parents=True)
+    for number in range(40):
+        (project / "package" / f"m{number}.py").write_text(f"x = {number}")
+    code = f"import os, sys; sys.path.insert(0, {str(project)!r}); sys.dont_write_bytecode = True\n"
+    code += "for n in range(40): __import__(f'package.m{n}')\nfrom flyte_images.shipping import ship\n"
+    code += f"place = ship({str(project)!r}, environ=os.environ)[0]; print(len(os.listdir(place + '/package')))"
+    environ = {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    running = [
+        subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE, text=True, env=environ) for _ in range(6)
+    ]
+    assert [process.communicate()[0] for process in running] == ["41\n"] * 6
+    left = {path.name for path in (tmp_path / "cache" / "code").iterdir() if not path.name.startswith(".")}
+    assert len(left) == 2
