@@ -49,7 +49,8 @@ class Pool:
 
         `check` is called while there is none, and ends the waiting by raising.
         """
-        container = self._idle_or_room(key, replicas, check)
+        while (container := self._idle_or_room(key, replicas, check)) is not None and not container.is_clean():
+            self._end(key, container)
         if container is None:
             try:
                 container = start()

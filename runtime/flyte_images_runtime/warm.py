@@ -257,10 +257,14 @@ class WarmContainer:
     @property
     def alive(self) -> bool:
         """Can it be used again? Not after its end, nor after a call that was killed or has left something."""
+        return self._waiter.is_alive() and not self._spent
+
+    def is_clean(self) -> bool:
+        """Has the worker removed all that the last call has left? Waits for the worker, which is mostly done."""
         if self._cleaning and not self._spent:
             self._cleaning = False
             self._spent = self._verdict() != frames.CLEAN
-        return self._waiter.is_alive() and not self._spent
+        return self.alive
 
     def _verdict(self) -> bytes:
         """What the worker says of the call that was answered, once it has cleaned up after it."""
