@@ -230,7 +230,7 @@ class Fuzzer:
         if chance < 0.8:
             return {self.random.choice(("$type", "is", "file", "npy", "a", "hex", "\ud800")): data}
         if chance < 0.82:
-            for _ in range(self.random.choice((3, 400))):
+            for _ in range(self.random.choice((3, 300))):
                 data = [data]
             return data
         return self.random.choice([*EVIL, *({"file": f"90{n}.bin"} for n in (1, 2, 3)), {"npy": "903.bin"}])
