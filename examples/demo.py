@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import flyte_images as flyte
 
 if TYPE_CHECKING:
-    from flyte_images_runtime.metrics import Metrics
+    from flyte_images_runtime.resources.metrics import Metrics
 
 image = flyte.Image.from_debian_base().with_pip_packages("pandas", "scikit-learn")
 

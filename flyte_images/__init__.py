@@ -10,13 +10,9 @@ Nothing heavy is loaded before it is used.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flyte_images_runtime.accelerators import GPU as GPU
-    from flyte_images_runtime.accelerators import GPUAccelerator as GPUAccelerator
     from flyte_images_runtime.failures import Cancelled as Cancelled
     from flyte_images_runtime.failures import DiskFull as DiskFull
     from flyte_images_runtime.failures import EngineLost as EngineLost
@@ -30,11 +26,13 @@ if TYPE_CHECKING:
     from flyte_images_runtime.failures import Raised as Raised
     from flyte_images_runtime.failures import TaskError as TaskError
     from flyte_images_runtime.failures import TimedOut as TimedOut
-    from flyte_images_runtime.resources import Resources as Resources
+    from flyte_images_runtime.resources.accelerators import GPU as GPU
+    from flyte_images_runtime.resources.accelerators import GPUAccelerator as GPUAccelerator
+    from flyte_images_runtime.resources.request import Resources as Resources
     from flyte_images_runtime.values import Dir as Dir
     from flyte_images_runtime.values import File as File
 
-    from . import errors as errors
+    from . import errors
     from .builder import BuildResult as BuildResult
     from .builder import build as build
     from .environment import RetryStrategy as RetryStrategy
@@ -42,8 +40,8 @@ if TYPE_CHECKING:
     from .environment import Secret as Secret
     from .environment import TaskEnvironment as TaskEnvironment
     from .image import Image as Image
-    from .run import map as map
-    from .run import run as run
+    from .runner.runner import map as map
+    from .runner.runner import run as run
 
 __version__ = "0.1.0"
 
@@ -51,10 +49,10 @@ _EXPORTS = {
     "BuildResult": "flyte_images.builder",
     "Dir": "flyte_images_runtime.values",
     "File": "flyte_images_runtime.values",
-    "GPU": "flyte_images_runtime.accelerators",
-    "GPUAccelerator": "flyte_images_runtime.accelerators",
+    "GPU": "flyte_images_runtime.resources.accelerators",
+    "GPUAccelerator": "flyte_images_runtime.resources.accelerators",
     "Image": "flyte_images.image",
-    "Resources": "flyte_images_runtime.resources",
+    "Resources": "flyte_images_runtime.resources.request",
     "RetryStrategy": "flyte_images.options",
     "ReusePolicy": "flyte_images.options",
     "Secret": "flyte_images.environment",
@@ -73,8 +71,8 @@ _EXPORTS = {
     "Raised": "flyte_images_runtime.failures",
     "TaskError": "flyte_images_runtime.failures",
     "TimedOut": "flyte_images_runtime.failures",
-    "map": "flyte_images.run",
-    "run": "flyte_images.run",
+    "map": "flyte_images.runner.runner",
+    "run": "flyte_images.runner.runner",
 }
 
 __all__ = [*_EXPORTS, "errors"]
@@ -94,14 +92,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """The import system sets each submodule on its package; `flyte_images.run` is the function all the same."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _EXPORTS and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

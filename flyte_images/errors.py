@@ -13,7 +13,7 @@ line; `exit_code` is what the command line returns (0 done, 1 the build or the t
 
 from __future__ import annotations
 
-from flyte_images_layers.records import dataclass
+from flyte_images_layers.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,9 @@ from flyte_images_layers import (
     decoration,
     digest,
 )
-from flyte_images_layers.records import dataclass
+from flyte_images_layers.record import dataclass
 
-from .errors import Location, SpecError
-from .written import (
+from ._validate import (
     LOGINS,
     At,
     PythonVersion,
@@ -44,6 +43,7 @@ from .written import (
     step_limits_of,
     words_of,
 )
+from .errors import Location, SpecError
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 

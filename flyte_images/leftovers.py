@@ -17,13 +17,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyte_images_runtime.owner import booted
+from flyte_images_runtime.system.process_id import booted
 
 from .errors import FlyteImagesError, SpecError
 from .store.cache_dir import cache_dir
 
 if TYPE_CHECKING:
-    from flyte_images_runtime.orphans import Leftover
+    from flyte_images_runtime.engines.reaper import Leftover
 
 _EVERY = 600.0  # seconds
 _DAY = 86400.0
@@ -32,10 +32,10 @@ _SOON = 60.0  # until an engine that did not answer is asked again
 
 def watch_over(address: str) -> None:
     """Have what this process runs on the engine at `address` end with it, and what others have left there removed."""
-    from flyte_images_runtime import orphans
+    from flyte_images_runtime.engines import reaper
 
     directory = _directory(os.environ)
-    if orphans.watch_over(address, str(directory / "last") if directory else ""):
+    if reaper.watch_over(address, str(directory / "last") if directory else ""):
         sweep_at_times(os.environ, address)
 
 
@@ -112,21 +112,21 @@ def remove_all(environ: Mapping[str, str]) -> bool:
 
 def find(environ: Mapping[str, str]) -> Iterator[Leftover | None]:
     """All that is left; None for an engine that does not answer."""
-    from flyte_images_runtime import orphans
+    from flyte_images_runtime.engines import reaper
     from flyte_images_runtime.failures import TaskError
 
     for address in sorted(_addresses(environ)):
         try:
-            yield from orphans.leftovers_of(address)
+            yield from reaper.leftovers_of(address)
         except TaskError:
             yield None
-    yield from orphans.leftovers_here()
+    yield from reaper.leftovers_here()
     yield from _views()
 
 
 def _views() -> Iterator[Leftover]:
+    from flyte_images_runtime.engines.reaper import Leftover
     from flyte_images_runtime.oci import snapshots, views
-    from flyte_images_runtime.orphans import Leftover
 
     if snapshots.reachable():
         for view in views.abandoned():

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, TypeVar
 
-from flyte_images_runtime.accelerators import Device, GPUAccelerator
 from flyte_images_runtime.errors import RuntimeSpecError
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.quantity import parse_size
-from flyte_images_runtime.resources import Resources
-from flyte_images_runtime.spec import Hardening, Mount
+from flyte_images_runtime.resources.accelerators import Device, GPUAccelerator
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.resources.quantity import parse_size
+from flyte_images_runtime.resources.request import Resources
+from flyte_images_runtime.task.spec import Hardening, Mount
 
 from .errors import Location, SpecError
 

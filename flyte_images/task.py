@@ -5,26 +5,36 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from .errors import Location, SpecError
 from .options import Options, Settings, caller
 
 if TYPE_CHECKING:
     from flyte_images_runtime.values import Signature
-    from flyte_images_runtime.values.text import Parameter
+    from flyte_images_runtime.values.cli_args import Parameter
 
-    from .environment import TaskEnvironment
+    from .image import Image
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Environment(Protocol):
+    """What a task needs of the environment that made it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def built_image(self) -> Image: ...
 
 
 class Task(Generic[P, R]):
     """What `@env.task` makes of a function."""
 
     def __init__(
-        self, function: Callable[P, R], environment: TaskEnvironment, options: Options, location: Location
+        self, function: Callable[P, R], environment: Environment, options: Options, location: Location
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -67,14 +77,14 @@ class Task(Generic[P, R]):
 
     def parameters(self) -> tuple[Parameter, ...]:
         """What a command line can give it: name, type, default, choices."""
-        from flyte_images_runtime.values.text import parameters
+        from flyte_images_runtime.values.cli_args import parameters
 
         return parameters(self.signature)
 
     def parse(self, given: Mapping[str, str | Sequence[str]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Texts by parameter -> (args, kwargs) of a call; JSON for containers. SpecError names the parameter."""
         from flyte_images_runtime.values import Problem
-        from flyte_images_runtime.values.text import arguments
+        from flyte_images_runtime.values.cli_args import arguments
 
         try:
             return arguments(self.signature, given)

@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .choice import find_base
-    from .found import FoundBase, known_base
+    from .base_record import FoundBase, known_base
+    from .catalog import SUITES, Bootstrapped, list_bases
     from .make import bootstrap
-    from .record import SUITES, Bootstrapped, list_bases
+    from .select import find_base
 
 __all__ = ["SUITES", "Bootstrapped", "FoundBase", "bootstrap", "find_base", "known_base", "list_bases"]
 

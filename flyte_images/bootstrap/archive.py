@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..errors import EngineError, ResolveError, SpecError
 from ..store.leftovers import temporary_directory
-from .record import Package, Release
+from .catalog import Package, Release
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _INSTALL = "as root: apt-get install mmdebstrap debian-archive-keyring (`make engine` does it too)"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import BuildError, EngineError, ResolveError
 from .archive import Archive, public
-from .record import SUITES
+from .catalog import SUITES
 
 PACKAGES = ("ca-certificates", "netbase", "passwd", "python3", "tzdata")
 

@@ -14,11 +14,11 @@ from ..errors import EngineError, SpecError
 from ..store.cache_dir import cache_dir, layout_dir
 from ..store.oci_layout import LAYER_GZIP, Layer, Layout
 from .archive import Archive, fetch, require_tools
+from .base_record import remember
+from .catalog import SUITES, Bootstrapped, newest, save
 from .debian import make_tree
-from .found import remember
 from .layer import pack
-from .record import SUITES, Bootstrapped, newest, save
-from .workplace import Workplace, alone, workplace
+from .scratch_dir import Workplace, alone, workplace
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
 

@@ -24,13 +24,11 @@ from .discovery import Choice, choose
 from .events import Event
 from .exporters import Exporter
 from .failure import ConnectionLostError, engine_error, interrupted, stuck
-from .ondemand import start
+from .local_daemon import start
+from .partial_blobs import layouts_of, unstick
 from .pb import content_pb2, control_pb2, gateway_pb2
 from .request import Prepared, solve_request
-from .session import OpenSession, Session
-from .solve import STALL, SolveResult, Solving
-from .unstick import layouts_of, unstick
-from .wire import (
+from .rpc import (
     CONTENT_READ,
     DISK_USAGE,
     INFO,
@@ -44,6 +42,8 @@ from .wire import (
     Request,
     Response,
 )
+from .session import OpenSession, Session
+from .solve import STALL, SolveResult, Solving
 
 _PAUSES = (0.1, 0.5, 2.0)  # seconds between attempts at a build that something else than itself has ended
 _WORK = 600.0  # seconds for one that needs some: pruning, measuring, asking a registry

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyte_images_layers.records import dataclass
+from flyte_images_layers.record import dataclass
 
 from ..errors import EngineError, SpecError
 from .address import Address, Docker, Unix, parse
-from .docker_settings import DockerSettings
+from .docker_config import DockerSettings
 
 if TYPE_CHECKING:
-    from .ondemand import Daemon
+    from .local_daemon import Daemon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def candidates(given: str | None, *, environ: Mapping[str, str]) -> Iterator[Cho
     for address, because in _sockets(environ):
         if Path(address.path).is_socket():
             yield Choice(address=Docker(address) if because == "docker" else address, because="its socket is there")
-    from .ondemand import find_daemon
+    from .local_daemon import find_daemon
 
     if daemon := find_daemon(environ):
         yield Choice(address=Unix(str(daemon.socket)), because=f"`{daemon.program}` can be started", daemon=daemon)

@@ -14,12 +14,12 @@ from dataclasses import field
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
-from flyte_images_layers.records import dataclass
+from flyte_images_layers.record import dataclass
 
 from ..errors import BuildError, EngineError
 from .address import Docker
 from .dial import PATIENCE, Connection, dial
-from .words import hint_for
+from .error_hints import hint_for
 
 Result = TypeVar("Result")
 

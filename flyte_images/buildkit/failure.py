@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import grpc
 
 from ..errors import BuildError, EngineError, FlyteImagesError, Location
+from .error_hints import hint_for, step_message
 from .pb.gateway_pb2 import ErrorStatus
-from .words import hint_for, step_message
 
 _DETAILS = "grpc-status-details-bin"
 _INTERRUPTED = r"context canceled|code = (Canceled|Unavailable)|no active session"

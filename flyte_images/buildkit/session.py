@@ -24,7 +24,8 @@ import grpc
 from ..errors import EngineError
 from ..store.leftovers import temporary_path
 from .pb.control_pb2 import BytesMessage
-from .registry_login import DockerLogins, Login, docker_config_file
+from .registry_auth import DockerLogins, Login, docker_config_file
+from .rpc import OPTIONS, SESSION
 from .services import Handlers
 from .services.auth import auth
 from .services.content import Readings, content
@@ -34,7 +35,6 @@ from .services.health import health
 from .services.secrets import Secret
 from .services.secrets import secrets as secrets_service
 from .services.ssh import ssh
-from .wire import OPTIONS, SESSION
 
 _CHUNK = 1 << 17
 _WORKERS = 32  # a running call holds one; the health check must never wait behind transfers

@@ -17,9 +17,9 @@ from ..errors import BuildError, FlyteImagesError
 from .events import Event, Vertex, VertexLog, VertexStatus
 from .failure import StepError, build_error
 from .pb.control_pb2 import SolveRequest, StatusRequest, StatusResponse
+from .rpc import SOLVE, STATUS
 from .status import events_of
 from .tail import Tail
-from .wire import SOLVE, STATUS
 
 _GRACE = 5.0  # seconds for the last events after the end
 STALL = 600.0
@@ -132,9 +132,9 @@ class Solving:
 
     def _awaited(self) -> str:
         """What is waited for, if all that runs waits for some server."""
-        from . import graph
+        from . import definition_index
 
-        sources, works = graph.sources_and_works(self._request.definition)
+        sources, works = definition_index.sources_and_works(self._request.definition)
         found = []
         for vertex in self._vertices.values():
             if vertex.started is None or vertex.completed is not None:
@@ -154,9 +154,9 @@ class Solving:
         found = build_error(error, self._engine, said=self._said)
         if not isinstance(found, StepError):
             return found
-        from . import graph  # only a failure has to know what the steps are
+        from . import definition_index  # only a failure has to know what the steps are
 
-        step = graph.find(self._request.definition, found.vertex)
+        step = definition_index.find(self._request.definition, found.vertex)
         log = self._tails.get(found.vertex)
         known = self._vertices.get(found.vertex)
         name = (known.name if known else "") or (step.name if step else "")

@@ -19,8 +19,8 @@ def command() -> None:
 @json_option
 def listed(*, as_json: bool) -> None:
     """The bases that are there, the newest first."""
-    from ..bootstrap.record import list_bases
-    from ..progress.text import size
+    from ..bootstrap.catalog import list_bases
+    from ..progress.terminal_text import size
 
     bases = list_bases(os.environ)
     if as_json:

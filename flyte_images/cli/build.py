@@ -49,11 +49,11 @@ def command(
 
     What is there already is not built again. The result is one reference a line.
     """
-    from .building import build_file
+    from .build_images import build_file
 
     wanted = None
     if tags or outputs or cache_from or cache_to:
-        from ..outputs import Wanted
+        from ..builder.output_spec import Wanted
 
         wanted = Wanted(tags=tags, outputs=outputs, cache_from=cache_from, cache_to=cache_to)
     build_file(

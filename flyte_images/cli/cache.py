@@ -28,9 +28,9 @@ _KINDS = {
 
 def kinds() -> dict[str, BoundedDirectory]:
     """Return what the cache of this user holds, by kind."""
-    from ..arrivals import arrivals_in
-    from ..copies import copies_in
-    from ..printed import logs_in
+    from ..runner.artifacts import arrivals_in
+    from ..runner.bundle_cache import copies_in
+    from ..runner.run_logs import logs_in
     from ..store.bounded_dir import BoundedDirectory
     from ..store.cache_dir import cache_dir
 
@@ -67,7 +67,7 @@ def listed(*, kind: str | None, as_json: bool) -> None:
 @json_option
 def du(*, as_json: bool) -> None:
     """Show how much is kept, by kind."""
-    from ..progress.text import size
+    from ..progress.terminal_text import size
 
     found = {kind: directory.entries() for kind, directory in kinds().items()}
     if as_json:
@@ -103,7 +103,7 @@ def prune(
 
     Bases and packed layers are not removed: builds stand on them.
     """
-    from ..progress.text import size
+    from ..progress.terminal_text import size
 
     try:
         before = time.time() - seconds_of(unused_for)
@@ -123,8 +123,8 @@ def prune(
 
 
 def _prune_engine(builder: str | None) -> None:
-    from ..progress.text import size
-    from .connecting import connector
+    from ..progress.terminal_text import size
+    from .connection import connector
 
     with connector(builder) as connect:
         records = connect().prune()
@@ -138,7 +138,7 @@ def _beyond(entries: Sequence[Entry], *, before: float, name: str | None, keep: 
         return [entry for entry in entries if entry.name == name]
     if keep is None:
         return [entry for entry in entries if entry.used < before]
-    from flyte_images_runtime.quantity import parse_size
+    from flyte_images_runtime.resources.quantity import parse_size
 
     room, gone = parse_size(keep, name="--keep", smallest=0), []
     for entry in entries:
@@ -156,7 +156,7 @@ def _chosen(kind: str | None) -> dict[str, BoundedDirectory]:
 
 
 def _lines(found: Sequence[tuple[str, Entry]]) -> list[str]:
-    from ..progress.text import size
+    from ..progress.terminal_text import size
 
     rows = [
         [kind, size(entry.size), time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)), entry.name]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from .checks import Finding
+from .doctor_checks import Finding
 from .interrupt import Activity
 from .options import builder_option, json_option
 
@@ -51,24 +51,24 @@ def command(ctx: click.Context, *, builder: str | None, clean: bool, as_json: bo
 
 
 def _all(builder: str | None, clean: bool) -> Iterator[Finding]:
-    from . import checks
+    from . import doctor_checks
 
-    yield from checks.program(os.environ)
-    yield from checks.engines(os.environ, builder)
-    yield from checks.docker(os.environ, builder)
-    yield from checks.runners()
-    yield from checks.reach()
-    yield from checks.gpus(os.environ)
-    yield from checks.index(os.environ)
-    yield from checks.settings(os.environ)
-    yield from checks.bases(os.environ)
-    yield from checks.cache(os.environ)
-    yield from checks.tools(os.environ)
-    yield from checks.leftovers(os.environ, clean=clean)
+    yield from doctor_checks.program(os.environ)
+    yield from doctor_checks.engines(os.environ, builder)
+    yield from doctor_checks.docker(os.environ, builder)
+    yield from doctor_checks.runners()
+    yield from doctor_checks.reach()
+    yield from doctor_checks.gpus(os.environ)
+    yield from doctor_checks.index(os.environ)
+    yield from doctor_checks.settings(os.environ)
+    yield from doctor_checks.bases(os.environ)
+    yield from doctor_checks.cache(os.environ)
+    yield from doctor_checks.tools(os.environ)
+    yield from doctor_checks.leftovers(os.environ, clean=clean)
 
 
 def _print(finding: Finding) -> None:
-    from ..progress.text import clean
+    from ..progress.terminal_text import clean
 
     mark, plain, colour = _MARKS[finding.state]
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

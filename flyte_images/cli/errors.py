@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ..errors import BuildError, FlyteImagesError, Location
 from ..progress.lines import Writer
-from ..progress.text import clean
+from ..progress.terminal_text import clean
 
 _LOG_LINES = 20
 _LONGEST_COMMAND = 400

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from flyte_images_runtime.visible import visible
+from flyte_images_runtime.portable.visible import visible
 
 _SHOW_CURSOR = "\x1b[?25h"  # live bars hide it
 

@@ -31,11 +31,11 @@ def command(
 
     Builds of these images, here and on other machines, then use those files and resolve nothing.
     """
+    from ..builder.prepare import LOCK_NAME, contents_of, from_project, locked, one_platform
     from ..errors import SpecError
-    from ..lock import dumps
-    from ..prepare import LOCK_NAME, contents_of, from_project, locked, one_platform
+    from ..plan.lock import dumps
     from ..progress import Progress
-    from .connecting import connector
+    from .connection import connector
     from .load import load
 
     activity.events = progress == "json"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..progress.text import last_state
+from ..progress.terminal_text import last_state
 from .interrupt import Activity
+from .run_ref import Known, find
 from .terminal import show_data
-from .which import Known, find
 
 if TYPE_CHECKING:
-    from ..printed import Line, Stream
+    from ..runner.run_logs import Line, Stream
 
 
 @click.command("logs")
@@ -45,7 +45,7 @@ def command(
 
     Kept are the first megabyte and the last seven of each run, and 256 MB of all; never a secret's value.
     """
-    from ..printed import has, lines
+    from ..runner.run_logs import has, lines
 
     chosen = find(run, known_runs())
     activity.doing = f"the look at {chosen.id}"
@@ -59,10 +59,10 @@ def command(
 
 def known_runs() -> list[Known]:
     """All runs of this user that can be asked for: those that run now, those of the history, those with a log."""
-    from flyte_images_runtime.active import active
+    from flyte_images_runtime.execution.running_tasks import active
 
-    from ..history import recent
-    from ..printed import goes_on, kept
+    from ..runner.history import recent
+    from ..runner.run_logs import goes_on, kept
 
     found: dict[str, Known] = {}
     for entry in recent(os.environ, 10_000):
@@ -86,9 +86,9 @@ def known_runs() -> list[Known]:
 
 def _will_print(run: str) -> bool:
     """Wait for the first line of a run, or for its end without any."""
-    from flyte_images_runtime.active import active
+    from flyte_images_runtime.execution.running_tasks import active
 
-    from ..printed import has
+    from ..runner.run_logs import has
 
     while any(one.run == run for one in active()):
         if has(os.environ, run):

@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(args: list[str], activity: Activity) -> object:
     if len(args) > 1 and args[0] == "build" and not any(arg.startswith("-") for arg in args):
-        from .building import build_file
+        from .build_images import build_file
 
         build_file(activity, args[1], tuple(args[2:]))
         return 0

@@ -24,7 +24,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def engine_names() -> tuple[str, ...]:
     """The engines that the code knows, "auto" first. To ask for them takes time, so only verbs that run things do."""
-    from ..engines import ENGINES
+    from ..runner.engines import ENGINES
 
     return ENGINES
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..progress.text import duration, size
-from .apis import api_of
+from ..progress.terminal_text import duration, size
+from .engine_apis import api_of
 from .options import json_option
 from .table import columns
 
 if TYPE_CHECKING:
-    from flyte_images_runtime.active import Active
+    from flyte_images_runtime.execution.running_tasks import Active
 
 
 @click.command("ps")
@@ -23,7 +23,7 @@ def command(*, as_json: bool) -> None:
 
     An id, or the beginning of one, is what `flyte-images logs` and `flyte-images stop` take.
     """
-    from flyte_images_runtime.active import active
+    from flyte_images_runtime.execution.running_tasks import active
 
     found = [described(one) for one in active()]
     if as_json:

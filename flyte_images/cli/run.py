@@ -25,16 +25,16 @@ from .options import (
     timeout_option,
 )
 from .suggest import closest
+from .task_argv import arguments_help, check_names, front, pairs, split
 from .terminal import show_data
-from .words import arguments_help, check_names, front, pairs, split
 
 if TYPE_CHECKING:
-    from flyte_images_runtime.metrics import Metrics
+    from flyte_images_runtime.resources.metrics import Metrics
 
-    from ..engines import EngineName
     from ..progress import Mode
-    from ..progress.tasks import Tasks
-    from ..run import Run
+    from ..progress.task_progress import Tasks
+    from ..runner.engines import EngineName
+    from ..runner.runner import Run
     from ..task import Task
     from .load import Loaded
 
@@ -130,9 +130,9 @@ def perform(
     from flyte_images_runtime.failures import Raised, TaskError
 
     from ..progress import Progress
-    from ..progress.tasks import Tasks
-    from ..ready import check_needs
-    from ..run import run
+    from ..progress.task_progress import Tasks
+    from ..runner.runner import run
+    from ..runner.task_spec import check_needs
 
     activity.events = progress == "json"
     if env:
@@ -165,14 +165,14 @@ def perform(
 
 def _show_last(shown: Tasks, task: str, run: str) -> None:
     """What a task has printed last, where nobody has seen it."""
-    from ..printed import lines
+    from ..runner.run_logs import lines
 
     for line in lines(os.environ, run, tail=_LAST_LINES):
         shown.tell(f"  | {line.text}", "output", task=task, stream=line.stream, text=line.text)
 
 
 def _print(done: Run[Any], *, as_json: bool) -> None:
-    from .answer import as_text, encodable
+    from .render_result import as_text, encodable
 
     if as_json:
         document = {
@@ -246,7 +246,7 @@ def task_help(ctx: click.Context, file: str, task: Task[..., Any]) -> str:
 
 def used(metrics: Metrics) -> str:
     """What a run took, in one line."""
-    from ..progress.text import duration, size
+    from ..progress.terminal_text import duration, size
 
     parts = [f"done in {duration(metrics.total)}"]
     if metrics.wall is not None:

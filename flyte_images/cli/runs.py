@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from ..history import recent
-from ..progress.text import duration, size
+from ..progress.terminal_text import duration, size
+from ..runner.history import recent
 from .options import json_option
 from .table import columns
 from .terminal import show_data

@@ -14,9 +14,9 @@ from .options import builder_option, engine_option, file_argument, progress_opti
 from .suggest import closest
 
 if TYPE_CHECKING:
-    from ..engines import EngineName
     from ..environment import TaskEnvironment
     from ..progress import Mode
+    from ..runner.engines import EngineName
     from .load import Loaded
 
 
@@ -59,10 +59,10 @@ def command(
     activity.doing = f"the import of {file}"
     chosen = find_environment(load(file), env)
     from ..progress import Progress
-    from ..progress.below import say
-    from ..ready import check_needs
-    from ..run import run
-    from ..shells import open_shell
+    from ..progress.status_line import say
+    from ..runner.runner import run
+    from ..runner.shell import open_shell
+    from ..runner.task_spec import check_needs
 
     def line(name: str, stream: str, text: str) -> None:
         say(text)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import EngineError, FlyteImagesError, SpecError
-from .connecting import connector
+from .connection import connector
 from .interrupt import Activity
 from .options import builder_option, file_argument, json_option
 from .terminal import show_data
 
 if TYPE_CHECKING:
-    from ..plan import Plan
+    from ..plan.model import Plan
     from .load import Named
 
 
@@ -38,7 +38,7 @@ def command() -> None:
 @click.pass_obj
 def plan(activity: Activity, *, file: str, names: tuple[str, ...], builder: str | None, as_json: bool) -> None:
     """The steps of each image: what is fetched, installed, copied and run, and on which line it is asked for."""
-    from .plans import to_document, to_text
+    from .render_plan import to_document, to_text
 
     chosen = _chosen(activity, file, names)
     plans = [(it.name, made) for it, made in _plans(chosen, builder)]
@@ -62,8 +62,8 @@ def llb(activity: Activity, *, file: str, name: str | None, builder: str | None,
     """BuildKit's graph of an image, with the digests that BuildKit reports."""
     from ..llb import marshal
     from ..llb.dump import to_dot, to_json, to_text
-    from ..lower import Lowering
-    from ..places import places_of
+    from ..plan.lower import Lowering
+    from ..serving.serve import places_of
 
     if as_json and dot:
         raise SpecError("--json and --dot are two forms of the same", hint="take one of them")
@@ -85,7 +85,7 @@ def drawn(
     activity: Activity, *, file: str, name: str | None, builder: str | None, form: str | None, output: str | None
 ) -> None:
     """The plan of an image, drawn: what reads what. PNG needs Graphviz."""
-    from .drawing import to_dot, to_svg
+    from .render_graph import to_dot, to_svg
 
     form = form or (Path(output).suffix.lstrip(".") if output else "") or "dot"
     if form not in ("dot", "svg", "png"):
@@ -126,7 +126,7 @@ def _one(activity: Activity, file: str, name: str | None) -> Named:
 
 
 def _plans(chosen: Sequence[Named], builder: str | None) -> list[tuple[Named, Plan]]:
-    from ..prepare import prepare
+    from ..builder.prepare import prepare
 
     try:
         with connector(builder) as connect:

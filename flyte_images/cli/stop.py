@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SpecError
-from .apis import api_of
+from .engine_apis import api_of
 from .interrupt import Activity
-from .which import Known, find
+from .run_ref import Known, find
 
 if TYPE_CHECKING:
-    from flyte_images_runtime.active import Active
+    from flyte_images_runtime.execution.running_tasks import Active
 
 
 @click.command("stop")
@@ -25,7 +25,7 @@ def command(activity: Activity, *, which: tuple[str, ...], everything: bool) -> 
     A task gets SIGTERM, and five seconds later SIGKILL; what it started ends with it. A task's name means all that
     runs of it. Prints the ids of those that were ended.
     """
-    from flyte_images_runtime.active import active, stop
+    from flyte_images_runtime.execution.running_tasks import active, stop
 
     if not which and not everything:
         raise SpecError("which task?", hint="an id of `flyte-images ps`, a task's name, or --all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..progress.text import clean
+from ..progress.terminal_text import clean
 
 
 def columns(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> list[str]:

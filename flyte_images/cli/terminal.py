@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from flyte_images_runtime.visible import visible
+from flyte_images_runtime.portable.visible import visible
 
 
 def show_data(text: str, *, err: bool = False) -> None:

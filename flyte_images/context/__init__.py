@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flyte_images_layers import Layer
-from flyte_images_layers.records import dataclass
+from flyte_images_layers.record import dataclass
 
 from ..errors import Location, SpecError
 from ..store.cache_dir import cache_dir
 from ..store.oci_layout import LAYER_TAR, Layout
+from .file_index import Index
 from .ignore import DEFAULT_IGNORE
-from .index import Index
 from .layer import EPOCH, Blob, NotWritten, Placed, place, write
 from .store import PLATFORM, Packed, find_record, put_image
 from .tree import is_known, read_all, scan, tree_digest

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from flyte_images_layers.records import dataclass
+from flyte_images_layers.record import dataclass
 
 from ..errors import SpecError
 

@@ -12,10 +12,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from flyte_images_layers.records import dataclass
+from flyte_images_layers.record import dataclass
 
 from ..errors import SpecError
-from .index import Index
+from .file_index import Index
 from .tree import Entry, Tree, read
 
 EPOCH = 315_532_800  # 1980-01-01: zip files, among others, know no earlier time

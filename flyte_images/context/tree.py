@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ..errors import SpecError
 from ..store.cache_dir import TAG, is_cache
+from .file_index import Index
 from .ignore import DEFAULT_IGNORE, Ignore, Matched, parse_ignore
-from .index import Index
 
 _FORMAT = b"flyte-images context 1\n"  # another one, when the same tree is packed into other bytes
 _CHUNK = 1 << 20

@@ -14,10 +14,10 @@ from flyte_images_layers import LayerError
 from flyte_images_layers.pip import canonical_name
 
 from ..store.leftovers import temporary_directory
-from ..uv_program import run_uv
 from . import Listed
 from .reading import checked_python, remembered, text_of, toml_of
 from .requirements import parse
+from .uv_binary import run_uv
 
 _VERSION = 1
 _ALONE = {"--all-extras", "--all-groups", "--dev", "--no-dev", "--only-dev", "--no-default-groups"}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, Self, TextIO
 from .lines import Counts, Display, Json, Plain, Quiet
 
 if TYPE_CHECKING:  # loaded by the first image that has events; a no-op build has none
-    from .sink import ImageProgress
+    from .image_sink import ImageProgress
     from .state import BuildState
 
 __all__ = ["Mode", "Progress", "chosen_mode"]
@@ -74,7 +74,7 @@ class Progress:
 
     def image(self, name: str) -> ImageProgress:
         """The sink for one image's events, always the same. Ask for it only when there is something to solve."""
-        from .sink import ImageProgress
+        from .image_sink import ImageProgress
 
         with self._lock:
             if name not in self._images:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from .lines import Counts, Writer, clipped, ended, label, summary_line
-from .text import clean, duration, size
+from .terminal_text import clean, duration, size
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from .text import clean, duration, size
+from .terminal_text import clean, duration, size
 
 if TYPE_CHECKING:  # at run time only a build that is solved loads it: a no-op build counts milliseconds
     from .state import BuildState, Change, Step

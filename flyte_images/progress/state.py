@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ..buildkit.events import Event, Vertex, VertexLog, VertexStatus, VertexWarning
-from .text import Lines, clean
+from .terminal_text import Lines, clean
 
 Outcome = Literal["done", "cached", "failed", "canceled"]
 

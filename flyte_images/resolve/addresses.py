@@ -16,8 +16,8 @@ from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from ..errors import ResolveError
 from ..image import Image
-from ..lock import LayerLock, Lock
-from ..plan import Plan, packages, readdressed
+from ..plan.lock import LayerLock, Lock
+from ..plan.model import Plan, packages, readdressed
 from ..store import json_cache
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
 from ..buildkit.session import Session
 from ..errors import ResolveError
-from ..lock import BaseImage
-from ..lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
-from ..origins import Places, base_state
-from ..places import abilities_of, session_for
+from ..plan.lock import BaseImage
+from ..plan.lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
+from ..plan.sources import Places, base_state
+from ..serving.serve import abilities_of, session_for
 from ..store.leftovers import temporary_directory
 
 _OUT = "/flyte-images/out"

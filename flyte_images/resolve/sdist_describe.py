@@ -20,11 +20,11 @@ from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
 from ..errors import ResolveError
 from ..image import Image
-from ..lock import BaseImage
-from ..lower import EPOCH, Lowering, limits, program, run_program
-from ..origins import Places
-from ..places import abilities_of, check_tags, places_of, session_for
-from ..plan import Built, Plan, PlanStep
+from ..plan.lock import BaseImage
+from ..plan.lower import EPOCH, Lowering, limits, program, run_program
+from ..plan.model import Built, Plan, PlanStep
+from ..plan.sources import Places
+from ..serving.serve import abilities_of, check_tags, places_of, session_for
 from ..store.leftovers import temporary_directory
 from .sdist_metadata import HERE, Metadata
 from .sdists import Source, remedy

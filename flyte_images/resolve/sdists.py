@@ -19,7 +19,7 @@ from typing import IO, Any
 from flyte_images_layers.file_names import file_name
 
 from ..errors import ResolveError
-from ..fetch import fetch
+from ..serving.download import fetch
 from ..store.leftovers import temporary_directory
 
 _LONGEST = 1 << 20  # bytes of a pyproject.toml

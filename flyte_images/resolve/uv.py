@@ -12,8 +12,8 @@ from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
 
 from ..errors import ResolveError
+from ..manifests.uv_binary import run_uv
 from ..store.leftovers import temporary_directory
-from ..uv_program import run_uv
 from .offered import addresses, chosen
 from .sdist_metadata import Described, named, unbuilt
 from .sdists import Source

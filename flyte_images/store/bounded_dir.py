@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyte_images_runtime.atomic import partial_path
+from flyte_images_runtime.system.atomic import partial_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from flyte_images_runtime import atomic
+from flyte_images_runtime.system import atomic
 
 from ..errors import SpecError
 from .leftovers import remove_leftovers

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flyte_images_runtime import atomic
+from flyte_images_runtime.system import atomic
 
 from .cache_dir import cache_dir
 

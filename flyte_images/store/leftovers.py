@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from flyte_images_runtime import atomic
-from flyte_images_runtime.owner import new_name, parse
+from flyte_images_runtime.system import atomic
+from flyte_images_runtime.system.process_id import new_name, parse
 
 _TEMPORARY = re.compile(r"flyte-images-[a-z]+-(?=[0-9a-f]{8}-[0-9]+-[0-9]+-[0-9]+)")
 _BELOW = ("", "bases", "code", "context", "files", "logs", "oci", "oci/contexts", "resolved", "results")

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from flyte_images_layers.records import dataclass
-from flyte_images_runtime import atomic
+from flyte_images_layers.record import dataclass
+from flyte_images_runtime.system import atomic
 
 from ..errors import EngineError, FlyteImagesError
 

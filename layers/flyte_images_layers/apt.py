@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from .base import Found, Layer, names
 from .errors import LayerError
-from .records import dataclass
+from .record import dataclass
 from .steps import InstallDebs, Step
 
 # Debian Policy 5.6.1 (names) and 5.6.12 (versions); `name=version` and `name:arch` as apt-get takes them.

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from .canonical import decoration
 from .errors import LayerError
-from .records import dataclass
+from .record import dataclass
 from .steps import Deb, Sdist, Step, Wheel
 
 

@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 
 from .errors import LayerError
-from .records import dataclass
+from .record import dataclass
 
 # The reference grammar of the OCI distribution specification, without its length limits.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"

@@ -8,7 +8,7 @@ from typing import ClassVar
 from .base import Found, Layer
 from .canonical import decoration, optional
 from .errors import LayerError
-from .records import dataclass
+from .record import dataclass
 from .steps import RunCommand, SecretMount, Step, StepLimits
 
 

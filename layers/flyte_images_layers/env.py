@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .base import Found, Layer
 from .errors import LayerError
-from .records import dataclass
+from .record import dataclass
 from .steps import SetEnv, Step
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

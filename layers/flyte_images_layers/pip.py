@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from .base import Found, Layer, PythonRequirements, names
 from .errors import LayerError
-from .records import dataclass
+from .record import dataclass
 from .steps import InstallWheels, Step
 
 # The common shapes of PEP 508 (a name, extras, one to many version clauses). Anything else goes to the `packaging`

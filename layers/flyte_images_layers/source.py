@@ -13,7 +13,7 @@ from typing import ClassVar
 from .base import Found, Layer, LocalSource
 from .canonical import decoration
 from .errors import LayerError
-from .records import dataclass
+from .record import dataclass
 from .steps import AddFiles, Step
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from .canonical import decoration, optional
 from .file_names import file_name
-from .records import dataclass
+from .record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ import builtins
 import errno
 from dataclasses import dataclass, field
 
-from .visible import visible
+from .portable.visible import visible
 
 # What a task raises comes back as the same class only if it is one of these: built in, and made of text alone. A class
 # that a container names is never imported.

@@ -34,9 +34,9 @@ import polars
 import pyarrow
 import pydantic
 
-from flyte_images_runtime.budget import Budget
-from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.values import Dir, File, Files, Problem, Signature
+from flyte_images_runtime.values.budget import Budget
 
 SUFFIXES = ("npy", "bin", "file", "tar", "arrow")
 MEMORY = 64 << 20  # the limit of the task that is said to have sent it all

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from flyte_images import fetch as fetching
 from flyte_images.errors import FlyteImagesError
-from flyte_images.fetch import Patience
-from flyte_images.resolve import contents, sdists
+from flyte_images.resolve import sdists, wheel_contents
 from flyte_images.resolve.offered import chosen
 from flyte_images.resolve.target import Target
+from flyte_images.serving import download as fetching
+from flyte_images.serving.download import Patience
 from flyte_images_layers.steps import Wheel
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -62,7 +62,7 @@ def take(case: dict[str, Any], environ: dict[str, str], place: Path) -> str:
     try:
         file = chosen(case["package"], TARGET, (), {})
         if isinstance(file, Wheel):
-            contents.shared([file], environ)
+            wheel_contents.shared([file], environ)
         else:
             sdists.build_requirements(file, environ)
         with tempfile.TemporaryDirectory(dir=place) as folder:
@@ -83,7 +83,7 @@ def main(cases: str, folder: str) -> None:
     environ = {"HOME": str(place / "home"), "FLYTE_IMAGES_CACHE": str(place / "cache")}
     address = json.loads(Path(cases).read_text())["address"]
     environ["UV_DEFAULT_INDEX"] = f"http://robot:s3cret@{address}/simple"  # sent there, and to nobody else
-    fetching._PATIENCE = contents._PATIENCE = PATIENCE
+    fetching._PATIENCE = wheel_contents._PATIENCE = PATIENCE
     fetching.fetch.__kwdefaults__["patience"] = PATIENCE
     fetching._LARGEST = 64 << 20  # else what never ends fills this machine's disk first
     watch = Watch(str(place))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.index import wheel_bytes
+from tests.fakes.package_index import wheel_bytes
 
 WHEEL, SDIST = "alpha-1.0-py3-none-any.whl", "alpha-1.0.tar.gz"
 _JSON = "application/vnd.pypi.simple.v1+json"

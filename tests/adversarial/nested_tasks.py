@@ -49,7 +49,7 @@ def code() -> flyte.File:
 @low.task
 def steal() -> list[Any]:
     """Call with variables that make the other container run code from here; as a program does, and by hand."""
-    from flyte_images_runtime.worker import host  # type: ignore[import-not-found,unused-ignore]
+    from flyte_images_runtime.worker import nested_client  # type: ignore[import-not-found,unused-ignore]
 
     found: list[Any] = []
     variables = {"PYTHONPATH": PATH, "MODE": "mine"}
@@ -57,7 +57,7 @@ def steal() -> list[Any]:
         found.append(peek.override(env_vars=variables)(code()))
     except ValueError as error:
         found.append(str(error))
-    host.SETTINGS += ("env_vars",)
+    nested_client.SETTINGS += ("env_vars",)
     try:
         found.append(peek.override(env_vars=variables)(code()))
     except Exception as error:
@@ -146,14 +146,14 @@ def send(length: int) -> int:
 @low.task
 def flood(connections: int, mebibytes: int) -> dict[str, Any]:
     """Open connections that say nothing, and announce documents that are too long."""
-    from flyte_images_runtime import frames
+    from flyte_images_runtime.portable import framing
 
     refused = []
     for _ in range(8):
         link = socket.socket(socket.AF_UNIX)
         link.connect(DOOR)
         link.sendall((mebibytes << 20).to_bytes(4, "big"))
-        refused.append(frames.receive(link)["error"]["message"])
+        refused.append(framing.receive(link)["error"]["message"])
         link.close()
     links = []
     for _ in range(connections):
@@ -172,10 +172,10 @@ def flood(connections: int, mebibytes: int) -> dict[str, Any]:
 @low.task
 def bomb(length: int) -> str:
     """A short text of JSON that is many values."""
-    from flyte_images_runtime import frames
+    from flyte_images_runtime.portable import framing
 
     text = b'{"number": "n1", "arguments": [' + b"[]," * length + b"[]]}"
     link = socket.socket(socket.AF_UNIX)
     link.connect(DOOR)
-    link.sendall(frames.head(text) + text)
-    return str(frames.receive(link)["error"]["message"])
+    link.sendall(framing.head(text) + text)
+    return str(framing.receive(link)["error"]["message"])

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from flyte_images import host
 from flyte_images.buildkit.client import connect
 from flyte_images.cli.main import main
 from flyte_images.errors import BuildError, SpecError
 from flyte_images.options import Secret
+from flyte_images.serving import host_settings
 from flyte_images_layers.steps import StepLimits
-from flyte_images_runtime.resources import Resources
-from tests.index import Index
+from flyte_images_runtime.resources.request import Resources
+from tests.fakes.package_index import Index
 from tests.integration.build.conftest import (  # noqa: F401 - fixtures
     WORD,
     Builds,
@@ -143,7 +143,7 @@ def test_a_build_from_source_cannot_pass_its_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """D22: the watch is the first process of the step, which no other process of it can kill, stop or look into."""
-    monkeypatch.setattr(host, "USUAL", StepLimits(memory=64 << 20))
+    monkeypatch.setattr(host_settings, "USUAL", StepLimits(memory=64 << 20))
     name = f"{WORD}-eats"
     about = f"Metadata-Version: 2.2\nName: {name}\nVersion: 1.0\n"
     index.add_source(name, "1.0", {"pyproject.toml": PROJECT, "backend.py": EATS, "PKG-INFO": about})

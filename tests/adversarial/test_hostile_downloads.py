@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from flyte_images.errors import ResolveError
-from flyte_images.fetch import Patience, fetch
-from flyte_images.resolve import contents, uv
+from flyte_images.resolve import uv, wheel_contents
 from flyte_images.resolve.target import Target
+from flyte_images.serving.download import Patience, fetch
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
 from tests.adversarial import hostile_index
 from tests.adversarial.hostile_index import WAYS, WHEEL, Case, Sender
-from tests.index import Index, serve
+from tests.fakes.package_index import Index, serve
 
 ROOT = Path(__file__).parents[2]
 TARGET = Target(python="3.11", platform="linux/amd64", libc="2.36")
@@ -69,7 +69,7 @@ def test_a_login_goes_to_its_origin_alone(tmp_path: Path, where: str) -> None:
         package = Wheel(
             name="alpha", version="1.0", filename=WHEEL, sha256=sha256, size=0, url=f"http://{at}/files/{WHEEL}"
         )
-        contents.shared([package], environ)
+        wheel_contents.shared([package], environ)
         fetch(package, tmp_path, environ)
     assert other.requests and set(other.logins) == {""}
 
@@ -106,7 +106,7 @@ def _command_lines(parent: int) -> list[bytes]:
 CLIENT = """
 import os, sys
 from flyte_images.cli.interrupt import Activity
-from flyte_images.resolve import contents, uv
+from flyte_images.resolve.resolver import wheel_contents as contents, uv
 from flyte_images.resolve.target import Target
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
@@ -165,7 +165,7 @@ def test_the_first_signal_ends_a_download(tmp_path: Path, what: str, number: sig
 @pytest.mark.parametrize("way", sorted(set(WAYS) - {"whole"}))
 def test_each_way_of_sending_ends_in_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """D18: an answer that is too long, too slow, or not one, is given up, and nothing is left of it."""
-    monkeypatch.setattr(contents, "_PATIENCE", Patience(window=0.3))
+    monkeypatch.setattr(wheel_contents, "_PATIENCE", Patience(window=0.3))
     logins: list[str] = []
     with hostile_index.serve(lambda path: (WAYS[way], hostile_index.contents()["wheel"]), logins) as address:
         package, folder = wheel_at(address), tmp_path / "folder"
@@ -175,7 +175,7 @@ def test_each_way_of_sending_ends_in_one_error(tmp_path: Path, monkeypatch: pyte
         ) as caught:
             fetch(package, folder, {"HOME": str(tmp_path)}, patience=Patience(window=0.3))
         assert not list(folder.iterdir()) and len(str(caught.value)) < 1000
-        assert contents.shared([package], environ_of(tmp_path)) == ((), ("alpha",))
+        assert wheel_contents.shared([package], environ_of(tmp_path)) == ((), ("alpha",))
 
 
 def real_uv(tmp_path: Path, number: int) -> str:

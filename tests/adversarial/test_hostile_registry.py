@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.bootstrap import choice
-from flyte_images.bootstrap.choice import find_base
+from flyte_images.bootstrap import select
+from flyte_images.bootstrap.select import find_base
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.errors import FlyteImagesError
 from flyte_images_layers import ReferenceBase
-from tests.integration.buildkit.registry import Registry, serve
+from tests.fakes.registry import Registry, serve
 
 pytestmark = pytest.mark.engine
 
@@ -85,7 +85,7 @@ def test_a_registry_that_never_answers_is_given_up(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D18: as above."""
-    monkeypatch.setattr(choice, "_PATIENCE", 1.0)
+    monkeypatch.setattr(select, "_PATIENCE", 1.0)
     with serve(Registry(fault=lambda method, path: 0)) as it:
         assert "does not answer" in look(it, client, tmp_path)
         it.hanging.set()

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from flyte_images.bootstrap.found import FoundBase, known_base, remember
-from flyte_images.context import Source, index, pack, settled
+from flyte_images.bootstrap.base_record import FoundBase, known_base, remember
+from flyte_images.context import Source, file_index, pack, settled
 from flyte_images.errors import FlyteImagesError
-from flyte_images.results import Results
+from flyte_images.runner.result_cache import Results
 from flyte_images.store import json_cache
 from flyte_images.store.cache_dir import cache_dir
 from flyte_images.store.oci_layout import CONFIG, Layout
@@ -29,7 +29,7 @@ KEY = "ab" * 32
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(index, "RACY", 0)  # files that were just made are in the index
+    monkeypatch.setattr(file_index, "RACY", 0)  # files that were just made are in the index
     monkeypatch.setattr(settled, "_horizon", lambda: 0)
     monkeypatch.setattr(settled, "_is_in_memory", lambda device: False)
     return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
@@ -115,7 +115,7 @@ def copied(environ: dict[str, str]) -> object:
         (project / "package" / "module.py").write_text(f"WORD = '{'right' * 2000}'\n")
     program = (
         f"import os, sys; sys.path.insert(0, {str(project)!r}); sys.dont_write_bytecode = True; import package.module\n"
-        f"from flyte_images.shipping import ship; print(ship({str(project)!r}, environ=os.environ)[0])"
+        f"from flyte_images.runner.code_bundle import ship; print(ship({str(project)!r}, environ=os.environ)[0])"
     )
     done = subprocess.run((sys.executable, "-c", program), check=True, capture_output=True, text=True, env=environ)
     look = "import sys; sys.path.insert(0, sys.argv[1]); import package.module as m; print(m.WORD, sys.argv[1])"

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.engines import docker_engine
+from flyte_images.runner.engines import docker_engine
 from flyte_images.store.cache_dir import cache_dir
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.docker.api import Api
-from flyte_images_runtime.exchange import left_over
 from flyte_images_runtime.oci import snapshots, views
 from flyte_images_runtime.oci.images import Images
-from flyte_images_runtime.owner import current
+from flyte_images_runtime.system.process_id import current
+from flyte_images_runtime.task.exchange import left_over
 
-from ..integration.buildkit.engines import Engine, private_engine
+from ..fakes.engines import Engine, private_engine
 from ..integration.cli.conftest import Shell
 
 pytestmark = pytest.mark.engine

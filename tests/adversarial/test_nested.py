@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images.run import Runner
+from flyte_images.runner.runner import Runner
 from tests.integration.runtime.conftest import nothing_stays
 
 from . import nested_tasks as tasks
@@ -134,6 +134,6 @@ def test_files_of_nested_calls_do_not_stay(run: Runner, tmp_path: Path, monkeypa
 
 def flyte_files() -> Path:
     """Where files of tasks arrive."""
-    from flyte_images.arrivals import Arrival
+    from flyte_images.runner.artifacts import Arrival
 
     return Arrival.of(os.environ).path.parent

@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 import flyte_images as flyte
-from flyte_images.engines import EngineName
+from flyte_images.runner.engines import EngineName
 from flyte_images_runtime.egress import netlink
 from flyte_images_runtime.egress.fence import Fence, fence_off
 from tests.adversarial import network_tasks as tasks

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.arrivals import Arrival
 from flyte_images.context import Source, digest
 from flyte_images.errors import SpecError
-from flyte_images.history import note
-from flyte_images.results import Results
-from flyte_images.shipping import ship
+from flyte_images.runner.artifacts import Arrival
+from flyte_images.runner.code_bundle import ship
+from flyte_images.runner.history import note
+from flyte_images.runner.result_cache import Results
 from flyte_images.store import json_cache
 from flyte_images.store.cache_dir import cache_dir, is_cache, layout_dir
 from flyte_images.store.oci_layout import CONFIG, Layout
-from flyte_images_runtime.atomic import private_directory
+from flyte_images_runtime.system.atomic import private_directory
 from flyte_images_runtime.values import Files
 
 KEY = "ab" * 32

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images import reuse
+from flyte_images.runner import warm as reuse
 from tests.adversarial import result_tasks as tasks
 
 pytestmark = pytest.mark.engine

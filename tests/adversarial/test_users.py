@@ -16,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.engines import docker_engine
+from flyte_images.runner.engines import docker_engine
 from flyte_images_runtime.cgroup.group import existing
-from flyte_images_runtime.engine import Engine, Running
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
-from flyte_images_runtime.exchange import Exchange, make_exchange
-from flyte_images_runtime.execute import call_document, execute
-from flyte_images_runtime.limits import Limits
+from flyte_images_runtime.execution.execute import call_document, execute
 from flyte_images_runtime.oci.images import Images
-from flyte_images_runtime.spec import Code, TaskSpec
-from flyte_images_runtime.worker import places
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.engine import Engine, Running
+from flyte_images_runtime.task.exchange import Exchange, make_exchange
+from flyte_images_runtime.task.spec import Code, TaskSpec
+from flyte_images_runtime.worker import paths
 
 # the fixtures and the look for what is left are those of the runtime's tests
 from ..integration.runtime.conftest import engine, image, nothing_stays  # noqa: F401
@@ -111,12 +111,12 @@ def asleep(runs: Engine, image: str) -> Iterator[tuple[Exchange, list[int]]]:  #
     (exchange.inputs / "secret-1").write_text(SECRET)
     (exchange.inputs / "secret-1").chmod(0o644)
     exchange.write_call(call_document(spec, {"seconds": 60}, secrets={"TOKEN": "secret-1"}))
-    with exchange.listen(places.HOST):
+    with exchange.listen(paths.HOST):
         thread = threading.Thread(target=execute, args=(runs, spec, exchange), kwargs={"on_running": started.append})
         thread.start()
         try:
             deadline = time.monotonic() + 60
-            while exchange.time_of(places.BEGAN) is None:
+            while exchange.time_of(paths.BEGAN) is None:
                 assert thread.is_alive() and time.monotonic() < deadline
                 time.sleep(0.02)
             yield exchange, [pid for pid in existing(exchange.name).processes() if pid]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import flyte_images as flyte
-from flyte_images import reuse
-from flyte_images.run import Runner
+from flyte_images.runner import warm
+from flyte_images.runner.runner import Runner
 from tests.integration.runtime.conftest import nothing_stays
 
 from . import warm_tasks as tasks
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(params=["docker", "oci"])
 def run(request: pytest.FixtureRequest) -> Iterator[Runner]:
     yield flyte.run.using(on_line=None, engine=request.param)
-    reuse._POOL.close()
+    warm._POOL.close()
 
 
 def test_the_next_call_finds_nothing(run: Runner) -> None:

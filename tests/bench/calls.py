@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import flyte_images as flyte
-from flyte_images.run import Runner
+from flyte_images.runner.runner import Runner
 
 from . import references, report
 from .called import IMAGE, add, add_here, add_warm, nap

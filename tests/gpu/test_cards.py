@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.accelerators import GPURequest
-from flyte_images_runtime.engine import Engine
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.exchange import make_exchange
-from flyte_images_runtime.execute import call_document, execute
+from flyte_images_runtime.execution.execute import call_document, execute
 from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu import Allocation, allocate, search
-from flyte_images_runtime.gpu.use import watching
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.spec import Code, TaskSpec
+from flyte_images_runtime.gpu.utilization import watching
+from flyte_images_runtime.resources.accelerators import GPURequest
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.engine import Engine
+from flyte_images_runtime.task.exchange import make_exchange
+from flyte_images_runtime.task.spec import Code, TaskSpec
 
 pytestmark = pytest.mark.gpu
 TASKS = str(Path(__file__).parent)

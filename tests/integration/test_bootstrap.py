@@ -32,7 +32,7 @@ from flyte_images.store.cache_dir import layout_dir
 from flyte_images.store.oci_layout import Layout
 from flyte_images_layers import DebianBase, ReferenceBase
 
-from .buildkit.registry import Registry, serve
+from ..fakes.registry import Registry, serve
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 

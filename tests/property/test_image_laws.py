@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_images import planning
 from flyte_images.image import Image
-from flyte_images.lock import BaseImage, LayerLock, Lock
-from flyte_images.plan import Plan, Wheels
+from flyte_images.plan import planner
+from flyte_images.plan.lock import BaseImage, LayerLock, Lock
+from flyte_images.plan.model import Plan, Wheels
 from flyte_images_layers import DebianBase, PipPackages, encode
-from tests import made
+from tests.fakes import values as made
 
 URL = "https://index.test/simple"
 
@@ -32,7 +32,7 @@ def planned(image: Image, lock: Lock | None = None) -> Plan:
     """The plan of `image` when each name is resolved to a made-up file."""
     asks = isinstance(image.base, DebianBase) or any(layer.python_requirements() for layer in image.layers)
     lock = lock or made.locked(image, toolchain=made.BASE if asks else None)
-    return planning.plan(image, lock=lock, platform=image.platform[0], contents=made.contents(image))
+    return planner.plan(image, lock=lock, platform=image.platform[0], contents=made.contents(image))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flyte_images.buildkit.events import Event, Vertex, VertexLog, VertexStatus
 from flyte_images.progress import Progress
-from flyte_images.progress.text import Lines, clean
+from flyte_images.progress.terminal_text import Lines, clean
 
 digests = st.sampled_from(["a", "b", "c", "d"])
 times = st.none() | st.floats(min_value=-10, max_value=1e6, allow_nan=False)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyte_images_runtime.errors import RuntimeSpecError
-from flyte_images_runtime.quantity import format_cpu, format_size, parse_cpu, parse_quantity, parse_size
-from flyte_images_runtime.resources import Resources
+from flyte_images_runtime.resources.quantity import format_cpu, format_size, parse_cpu, parse_quantity, parse_size
+from flyte_images_runtime.resources.request import Resources
 
 sizes = st.integers(1, (1 << 63) - 1) | st.builds(
     lambda number, unit: number * unit, st.integers(1, 999), st.sampled_from([10**3, 10**9, 1 << 10, 1 << 20, 1 << 40])

@@ -10,7 +10,7 @@ import pytest
 from flyte_images.errors import SpecError
 from flyte_images.image import Image
 from flyte_images.options import Secret
-from flyte_images_runtime.resources import Resources
+from flyte_images_runtime.resources.request import Resources
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import flyte_images as flyte
-from flyte_images import shipping
 from flyte_images.errors import SpecError
-from flyte_images.mapping import map_calls
 from flyte_images.options import Options
-from flyte_images.shipping import LARGEST, ship
+from flyte_images.runner import code_bundle
+from flyte_images.runner.code_bundle import LARGEST, ship
+from flyte_images.runner.parallel_map import map_calls
 from flyte_images_runtime.failures import Cancelled
 
 
@@ -299,7 +299,7 @@ def test_a_copy_is_never_kept_under_another_contents_name(
     tree = tmp_path / "project"
     tree.mkdir()
     (tree / "a.py").write_text("x = 1")
-    original = shipping.tree_digest
+    original = code_bundle.tree_digest
     edits = iter(["x = 2"])
 
     def edited_behind_it(found: object) -> str:
@@ -308,7 +308,7 @@ def test_a_copy_is_never_kept_under_another_contents_name(
             (tree / "a.py").write_text(text)
         return digest
 
-    monkeypatch.setattr(shipping, "tree_digest", edited_behind_it)
+    monkeypatch.setattr(code_bundle, "tree_digest", edited_behind_it)
     place, _ = ship(str(tree), environ=cache)
     assert (Path(place) / "a.py").read_text() == "x = 2"
     assert [path.name for path in (tmp_path / "cache" / "code").iterdir() if path.is_dir()] == [Path(place).name]

@@ -183,8 +183,8 @@ def test_the_home_directory_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pyt
 
 
 def test_several_files_at_once() -> None:
-    (layer,) = debian().with_source_file([__file__, Path(__file__).parent / "test_lock.py"], "/app").layers
-    assert isinstance(layer, SourceFile) and layer.targets == ("/app/test_image.py", "/app/test_lock.py")
+    (layer,) = debian().with_source_file([__file__, Path(__file__).parent / "test_environment.py"], "/app").layers
+    assert isinstance(layer, SourceFile) and layer.targets == ("/app/test_environment.py", "/app/test_image.py")
 
 
 def test_indexes_may_be_given_alone_or_in_a_list() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flyte_images import leftovers
-from flyte_images_runtime import orphans
-from flyte_images_runtime.owner import Owner, booted, current
+from flyte_images_runtime.engines import reaper
+from flyte_images_runtime.system.process_id import Owner, booted, current
 
 
 @pytest.fixture
@@ -68,34 +68,34 @@ def test_of_an_earlier_boot_is_what_is_older_than_this_one() -> None:
 
 def test_of_another_pid_namespace_is_what_no_process_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """D14: a caller in a container that is gone, as root of the machine sees."""
-    from flyte_images_runtime import owner
+    from flyte_images_runtime.system import process_id
 
     inside = Owner(current().boot, "4026532999", 17, "3")
-    monkeypatch.setattr(owner, "_spaces", lambda: {current().space, "4026532999"})
+    monkeypatch.setattr(process_id, "_spaces", lambda: {current().space, "4026532999"})
     assert not inside.is_gone()
-    monkeypatch.setattr(owner, "_spaces", lambda: {current().space})
+    monkeypatch.setattr(process_id, "_spaces", lambda: {current().space})
     assert inside.is_gone()
-    monkeypatch.setattr(owner, "_spaces", lambda: None)
+    monkeypatch.setattr(process_id, "_spaces", lambda: None)
     assert not inside.is_gone(), "from here it cannot be seen"
 
 
 def test_a_running_container_of_another_boot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """D14: behind a socket there may be another machine's engine."""
-    from flyte_images_runtime.engines import remains
+    from flyte_images_runtime.engines import leftovers as remains
 
     mark = "00000000-4026531836-17-3"
     there = [remains.Remaining("unix:///x", "", str(runs), mark, booted() - 3600, runs) for runs in (True, False)]
     monkeypatch.setattr(remains, "containers", lambda address: there)
-    assert [one.name for one in orphans.leftovers_of("unix:///x")] == ["False"]
+    assert [one.name for one in reaper.leftovers_of("unix:///x")] == ["False"]
 
 
 def test_a_keeper_that_reaches_no_engine_asks_for_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D14"""
     stamp = tmp_path / "last"
     stamp.touch()
-    monkeypatch.setattr(orphans, "_PATIENCE", 0.05)
-    monkeypatch.setattr(orphans, "_PAUSE", 0.01)
-    orphans.after(f"unix://{tmp_path}/none", "00000000-1-2-3", str(stamp))
+    monkeypatch.setattr(reaper, "_PATIENCE", 0.05)
+    monkeypatch.setattr(reaper, "_PAUSE", 0.01)
+    reaper.after(f"unix://{tmp_path}/none", "00000000-1-2-3", str(stamp))
     assert not stamp.exists()
 
 
@@ -104,4 +104,4 @@ def test_a_start_that_has_nothing_to_sweep_loads_little() -> None:
     code = "import flyte_images.leftovers"
     argv = (sys.executable, "-I", "-X", "importtime", "-c", code)
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert "flyte_images_runtime.orphans" not in done.stderr and "flyte_images_runtime.oci" not in done.stderr
+    assert "flyte_images_runtime.engines.reaper" not in done.stderr and "flyte_images_runtime.oci" not in done.stderr

@@ -19,11 +19,11 @@ sys.path.insert(0, "/app")
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
-from flyte_images_runtime.exchange import make_exchange
-from flyte_images_runtime.execute import Finished, call_document, execute
+from flyte_images_runtime.execution.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import TaskError
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.exchange import make_exchange
+from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 MI = 1 << 20
 IMAGE = "dir:/" if os.geteuid() == 0 else "dir:/image"  # the machine's own files, or those alone, without mounts below

@@ -12,7 +12,7 @@ import grpc
 
 from ...errors import EngineError
 from ..pb.session_pb2 import CredentialsRequest, CredentialsResponse
-from ..registry_login import Login
+from ..registry_auth import Login
 from . import Handlers
 
 

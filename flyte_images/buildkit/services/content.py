@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import grpc
 
-from flyte_images_runtime.atomic import partial_path, sweep
+from flyte_images_runtime.system.atomic import partial_path, sweep
 
 from ..pb.content_pb2 import (
     COMMIT,

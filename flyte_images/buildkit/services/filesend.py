@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from flyte_images_runtime.atomic import partial_path, sweep
+from flyte_images_runtime.system.atomic import partial_path, sweep
 
 from ...errors import FlyteImagesError
 from ..pb.session_pb2 import BytesMessage

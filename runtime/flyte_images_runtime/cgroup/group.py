@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..limits import Limits
-from ..metrics import Usage
+from ..resources.limits import Limits
+from ..resources.metrics import Usage
 from .delegation import make_room, own_part
 from .hierarchies import Hierarchies, parse_mounts
 from .usage import read_usage, traffic

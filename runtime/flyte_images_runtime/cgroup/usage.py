@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 
-from ..metrics import Usage
+from ..resources.metrics import Usage
 
 Read = Callable[[str], "str | None"]
 """File name (`memory.peak`) -> its content, None if there is no such file."""

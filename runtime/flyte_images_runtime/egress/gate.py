@@ -15,8 +15,8 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ..exchange import Exchange
-from ..worker import places
+from ..task.exchange import Exchange
+from ..worker import paths
 from .allowlist import Allowlist
 from .proxy import serve
 
@@ -37,7 +37,7 @@ class Gate:
         self._refused: Counter[str] = Counter()
         self._open: set[socket.socket] = set()
         self._closed = False
-        self._door = exchange.listen(places.PROXY)
+        self._door = exchange.listen(paths.PROXY)
         self._hold(self._door)
         threading.Thread(target=self._receive, daemon=True, name=f"way out of {exchange.name}").start()
 

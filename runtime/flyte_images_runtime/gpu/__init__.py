@@ -10,6 +10,6 @@ container with `gpus.uuids`, so that a client that died does not free a card tha
 from __future__ import annotations
 
 from .allocate import Allocation, allocate, present, search
-from .card import Card, Found, describe
+from .device import Card, Found, describe
 
 __all__ = ["Allocation", "Card", "Found", "allocate", "describe", "present", "search"]

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from ..accelerators import GPURequest
 from ..errors import DeviceError
-from ..models import Family
+from ..resources.accelerators import GPURequest
+from ..resources.gpu_models import Family
 from . import cdi, lease
 from .amd import amd
-from .card import Card, Found, describe
+from .cdi_names import names_of
+from .device import Card, Found, describe
 from .match import matching, visible
-from .naming import names_of
 from .nvml import nvidia
 
 _ELSEWHERE: dict[Family, str] = {

@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from .card import Card, Found
+from .device import Card, Found
 
 # PCI device numbers of cards whose firmware does not tell their name.
 _NAMES = {

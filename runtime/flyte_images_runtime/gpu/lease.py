@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DeviceError
-from ..private import problem_of_shared, user_name
+from ..system.private_dirs import problem_of_shared, user_name
 
 DIRECTORY = Path("/dev/shm")  # root's, and every Linux has it
 _PREFIX = "flyte-images-"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ..accelerators import GPURequest
-from ..models import MODELS, normal
-from .card import Card
+from ..resources.accelerators import GPURequest
+from ..resources.gpu_models import MODELS, normal
+from .device import Card
 
 _GIB = 1 << 30
 

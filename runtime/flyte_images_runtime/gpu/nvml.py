@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .card import Card, Found
+from .device import Card, Found
 
 # Where drivers are that the dynamic linker does not know of: Google's and other bare machines, WSL, NixOS.
 _LIBRARY = "libnvidia-ml.so.1"

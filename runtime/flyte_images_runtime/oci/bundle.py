@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .mounts import overlay
+from ..system.mounts import overlay
 
 LARGE, DISK = "large", "disk"
 CGROUP_FILES = ("memory", "cpu", "cpuacct", "pids")
@@ -32,7 +32,7 @@ def lay_out(
     for name, text in files.items():
         (place / name).write_text(text, encoding="utf-8")
     if ordinary_user:
-        from .skeleton import make_places
+        from .mount_points import make_places
 
         make_places(layers, upper / "upper", config["mounts"])
     overlay(layers, place / "rootfs", upper=upper / "upper", work=upper / "work", ordinary_user=ordinary_user)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..exchange import Exchange
 from ..gpu.cdi import Edits
-from ..spec import TaskSpec
-from ..worker import places
+from ..task.exchange import Exchange
+from ..task.spec import TaskSpec
+from ..worker import paths
 from .rootfs import Rootfs
 from .seccomp import capability, profile
 
@@ -109,7 +109,7 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
             "gid": settings.user[1],
             "additionalGids": sorted({settings.user[1], *settings.edits.groups}),
         },
-        "args": places.command(spec.python),
+        "args": paths.command(spec.python),
         "env": [f"{name}={value}" for name, value in env.items()],
         "cwd": spec.workdir or rootfs.workdir or "/",
         "capabilities": dict.fromkeys(sets, capabilities),
@@ -134,14 +134,14 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
         _bind(settings.tmp, "/tmp", "rw", "nosuid", "nodev")
         if settings.tmp
         else _mount("/tmp", "tmpfs", "nosuid", "nodev", "mode=1777", f"size={settings.shm}"),
-        _bind(settings.library, f"{places.LIB}/flyte_images_runtime", "ro"),
-        _bind(str(exchange.inputs), places.IN, "ro", "nosuid", "nodev"),
-        _bind(_outputs(exchange, settings), places.OUT, "rw", "nosuid", "nodev", "noexec"),
+        _bind(settings.library, f"{paths.LIB}/flyte_images_runtime", "ro"),
+        _bind(str(exchange.inputs), paths.IN, "ro", "nosuid", "nodev"),
+        _bind(_outputs(exchange, settings), paths.OUT, "rw", "nosuid", "nodev", "noexec"),
         *_memory(exchange, settings),
     ]
     mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
     mounts += [_bind(host, place, "ro") for host, place in settings.files]
-    mounts += [_bind(root, f"{places.CODE}/{at}", "ro") for at, root in enumerate(spec.code.copies or spec.code.roots)]
+    mounts += [_bind(root, f"{paths.CODE}/{at}", "ro") for at, root in enumerate(spec.code.copies or spec.code.roots)]
     mounts += [_bind(one.source, one.target, "ro" if one.read_only else "rw") for one in spec.mounts]
     if settings.ordinary_user:
         mounts += [_bind(node.host, node.path, "rw") for node in settings.edits.nodes]
@@ -159,11 +159,11 @@ def _outputs(exchange: Exchange, settings: Settings) -> str:
 def _memory(exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
     """Where large values are, each way."""
     if exchange.large is None:
-        return [_bind(str(exchange.memory), places.FAST, "rw", "nosuid", "nodev", "noexec")]
+        return [_bind(str(exchange.memory), paths.FAST, "rw", "nosuid", "nodev", "noexec")]
     place = Path(settings.large)
     return [
-        _bind(exchange.large.below(place, places.LARGE_IN), places.LARGE, "ro", "nosuid", "nodev"),
-        _bind(exchange.large.below(place, places.LARGE_OUT), places.FAST, "rw", "nosuid", "nodev", "noexec"),
+        _bind(exchange.large.below(place, paths.LARGE_IN), paths.LARGE, "ro", "nosuid", "nodev"),
+        _bind(exchange.large.below(place, paths.LARGE_OUT), paths.FAST, "rw", "nosuid", "nodev", "noexec"),
     ]
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from .. import atomic
 from ..failures import ImageCannotStart, TaskError
+from ..system import atomic
 from . import snapshots, views
 from .rootfs import Rootfs, from_json
 

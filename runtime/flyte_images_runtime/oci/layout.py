@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from .. import atomic
 from ..failures import ImageCannotStart
+from ..system import atomic
 from .rootfs import Rootfs
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ..failures import EngineLost
-from .subordinate import Span, find_span, id_map
+from .subid import Span, find_span, id_map
 
 _PATIENCE = 20.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CHILD = "flyte_images_runtime.oci.userns_child"
 _ROOT = Path(__file__).resolve().parents[2]
 _ALLOW = (
     "as root: sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1 "
@@ -115,7 +116,7 @@ def launch(plan: Plan, log: int, *, user: tuple[int, int], cgroup: Path | None) 
         go, says_go = _pipe(stack)
         lives, held = _pipe(stack)  # `held` is open for as long as the container is there
         given = (document, log, says_ready, go)
-        code = f"import sys; sys.path[:0] = [{str(_ROOT)!r}]; from flyte_images_runtime.oci.inside import main; main()"
+        code = f"import sys; sys.path[:0] = [{str(_ROOT)!r}]\nfrom {_CHILD} import main; main()"
         process = subprocess.Popen(
             (sys.executable, "-I", "-S", "-c", code, *map(str, given)),
             stdin=subprocess.PIPE,

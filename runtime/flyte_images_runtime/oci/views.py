@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..owner import MACHINE, current
+from ..system.process_id import MACHINE, current
 from . import snapshots
 
 PREFIX = "flyte-images-"

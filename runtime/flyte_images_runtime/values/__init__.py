@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .codec import Codec, codec
+from .errors import Problem
 from .files import Files, open_regular
-from .problem import Problem
 from .signature import Signature
 
 TYPE_CHECKING = False

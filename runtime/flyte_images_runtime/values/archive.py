@@ -11,8 +11,8 @@ import os
 import stat
 
 from .beneath import INSIDE, NOWHERE, stays_by_name, where
+from .errors import Problem, shown
 from .files import Files
-from .problem import Problem, shown
 from .sparse import allocated, copy_range
 
 TYPE_CHECKING = False

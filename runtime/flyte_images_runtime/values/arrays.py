@@ -11,8 +11,8 @@ import typing
 from typing import Any, BinaryIO
 
 from .codec import Codec
+from .errors import Problem, expected, name_of, shown
 from .files import Files
-from .problem import Problem, expected, name_of, shown
 
 
 def write_array(value: Any, files: Files) -> Any:

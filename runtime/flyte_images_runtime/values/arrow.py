@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import struct
 
-from .problem import Problem
+from .errors import Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

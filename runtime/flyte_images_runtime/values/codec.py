@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 
+from .errors import Problem, name_of
 from .files import Files
-from .problem import Problem, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` is slow to import: it is loaded for annotations that are no classes
@@ -61,7 +61,7 @@ def codec(annotation: Any) -> Codec:
     3
     >>> codec(int).encode("3", Files("/nowhere"))
     Traceback (most recent call last):
-    flyte_images_runtime.values.problem.Problem: expected int, got str '3'
+    flyte_images_runtime.values.errors.Problem: expected int, got str '3'
     """
     annotation = _bare(annotation)
     # Not kept: `int | str` equals `str | int`, but the places of their parts differ.
@@ -114,7 +114,7 @@ def _makers(annotation: Any) -> Iterator[Maker]:
     from .containers import make as container
 
     yield container
-    from .untyped import make as untyped
+    from .dynamic import make as untyped
 
     yield untyped
     from .paths import make as path

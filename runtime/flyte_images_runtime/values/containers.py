@@ -9,8 +9,8 @@ import typing
 from typing import Any
 
 from .codec import Codec, codec, is_union
+from .errors import Problem, expected, located, name_of, shown
 from .files import Files
-from .problem import Problem, expected, located, name_of, shown
 
 _SEQUENCES: dict[Any, type] = {
     list: list,

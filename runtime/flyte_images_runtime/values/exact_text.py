@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from flyte_images_runtime import compact_json
+from flyte_images_runtime.portable import fast_json
 
 from .codec import Codec
+from .errors import Problem, expected, name_of, shown
 from .files import Files
-from .problem import Problem, expected, name_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _delta_text(value: Any) -> str:
 
 
 def _range_text(value: Any) -> str:
-    return compact_json.dumps([value.start, value.stop, value.step])
+    return fast_json.dumps([value.start, value.stop, value.step])
 
 
 def _fraction(text: str) -> Any:
@@ -98,7 +98,7 @@ def _fraction(text: str) -> Any:
 def _range(text: str) -> Any:
     if len(text) > _LONGEST_RANGE:
         raise ValueError("a range is three numbers")
-    return range(*compact_json.loads(text))
+    return range(*fast_json.loads(text))
 
 
 # By the class's full name, so that no module is imported for types that a signature does not have.

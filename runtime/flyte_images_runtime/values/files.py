@@ -10,13 +10,13 @@ import errno
 import os
 import stat
 
-from .problem import Problem
+from .errors import Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO, Callable, Iterable, Iterator
 
-    from flyte_images_runtime.budget import Budget
+    from flyte_images_runtime.values.budget import Budget
 
 _DIGITS = frozenset("0123456789")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")

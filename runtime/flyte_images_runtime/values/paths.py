@@ -10,8 +10,8 @@ import os
 import stat
 
 from .codec import Codec
+from .errors import Problem, expected, shown
 from .files import Files, expect_room
-from .problem import Problem, expected, shown
 from .sparse import allocated, copy_file, copy_range
 
 TYPE_CHECKING = False

@@ -9,8 +9,8 @@ from typing import Any
 
 from .codec import Codec, codec
 from .containers import _json, from_json
+from .errors import Problem, expected, located, name_of
 from .files import Files
-from .problem import Problem, expected, located, name_of
 
 
 class _Fields(Codec):

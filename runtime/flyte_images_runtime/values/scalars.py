@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from .codec import Codec, origin_of
+from .errors import Problem, expected, name_of, shown
 from .exact_text import PATHS, TEXTS, text_for
 from .files import Files
-from .problem import Problem, expected, name_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ Arguments cross by name, without the defaults that were not overridden: those ar
 
 from __future__ import annotations
 
-from . import shape
+from . import introspect
 from .codec import Codec, codec
+from .errors import Problem, located, name_of
 from .files import Files
-from .problem import Problem, located, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class Signature:
     def __init__(self, function: Callable[..., Any], hints: dict[str, Any] | None = None) -> None:
         self._function = function
         self._signature: inspect.Signature | None = None
-        self._kinds = shape.parameters(function)
+        self._kinds = introspect.parameters(function)
         hints = type_hints(function) if hints is None else hints
-        if not shape.is_plain(function):
+        if not introspect.is_plain(function):
             hints = {**_written(self.signature), **hints}
         self.codecs: dict[str, Codec] = {}
         for name in self._kinds:
@@ -69,11 +69,11 @@ class Signature:
         for name, kind in self._kinds.items():
             if name not in given:
                 in_order = False
-            elif kind == shape.REST:
+            elif kind == introspect.REST:
                 kwargs.update(given[name])
-            elif kind == shape.NAMED or not in_order:
+            elif kind == introspect.NAMED or not in_order:
                 kwargs[name] = given[name]
-            elif kind == shape.MANY:
+            elif kind == introspect.MANY:
                 args += given[name]
             else:
                 args.append(given[name])
@@ -84,13 +84,13 @@ class Signature:
         convert = getattr(self.codecs[name], way)
         at = name
         try:
-            if kind == shape.MANY:
+            if kind == introspect.MANY:
                 made = []
                 for number, item in enumerate(value):
                     at = f"{name}[{number}]"
                     made.append(located("", convert, item, files))
                 return made if way == "encode" else tuple(made)
-            if kind == shape.REST:
+            if kind == introspect.REST:
                 named = {}
                 for at, item in value.items():
                     named[at] = located("", convert, item, files)
@@ -139,7 +139,7 @@ def _codec_of(name: str, hints: dict[str, Any]) -> Codec:
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations as types. Problem if one is a text that names nothing."""
-    simple = shape.classes(function)
+    simple = introspect.classes(function)
     if simple is not None:
         return simple
     import typing

@@ -11,8 +11,8 @@ from typing import Any
 
 from .arrays import read_array, write_array
 from .codec import Codec, codec
+from .errors import Problem, expected, name_of, shown
 from .files import Files
-from .problem import Problem, expected, name_of, shown
 
 _ARRAY_KINDS = "biufcmM"  # numpy's letters for the dtypes that are plain memory
 

@@ -28,8 +28,8 @@ try:
 except ImportError:
     import socket  # type: ignore[no-redef]
 
-from flyte_images_runtime import compact_json, frames
-from flyte_images_runtime.worker import dumpable, ending, places, start, task, tidy
+from flyte_images_runtime.portable import fast_json, framing
+from flyte_images_runtime.worker import dumpable, paths, process_exit, start, task, tidy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def main(call: dict[str, Any]) -> int:
         function, signature = task.find(call)
     except BaseException as error:
         task.flush()
-        task.leave(places.RESULT, compact_json.dumps({"error": task.describe(error, call)}))
+        task.leave(paths.RESULT, fast_json.dumps({"error": task.describe(error, call)}))
         return 1
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    link.connect(places.IN + "/" + places.WORK)
+    link.connect(paths.IN + "/" + paths.WORK)
     task.flush()
     if not _take_streams(link):
         return 0
@@ -72,7 +72,7 @@ def main(call: dict[str, Any]) -> int:
         state, outcome = sheet.read()
         if state == _HAS:
             _answer(link, outcome, accounts, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
-            link.sendall(frames.CLEAN if after.up() and hidden else frames.UNCLEAN)
+            link.sendall(framing.CLEAN if after.up() and hidden else framing.UNCLEAN)
         elif state == _TAKES:  # it died while a call came: the rest of it is still to come, and belongs to nobody
             return 1
         elif status == _NOT_ASKED << 8:
@@ -107,7 +107,7 @@ def _be_the_call(call: dict[str, Any], function: Any, signature: Any, link: Any,
     try:
         failed, outcome = _outcome(call, asked, function, signature)
         sheet.write(outcome)
-        ending.end(int(failed))
+        process_exit.end(int(failed))
     finally:
         os._exit(1)
 
@@ -116,7 +116,7 @@ def _wait_for_it(link: Any, sheet: _Sheet) -> Any:
     if not link.recv(1, socket.MSG_PEEK):
         return None
     sheet.note(_TAKES)
-    asked = frames.receive(link)
+    asked = framing.receive(link)
     sheet.note(_HAS)
     return asked
 
@@ -125,7 +125,7 @@ def _perform_here(call: dict[str, Any], function: Any, signature: Any, link: Any
     """Perform the calls in this process."""
     spent = _cpu()
     while True:
-        asked = frames.receive(link)
+        asked = framing.receive(link)
         if asked is None:
             return 0
         failed, outcome = _outcome(call, asked, function, signature)
@@ -147,10 +147,10 @@ def _rehearse(call: dict[str, Any]) -> None:
     signature, sheet, accounts = Signature(nothing), _Sheet(), _Accounts()
     ours, theirs = socket.socketpair()
     for _ in range(_REHEARSALS):
-        frames.send(ours, {"arguments": {"value": 1}, "number": "c0"})
+        framing.send(ours, {"arguments": {"value": 1}, "number": "c0"})
         _, outcome = _outcome(call, _wait_for_it(theirs, sheet), nothing, signature)
         sheet.write(outcome)
-        ending.writes_to_files()
+        process_exit.writes_to_files()
         sheet.read()
         _answer(theirs, b"", accounts, 0, 0.0, 0)
         ours.recv(1 << 16)
@@ -170,18 +170,18 @@ def _outcome(call: dict[str, Any], asked: dict[str, Any], function: Any, signatu
     began = time.time()
     try:
         failed, said = False, '"result": ' + task.perform({**call, **asked}, function, signature, "/" + asked["number"])
-        if len(said) > frames.LARGEST - 1000:
+        if len(said) > framing.LARGEST - 1000:
             raise task.too_long()
     except BaseException as error:
-        failed, said = True, '"error": ' + compact_json.dumps(task.describe(error, call))
+        failed, said = True, '"error": ' + fast_json.dumps(task.describe(error, call))
     task.flush()
     return failed, '{%s, "began": %r, "ended": %r}' % (said, began, time.time())
 
 
 def _answer(link: Any, outcome: bytes, accounts: _Accounts, status: int, cpu: float, peak: int) -> None:
     end = {"status": status, "cpu": cpu, "peak": peak * 1024, "cgroup": accounts.read()}
-    text = compact_json.dumps(end).encode()
-    link.sendall(frames.head(outcome) + outcome + frames.head(text) + text)
+    text = fast_json.dumps(end).encode()
+    link.sendall(framing.head(outcome) + outcome + framing.head(text) + text)
 
 
 class _Sheet:

@@ -18,7 +18,7 @@ import sys
 import termios
 from typing import Any
 
-from flyte_images_runtime.worker import places
+from flyte_images_runtime.worker import paths as places
 
 _SHELLS = ("bash", "sh")
 

@@ -23,8 +23,8 @@ except ImportError:
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from flyte_images_runtime import compact_json
-from flyte_images_runtime.worker import places
+from flyte_images_runtime.portable import fast_json
+from flyte_images_runtime.worker import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _FILES = {
 
 
 def main() -> None:
-    if os.path.exists(places.IN + "/" + places.WORK):  # warm: calls come and go, this process and the next one stay
+    if os.path.exists(paths.IN + "/" + paths.WORK):  # warm: calls come and go, this process and the next one stay
         from flyte_images_runtime.worker.dumpable import set_dumpable
 
         set_dumpable(False)
@@ -58,16 +58,16 @@ def _become_the_task() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    from flyte_images_runtime.worker import ending, task
+    from flyte_images_runtime.worker import process_exit, task
 
     if "--await-network" in sys.argv:
         from flyte_images_runtime.worker import way_out
 
         way_out.wait_for_it()
     status = task.main()
-    if ending.needs_all_of_it():
+    if process_exit.needs_all_of_it():
         sys.exit(status)
-    ending.end(status)
+    process_exit.end(status)
 
 
 def _watch(child: int, watch_stdin: bool) -> int:
@@ -95,7 +95,7 @@ def _watch(child: int, watch_stdin: bool) -> int:
             if descriptor == wake:
                 os.read(wake, 512)
             elif not _still_there():
-                return places.ABANDONED
+                return paths.ABANDONED
         memory.look()
         stopping.look()
 
@@ -109,7 +109,7 @@ class _Stopping:
 
     def look(self) -> None:
         if self._asked is None:
-            if os.path.exists(places.IN + "/" + places.STOP):
+            if os.path.exists(paths.IN + "/" + paths.STOP):
                 self._asked = time.monotonic()
                 _send(self._child, signal.SIGTERM)
         elif time.monotonic() - self._asked > _GRACE:
@@ -212,9 +212,9 @@ def _leave_end(ended: tuple[int, Any], memory: _Memory) -> None:
         "largest": memory.largest,
     }
     try:
-        with open(places.OUT + "/." + places.END, "w") as target:
-            target.write(compact_json.dumps(end))
-        os.rename(places.OUT + "/." + places.END, places.OUT + "/" + places.END)
+        with open(paths.OUT + "/." + paths.END, "w") as target:
+            target.write(fast_json.dumps(end))
+        os.rename(paths.OUT + "/." + paths.END, paths.OUT + "/" + paths.END)
     except OSError:
         pass  # a full disk; the caller knows most of it from the outside
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from flyte_images_runtime import compact_json
-from flyte_images_runtime.worker import places, standin
+from flyte_images_runtime.portable import fast_json
+from flyte_images_runtime.worker import paths, stub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    with open(places.IN + "/" + places.CALL, "rb") as file:
-        call = compact_json.loads(file.read())
+    with open(paths.IN + "/" + paths.CALL, "rb") as file:
+        call = fast_json.loads(file.read())
     settle(call)
     if call.get("shell"):
         from flyte_images_runtime.worker import shell
 
         return shell.main(call)
-    standin.install(call)
+    stub.install(call)
     if call.get("serve"):
         from flyte_images_runtime.worker import serve
 
@@ -30,9 +30,9 @@ def main() -> int:
         function, signature = find(call)
         failed, outcome = False, '{"result": %s}' % perform(call, function, signature, "")
     except BaseException as error:  # sys.exit() in a task is no result either, nor is asyncio's CancelledError
-        failed, outcome = True, compact_json.dumps({"error": describe(error, call)})
+        failed, outcome = True, fast_json.dumps({"error": describe(error, call)})
     flush()
-    leave(places.RESULT, outcome)
+    leave(paths.RESULT, outcome)
     return int(failed)
 
 
@@ -45,7 +45,7 @@ def settle(call: dict[str, Any]) -> None:
         except OSError:
             pass
     for name, file in call.get("secrets", {}).items():
-        with open(places.IN + "/" + file) as secret:
+        with open(paths.IN + "/" + file) as secret:
             os.environ[name] = secret.read()
     if call.get("way_out"):
         from flyte_images_runtime.worker import way_out
@@ -72,8 +72,8 @@ def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> 
     """Call the function; return its result as JSON. Files are in the directories `below` those of the container."""
     from flyte_images_runtime.values import Files, Problem
 
-    arrived = Files(places.IN + below, places.LARGE + below, in_place=True, waits=True)
-    leaving = Files(places.OUT + below, places.FAST + below, room=lambda: room(call))
+    arrived = Files(paths.IN + below, paths.LARGE + below, in_place=True, waits=True)
+    leaving = Files(paths.OUT + below, paths.FAST + below, room=lambda: room(call))
     with arrived, leaving:
         try:
             args, kwargs = signature.decode(call["arguments"], arrived)
@@ -81,14 +81,14 @@ def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> 
             raise Unfit("argument", problem) from None
         if not call.get("serve"):
             _mark_began()
-        standin.begin(call)
+        stub.begin(call)
         value = function(*args, **kwargs)
         if hasattr(value, "cr_frame"):  # a coroutine
             import asyncio
 
             value = asyncio.run(value)
         try:
-            return compact_json.dumps(signature.encode_result(value, leaving))
+            return fast_json.dumps(signature.encode_result(value, leaving))
         except Problem as problem:
             raise Unfit("result", problem) from None
 
@@ -96,7 +96,7 @@ def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> 
 def room(call: dict[str, Any]) -> int:
     """How many bytes a result may take in memory: what is there counts against the task's limit."""
     try:
-        there = os.statvfs(places.FAST)
+        there = os.statvfs(paths.FAST)
         free = there.f_bavail * there.f_frsize // 2
         limit: int | None = call.get("memory")
         if limit is None:
@@ -146,7 +146,7 @@ def _find(call: dict[str, Any]) -> Any:
     found: Any = module
     for part in call["qualname"].split("."):
         found = getattr(found, part)
-    return standin.function_of(found)
+    return stub.function_of(found)
 
 
 def _by_value(call: dict[str, Any]) -> Any:
@@ -163,25 +163,25 @@ def _by_value(call: dict[str, Any]) -> Any:
         raise Unfit("argument", problem)
     import pickle
 
-    sys.path.insert(0, places.IN + "/" + places.PACKAGES)
-    with open(places.IN + "/" + places.FUNCTION, "rb") as file:
+    sys.path.insert(0, paths.IN + "/" + paths.PACKAGES)
+    with open(paths.IN + "/" + paths.FUNCTION, "rb") as file:
         return pickle.load(file)
 
 
 def _mark_began() -> None:
-    with open(places.OUT + "/" + places.BEGAN, "w"):
+    with open(paths.OUT + "/" + paths.BEGAN, "w"):
         pass
 
 
 def leave(name: str, document: str) -> None:
     """Write a JSON document so that it is there as a whole or not at all."""
-    path = places.OUT + "/." + name
+    path = paths.OUT + "/." + name
     try:
         _write(path, document)
     except OSError:  # the disk is full: for this its last part was kept
-        os.unlink(places.OUT + "/" + places.RESERVE)
+        os.unlink(paths.OUT + "/" + paths.RESERVE)
         _write(path, document)
-    os.rename(path, places.OUT + "/" + name)
+    os.rename(path, paths.OUT + "/" + name)
 
 
 def _write(path: str, document: str) -> None:
@@ -246,4 +246,4 @@ def _at_home(lines: Any, call: dict[str, Any], seen: set[int]) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith((places.LIB + "/", "<frozen importlib")) or "/importlib/" in name
+    return name.startswith((paths.LIB + "/", "<frozen importlib")) or "/importlib/" in name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 
-from flyte_images_runtime.worker import places
+from flyte_images_runtime.worker import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _QUEUES = "/dev/mqueue"
 _TABLES = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
 _LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
-_NAMES = [places.HOME[5:]]  # what /tmp has where a call has left nothing
+_NAMES = [paths.HOME[5:]]  # what /tmp has where a call has left nothing
 _SCHEDULED = ("sched_getscheduler", "sched_getaffinity")
 
 
@@ -27,7 +27,7 @@ class Tidy:
     def __init__(self) -> None:
         self._tables = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in _TABLES if os.path.exists(path)]
         self._has_queues = os.path.isdir(_QUEUES)
-        self._home = os.environ.get("HOME") == places.HOME
+        self._home = os.environ.get("HOME") == paths.HOME
         self._shared, self._settings = self._ipc(), self._process()
 
     def up(self) -> bool:
@@ -35,9 +35,9 @@ class Tidy:
         clean = self._settings == self._process() and self._shared == self._ipc()
         for directory in ("/tmp", "/dev/shm", _QUEUES) if self._has_queues else ("/tmp", "/dev/shm"):
             clean = _empty(directory) and clean
-        if self._home and not os.path.lexists(places.HOME):
+        if self._home and not os.path.lexists(paths.HOME):
             try:
-                os.mkdir(places.HOME, 0o700)
+                os.mkdir(paths.HOME, 0o700)
             except OSError:
                 pass
         return clean
@@ -54,7 +54,7 @@ class Tidy:
 
 def _empty(directory: str) -> bool:
     try:
-        if not (names := os.listdir(directory)) or (names == _NAMES and _is_new(places.HOME)):
+        if not (names := os.listdir(directory)) or (names == _NAMES and _is_new(paths.HOME)):
             return True
         with os.scandir(directory) as entries:
             found = list(entries)

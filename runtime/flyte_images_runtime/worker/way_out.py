@@ -15,7 +15,7 @@ try:  # as little as possible is imported where a task starts
 except ImportError:
     import socket  # type: ignore[no-redef]
 
-from flyte_images_runtime.worker import places
+from flyte_images_runtime.worker import paths
 
 
 def wait_for_it() -> None:
@@ -34,7 +34,7 @@ def open_it() -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    door.connect(places.IN + "/" + places.PROXY)
+    door.connect(paths.IN + "/" + paths.PROXY)
     number = listener.fileno().to_bytes(4, sys.byteorder)
     door.sendmsg([b"l"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, number)])
     if not door.recv(1):

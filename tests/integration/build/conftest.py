@@ -22,7 +22,7 @@ from flyte_images.buildkit.client import connect
 from flyte_images.buildkit.events import Event, Vertex, VertexLog
 from flyte_images.image import Image
 from flyte_images.store.cache_dir import cache_dir
-from tests.index import Index, serve
+from tests.fakes.package_index import Index, serve
 
 WORD = f"fi{secrets.token_hex(3)}"
 MB = 1_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from flyte_images.errors import BuildError, EngineError, FlyteImagesError, Location, ResolveError, SpecError
 from flyte_images.image import Image
-from tests.index import Index
+from tests.fakes.package_index import Index
 
 from .conftest import WORD, Builds, debian, docker
 

@@ -10,7 +10,7 @@ import pytest
 
 from flyte_images.errors import BuildError, ResolveError
 from flyte_images.image import Image
-from tests.integration.buildkit.busybox import busybox_layout
+from tests.fakes.busybox import busybox_layout
 
 from .conftest import WORD, Builds, docker, run_in
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from flyte_images.image import Image
-from tests.index import Index
-from tests.integration.buildkit.engines import Engine, private_engine
+from tests.fakes.engines import Engine, private_engine
+from tests.fakes.package_index import Index
 
 from .conftest import WORD, Builds, debian, docker
 from .test_sdists import NAME, offer

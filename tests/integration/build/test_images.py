@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.image import Image
-from tests.index import Index
+from tests.fakes.package_index import Index
 
 from .conftest import WORD, Builds, debian, docker, run_in
 
@@ -178,7 +178,7 @@ def test_a_wheel_of_this_machine_is_served_by_this_client(
 ) -> None:
     shelf = tmp_path / "shelf" / f"{WORD}-local"
     shelf.mkdir(parents=True)
-    from tests.index import wheel_bytes
+    from tests.fakes.package_index import wheel_bytes
 
     name = f"{WORD}_local-1.0-py3-none-any.whl"
     (shelf / name).write_bytes(wheel_bytes(f"{WORD}-local", "1.0", {f"{WORD}_local.py": "x = 1\n"}))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from flyte_images.builder.prepare import LOCK_NAME, contents_of, locked
 from flyte_images.buildkit.client import Client
 from flyte_images.errors import ResolveError, SpecError
 from flyte_images.image import Image
-from flyte_images.lock import dumps
-from flyte_images.prepare import LOCK_NAME, contents_of, locked
-from tests.index import Index, serve
+from flyte_images.plan.lock import dumps
+from tests.fakes.package_index import Index, serve
 
 from .conftest import WORD, Builds, run_in
 

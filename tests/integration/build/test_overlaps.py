@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.index import Index
+from tests.fakes.package_index import Index
 
 from .conftest import MB, WORD, Builds, debian, run_in
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.index import Index
+from tests.fakes.package_index import Index
 
 from .conftest import WORD, Builds, debian, docker, run_in
 

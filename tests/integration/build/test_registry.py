@@ -9,7 +9,7 @@ import pytest
 
 from flyte_images.errors import BuildError, EngineError, SpecError
 from flyte_images.image import Image
-from tests.integration.buildkit.registry import Registry, serve
+from tests.fakes.registry import Registry, serve
 
 from .conftest import WORD, Builds, debian, docker, run_in
 

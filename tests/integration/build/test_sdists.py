@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flyte_images.errors import BuildError
-from tests.index import Index
+from tests.fakes.package_index import Index
 
 from .conftest import WORD, Builds, debian, run_in
 

@@ -16,7 +16,7 @@ from flyte_images.builder import build
 from flyte_images.buildkit.client import connect
 from flyte_images.errors import FlyteImagesError
 from flyte_images.progress import Progress
-from tests.index import Index, serve
+from tests.fakes.package_index import Index, serve
 
 from .conftest import WORD, Builds, debian, docker
 

@@ -16,7 +16,7 @@ import pytest
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.session import Session
 
-from .busybox import busybox_layout
+from ...fakes.busybox import busybox_layout
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from flyte_images.buildkit.address import Docker
 from flyte_images.buildkit.client import connect
 from flyte_images.errors import EngineError
 
-from .ways import here, leading, listening, works
+from ...fakes.addresses import here, leading, listening, works
 
 pytestmark = pytest.mark.engine
 

@@ -22,8 +22,8 @@ from flyte_images.buildkit.session import Session
 from flyte_images.context import PLATFORM, Source, pack
 from flyte_images.errors import EngineError, FlyteImagesError
 
+from ...fakes.engines import Engine, private_engine
 from .conftest import Base
-from .engines import Engine, private_engine
 from .graphs import Graph, salt
 
 pytestmark = pytest.mark.engine

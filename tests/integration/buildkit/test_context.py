@@ -14,7 +14,7 @@ from flyte_images.buildkit.client import Client
 from flyte_images.buildkit.events import Event, Vertex
 from flyte_images.buildkit.exporters import Files
 from flyte_images.buildkit.session import Session
-from flyte_images.context import EPOCH, PLATFORM, Packed, Source, index, pack
+from flyte_images.context import EPOCH, PLATFORM, Packed, Source, file_index, pack
 from flyte_images.errors import BuildError
 
 from .conftest import Base
@@ -92,7 +92,7 @@ def test_an_unchanged_folder_is_cached_and_not_sent_again(client: Client, tmp_pa
 def test_a_blob_that_was_damaged_by_hand_fails_one_build_and_no_more(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "RACY", 0)
+    monkeypatch.setattr(file_index, "RACY", 0)
     root, layout = tmp_path / "project", tmp_path / "layout"
     root.mkdir()
     (root / "a").write_text(salt() * 100_000)

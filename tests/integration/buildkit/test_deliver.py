@@ -14,9 +14,9 @@ import pytest
 
 from flyte_images.buildkit.address import Docker
 from flyte_images.buildkit.client import Client, connect
-from flyte_images.buildkit.deliver import Target, deliver
 from flyte_images.buildkit.discovery import engine
 from flyte_images.buildkit.engine_api import find_image, load_image, push_image
+from flyte_images.buildkit.export_image import Target, deliver
 from flyte_images.buildkit.exporters import Load, Packing
 from flyte_images.buildkit.load import Take, find_store, into_docker, into_podman
 from flyte_images.buildkit.save import save
@@ -24,9 +24,9 @@ from flyte_images.buildkit.session import Session
 from flyte_images.errors import BuildError, EngineError
 from flyte_images.store.oci_layout import Layout
 
-from .engines import private_engine
+from ...fakes.engines import private_engine
+from ...fakes.registry import Registry, serve
 from .graphs import Graph, salt
-from .registry import Registry, serve
 
 pytestmark = pytest.mark.engine
 

@@ -25,10 +25,10 @@ from flyte_images.buildkit.exporters import Layout, Packing
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import FlyteImagesError
 
-from .busybox import add_layer
+from ...fakes.busybox import add_layer
+from ...fakes.faulty_proxy import Fault, Kind, Proxy, proxy
 from .conftest import Base
 from .graphs import Graph
-from .proxy import Fault, Kind, Proxy, proxy
 
 pytestmark = pytest.mark.engine
 

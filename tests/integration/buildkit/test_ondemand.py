@@ -16,8 +16,8 @@ import pytest
 from flyte_images.buildkit.address import Unix
 from flyte_images.buildkit.client import Client, open_choice
 from flyte_images.buildkit.discovery import Choice, choose
-from flyte_images.buildkit.ondemand import Daemon, answers, start
-from flyte_images.buildkit.survey import survey
+from flyte_images.buildkit.local_daemon import Daemon, answers, start
+from flyte_images.buildkit.probe import survey
 from flyte_images.errors import EngineError
 
 pytestmark = pytest.mark.engine

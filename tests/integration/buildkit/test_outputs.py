@@ -17,9 +17,9 @@ from flyte_images.buildkit.events import Event, Vertex
 from flyte_images.buildkit.exporters import Annotation, Archive, Compression, Files, Image, Layout, Packing
 from flyte_images.errors import BuildError, EngineError
 
+from ...fakes.registry import Registry, serve
 from .conftest import Base
 from .graphs import Graph, salt
-from .registry import Registry, serve
 
 pytestmark = pytest.mark.engine
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from flyte_images.buildkit.client import Client, connect
-from flyte_images.buildkit.deliver import Target, deliver
 from flyte_images.buildkit.discovery import choose, engine
 from flyte_images.buildkit.engine_api import find_image
+from flyte_images.buildkit.export_image import Target, deliver
 from flyte_images.buildkit.load import find_store
 from flyte_images.errors import EngineError
 
+from ...fakes.addresses import here, leading, listening, works
 from .conftest import Base
 from .graphs import Graph, salt
-from .ways import here, leading, listening, works
 
 pytestmark = pytest.mark.engine
 

@@ -16,14 +16,14 @@ import pytest
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.events import Event, VertexLog
 from flyte_images.buildkit.exporters import Image
-from flyte_images.buildkit.registry_login import DockerLogins
+from flyte_images.buildkit.registry_auth import DockerLogins
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import BuildError, EngineError
 
-from .busybox import image_layout
+from ...fakes.busybox import image_layout
+from ...fakes.registry import Registry, serve
 from .conftest import Base
 from .graphs import Graph, agent, salt, secret
-from .registry import Registry, serve
 
 pytestmark = pytest.mark.engine
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ...index import Index, serve
+from ...fakes.package_index import Index, serve
 from ..runtime.own_engines import own_podman
 
 PROGRAM = (sys.executable, "-c", "import sys; from flyte_images.cli.main import main; sys.exit(main())")

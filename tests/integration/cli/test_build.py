@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from ...index import Index
+from ...fakes.package_index import Index
 from .conftest import Shell
 
 HEAVY = ("grpc", "google.protobuf", "pydantic", "rich", "yaml", "asyncio", "ssl", "subprocess", "http.client")

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ...index import Index
+from ...fakes.package_index import Index
 from .conftest import Shell
 
 pytestmark = pytest.mark.engine

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flyte_images.engines import docker_engine
+from flyte_images.runner.engines import docker_engine
 from flyte_images_runtime.cgroup import group_names
-from flyte_images_runtime.exchange import left_over
-from flyte_images_runtime.owner import parse
+from flyte_images_runtime.system.process_id import parse
+from flyte_images_runtime.task.exchange import left_over
 
 from .conftest import HERE, PROGRAM, Shell
 from .terminal import Terminal

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images_runtime.accelerators import GPURequest
 from flyte_images_runtime.errors import DeviceError
 from flyte_images_runtime.gpu import Allocation, Card, Found, allocate
-from flyte_images_runtime.gpu.naming import write_spec
-from flyte_images_runtime.gpu.specify import Driver, nvidia_spec
+from flyte_images_runtime.gpu.cdi_generate import Driver, nvidia_spec
+from flyte_images_runtime.gpu.cdi_names import write_spec
+from flyte_images_runtime.resources.accelerators import GPURequest
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="device nodes and /etc/cdi are root's")]
 CDI = Path("/etc/cdi")

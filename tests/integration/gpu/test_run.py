@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.gpu import Card
-from flyte_images_runtime.gpu.naming import write_spec
-from flyte_images_runtime.gpu.specify import Driver, nvidia_spec
-from tests.unit.runtime.gpu.stand_in import Driver as StandIn
-from tests.unit.runtime.gpu.stand_in import make
+from flyte_images_runtime.gpu.cdi_generate import Driver, nvidia_spec
+from flyte_images_runtime.gpu.cdi_names import write_spec
+from tests.fakes.nvml import Driver as StandIn
+from tests.fakes.nvml import make
 
 pytestmark = pytest.mark.engine
 
@@ -49,7 +49,7 @@ def look(seconds: float) -> dict[str, str]:
 if __name__ == "__main__":
     try:
         if "NO_CDI" in os.environ:  # an engine from before it, or where it is switched off
-            from flyte_images.engines import docker_engine
+            from flyte_images.runner.engines import docker_engine
             docker_engine().facts["CDISpecDirs"] = None
         run = flyte.run.using(engine=os.environ.get("ENGINE", "auto"))
         done = run(look, seconds=float(sys.argv[2]))

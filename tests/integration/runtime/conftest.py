@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images import reuse
-from flyte_images.engines import docker_engine
+from flyte_images.runner import warm
+from flyte_images.runner.engines import docker_engine
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.docker import DockerEngine
-from flyte_images_runtime.exchange import left_over
-from flyte_images_runtime.owner import current
+from flyte_images_runtime.system.process_id import current
+from flyte_images_runtime.task.exchange import left_over
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def image() -> str:
 def nothing_stays() -> Iterator[None]:
     """No container, cgroup or directory of this process outlives a test."""
     yield
-    reuse._POOL.close()
+    warm._POOL.close()
     deadline = time.monotonic() + 20  # what a task called may still be on its way out
     while left(str(current())) != NOTHING and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from flyte_images_runtime.engine import Engine, Running
-from flyte_images_runtime.exchange import make_exchange
-from flyte_images_runtime.execute import Finished, call_document, execute
-from flyte_images_runtime.spec import Code, TaskSpec
+from flyte_images_runtime.execution.execute import Finished, call_document, execute
+from flyte_images_runtime.task.engine import Engine, Running
+from flyte_images_runtime.task.exchange import make_exchange
+from flyte_images_runtime.task.spec import Code, TaskSpec
 
 CONTRACT = str(Path(__file__).with_name("contract"))
 

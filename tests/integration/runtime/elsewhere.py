@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from contract_calls import Request, run  # type: ignore[import-not-found,unused-ignore]
 
-from flyte_images_runtime.engine import Engine
 from flyte_images_runtime.engines.docker.api import Api
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.engines.podman import PodmanEngine, Service
+from flyte_images_runtime.task.engine import Engine
 
 HOME = Path(__file__).parent
 LIBRARY = str(HOME / "flyte_images_runtime")

@@ -114,11 +114,11 @@ def forges(name: str) -> Any:
     """What a hostile task could send by itself."""
     import socket
 
-    from flyte_images_runtime import frames  # type: ignore[import-not-found,unused-ignore]
+    from flyte_images_runtime.portable import framing  # type: ignore[import-not-found,unused-ignore]
 
     link = socket.socket(socket.AF_UNIX)
     link.connect("/run/flyte-images/in/host.sock")
-    frames.send(
+    framing.send(
         link,
         {
             "module": "os" if name == "module" else __name__,
@@ -128,4 +128,4 @@ def forges(name: str) -> Any:
             "settings": {"mounts": ["/:/host:rw"]} if name == "settings" else {},
         },
     )
-    return frames.receive(link)["error"]["message"]
+    return framing.receive(link)["error"]["message"]

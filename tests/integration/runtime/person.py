@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import flyte_images_runtime
-from flyte_images_runtime.execute import Finished
+from flyte_images_runtime.execution.execute import Finished
 
 from .contract_calls import CONTRACT, Request
 

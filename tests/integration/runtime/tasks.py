@@ -234,15 +234,15 @@ def long_blob(size: int) -> bytes:
 def where_it_is(size: int, limit: str) -> list[str]:
     """Which directory a result of that size would be written to."""
     from flyte_images_runtime.values import Files
-    from flyte_images_runtime.worker import places
+    from flyte_images_runtime.worker import paths
     from flyte_images_runtime.worker.task import room
 
     held = b"x" * size
     memory = int(limit.removesuffix("Mi")) << 20
-    files = Files(places.OUT, places.FAST, room=lambda: room({"memory": memory}))
+    files = Files(paths.OUT, paths.FAST, room=lambda: room({"memory": memory}))
     name, file = files.new("bin", len(held))
     file.close()
-    return [place.name for place in map(pathlib.Path, (places.OUT, places.FAST)) if (place / name).exists()]
+    return [place.name for place in map(pathlib.Path, (paths.OUT, paths.FAST)) if (place / name).exists()]
 
 
 @env.task

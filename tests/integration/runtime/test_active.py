@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import flyte_images as flyte
-from flyte_images_runtime.active import active
+from flyte_images_runtime.execution.running_tasks import active
 
 from . import tasks
 

@@ -65,7 +65,7 @@ def test_what_cannot_go_along_is_said() -> None:
 
 
 def test_another_python_cannot_read_it(image: str) -> None:
-    import flyte_images.running as running
+    import flyte_images.runner.call as running
 
     @env.task
     def work() -> None: ...

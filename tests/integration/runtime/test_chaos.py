@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.engines import docker_engine
+from flyte_images.runner.engines import docker_engine
 from flyte_images_runtime.cgroup.group import Group, parse_mounts
 
 from .conftest import NOTHING, left
@@ -41,7 +41,7 @@ CLIENT = """
         return seed
 
     if __name__ == "__main__":
-        from flyte_images_runtime.owner import current
+        from flyte_images_runtime.system.process_id import current
         print(current(), flush=True)
         first, count = int(sys.argv[1]), int(sys.argv[2])
         run = flyte.run.using(on_line=None, engine=sys.argv[3])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images_runtime.disk import Disks, make_disk
-from flyte_images_runtime.exchange import Exchange, make_exchange
-from flyte_images_runtime.orphans import sweep
+from flyte_images_runtime.engines.reaper import sweep
+from flyte_images_runtime.task.disk import Disks, make_disk
+from flyte_images_runtime.task.exchange import Exchange, make_exchange
 
 pytestmark = pytest.mark.engine  # and root, as the oci engine
 MI = 1 << 20
@@ -47,7 +47,7 @@ def test_no_two_tasks_have_the_same_one(tmp_path: Path) -> None:
 
 def test_a_killed_process_keeps_none(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from flyte_images_runtime.disk import make_disk; "
+        "import os, sys; from pathlib import Path; from flyte_images_runtime.task.disk import make_disk; "
         "make_disk(Path(sys.argv[1]), 64 << 20, programs=False); os.kill(os.getpid(), 9)"
     )
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images.engines import EngineName
+from flyte_images.runner.engines import EngineName
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.failures import (
     DiskFull,

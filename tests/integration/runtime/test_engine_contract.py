@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.disk import USUAL
 from flyte_images_runtime.egress.addresses import own_addresses
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.nerdctl import NerdctlEngine
@@ -24,7 +23,7 @@ from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.engines.podman import PodmanEngine
 from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.execute import Finished
+from flyte_images_runtime.execution.execute import Finished
 from flyte_images_runtime.failures import (
     Cancelled,
     DiskFull,
@@ -36,9 +35,10 @@ from flyte_images_runtime.failures import (
     TaskError,
     TimedOut,
 )
-from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci.images import Images
-from flyte_images_runtime.spec import Hardening, Mount
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.disk import USUAL
+from flyte_images_runtime.task.spec import Hardening, Mount
 
 from .contract_calls import CONTRACT, Here, Kind, Request
 from .outside import another_machine, this_machine

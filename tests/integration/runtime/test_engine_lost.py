@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images import reuse
-from flyte_images.engines import docker_engine
+from flyte_images.runner import warm
+from flyte_images.runner.engines import docker_engine
 from flyte_images_runtime.failures import EngineLost
-from tests.integration.buildkit.proxy import Proxy
+from tests.fakes.faulty_proxy import Proxy
 
 from . import tasks
 
@@ -61,4 +61,4 @@ def test_the_engine_goes_away_in_the_middle(way: Way, reusable: bool | None) -> 
         run(task, 600.0)
     way.open()
     assert run.using(on_line=None)(task, 0.0).result == 0.0
-    reuse._POOL.close()  # while there is a way
+    warm._POOL.close()  # while there is a way

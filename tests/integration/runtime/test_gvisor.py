@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.engine import Engine
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.podman.images import hand_over
-from flyte_images_runtime.execute import Finished
+from flyte_images_runtime.execution.execute import Finished
 from flyte_images_runtime.failures import EngineLost, OutOfMemory
-from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci.images import Images
-from flyte_images_runtime.spec import Hardening
-from tests.integration.buildkit.engines import private_engine
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.engine import Engine
+from flyte_images_runtime.task.spec import Hardening
+from tests.fakes.engines import private_engine
 
 from .contract_calls import Request, run
 

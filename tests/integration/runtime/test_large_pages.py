@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images.engines import EngineName
-from flyte_images_runtime.exchange import Exchange, make_exchange
-from flyte_images_runtime.floating import Floating
-from flyte_images_runtime.large_pages import make_large_pages
-from flyte_images_runtime.oci.mounts import in_own_namespace
+from flyte_images.runner.engines import EngineName
+from flyte_images_runtime.system.floating_mounts import Floating
+from flyte_images_runtime.system.mounts import in_own_namespace
+from flyte_images_runtime.task.exchange import Exchange, make_exchange
+from flyte_images_runtime.task.huge_pages import make_large_pages
 
 from . import warm_tasks
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import flyte_images as flyte
-from flyte_images.engines import EngineName
-from flyte_images_runtime.metrics import Usage
+from flyte_images.runner.engines import EngineName
+from flyte_images_runtime.resources.metrics import Usage
 
 from . import tasks
 

@@ -21,17 +21,17 @@ from typing import Any
 import pytest
 
 from flyte_images_runtime.cgroup import group_names
-from flyte_images_runtime.engine import OnLine
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
-from flyte_images_runtime.exchange import make_exchange
-from flyte_images_runtime.execute import Finished, call_document, execute
+from flyte_images_runtime.execution.execute import Finished, call_document, execute
 from flyte_images_runtime.failures import DiskFull, ImageCannotStart
-from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci import snapshots
 from flyte_images_runtime.oci.images import Images
-from flyte_images_runtime.spec import Code, Hardening, Mount, Network, TaskSpec
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.engine import OnLine
+from flyte_images_runtime.task.exchange import make_exchange
+from flyte_images_runtime.task.spec import Code, Hardening, Mount, Network, TaskSpec
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="the oci engine is for root")]
 CONTRACT = str(Path(__file__).with_name("contract"))
@@ -317,11 +317,11 @@ from pathlib import Path
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
-from flyte_images_runtime.exchange import make_exchange
-from flyte_images_runtime.execute import call_document, execute
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.owner import current
-from flyte_images_runtime.spec import Code, TaskSpec
+from flyte_images_runtime.task.exchange import make_exchange
+from flyte_images_runtime.execution.execute import call_document, execute
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.system.process_id import current
+from flyte_images_runtime.task.spec import Code, TaskSpec
 store, program, image, contract, address = sys.argv[1:]
 engine = OciEngine(Path(store), docker=DockerEngine(address).api, program=find([program]))
 code = Code(module="tasks", qualname="sleep", roots=(contract,))
@@ -357,7 +357,7 @@ def _of_owner(owner: str) -> list[str]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_killed_client_leaves_nothing(engine: DockerEngine, image: str, tmp_path: Path, program: str) -> None:
-    from flyte_images_runtime.orphans import sweep
+    from flyte_images_runtime.engines.reaper import sweep
 
     before = _mounts()
     for after in (0.0, 0.05, 0.15, 0.6):

@@ -15,8 +15,8 @@ import flyte_images as flyte
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.cgroup.group import Group, parse_mounts
 from flyte_images_runtime.engines.docker import DockerEngine
-from flyte_images_runtime.orphans import sweep
-from flyte_images_runtime.owner import Owner, current
+from flyte_images_runtime.engines.reaper import sweep
+from flyte_images_runtime.system.process_id import Owner, current
 
 from . import tasks
 from .conftest import NOTHING, left
@@ -88,7 +88,7 @@ SLEEPER = """
         return 1
 
     if __name__ == "__main__":
-        from flyte_images_runtime.owner import current
+        from flyte_images_runtime.system.process_id import current
         print(current(), flush=True)
         flyte.run.using(on_line=lambda task, stream, line: print(line, flush=True), engine="{engine}")(sleep)
 """
@@ -164,7 +164,7 @@ def gone_processes(owner: str, within: float = 30.0) -> bool:
 def _running(owner: str) -> bool:
     import json
 
-    from flyte_images.engines import docker_engine
+    from flyte_images.runner.engines import docker_engine
 
     filters = json.dumps({"label": [f"io.flyte-images.owner={owner}"], "status": ["running"]})
     return bool(docker_engine().api.call("GET", "/containers/json", filters=filters))

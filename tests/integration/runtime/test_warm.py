@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 import flyte_images as flyte
-from flyte_images import reuse
-from flyte_images.run import Runner
-from flyte_images_runtime.owner import current
+from flyte_images.runner import warm as reuse
+from flyte_images.runner.runner import Runner
+from flyte_images_runtime.system.process_id import current
 
 from . import broken_tasks, nested_tasks, warm_tasks
 from . import tasks as cold
@@ -174,7 +174,7 @@ def test_the_callers_end_is_the_end_of_the_warm_ones(program: object) -> None:
         def one() -> int:
             return 1
         if __name__ == "__main__":
-            from flyte_images_runtime.owner import current
+            from flyte_images_runtime.system.process_id import current
             print(current(), flyte.run(one).result, flush=True)
             if "kill" in sys.argv:
                 os.kill(os.getpid(), 9)

@@ -91,7 +91,7 @@ def test_a_user_who_is_not_root(engine: DockerEngine, image: str, tmp_path: Path
 ALONE = """
 import json, os, sys, time
 import flyte_images as flyte
-from flyte_images import engines
+from flyte_images.runner import engines
 
 env = flyte.TaskEnvironment(name="mine", image=sys.argv[1], network="none")
 
@@ -117,7 +117,7 @@ elif __name__ == "__main__":
         engine = chosen(name, spec)
         found.setdefault("engines", []).append(engine.name)
         return engine
-    import flyte_images.running as running
+    import flyte_images.runner.call as running
     running.engine_for = noted
     for name in ("auto", "oci", "podman"):
         found[name] = flyte.run.using(on_line=None, engine=name)(who).result

@@ -10,11 +10,11 @@ import pytest
 
 from flyte_images.buildkit.caches import LocalCache, RegistryCache
 from flyte_images.buildkit.capabilities import Capabilities, Worker
+from flyte_images.buildkit.error_hints import hint_for, step_message
 from flyte_images.buildkit.exporters import Annotation, Archive, Exporter, Files, Image, Layout, Moby, Packing
 from flyte_images.buildkit.failure import interrupted
 from flyte_images.buildkit.pb.control_pb2 import SolveRequest
 from flyte_images.buildkit.request import solve_request
-from flyte_images.buildkit.words import hint_for, step_message
 from flyte_images.errors import BuildError, EngineError
 
 
@@ -173,7 +173,7 @@ def test_an_engine_of_before_several_outputs_is_told_of_one_in_its_own_terms() -
 
 
 def test_events_and_values_need_no_grpc() -> None:
-    modules = ("events", "exporters", "caches", "address", "discovery", "capabilities", "ondemand", "registry_login")
+    modules = ("events", "exporters", "caches", "address", "discovery", "capabilities", "local_daemon", "registry_auth")
     lines = "\n".join(f"import flyte_images.buildkit.{name}" for name in modules)
     code = f"{lines}\nimport sys\nassert not {{'grpc', 'google.protobuf'}} & set(sys.modules)"
     subprocess.run((sys.executable, "-c", code), check=True)

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import click
 import pytest
 
-from flyte_images.cli import connecting
+from flyte_images.cli import connection
 from flyte_images.cli.main import main
 from flyte_images.cli.verbs import verbs
-from flyte_images.copies import seal
+from flyte_images.runner.bundle_cache import seal
 from flyte_images.store import json_cache
 
 from ..house.house import ROOT
@@ -98,7 +98,7 @@ def test_the_build_cache_of_the_engine_goes_when_it_is_named(
         asked.append(builder)
         yield lambda: SimpleNamespace(prune=lambda: (SimpleNamespace(size=1_500_000),))
 
-    monkeypatch.setattr(connecting, "connector", connector)
+    monkeypatch.setattr(connection, "connector", connector)
     assert main(["cache", "prune"]) == 0
     assert main(["cache", "prune", "--engine", "--dry-run"]) == 0
     assert asked == []

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from flyte_images.cli.answer import as_text
 from flyte_images.cli.load import load
 from flyte_images.cli.main import main
+from flyte_images.cli.render_result import as_text
 from flyte_images.cli.run import find_task
-from flyte_images.cli.words import pairs
+from flyte_images.cli.task_argv import pairs
 from flyte_images.errors import SpecError
 
 run_module = importlib.import_module("flyte_images.cli.run")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.context import EPOCH, Packed, Source, content_digests, digest, index, layer, pack, settled, tree
+from flyte_images.context import EPOCH, Packed, Source, content_digests, digest, file_index, layer, pack, settled, tree
 from flyte_images.errors import Location, SpecError
 from flyte_images_layers.source import SourceFile, SourceFolder
 
@@ -60,7 +60,7 @@ def blob(layout: Path, name: str) -> Path:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The files that were opened for reading; the clock's tick is taken to be short."""
-    monkeypatch.setattr(index, "RACY", 0)
+    monkeypatch.setattr(file_index, "RACY", 0)
     monkeypatch.setattr(settled, "_BUDGET", 60_000_000_000)  # the disk may be busy
     monkeypatch.setattr(settled, "_IN_MEMORY", frozenset())  # where the tests' files are, all of them stay
     opened: list[bytes] = []
@@ -412,7 +412,7 @@ def test_a_file_cannot_be_the_root(project: Path, layout: Path) -> None:
 
 def test_a_full_disk_is_told(project: Path) -> None:
     (project / "large").write_bytes(bytes(1 << 16))
-    layout = layer.place([(tree.scan(project), b"/a", index.Index(None, ""))])
+    layout = layer.place([(tree.scan(project), b"/a", file_index.Index(None, ""))])
     with open("/dev/full", "wb", buffering=0) as full, pytest.raises(layer.NotWritten, match="No space left"):
         layer.write(layout, full)
 

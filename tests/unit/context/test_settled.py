@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.context import Source, digest, index, settled
+from flyte_images.context import Source, digest, file_index, settled
 
 
 @pytest.fixture
 def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mmap.mmap]:
     """A file of a project that another program has mapped, and has just written to."""
-    monkeypatch.setattr(index, "RACY", 0)
+    monkeypatch.setattr(file_index, "RACY", 0)
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "data").write_bytes(bytes(8192))
     with (tmp_path / "project" / "data").open("r+b") as file, mmap.mmap(file.fileno(), 8192) as pages:

@@ -27,8 +27,7 @@ class Module:
         return str(self.path.relative_to(ROOT))
 
     def imports(self) -> tuple[tuple[int, str], ...]:
-        """Every module that is imported anywhere in the file, in functions too, with its line. What only a type checker
-        imports is left out: a type may be named where it stands above, and nothing is loaded."""
+        """Return every imported module with its line: imports in functions and for a type checker count."""
         return _imports(self)
 
 
@@ -39,7 +38,7 @@ def _imports(module: Module) -> tuple[tuple[int, str], ...]:
 
 def _read_imports(module: Module) -> Iterator[tuple[int, str]]:
     package = module.name if module.path.name == "__init__.py" else module.name.rpartition(".")[0]
-    for node in _walk(ast.parse(module.path.read_bytes())):
+    for node in ast.walk(ast.parse(module.path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -47,13 +46,6 @@ def _read_imports(module: Module) -> Iterator[tuple[int, str]]:
             base = ".".join([*above, *([node.module] if node.module else [])])
             # `from . import x` and `from .a import x`: x is a module, or something in one.
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
-
-
-def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield from _walk(child)
 
 
 def modules(package: str) -> list[Module]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import flyte_images
@@ -18,11 +15,6 @@ def test_every_exported_name_is_there() -> None:
         assert getattr(flyte_images, name) is not None
     with pytest.raises(AttributeError, match="has no `Imag`"):
         _ = flyte_images.Imag  # type: ignore[attr-defined]
-
-
-def test_run_is_the_function_even_when_its_module_was_imported_first() -> None:
-    code = "import flyte_images.run, flyte_images as f\nassert callable(f.run), f.run\nassert callable(f.run.aio)"
-    subprocess.run((sys.executable, "-c", code), check=True, cwd=ROOT)
 
 
 def test_every_exported_name_is_in_the_documentation() -> None:

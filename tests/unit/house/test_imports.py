@@ -1,4 +1,4 @@
-"""Two arrows and no more: flyte_images -> layers, flyte_images -> runtime; and inside flyte_images one direction."""
+"""Imports go one way: flyte_images -> layers, flyte_images -> runtime; and down the floors inside each."""
 
 from __future__ import annotations
 
@@ -10,46 +10,61 @@ import pytest
 
 from .house import ROOT, Module, modules
 
-# A module imports only what stands before it; those on one line make one thing, and may know each other. The package
-# itself, which re-exports, stands above all.
-ORDER = (
-    *("errors", "stopping", "store", "uv_program", "context", "manifests", "written", "image", "options", "task"),
-    *("environment", "spec", "lock", "plan", "planning", "llb", "origins", "one_layer", "lower"),
-    *("buildkit", "host", "masked"),
-    *("outputs", "bootstrap", "index_logins", "fetch", "places"),
-    *("resolve", "prepare", "solving", "progress", "leftovers", "builder", "copies", "shipping", "engines", "devices"),
-    *("by_value", "secrets", "results", "arrivals", "printed", "history", "ready"),
-    *("nested_slots nested_limits", "run running awaiting mapping nested reuse", "shells", "cli"),
-)
-PLACES = {name: number for number, names in enumerate(ORDER) for name in names.split()}
+# Rooms from the bottom up. A module imports its own room and lower floors; rooms of one floor do not know each other.
+FLOORS = {
+    "flyte_images": (
+        "errors",
+        "_validate llb options store",
+        "buildkit context manifests",
+        "bootstrap image leftovers progress",
+        "task plan",
+        "environment",
+        "serving",
+        "resolve",
+        "builder",
+        "runner",
+        "cli",
+    ),
+    "flyte_images_runtime": (
+        "errors portable system",
+        "failures resources",
+        "values",
+        "cgroup gpu worker",
+        "task",
+        "egress",
+        "oci",
+        "engines",
+        "execution",
+    ),
+}
 LEAVES = ("flyte_images_layers", "flyte_images_runtime")
 HEAVY = ("grpc", "google.protobuf", "python_on_whales", "pydantic", "numpy", "rich", "yaml", "asyncio", "ssl", "click")
 
 
-def place(module: str) -> int | None:
-    """Where a module of flyte_images stands in the order; None for the package itself."""
-    parts = module.split(".")
-    return PLACES.get(parts[1]) if len(parts) > 1 else None
+def room(module: str) -> str:
+    """The part of a module's name below its package: empty for the package itself."""
+    return [*module.split("."), ""][1]
 
 
 def shown(module: Module, line: int, imported: str) -> str:
     return f"{module.shown}:{line} imports {imported}"
 
 
-def test_every_module_has_its_place_in_the_order() -> None:
-    tops = {module.name.split(".")[1] for module in modules("flyte_images") if "." in module.name}
-    assert tops - set(PLACES) == set()
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_module_has_its_floor(package: str) -> None:
+    rooms = {room(module.name) for module in modules(package)} - {""}
+    assert rooms == {name for floor in FLOORS[package] for name in floor.split()}
 
 
-def test_a_module_imports_only_what_stands_before_it() -> None:
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_module_imports_only_what_stands_below_it(package: str) -> None:
+    floors = {name: number for number, names in enumerate(FLOORS[package]) for name in names.split()}
     wrong = []
-    for module in modules("flyte_images"):
-        own = place(module.name)
+    for module in modules(package):
+        own = room(module.name)
         for line, imported in module.imports():
-            if own is None or not imported.startswith("flyte_images."):
-                continue
-            other = place(imported)
-            if other is not None and other > own:
+            other = room(imported) if imported.startswith(f"{package}.") else ""
+            if own and own != other and other in floors and floors[other] >= floors[own]:
                 wrong.append(shown(module, line, imported))
     assert wrong == []
 

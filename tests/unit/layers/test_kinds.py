@@ -21,9 +21,9 @@ from flyte_images_layers import (
     Workdir,
 )
 from flyte_images_layers.steps import AddFiles, InstallDebs, RunCommand, SetEnv, SetWorkdir, Step
-from tests import made
+from tests.fakes import values
 
-DEBS = (made.deb("curl"), made.deb("git"))
+DEBS = (values.deb("curl"), values.deb("git"))
 FOUND = Found(debs=DEBS, contents=("sha256:one", "sha256:two"))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from flyte_images_layers import Found, LayerError, PipPackages, encode
 from flyte_images_layers.steps import InstallWheels
-from tests import made
+from tests.fakes import values
 
 
 def packages(*given: str) -> tuple[str, ...]:
@@ -175,5 +175,5 @@ def test_what_the_resolver_is_asked() -> None:
 
 
 def test_it_lowers_to_one_step_of_the_wheels_that_were_found() -> None:
-    wheels = (made.wheel("a"), made.wheel("b"))
+    wheels = (values.wheel("a"), values.wheel("b"))
     assert PipPackages(packages=("a",)).lower(Found(wheels=wheels)) == (InstallWheels(wheels=wheels),)

@@ -12,7 +12,7 @@ import pytest
 
 import flyte_images_layers
 from flyte_images_layers import LAYERS, Found, Layer, encode
-from tests import made
+from tests.fakes import values
 
 EXAMPLES = [(kind, example) for kind, layer in LAYERS.items() for example in layer.examples]
 MODULES = [
@@ -34,9 +34,9 @@ def test_a_kind_has_a_name_examples_and_a_docstring_that_runs(kind: str) -> None
 def test_an_example_lowers(kind: str, example: Layer) -> None:
     asked = example.python_requirements()
     found = Found(
-        wheels=tuple(made.wheel(made.name_in(line)) for line in asked.requirements) if asked else (),
-        debs=tuple(made.deb(name) for name in example.apt_packages()),
-        contents=tuple("sha256:" + made.sha(it.path) for it in example.local_sources()),
+        wheels=tuple(values.wheel(values.name_in(line)) for line in asked.requirements) if asked else (),
+        debs=tuple(values.deb(name) for name in example.apt_packages()),
+        contents=tuple("sha256:" + values.sha(it.path) for it in example.local_sources()),
     )
     steps = example.lower(found)
     assert steps

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images import uv_program
 from flyte_images.errors import SpecError
 from flyte_images.image import Image
+from flyte_images.manifests import uv_binary
 from flyte_images_layers import PipPackages
-from tests.index import Index, serve
+from tests.fakes.package_index import Index, serve
 
 PROJECT = """
 [project]
@@ -54,7 +54,7 @@ def locked(index: Index, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "pyproject.toml").write_text(PROJECT.replace("INDEX", index.url))
     environ = {"PATH": str(Path(sys.executable).parent), "HOME": "/nowhere", "UV_CACHE_DIR": str(folder / "cache")}
-    argv = (uv_program.uv_program(), "lock", "--quiet", "--python", sys.executable, "--project", str(folder))
+    argv = (uv_binary.uv_program(), "lock", "--quiet", "--python", sys.executable, "--project", str(folder))
     subprocess.run(argv, check=True, env=environ)
     return folder
 
@@ -113,7 +113,7 @@ def test_it_is_read_once_and_again_when_one_of_the_two_files_changed(
     project = copied(locked, tmp_path / "project", {})
     first = read(project)
     with monkeypatch.context() as patch:
-        patch.setattr(uv_program, "uv_program", lambda: "/nowhere/uv")
+        patch.setattr(uv_binary, "uv_program", lambda: "/nowhere/uv")
         assert read(project) == first
         with pytest.raises((SpecError, OSError)):
             read(project, extra_args="--no-dev")
@@ -190,7 +190,7 @@ def test_a_folder_of_this_machine_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "app/pyproject.toml").open("a") as file:
         file.write('[tool.uv.sources]\nlib = { path = "../lib", editable = true }\n')
     environ = {"PATH": str(Path(sys.executable).parent), "HOME": "/nowhere", "UV_CACHE_DIR": str(tmp_path / "cache")}
-    argv = (uv_program.uv_program(), "lock", "--quiet", "--python", sys.executable, "--project", tmp_path / "app")
+    argv = (uv_binary.uv_program(), "lock", "--quiet", "--python", sys.executable, "--project", tmp_path / "app")
     subprocess.run(argv, check=True, env=environ)
     with pytest.raises(SpecError, match="is a folder or file of this machine") as caught:
         read(tmp_path / "app")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.index import Index, serve
+from tests.fakes.package_index import Index, serve
 
 
 @pytest.fixture(scope="session")

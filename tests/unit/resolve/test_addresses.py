@@ -10,12 +10,13 @@ import pytest
 from flyte_images.buildkit.client import Client
 from flyte_images.errors import ResolveError
 from flyte_images.image import Image
-from flyte_images.lock import Lock
-from flyte_images.plan import packages
-from flyte_images.planning import plan
-from flyte_images.resolve import addresses, resolve
-from tests import made
-from tests.index import Index, serve
+from flyte_images.plan.lock import Lock
+from flyte_images.plan.model import packages
+from flyte_images.plan.planner import plan
+from flyte_images.resolve import addresses
+from flyte_images.resolve.resolver import resolve
+from tests.fakes import values
+from tests.fakes.package_index import Index, serve
 
 IMAGE = Image.from_debian_base("3.11", platform="linux/amd64").with_pip_packages("alpha").with_env_vars({"A": "1"})
 Find = Callable[..., Lock]
@@ -31,9 +32,9 @@ def found(environ: dict[str, str]) -> Lock:
     return resolve(
         IMAGE,
         platform="linux/amd64",
-        base=made.BASE,
-        toolchain=made.BASE,
-        contents=made.contents(IMAGE),
+        base=values.BASE,
+        toolchain=values.BASE,
+        contents=values.contents(IMAGE),
         environ=environ,
         connect=no_engine,
     )
@@ -112,7 +113,7 @@ def test_addresses_of_a_mirror_that_is_gone_are_found_anew(found: Lock, environ:
             for layer in found.layers
         ),
     )
-    old = plan(IMAGE, lock=gone, platform="linux/amd64", contents=made.contents(IMAGE))
+    old = plan(IMAGE, lock=gone, platform="linux/amd64", contents=values.contents(IMAGE))
     new = addresses.fresh(old, IMAGE, environ)
     assert new.digest == old.digest
     assert {it.url for it in packages(new)} == {it.url for it in found.wheels().values()}
@@ -120,7 +121,7 @@ def test_addresses_of_a_mirror_that_is_gone_are_found_anew(found: Lock, environ:
 
 
 def test_files_that_are_gone_too_keep_their_address(found: Lock, environ: dict[str, str]) -> None:
-    old = plan(IMAGE, lock=found, platform="linux/amd64", contents=made.contents(IMAGE))
+    old = plan(IMAGE, lock=found, platform="linux/amd64", contents=values.contents(IMAGE))
     with serve(Index()) as empty:
         new = addresses.fresh(old, IMAGE, {**environ, "UV_DEFAULT_INDEX": empty.url})
     assert [it.url for it in packages(new)] == [it.url for it in packages(old)]

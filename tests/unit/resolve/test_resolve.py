@@ -10,10 +10,10 @@ import pytest
 from flyte_images.buildkit.client import Client
 from flyte_images.errors import FlyteImagesError, Location, ResolveError
 from flyte_images.image import Image
-from flyte_images.lock import Lock, Overlap
-from flyte_images.resolve import request, resolve
-from tests import made
-from tests.index import Index, serve
+from flyte_images.plan.lock import Lock, Overlap
+from flyte_images.resolve.resolver import request, resolve
+from tests.fakes import values
+from tests.fakes.package_index import Index, serve
 
 Resolve = Callable[..., Lock]
 
@@ -32,9 +32,9 @@ def locked(environ: dict[str, str]) -> Resolve:
         return resolve(
             image,
             platform="linux/amd64",
-            base=made.BASE,
-            toolchain=made.BASE,
-            contents=made.contents(image),
+            base=values.BASE,
+            toolchain=values.BASE,
+            contents=values.contents(image),
             environ={**environ, **env},
             connect=no_engine,
             note=(notes if notes is not None else []).append,

@@ -11,7 +11,7 @@ from flyte_images.resolve import uv
 from flyte_images.resolve.sdist_metadata import HERE, Described, Metadata
 from flyte_images.resolve.sdists import Source
 from flyte_images_layers import PythonRequirements
-from tests.index import Index, serve
+from tests.fakes.package_index import Index, serve
 
 TARGET = uv.Target(python="3.11", platform="linux/amd64", libc="2.36")
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "{backend}"\nbackend-path = ["."]\n'

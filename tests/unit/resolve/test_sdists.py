@@ -11,7 +11,7 @@ from flyte_images.errors import ResolveError
 from flyte_images.resolve import uv
 from flyte_images.resolve.sdists import Source, build_requirements, remedy
 from flyte_images_layers import PythonRequirements
-from tests.index import Index, archive, serve
+from tests.fakes.package_index import Index, archive, serve
 
 PROJECT = '[build-system]\nrequires = ["made-backend>=2", "other"]\nbuild-backend = "made"\n'
 DEFAULT = ("setuptools>=40.8.0",)

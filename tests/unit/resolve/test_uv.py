@@ -13,7 +13,7 @@ from flyte_images.errors import ResolveError
 from flyte_images.resolve import uv
 from flyte_images.resolve.uv import Answer, Target
 from flyte_images_layers import PythonRequirements
-from tests.index import Index, serve
+from tests.fakes.package_index import Index, serve
 
 TARGET = Target(python="3.11", platform="linux/amd64", libc="2.36")
 

@@ -13,8 +13,8 @@ from flyte_images_runtime.cgroup import read_usage, remove_group
 from flyte_images_runtime.cgroup.delegation import own_part
 from flyte_images_runtime.cgroup.group import Group, make_group
 from flyte_images_runtime.cgroup.hierarchies import Hierarchies, parse_mounts
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.metrics import Usage
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.resources.metrics import Usage
 
 V2 = {
     "cpu.stat": "usage_usec 1500000\nuser_usec 1\nnr_periods 22\nnr_throttled 21\nthrottled_usec 1000000\n",

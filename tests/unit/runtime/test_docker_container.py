@@ -13,9 +13,9 @@ import pytest
 
 from flyte_images_runtime.engines.docker.api import Attachment
 from flyte_images_runtime.engines.docker.container import Settings, create_body
-from flyte_images_runtime.exchange import Exchange
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.exchange import Exchange
+from flyte_images_runtime.task.spec import Code, Hardening, Mount, TaskSpec
 
 SPEC = TaskSpec(task="ml.train", image="train:1", code=Code(module="m", qualname="train", roots=("/src",)))
 EXCHANGE = Exchange("name-1", Path("/x/in"), Path("/y/out"), Path("/x/fast"))

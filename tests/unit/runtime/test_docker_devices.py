@@ -12,9 +12,9 @@ import pytest
 from flyte_images_runtime.engines.docker import DockerEngine, engine
 from flyte_images_runtime.engines.docker.container import Settings
 from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.exchange import Exchange
-from flyte_images_runtime.gpu import cdi, naming
-from flyte_images_runtime.spec import Code, TaskSpec
+from flyte_images_runtime.gpu import cdi, cdi_names
+from flyte_images_runtime.task.exchange import Exchange
+from flyte_images_runtime.task.spec import Code, TaskSpec
 
 SPEC = TaskSpec(
     task="ml.train",
@@ -37,8 +37,8 @@ DOCUMENT = {
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this machine's CDI files are. The driver, if it is asked, tells what is in none of them."""
     monkeypatch.setattr(cdi.read, "__defaults__", ((tmp_path,),))
-    monkeypatch.setattr(naming.edits_of, "__defaults__", ((tmp_path,),))
-    monkeypatch.setattr(naming, "specification", lambda family: DOCUMENT)
+    monkeypatch.setattr(cdi_names.edits_of, "__defaults__", ((tmp_path,),))
+    monkeypatch.setattr(cdi_names, "specification", lambda family: DOCUMENT)
     monkeypatch.setattr(engine, "which", lambda program: None)
     return tmp_path
 

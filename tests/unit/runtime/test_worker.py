@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flyte_images_runtime
-from flyte_images_runtime.worker import standin, task
+from flyte_images_runtime.worker import stub, task
 
 _ROOT = Path(flyte_images_runtime.__file__).parent
 _INSIDE = [*(_ROOT / "worker").glob("*.py"), *(_ROOT / "values").glob("*.py"), _ROOT / "__init__.py"]
@@ -82,10 +82,10 @@ def inside(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
 def test_a_users_module_imports_where_flyte_images_is_not(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(USER_CODE)
     done = inside(
-        f"from flyte_images_runtime.worker import standin; standin.install({{}}); sys.path.append({str(tmp_path)!r})\n"
-        "import app; f = standin.function_of(app.one); print(f(1), app.one(2), app.one.name)\n"
+        f"from flyte_images_runtime.worker import stub; stub.install({{}}); sys.path.append({str(tmp_path)!r})\n"
+        "import app; f = stub.function_of(app.one); print(f(1), app.one(2), app.one.name)\n"
         "from flyte_images_runtime.values import Signature\n"
-        "Signature(standin.function_of(app.two))\n"
+        "Signature(stub.function_of(app.two))\n"
         "print(sorted(m for m in sys.modules if m.split('.')[0] in ('numpy', 'pydantic', 'grpc')))",
         tmp_path,
     )
@@ -95,7 +95,7 @@ def test_a_users_module_imports_where_flyte_images_is_not(tmp_path: Path) -> Non
 
 def test_a_module_that_runs_its_tasks_when_imported_is_told_so() -> None:
     with pytest.raises(RuntimeError, match="__main__"):
-        standin.run(None)
+        stub.run(None)
 
 
 def test_what_is_raised_is_described_with_the_users_lines_alone(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_an_exception_that_cannot_be_shown_is_described_all_the_same() -> None:
 def test_the_start_of_a_short_task_loads_no_slow_module() -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from flyte_images_runtime.worker import start, task, standin\n"
+        "from flyte_images_runtime.worker import start, task, stub\n"
         "from flyte_images_runtime.values import Files, Signature\n"
         "def work(rows: 'int', *names: 'str', fast: bool = False) -> None: ...\n"
         "args = Signature(work).decode({'rows': 1, 'names': ['a'], 'fast': True}, Files('/nowhere'))\n"

@@ -14,7 +14,7 @@ _ROOT = Path(flyte_images_runtime.__file__).parents[1]
 _START = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from flyte_images_runtime.worker import ending
+from flyte_images_runtime.worker import process_exit as ending
 """
 
 

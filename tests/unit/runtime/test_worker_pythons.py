@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import flyte_images_runtime
-from flyte_images_runtime import frames
+from flyte_images_runtime.execution.warm import _Streams
+from flyte_images_runtime.portable import framing
 from flyte_images_runtime.values import Files, Signature
-from flyte_images_runtime.warm import _Streams
 
 _ROOT = Path(flyte_images_runtime.__file__).parent
 
@@ -56,7 +56,7 @@ def fails() -> None:
 
 INSIDE = """
 import json, sys
-from flyte_images_runtime.worker import places, standin, task
+from flyte_images_runtime.worker import paths as places, stub as standin, task
 places.IN, places.OUT, places.FAST = sys.argv[1:4]
 with open(places.IN + "/call.json") as file:
     call = json.load(file)
@@ -148,10 +148,10 @@ def test_each_version_serves_one_call_after_the_other(python: str, tmp_path: Pat
         streams = _Streams(link)
         printed: list[str] = []
         for number in (1, 2):
-            frames.send(link, {"arguments": {"step": number}, "number": f"c{number}"})
+            framing.send(link, {"arguments": {"step": number}, "number": f"c{number}"})
             streams.begin(lambda stream, line: printed.append(f"{stream} {line}"))
             assert streams.pass_on(None)
-            outcome, end = frames.receive(link), frames.receive(link)
+            outcome, end = framing.receive(link), framing.receive(link)
             streams.finish()
             assert outcome["result"] == [0, 1, 3][number]
             assert end["status"] == 0

@@ -60,7 +60,7 @@ def test_a_sweep_by_hand_says_how_much_there_was(environ: dict[str, str]) -> Non
     """D27: `doctor --clean` does the same."""
     cache_dir(environ)
     (Path(environ["FLYTE_IMAGES_CACHE"]) / "results").mkdir(parents=True)
-    code = "from flyte_images_runtime.owner import new_name; print(new_name())"
+    code = "from flyte_images_runtime.system.process_id import new_name; print(new_name())"
     gone = subprocess.run((sys.executable, "-c", code), check=True, capture_output=True, text=True).stdout.strip()
     assert store.sweep(environ) == 0
     (Path(environ["FLYTE_IMAGES_CACHE"]) / "results" / f".partial-{gone}").mkdir()

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...exchange import Exchange
-from ...spec import TaskSpec, thread_env
-from ...worker import places
+from ...task.exchange import Exchange
+from ...task.spec import TaskSpec, thread_env
+from ...worker import paths
 
 OWNER = "io.flyte-images.owner"
 NAME = "io.flyte-images.name"
@@ -33,7 +33,7 @@ def create_body(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[
     host["Mounts"] = _mounts(spec, exchange, settings)
     return {
         "Image": spec.image,
-        "Entrypoint": places.command(spec.python),
+        "Entrypoint": paths.command(spec.python),
         "Cmd": [],
         "Env": [f"{name}={value}" for name, value in environment(spec).items()],
         "User": spec.hardening.user or f"{settings.user[0]}:{settings.user[1]}",
@@ -61,10 +61,10 @@ def environment(spec: TaskSpec) -> dict[str, str]:
     return {
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": places.HOME,
+        "HOME": paths.HOME,
         "USER": "task",  # a uid without an entry in passwd makes getpass.getuser() fail
         "LOGNAME": "task",
-        "XDG_CACHE_HOME": f"{places.HOME}/.cache",
+        "XDG_CACHE_HOME": f"{paths.HOME}/.cache",
         **thread_env(spec.limits),
         **dict(spec.env),
     }
@@ -109,14 +109,14 @@ def _network(spec: TaskSpec) -> str:
 
 def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
     mounts = [
-        _bind(settings.library, f"{places.LIB}/flyte_images_runtime"),
-        _bind(str(exchange.inputs), places.IN),
-        _bind(exchange.on_disk("out"), places.OUT, read_only=False),
-        _bind(str(exchange.memory), places.FAST, read_only=False),
+        _bind(settings.library, f"{paths.LIB}/flyte_images_runtime"),
+        _bind(str(exchange.inputs), paths.IN),
+        _bind(exchange.on_disk("out"), paths.OUT, read_only=False),
+        _bind(str(exchange.memory), paths.FAST, read_only=False),
     ]
     if spec.limits.disk is not None:
         mounts.append(_bind(exchange.on_disk("tmp"), "/tmp", read_only=False))
-    mounts += [_bind(root, f"{places.CODE}/{at}") for at, root in enumerate(spec.code.copies or spec.code.roots)]
+    mounts += [_bind(root, f"{paths.CODE}/{at}") for at, root in enumerate(spec.code.copies or spec.code.roots)]
     mounts += [_bind(mount.source, mount.target, read_only=mount.read_only) for mount in spec.mounts]
     return mounts
 

@@ -11,16 +11,15 @@ from shutil import which
 from typing import Any
 
 from ...cgroup import Group, make_group
-from ...ends import killed_at_start
-from ...engine import Running
-from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart
-from ...metrics import Usage
 from ...oci.network import NETWORK, Bridge
-from ...orphans import engine_lost
-from ...owner import current
-from ...spec import SHARE_THE_KERNEL, TaskSpec
-from ..checks import (
+from ...resources.metrics import Usage
+from ...system.process_id import current
+from ...task.engine import Running
+from ...task.exchange import Exchange
+from ...task.spec import SHARE_THE_KERNEL, TaskSpec
+from ..outcome import killed_at_start
+from ..preflight import (
     check_disk,
     check_names,
     check_room,
@@ -30,6 +29,7 @@ from ..checks import (
     why_no_disk,
     why_the_image,
 )
+from ..reaper import engine_lost
 from .api import Api, Refused
 from .container import Settings, create_body
 from .running import DockerRunning
@@ -162,7 +162,7 @@ class DockerEngine:
     def _pass_devices(self, spec: TaskSpec, body: dict[str, Any]) -> None:
         """Where the engine does not know the devices by their CDI names: as `--gpus` does, else by their parts."""
         from ...gpu import cdi
-        from ..spelled_out import insert, parts
+        from ..docker_defaults import insert, parts
 
         if cdi.read([Path(one) for one in self.facts.get("CDISpecDirs") or ()]).knows(spec.devices):
             return

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ...cgroup import Group
-from ...engine import Ending, OnLine, Stream
 from ...failures import EngineLost, Killed
-from ...lines import Lines
-from ...metrics import Usage
-from ...orphans import engine_lost
-from ...spec import TaskSpec
+from ...resources.metrics import Usage
+from ...task.engine import Ending, OnLine, Stream
+from ...task.line_splitter import Lines
+from ...task.spec import TaskSpec
+from ..reaper import engine_lost
 from .api import Api, Attachment, Refused
 from .stats import usage_of
 

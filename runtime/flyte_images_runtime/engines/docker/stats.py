@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...metrics import Usage
+from ...resources.metrics import Usage
 
 
 def usage_of(said: Any) -> Usage:

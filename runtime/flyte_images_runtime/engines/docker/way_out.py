@@ -17,7 +17,7 @@ from typing import Any
 from ...egress.fence import Fence
 from ...failures import EngineLost
 from ...oci.network import BRIDGE, NETWORK, Bridge, docker_network, find_bridge, name_servers, plug_into
-from ...spec import TaskSpec
+from ...task.spec import TaskSpec
 from .api import Api, Refused
 
 

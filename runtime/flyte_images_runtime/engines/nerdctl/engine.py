@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from ...cgroup import make_group
-from ...engine import Running
-from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart, TaskError
-from ...gpu.naming import edits_of
-from ...owner import current
-from ...spec import TaskSpec
-from ..checks import (
+from ...gpu.cdi_names import edits_of
+from ...system.process_id import current
+from ...task.engine import Running
+from ...task.exchange import Exchange
+from ...task.spec import TaskSpec
+from ..docker.api import Api
+from ..docker.container import Settings, create_body
+from ..docker.images import layers_of, open_image
+from ..docker_defaults import spell_out
+from ..preflight import (
     check_disk,
     check_names,
     check_room,
@@ -33,10 +37,6 @@ from ..checks import (
     why_no_disk,
     why_the_image,
 )
-from ..docker.api import Api
-from ..docker.container import Settings, create_body
-from ..docker.images import layers_of, open_image
-from ..spelled_out import spell_out
 from .flags import run_options
 from .program import Nerdctl, Refused, lost
 from .running import NerdctlRunning, container_name

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable
 
 from ...cgroup import Group
-from ...engine import Ending, OnLine, Stream
-from ...exchange import Exchange
 from ...failures import EngineLost, TaskError
-from ...spec import TaskSpec
-from ...worker import places
-from ..foreground import ForegroundRunning, close_streams
+from ...task.engine import Ending, OnLine, Stream
+from ...task.exchange import Exchange
+from ...task.spec import TaskSpec
+from ...worker import paths
+from ..subprocess_engine import ForegroundRunning, close_streams
 from .program import Nerdctl, Refused, said
 
 _REMOVAL = 30.0  # seconds that may pass until a container that ends can be removed
@@ -87,7 +87,7 @@ class NerdctlRunning(ForegroundRunning):
 
     def _complaint(self) -> str:
         """What nerdctl says, if the task never began."""
-        if self._process.returncode == 0 or self._exchange.time_of(places.BEGAN) is not None:
+        if self._process.returncode == 0 or self._exchange.time_of(paths.BEGAN) is not None:
             return ""
         told = said(self._last)
         if told and _OVERTAKEN.search(told):

@@ -8,24 +8,24 @@ from pathlib import Path
 
 from ...cgroup import make_group
 from ...egress.fence import Fence
-from ...engine import Running
-from ...exchange import Exchange, shown_disks
 from ...failures import EngineLost
 from ...gpu import cdi
-from ...gpu.naming import edits_of
+from ...gpu.cdi_names import edits_of
 from ...oci.bundle import DISK, LARGE, lay_out, make_directories
 from ...oci.config import Settings, bundle_config
-from ...oci.mounts import in_own_namespace, mount, unmount
 from ...oci.network import Bridge, find_bridge, plug_in
 from ...oci.rootfs import Rootfs
-from ...spec import TaskSpec
-from ..checks import check_disk, user_of
+from ...system.mounts import in_own_namespace, mount, unmount
+from ...task.engine import Running
+from ...task.exchange import Exchange, shown_disks
+from ...task.spec import TaskSpec
 from ..docker.api import Api
 from ..docker.way_out import bridge_for
+from ..preflight import check_disk, user_of
+from .errors import why_not
 from .program import Program
 from .running import OciRunning
 from .settings import Surroundings, container_settings, own_files
-from .words import why_not
 
 _BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
 

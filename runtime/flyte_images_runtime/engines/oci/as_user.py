@@ -9,20 +9,20 @@ from typing import Any
 
 from ...cgroup import Group, delegation, make_group
 from ...egress.fence import Fence
-from ...engine import Running
-from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart, TaskError
 from ...gpu import cdi
-from ...gpu.naming import edits_of
+from ...gpu.cdi_names import edits_of
 from ...oci import rootless
 from ...oci.config import bundle_config
 from ...oci.rootfs import Rootfs
-from ...spec import TaskSpec
-from ..checks import check_cable, check_disk, user_of
+from ...task.engine import Running
+from ...task.exchange import Exchange
+from ...task.spec import TaskSpec
+from ..preflight import check_cable, check_disk, user_of
+from .errors import why_not
 from .program import Program
 from .running import OciRunning
 from .settings import Surroundings, container_settings, own_files
-from .words import why_not
 
 
 def check_as_user(spec: TaskSpec) -> None:

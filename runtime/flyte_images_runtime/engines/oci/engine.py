@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from ...engine import Running
-from ...exchange import Exchange
 from ...failures import EngineLost, ImageCannotStart
 from ...oci.images import Images
 from ...oci.rootfs import Rootfs
-from ...spec import TaskSpec
-from ..checks import check_names, check_room, check_sources, check_user
+from ...task.engine import Running
+from ...task.exchange import Exchange
+from ...task.spec import TaskSpec
 from ..docker.api import Api, Refused
 from ..docker.images import open_image
+from ..preflight import check_names, check_room, check_sources, check_user
 from .as_root import check_as_root, start_as_root
 from .program import Program, find, known
 

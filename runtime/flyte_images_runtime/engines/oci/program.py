@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...oci.bpf import Unavailable, compile_profile
-from ...oci.mounts import bind
-from ...spec import Network
+from ...system.mounts import bind
+from ...task.spec import Network
 
 _SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SANDBOXED: dict[Network, str] = {"none": "none", "outbound": "sandbox", "host": "host"}

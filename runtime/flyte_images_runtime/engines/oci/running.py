@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ...cgroup import Group
 from ...failures import TaskError
-from ...spec import TaskSpec
-from ..foreground import ForegroundRunning
+from ...task.spec import TaskSpec
+from ..subprocess_engine import ForegroundRunning
 from .program import complaint
 
 

@@ -15,7 +15,7 @@ from ...gpu import cdi
 from ...oci.bundle import CGROUP_FILES, DISK, LARGE
 from ...oci.config import NodeNumber, Settings
 from ...oci.network import name_servers
-from ...spec import TaskSpec
+from ...task.spec import TaskSpec
 from ..docker.container import environment
 
 _TOP = "/sys/fs/cgroup"  # where every runtime looks for version 2

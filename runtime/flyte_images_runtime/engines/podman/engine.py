@@ -10,18 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...engine import Running
-from ...exchange import Exchange
 from ...failures import EngineLost
-from ...gpu.naming import edits_of
+from ...gpu.cdi_names import edits_of
 from ...oci.network import Bridge
-from ...spec import PIDS, SHARE_THE_KERNEL, TaskSpec
-from ..checks import check_cable, check_sources
+from ...task.engine import Running
+from ...task.exchange import Exchange
+from ...task.spec import PIDS, SHARE_THE_KERNEL, TaskSpec
 from ..docker.api import Api
 from ..docker.container import Settings, create_body
 from ..docker.engine import DockerEngine
 from ..docker.images import layers_of
-from ..spelled_out import spell_out
+from ..docker_defaults import spell_out
+from ..preflight import check_cable, check_sources
 from .images import hand_over
 from .service import Service, find_service
 

@@ -18,7 +18,7 @@ from ...egress.fence import Fence, fence_off
 from ...failures import EngineLost
 from ...oci.network import address_of_interface
 from ...oci.rootless import NAME_SERVER, SLIRP
-from ...spec import TaskSpec
+from ...task.spec import TaskSpec
 from ..docker.way_out import in_thread, namespace_of, resolv_conf
 
 _ROOT = Path(__file__).resolve().parents[3]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from flyte_images import engines
-from flyte_images.cli import checks
+from flyte_images.cli import doctor_checks
+from flyte_images.runner import engines
 from flyte_images_runtime.engines.docker import engine as docker
 from flyte_images_runtime.oci.network import NETWORK
-from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 SPEC = TaskSpec(task="t", image="i", code=Code(module="m", qualname="f"), network="outbound")
 HERE = {"Name": os.uname().nodename, "KernelVersion": os.uname().release, "SecurityOptions": []}
@@ -55,7 +55,7 @@ def test_doctor_says_which_engines_are_not_fenced_off(monkeypatch: pytest.Monkey
     looks = [engines.Look(name=name, state="ok", what="") for name in ("docker", "nerdctl", "oci")]
     monkeypatch.setattr(engines, "look_at_engines", lambda: iter(looks))
     monkeypatch.setattr(engines, "unfenced", {"docker": "only root can", "nerdctl": None, "oci": None}.get)
-    fenced, open_ = checks.reach()
+    fenced, open_ = doctor_checks.reach()
     assert (fenced.state, open_.state) == ("ok", "warning")
     assert fenced.what.endswith("nor this machine: nerdctl, oci")
     assert "on docker reaches this machine" in open_.what and open_.fix is not None and "nerdctl or oci" in open_.fix

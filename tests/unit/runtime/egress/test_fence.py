@@ -8,9 +8,9 @@ import pytest
 
 from flyte_images_runtime.egress import fence
 from flyte_images_runtime.egress.fence import Fence
-from flyte_images_runtime.engines import checks
+from flyte_images_runtime.engines import preflight
 from flyte_images_runtime.failures import EngineLost
-from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 
 def test_a_fence_has_metadata_services_this_machine_and_its_bridges(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,8 +29,8 @@ def test_a_fence_has_metadata_services_this_machine_and_its_bridges(monkeypatch:
 def test_names_need_a_runtime_that_shares_the_kernel() -> None:
     code = Code(module="m", qualname="f")
     spec = TaskSpec(task="t", image="i", code=code, network="none", reaches=("a.example",))
-    checks.check_names(spec)
+    preflight.check_names(spec)
     with pytest.raises(EngineLost, match="runsc"):
-        checks.check_names(
+        preflight.check_names(
             TaskSpec(task="t", image="i", code=code, reaches=("a.example",), hardening=Hardening(runtime="runsc"))
         )

@@ -14,8 +14,8 @@ import pytest
 from flyte_images_runtime.egress import gate as gates
 from flyte_images_runtime.egress import proxy
 from flyte_images_runtime.egress.gate import Gate
-from flyte_images_runtime.exchange import Exchange, make_exchange
-from flyte_images_runtime.worker import places
+from flyte_images_runtime.task.exchange import Exchange, make_exchange
+from flyte_images_runtime.worker import paths
 
 Dial = Callable[[bytes], socket.socket]
 Open = Callable[..., tuple[Gate, Dial]]
@@ -32,7 +32,7 @@ def hand_over(exchange: Exchange, given: int) -> bytes:
     """What the worker does in the container; the answer is `.` if the caller takes it."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(10)
-        door.connect(str(exchange.inputs / places.PROXY))
+        door.connect(str(exchange.inputs / paths.PROXY))
         door.sendmsg([b"l"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [given]))])
         return door.recv(1)
 

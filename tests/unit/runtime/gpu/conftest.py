@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .stand_in import Driver, make
+from ....fakes.nvml import Driver, make
 
 
 @pytest.fixture(scope="session")

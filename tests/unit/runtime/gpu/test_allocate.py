@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images_runtime.accelerators import GPU, HABANA_GAUDI, TPU, GPURequest, Neuron, parse_gpu
 from flyte_images_runtime.errors import DeviceError
 from flyte_images_runtime.gpu import Card, Found, allocate
 from flyte_images_runtime.gpu.lease import wait_for
+from flyte_images_runtime.resources.accelerators import GPU, HABANA_GAUDI, TPU, GPURequest, Neuron, parse_gpu
 
-from .stand_in import Driver
+from ....fakes.nvml import Driver
 
 H200 = ("NVIDIA H200|GPU-h0|0|143771||", "NVIDIA H200|GPU-h1|1|143771||")
 T4 = "Tesla T4|GPU-t4|2|15360|4242|"
@@ -191,7 +191,7 @@ def test_the_holder_of_a_lease_that_was_given_back_holds_nothing(machine: Machin
 MACHINE = """
 import os
 from pathlib import Path
-from flyte_images_runtime.accelerators import parse_gpu
+from flyte_images_runtime.resources.accelerators import parse_gpu
 from flyte_images_runtime.errors import DeviceError
 from flyte_images_runtime.gpu import allocate
 try:

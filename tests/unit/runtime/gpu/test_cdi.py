@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.gpu import naming
-from flyte_images_runtime.gpu.card import Card
+from flyte_images_runtime.gpu import cdi_names
 from flyte_images_runtime.gpu.cdi import Edits, Hook, Mount, Node, parse, read
-from flyte_images_runtime.gpu.naming import names_of
-from flyte_images_runtime.gpu.specify import amd_spec, nvidia_spec, read_driver
+from flyte_images_runtime.gpu.cdi_generate import amd_spec, nvidia_spec, read_driver
+from flyte_images_runtime.gpu.cdi_names import names_of
+from flyte_images_runtime.gpu.device import Card
 
 FULL = """
 cdiVersion: 0.6.0
@@ -101,7 +101,7 @@ def test_a_machine_whose_files_are_not_ours_to_write_keeps_its_cards(
 ) -> None:
     (tmp_path / "file").touch()
     document = json.loads(_spec("nvidia.com/gpu", **{"GPU-1": ["/dev/nvidia3"]}))
-    monkeypatch.setattr(naming, "specification", lambda family: document)
+    monkeypatch.setattr(cdi_names, "specification", lambda family: document)
     names, registry = names_of([CARD], [tmp_path / "file" / "cdi"], write=True)
     assert names == {"GPU-1": "nvidia.com/gpu=GPU-1"}
     assert registry.edits(list(names.values())).nodes[0].host == "/dev/nvidia3"

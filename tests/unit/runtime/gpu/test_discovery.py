@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flyte_images_runtime.gpu.amd import amd
 
-from .stand_in import VERSION, Driver
+from ....fakes.nvml import VERSION, Driver
 
 H200 = "NVIDIA H200|GPU-11111111-0000-4000-8000-000000000001|0|143771||"
 T4 = "Tesla T4|GPU-22222222-0000-4000-8000-000000000002|3|15360|4242 17|"

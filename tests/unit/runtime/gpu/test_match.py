@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flyte_images_runtime.accelerators import GPURequest, parse_gpu
-from flyte_images_runtime.gpu.card import Card, describe
+from flyte_images_runtime.gpu.device import Card, describe
 from flyte_images_runtime.gpu.match import fits, matching, visible
+from flyte_images_runtime.resources.accelerators import GPURequest, parse_gpu
 
 GI = 1 << 30
 # What NVML says of cards that are sold, and the size of their memory.

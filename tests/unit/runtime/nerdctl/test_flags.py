@@ -10,9 +10,9 @@ import pytest
 
 from flyte_images_runtime.engines.docker.container import Settings, create_body
 from flyte_images_runtime.engines.nerdctl.flags import run_options
-from flyte_images_runtime.exchange import Exchange, make_exchange
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.spec import Code, Hardening, Mount, TaskSpec
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.exchange import Exchange, make_exchange
+from flyte_images_runtime.task.spec import Code, Hardening, Mount, TaskSpec
 
 MI = 1 << 20
 

@@ -11,7 +11,7 @@ from flyte_images_runtime.engines.nerdctl import Nerdctl, NerdctlEngine
 from flyte_images_runtime.engines.nerdctl.engine import _why_not
 from flyte_images_runtime.engines.nerdctl.program import Refused, lost, said
 from flyte_images_runtime.failures import EngineLost, ImageCannotStart
-from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 SPEC = TaskSpec(
     task="t", image="i:1", code=Code(module="m", qualname="f"), python="python4", hardening=Hardening(runtime="kata")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.exchange import Exchange
 from flyte_images_runtime.gpu.cdi import Edits, Hook, Mount, Node
-from flyte_images_runtime.limits import Limits
 from flyte_images_runtime.oci.config import NodeNumber, Settings, bundle_config
 from flyte_images_runtime.oci.rootfs import Rootfs, from_json
-from flyte_images_runtime.spec import Code, Hardening, TaskSpec
-from flyte_images_runtime.spec import Mount as TaskMount
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.exchange import Exchange
+from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
+from flyte_images_runtime.task.spec import Mount as TaskMount
 
 EXCHANGE = Exchange("name", Path("/x/in"), Path("/x/out"), Path("/x/fast"))
 ROOTFS = Rootfs(layers=("/a",), env=("PATH=/opt/venv/bin:/usr/bin", "LANG=C.UTF-8"), workdir="/app")

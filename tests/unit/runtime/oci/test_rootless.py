@@ -20,14 +20,14 @@ from flyte_images_runtime.cgroup.hierarchies import Hierarchies
 from flyte_images_runtime.engines.oci.program import Program
 from flyte_images_runtime.engines.oci.running import below
 from flyte_images_runtime.engines.oci.settings import _container_group
-from flyte_images_runtime.exchange import Exchange, make_exchange
 from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu.cdi import Edits, Node
 from flyte_images_runtime.oci import rootless
 from flyte_images_runtime.oci.config import Settings, bundle_config
 from flyte_images_runtime.oci.rootfs import Rootfs
-from flyte_images_runtime.oci.subordinate import Span, find_span, id_map
-from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+from flyte_images_runtime.oci.subid import Span, find_span, id_map
+from flyte_images_runtime.task.exchange import Exchange, make_exchange
+from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 
 @given(

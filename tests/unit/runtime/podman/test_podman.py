@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from flyte_images_runtime.engines.docker.container import Settings
+from flyte_images_runtime.engines.docker_defaults import insert
 from flyte_images_runtime.engines.podman.engine import _as_an_ordinary_user, _not_kept
 from flyte_images_runtime.engines.podman.service import Service, find_service
-from flyte_images_runtime.engines.spelled_out import insert
 from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu.cdi import Edits, Mount, Node
-from flyte_images_runtime.limits import Limits
-from flyte_images_runtime.spec import Code, Hardening, TaskSpec
+from flyte_images_runtime.resources.limits import Limits
+from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 
 def _spec(**limits: Any) -> TaskSpec:

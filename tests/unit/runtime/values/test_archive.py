@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images_runtime.budget import Budget
 from flyte_images_runtime.values import Dir, File, Files, Problem, codec
 from flyte_images_runtime.values import beneath as module
+from flyte_images_runtime.values.budget import Budget
 
 Entry = tuple[str, bytes, str]
 MIB = 1 << 20

@@ -1,0 +1,206 @@
+"""What a user writes where an image is described -> checked values, or a SpecError with the line and the remedy."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+from flyte_images_layers import DebianBase, LayerError
+from flyte_images_layers.steps import SecretMount, StepLimits
+
+from .errors import Location, SpecError
+
+PythonVersion = str | tuple[int, int]
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
+LOGINS = (
+    "indexes are asked by this machine with its own logins, and no step sees them: ~/.netrc, a keyring, or "
+    "UV_INDEX_<NAME>_USERNAME and _PASSWORD"
+)
+
+
+def no_secrets(given: object, call: str, hint: str, location: Location) -> None:
+    """Flyte mounts secrets into the step that installs; here no such step needs any."""
+    if given is not None:
+        raise SpecError(f"{call} takes no secret_mounts", hint=hint, location=location)
+
+
+def secret_mounts_of(given: object, location: Location) -> tuple[SecretMount, ...]:
+    """The secrets that commands are to see: a name or a `Secret` each, by name."""
+    several = given if isinstance(given, (list, tuple)) else () if given is None else (given,)
+    found = []
+    for one in several:
+        if isinstance(one, str):
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", one):
+                raise SpecError(f"{one!r} is not a secret's key", hint='secret_mounts="hf-token"', location=location)
+            found.append(SecretMount(name=one, variable=re.sub(r"[^A-Za-z0-9_]", "_", one).upper()))
+        elif all(hasattr(one, name) for name in ("key", "variable", "mount")):
+            path = None if one.mount is None else str(one.mount)
+            found.append(SecretMount(name=one.key, variable=one.variable, path=path))
+        else:
+            raise SpecError(
+                f"secret_mounts: {one!r} is not a Secret", hint='secret_mounts=[Secret("hf-token")]', location=location
+            )
+    return tuple(sorted(found, key=lambda it: (it.name, it.path or "", it.variable)))
+
+
+def step_limits_of(limits: object, timeout: object, location: Location) -> StepLimits:
+    """The limits of a build step: the memory of a `Resources`, and seconds or a timedelta."""
+    from flyte_images_runtime.resources.request import Resources
+
+    usual = StepLimits()
+    memory, seconds = usual.memory, usual.seconds
+    if limits is not None:
+        if not isinstance(limits, Resources):
+            raise SpecError(
+                f"limits={limits!r} is not Resources", hint='limits=Resources(mem="4Gi")', location=location
+            )
+        others = [name for name in ("cpu", "gpu", "disk", "shm") if getattr(limits, name) is not None]
+        if others:
+            raise SpecError(
+                f"a build step has no limit of {', '.join(others)}",
+                hint='limits=Resources(mem="4Gi")',
+                location=location,
+            )
+        memory = limits.limits().memory or memory
+    if timeout is not None:
+        given = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given < 10**9:
+            raise SpecError(f"timeout={timeout!r} is not a time", hint="seconds: timeout=3600", location=location)
+        seconds = int(given)
+    return StepLimits(memory=memory, processes=usual.processes, seconds=seconds)
+
+
+def dependencies_only(mode: object, location: Location) -> None:
+    if mode != "dependencies_only":
+        raise SpecError(
+            f"project_install_mode={mode!r} is not supported: a project's own code is no package here",
+            hint='with_source_folder("src", "/app") and with_env_vars({"PYTHONPATH": "/app/src"}) bring it, '
+            "and an edit of it rebuilds no package",
+            location=location,
+        )
+
+
+def project_and_lock(
+    file: str | os.PathLike[str], lock: str | os.PathLike[str] | None, name: str, maker: str, location: Location
+) -> tuple[str, str]:
+    """Where a pyproject.toml and its lock are."""
+    project = source(file, location, folder=False)
+    if os.path.basename(project) != "pyproject.toml":  # noqa: PTH119
+        raise SpecError(f"`{file}` is no pyproject.toml", location=location)
+    if lock is not None:
+        return project, source(lock, location, folder=False)
+    beside = os.path.join(os.path.dirname(project), name)  # noqa: PTH118, PTH120
+    if not os.path.isfile(beside):  # noqa: PTH113
+        raise SpecError(f"there is no `{name}` beside `{project}`", hint=f"`{maker}` makes it", location=location)
+    return project, beside
+
+
+def words_of(text: object) -> list[str]:
+    import shlex
+
+    if text is None:
+        return []
+    if not isinstance(text, str):
+        raise LayerError(
+            f"extra_args takes a string, not {type(text).__name__}: {text!r}", hint='extra_args="--no-dev"'
+        )
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise LayerError(f"extra_args=`{text}` cannot be read: {error}") from None
+
+
+def source(src: str | os.PathLike[str], location: Location, *, folder: bool) -> str:
+    """Where a local source is, in full; refused if it is not there."""
+    text = os.fspath(src) if isinstance(src, (str, os.PathLike)) else ""
+    if not text or "\0" in text:
+        raise SpecError(f"`{src!r}` is not a path", location=location)
+    written = os.path.expanduser(text)  # noqa: PTH111 - a plain string is all that is needed
+    near = os.path.dirname(location.file) if os.path.isfile(location.file) else ""  # noqa: PTH113, PTH120
+    path = os.path.abspath(os.path.join(near, written))  # noqa: PTH100, PTH118
+    if not os.path.exists(path):  # noqa: PTH110
+        raise SpecError(f"there is no `{text}` at `{path}`", hint=_nearby(path), location=location)
+    if folder != os.path.isdir(path):  # noqa: PTH112
+        call = "with_source_file" if folder else "with_source_folder"
+        what = "a file, not a folder" if folder else "a folder, not a file"
+        raise SpecError(f"`{text}` is {what}", hint=f"use {call}", location=location)
+    return path
+
+
+def _nearby(path: str) -> str:
+    import difflib
+
+    folder, name = os.path.split(path)
+    try:
+        close = difflib.get_close_matches(name, os.listdir(folder), n=1)  # noqa: PTH208
+    except OSError:
+        return "paths are relative to the file that names them"
+    return f"did you mean `{close[0]}`?" if close else "paths are relative to the file that names them"
+
+
+def python_of(version: object, location: Location) -> str:
+    match version:
+        case None:
+            return f"{sys.version_info.major}.{sys.version_info.minor}"
+        case (int(major), int(minor)):
+            text = f"{major}.{minor}"
+        case str():
+            text = version
+        case _:
+            hint = 'python_version="3.12" or (3, 12)'
+            raise SpecError(f"{version!r} is not a Python version", hint=hint, location=location)
+    with At(location):
+        return DebianBase(python=text).python
+
+
+def platforms_of(platform: str | Sequence[str] | None, location: Location) -> tuple[str, ...]:
+    if platform is None:
+        machine = os.uname().machine
+        return (f"linux/{_ARCHITECTURES.get(machine, machine)}",)
+    several = (platform,) if isinstance(platform, str) else tuple(platform)
+    for one in several:
+        system, _, rest = one.partition("/") if isinstance(one, str) else ("", "", "")
+        if system != "linux" or not rest:
+            raise SpecError(f"{one!r} is not a platform", hint='platform="linux/amd64"', location=location)
+    if not several:
+        raise SpecError("an image needs a platform", hint='platform="linux/amd64"', location=location)
+    return several
+
+
+def name_of(name: str | None, location: Location) -> str | None:
+    import re
+
+    if name is None:
+        return None
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*", name):
+        raise SpecError(
+            f"{name!r} is not the name of an image", hint="lower-case letters, digits, `-`, `_`, `.`", location=location
+        )
+    return name
+
+
+def registry_of(registry: str | None, location: Location) -> str | None:
+    from flyte_images_layers.bases import REGISTRY
+
+    if registry is None:
+        return None
+    if not isinstance(registry, str) or not REGISTRY.fullmatch(registry):
+        raise SpecError(f"{registry!r} is not a registry", hint='"registry.example:5000/team"', location=location)
+    return registry.rstrip("/")
+
+
+class At:
+    """A layer's own error becomes ours, with the user's line."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, LayerError):
+            raise SpecError(str(error), hint=error.hint, location=self.location) from None

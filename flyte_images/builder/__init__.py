@@ -1,0 +1,277 @@
+"""build(image) -> BuildResult: from a description to an image in the engine, in a registry, or both.
+
+The order is the cheapest first: local files are looked at, names are resolved (mostly from what was kept), the plan is
+made; and if the engine has the image of that plan, that was all. Otherwise the plan is lowered and solved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from flyte_images_layers.record import dataclass
+from flyte_images_runtime.system.interruptible import ending, together
+
+from ..buildkit.address import Docker
+from ..buildkit.discovery import Choice, choose, engine
+from ..buildkit.engine_api import find_image
+from ..errors import EngineError, FlyteImagesError, SpecError
+from ..image import Image
+from ..leftovers import sweep_at_times
+from ..plan.model import Plan
+from ..progress import Progress
+from .prepare import prepare, with_addresses
+
+if TYPE_CHECKING:
+    from ..buildkit.client import Client
+    from ..plan.lower import Lowering
+    from .output_spec import Wanted
+
+_LABEL = "io.flyte-images.plan"
+_DEFAULT_NAME = "flyte-images"
+_AT_ONCE = 16  # images; each has a session of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """An image that is there.
+
+    `ref` is what to run; `digest` that of its manifest; `plan` that of all that decided it. `cached`: no step had to
+    be run. `base` says in words what the image stands on.
+    """
+
+    name: str
+    ref: str
+    digest: str
+    plan: str
+    cached: bool
+    seconds: float
+    base: str
+
+    def __str__(self) -> str:
+        return self.ref
+
+
+def build(
+    image: Image,
+    *,
+    builder: str | None = None,
+    push: bool = False,
+    no_cache: bool = False,
+    upgrade: bool = False,
+    wanted: Wanted | None = None,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Build `image` unless it is there, and return what came out.
+
+    `builder` is a BuildKit's address or a buildx builder's name (default: what `flyte-images doctor` shows). `push`
+    sends the image to its registry; `no_cache` runs every step again; `upgrade` resolves bases and packages anew;
+    `wanted` is for what else is to become of it (outputs.py).
+
+    Raises SpecError for what cannot be, ResolveError where names lead nowhere, BuildError when a step fails, and
+    EngineError when there is no engine or it goes away.
+    """
+    name = image.name or _DEFAULT_NAME
+    [result] = build_all(
+        {name: image},
+        builder=builder,
+        push=push,
+        no_cache=no_cache,
+        upgrade=upgrade,
+        wanted=wanted,
+        progress=progress,
+    )
+    return result
+
+
+def build_all(
+    images: Mapping[str, Image] | Sequence[Image],
+    *,
+    builder: str | None = None,
+    push: bool = False,
+    no_cache: bool = False,
+    upgrade: bool = False,
+    wanted: Wanted | None = None,
+    progress: Progress | None = None,
+) -> list[BuildResult]:
+    """Build several images at once; steps that they share are run once. Results are in the order of `images`."""
+    named = dict(images) if isinstance(images, Mapping) else _named(images)
+    shown = progress or Progress("quiet", sys.stderr)
+    sweep_at_times(os.environ)
+    with _Engine(builder, os.environ) as engine:
+        options = _Options(no_cache, upgrade, push, wanted)
+        jobs = [_Job(name, image, engine, shown, options) for name, image in named.items()]
+        if len(jobs) == 1:
+            return [jobs[0].run()]
+        return _together(jobs, engine)
+
+
+class _Options(NamedTuple):
+    no_cache: bool
+    upgrade: bool
+    push: bool
+    wanted: Wanted | None  # what else than an image in the engine
+
+
+class _Engine:
+    """The BuildKit of a build, connected when something has to be asked of it."""
+
+    def __init__(self, builder: str | None, environ: Mapping[str, str]) -> None:
+        import threading
+
+        self.environ = environ
+        self._builder = builder
+        self._choice: Choice | None = None
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._lowering: Lowering | None = None
+
+    def __enter__(self) -> _Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closed = True  # a connection that is being made is closed by whoever makes it
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    @property
+    def choice(self) -> Choice:
+        if self._choice is None:
+            self._choice = choose(self._builder, environ=self.environ)
+        return self._choice
+
+    def warm(self) -> None:
+        """Connect while something else is waited for. Whoever needs the connection hears of what went wrong."""
+        import threading
+
+        def connect() -> None:
+            with contextlib.suppress(FlyteImagesError):
+                self.connect()
+
+        threading.Thread(target=connect, name="flyte-images-connect", daemon=True).start()
+
+    def connect(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                from ..buildkit.client import open_choice
+
+                self._client = open_choice(self.choice)
+            client = self._client
+            if self._closed:
+                self.close()
+                raise EngineError("the build was ended")
+            return client
+
+    def lowering(self, *, no_cache: bool) -> Lowering:
+        """The one that all images of this build share: what they have in common is lowered once."""
+        client = self.connect()
+        with self._lock:
+            if self._lowering is None:
+                from ..plan.lower import Lowering
+                from ..serving.serve import abilities_of
+
+                self._lowering = Lowering(abilities=abilities_of(client.capabilities()), no_cache=no_cache)
+            return self._lowering
+
+
+class _Job:
+    """One image on its way."""
+
+    def __init__(self, name: str, image: Image, engine: _Engine, progress: Progress, options: _Options) -> None:
+        self.name, self.image, self.engine, self.progress, self.options = name, image, engine, progress, options
+
+    def run(self) -> BuildResult:
+        began = time.monotonic()
+        if self.options.push and not self.image.registry:
+            raise SpecError(
+                f"the image `{self.name}` has no registry to be pushed to",
+                hint='Image.from_debian_base(registry="registry.example/team")',
+                location=self.image.location,
+            )
+        plan = prepare(
+            self.image,
+            environ=self.engine.environ,
+            connect=self.engine.connect,
+            warm=self.engine.warm,
+            note=self.progress.note,
+            upgrade=self.options.upgrade,
+        )
+        ref = reference(self.image, plan)
+        is_plain = self.options.wanted is None and not self.options.push and not self.options.no_cache
+        digest = self._existing(ref, plan) if is_plain else None
+        cached = digest is not None
+        if digest is None:
+            from .solve import solve_plan
+
+            environ, connect = self.engine.environ, self.engine.connect
+            outcome = solve_plan(
+                self.image,
+                with_addresses(self.image, plan, environ=environ, connect=connect),
+                ref,
+                client=connect(),
+                lowering=self.engine.lowering(no_cache=self.options.no_cache),
+                environ=environ,
+                push=self.options.push,
+                wanted=self.options.wanted,
+                on_event=self.progress.image(self.name),
+            )
+            digest, plan, cached = outcome.digest, outcome.plan, outcome.cached
+            ref = reference(self.image, plan)
+        seconds = time.monotonic() - began
+        self.progress.summary(self.name, reference=ref, seconds=seconds)
+        return BuildResult(
+            name=self.name,
+            ref=ref,
+            digest=digest,
+            plan=plan.digest,
+            cached=cached,
+            seconds=seconds,
+            base=plan.base.description,
+        )
+
+    def _existing(self, ref: str, plan: Plan) -> str | None:
+        """The manifest digest of the image of this plan, if the engine that runs tasks has it."""
+        address = self.engine.choice.address
+        store = address if isinstance(address, Docker) else engine(environ=self.engine.environ)
+        if store is None:
+            return None
+        found = find_image(store, ref.removeprefix("docker.io/library/"))
+        if found is None or found.labels.get(_LABEL) != plan.digest:
+            return None
+        return found.id
+
+
+def reference(image: Image, plan: Plan) -> str:
+    """The full name of the image of a plan: its tag is the plan's digest, so the name says what is in it."""
+    tag = plan.digest.removeprefix("sha256:")[:20]
+    return f"{image.registry or 'docker.io/library'}/{image.name or _DEFAULT_NAME}:{tag}"
+
+
+def _named(images: Sequence[Image]) -> dict[str, Image]:
+    named: dict[str, Image] = {}
+    for image in images:
+        name, number = image.name or _DEFAULT_NAME, 2
+        while name in named:
+            name, number = f"{image.name or _DEFAULT_NAME}-{number}", number + 1
+        named[name] = image
+    return named
+
+
+def _together(jobs: Sequence[_Job], engine: _Engine) -> list[BuildResult]:
+    """All jobs at once. The first error ends the others too; Ctrl-C ends all."""
+
+    def run(job: _Job) -> BuildResult:
+        with ending(engine.close):  # the engine stops what it builds when the connection is closed
+            return job.run()
+
+    return together([functools.partial(run, job) for job in jobs], _AT_ONCE)

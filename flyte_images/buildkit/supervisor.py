@@ -1,0 +1,64 @@
+"""Keep one buildkitd running while builds come: python -m flyte_images.buildkit.supervisor RUN IDLE COMMAND...
+
+It ends with its daemon, and its daemon with it. It leaves the process that started it at once, and holds the lock
+`keeper` for as long as it runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .local_daemon import free, locked
+
+_PR_SET_PDEATHSIG = 1
+
+
+def keep(run: Path, idle: float, command: tuple[str, ...]) -> int:
+    """Run `command` until nobody has held the lock `use` for `idle` seconds."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    with subprocess.Popen(command, preexec_fn=_die_with_parent) as daemon:
+        try:
+            last_used = time.monotonic()
+            while _runs(daemon, min(1.0, idle / 4)):
+                if not free(run / "use"):
+                    last_used = time.monotonic()
+                elif time.monotonic() - last_used > idle:
+                    with locked(run / "change"):
+                        if free(run / "use"):
+                            daemon.terminate()
+                            return daemon.wait()
+        finally:
+            daemon.terminate()
+    return daemon.returncode
+
+
+def _runs(daemon: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait, and say whether it still runs."""
+    try:
+        daemon.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main(run: Path, idle: float, command: tuple[str, ...]) -> None:
+    """Go into the background, nobody's child, and keep."""
+    with (run / "keeper").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fork() == 0:
+            sys.exit(keep(run, idle, command))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]), tuple(sys.argv[3:]))

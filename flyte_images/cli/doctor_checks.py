@@ -1,0 +1,260 @@
+"""What this machine has -> findings: what works, and the fix for what does not. Each check looks at one thing.
+
+Nothing is started, installed or changed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..buildkit.address import Docker
+from ..buildkit.probe import Found, survey
+from ..errors import FlyteImagesError
+
+State = Literal["ok", "absent", "warning", "failed"]
+_OLDEST_ENGINE = 26
+_ROOM = 5_000_000_000  # bytes that a few images with their packages take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at: it works, may well be absent, costs something (warning), or is needed and fails."""
+
+    area: str
+    state: State
+    what: str
+    fix: str | None = None
+
+
+def program(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """This package, its interpreter, and the resolver that it calls."""
+    from importlib.metadata import version
+
+    from .. import __version__
+
+    what = f"flyte-images {__version__}, uv {version('uv')}, Python {platform.python_version()} ({sys.executable})"
+    yield Finding(area="program", state="ok", what=what)
+
+
+def engines(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]:
+    """Every BuildKit that can be found; the first is what a build takes."""
+    found = list(survey(builder, environ=environ))
+    if not found:
+        yield Finding(
+            area="buildkit", state="failed", what="none is found", fix="start Docker Engine, or set BUILDKIT_HOST"
+        )
+    for one in found:
+        yield from _engine(one)
+
+
+def _engine(found: Found) -> Iterator[Finding]:
+    where = f"{found.where} ({found.because})" if found.where else found.because
+    needed: State = "failed" if found.chosen else "warning"
+    if found.error is not None:
+        yield Finding(area="buildkit", state=needed, what=f"{where}: {found.error}", fix=found.error.hint)
+    elif found.capabilities is None or found.version is None:
+        yield Finding(area="buildkit", state="ok", what=f"{where}: not running, is started when a build needs it")
+    else:
+        able = found.capabilities
+        what = f"{where}: image store {able.image_store}"
+        if not able.merge:
+            what += ", layers cannot be merged, so a changed package rebuilds what stands above it"
+        if not found.chosen:
+            what += "; not used, unless --builder names it"
+        if able.merge:
+            yield Finding(area="buildkit", state="ok", what=what)
+        else:
+            yield Finding(area="buildkit", state="warning", what=what, fix=_MERGE if able.docker else None)
+
+
+_MERGE = 'in Docker\'s daemon.json: {"features": {"containerd-snapshotter": true}}, then restart it'
+
+
+def docker(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]:
+    """The Docker Engine in which tasks run, and which limits it can apply."""
+    from ..buildkit.discovery import choose
+    from ..buildkit.engine_api import engine_info
+
+    try:
+        address = choose(builder, environ=environ).address
+        if not isinstance(address, Docker):
+            return
+    except FlyteImagesError:
+        return  # engines() has told it
+    try:
+        yield from docker_findings(engine_info(address))
+    except FlyteImagesError as error:
+        yield Finding(area="docker", state="failed", what=str(error), fix=error.hint)
+
+
+def runners() -> Iterator[Finding]:
+    """The other engines on which tasks can run. One that is here and does not work is no failure: others do."""
+    from ..runner.engines import look_at_engines
+
+    for one in look_at_engines(but=("docker",)):
+        state: State = "warning" if one.state == "failed" else one.state
+        yield Finding(area=one.name, state=state, what=one.what, fix=one.fix)
+
+
+def reach() -> Iterator[Finding]:
+    """Which engines keep a task from this machine's own addresses and metadata services."""
+    from ..runner.engines import look_at_engines, unfenced
+
+    here = [one.name for one in look_at_engines() if one.state == "ok"]
+    open_ = [name for name in here if unfenced(name)]
+    fenced = [name for name in here if name not in open_]
+    if fenced:
+        what = 'network="outbound" reaches neither metadata services nor other containers nor this machine'
+        yield Finding(area="network", state="ok", what=f"{what}: {', '.join(fenced)}")
+    for name in open_:
+        what = f'network="outbound" on {name} reaches this machine and metadata services: {unfenced(name)}'
+        fix = 'name what a task reaches, network=["example.org"]; or use ' + (" or ".join(fenced) or "another engine")
+        yield Finding(area="network", state="warning", what=what, fix=fix)
+
+
+def docker_findings(info: Mapping[str, object]) -> Iterator[Finding]:
+    """Findings from what Docker Engine says of itself (`GET /info`)."""
+    version = str(info.get("ServerVersion", ""))
+    what = (
+        f"Docker Engine {version}, {info.get('NCPU')} CPUs, {_gib(info.get('MemTotal'))}, {info.get('OperatingSystem')}"
+    )
+    major = version.partition(".")[0]
+    old = major.isdigit() and int(major) < _OLDEST_ENGINE
+    fix = f"install Docker Engine {_OLDEST_ENGINE} or newer" if old else None
+    yield Finding(area="docker", state="warning" if old else "ok", what=what, fix=fix)
+    limits = {"MemoryLimit": "memory", "CpuCfsQuota": "CPU", "PidsLimit": "processes"}
+    missing = [name for key, name in limits.items() if not info.get(key)]
+    groups = f"cgroup v{info.get('CgroupVersion', '?')}, driver {info.get('CgroupDriver', '?')}"
+    if missing:
+        what = f"{groups}: the engine cannot limit {', '.join(missing)}"
+        yield Finding(area="limits", state="failed", what=what, fix="enable these cgroup controllers in the kernel")
+    else:
+        yield Finding(area="limits", state="ok", what=f"{groups}: memory, CPU and processes can be limited")
+
+
+def gpus(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The accelerators of this machine. Not to have one is nothing wrong."""
+    from flyte_images_runtime.gpu import search
+
+    found = search()
+    if found.cards:
+        yield Finding(area="gpu", state="ok", what=str(found))
+    for problem in found.problems:
+        there = bool(found.cards) or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+        yield Finding(area="gpu", state="warning" if there else "absent", what=problem)
+
+
+def index(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the package index of this machine's own settings answers: a small package is resolved anew."""
+    from flyte_images_layers import PythonRequirements
+
+    from ..resolve import uv
+
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    target = uv.Target(python=here, platform="linux/amd64", libc="2.36")
+    impatient = {"UV_NO_CACHE": "1", "UV_HTTP_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
+    try:
+        answer = uv.ask([PythonRequirements(requirements=("pip",))], target, environ={**environ, **impatient})
+    except FlyteImagesError as error:
+        said = " ".join(str(error).split())
+        fix = error.hint or "check the network, and the proxy and index settings (UV_DEFAULT_INDEX, PIP_INDEX_URL)"
+        yield Finding(area="index", state="failed", what=said, fix=fix)
+    else:
+        what = f"the package index answers (pip {answer.wheels[0].version} is its newest)"
+        yield Finding(area="index", state="ok", what=what)
+
+
+def settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Which of this machine's network settings steps are given. Names alone: values may hold passwords."""
+    from ..serving.host_settings import host_secrets
+
+    given = sorted(name.removeprefix("flyte-images-env-") for name in host_secrets(environ) if "-env-" in name)
+    named = [name for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE") if environ.get(name)]
+    missing = [f"{name}={environ[name]}" for name in named if not Path(environ[name]).is_file()]
+    if missing:
+        what = f"there is no such file: {', '.join(missing)}"
+        yield Finding(area="settings", state="warning", what=what, fix="correct the variable, or unset it")
+    what = f"steps with a network are given {', '.join(given)}" if given else "no proxy, CA bundle or index is set"
+    yield Finding(area="settings", state="ok", what=what)
+
+
+def bases(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The Debian bases that are here, and whether one can be made where no registry answers."""
+    from ..bootstrap.archive import require_tools
+    from ..bootstrap.catalog import list_bases
+
+    there = [f"{base.suite} (python {base.python}, {base.made[:10]})" for base in list_bases(environ)]
+    what = f"made here: {', '.join(there)}" if there else "none made here; a registry is asked, else one is made"
+    try:
+        require_tools(environ)
+    except FlyteImagesError as error:
+        yield Finding(area="bases", state="ok" if there else "warning", what=f"{what}; {error}", fix=error.hint)
+    else:
+        yield Finding(area="bases", state="ok", what=what)
+
+
+def cache(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The cache directory: that it can be written, and room on its disk."""
+    from ..store.cache_dir import cache_dir
+
+    try:
+        folder = cache_dir(environ)
+    except FlyteImagesError as error:
+        yield Finding(area="cache", state="failed", what=str(error), fix=error.hint)
+        return
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        fix = "make it writable, or set FLYTE_IMAGES_CACHE to another directory"
+        yield Finding(area="cache", state="failed", what=f"{folder} cannot be written", fix=fix)
+        return
+    free = shutil.disk_usage(there).free
+    what = f"{folder}, {_gib(free)} free"
+    if free < _ROOM:
+        yield Finding(area="cache", state="warning", what=what, fix="make room, or set FLYTE_IMAGES_CACHE")
+    else:
+        yield Finding(area="cache", state="ok", what=what)
+
+
+def leftovers(environ: Mapping[str, str], *, clean: bool) -> Iterator[Finding]:
+    """What programs that have ended have left; removed with `clean`."""
+    from ..leftovers import find
+
+    count = 0
+    for one in find(environ):
+        if one is None:
+            what = "an engine that tasks have run on does not answer: what is left there is not known"
+            yield Finding(area="leftovers", state="warning", what=what, fix="start it, and look again")
+            continue
+        count += 1
+        if not clean:
+            yield Finding(area="leftovers", state="warning", what=str(one), fix="flyte-images doctor --clean")
+            continue
+        try:
+            one.remove()
+        except Exception as error:
+            what = f"{one} could not be removed: {error}"
+            yield Finding(area="leftovers", state="warning", what=what)
+        else:
+            yield Finding(area="leftovers", state="ok", what=f"removed {one}")
+    if not count:
+        yield Finding(area="leftovers", state="ok", what="nothing is left of programs that have ended")
+
+
+def tools(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Graphviz, which is not needed."""
+    if dot := shutil.which("dot", path=environ.get("PATH")):
+        yield Finding(area="graphviz", state="ok", what=dot)
+    else:
+        what = "not installed; only `show graph --format png` needs it"
+        yield Finding(area="graphviz", state="absent", what=what, fix="apt-get install graphviz")
+
+
+def _gib(count: object) -> str:
+    return f"{count / 2**30:.1f} GiB" if isinstance(count, int) else "?"

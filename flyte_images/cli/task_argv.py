@@ -1,0 +1,157 @@
+"""The words of `flyte-images run`: which are its own, which the task's, and what the task's words say.
+
+Before TASK all options are those of `flyte-images run`. Behind it a word that is a parameter of the task is the task's,
+whatever it is called; of the others those that are options of `flyte-images run` are its own. Behind `--` stand only
+values of `*args`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import SpecError
+from .suggest import closest
+
+if TYPE_CHECKING:
+    from flyte_images_runtime.values.cli_args import Parameter
+
+
+def front(words: Sequence[str], options: Mapping[str, bool], count: int) -> tuple[list[str], list[str], list[str]]:
+    """Take options and `count` other words off the beginning: options with their values, the others, and the rest.
+
+    `options` are by name, True for those that take a value.
+
+    >>> front(["--json", "app.py", "--env", "A=1", "train", "--json"], {"--json": False, "--env": True}, 2)
+    (['--json', '--env', 'A=1'], ['app.py', 'train'], ['--json'])
+    """
+    own: list[str] = []
+    others: list[str] = []
+    rest = list(words)
+    while rest and len(others) < count:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            others.append(word)
+            continue
+        own.append(word)
+        if options.get(word) and rest:
+            own.append(rest.pop(0))
+    return own, others, rest
+
+
+def split(
+    words: Sequence[str], options: Mapping[str, bool], parameters: Sequence[Parameter]
+) -> tuple[list[str], list[str]]:
+    """The words behind TASK: those of `flyte-images run`, and those of the task.
+
+    >>> from flyte_images_runtime.values.cli_args import Parameter
+    >>> rows = Parameter(name="rows", type="int", required=True, default=None)
+    >>> split(["--rows", "1", "--json", "--env=A=1", "--x", "2"], {"--json": False, "--env": True}, [rows])
+    (['--json', '--env=A=1'], ['--rows', '1', '--x', '2'])
+    >>> fast = Parameter(name="json", type="bool", required=False, default="False", switch=True)
+    >>> split(["--json"], {"--json": False}, [fast])
+    ([], ['--json'])
+    """
+    own: list[str] = []
+    theirs: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return own, [*theirs, word, *rest]
+        option, equals, _ = word.partition("=")
+        if option in options and not _is_parameter(option, parameters):
+            own.append(word)
+            if options[option] and not equals and rest:
+                own.append(rest.pop(0))
+            continue
+        theirs.append(word)
+        if word.startswith("--") and not equals and rest and not _is_switch(option, parameters):
+            theirs.append(rest.pop(0))
+    return own, theirs
+
+
+def _name(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
+
+
+def _is_switch(option: str, parameters: Sequence[Parameter]) -> bool:
+    names = {parameter.name for parameter in parameters if parameter.switch}
+    return _name(option) in names or _name(option).removeprefix("no_") in names
+
+
+def _is_parameter(option: str, parameters: Sequence[Parameter]) -> bool:
+    """Would the task take it? A task with **kwargs takes every name."""
+    if any(parameter.many and parameter.named for parameter in parameters):
+        return option.startswith("--")
+    return _name(option) in {parameter.name for parameter in parameters} or _is_switch(option, parameters)
+
+
+def pairs(arguments: Sequence[str], parameters: Sequence[Parameter]) -> dict[str, str | list[str]]:
+    """Command-line words -> texts by parameter.
+
+    >>> from flyte_images_runtime.values.cli_args import Parameter
+    >>> fast = Parameter(name="fast", type="bool", required=False, default="True", switch=True)
+    >>> pairs(["--row-count", "10", "--name=a", "--no-fast"], [fast])
+    {'row_count': '10', 'name': 'a', 'fast': 'false'}
+    """
+    switches = {parameter.name for parameter in parameters if parameter.switch}
+    rest = next((it.name for it in parameters if it.many and not it.named), None)
+    given: dict[str, str | list[str]] = {}
+    words = list(arguments)
+    only_values = False
+    while words:
+        word = words.pop(0)
+        if word == "--" and not only_values:
+            only_values = True
+            continue
+        if only_values or not word.startswith("--"):
+            if rest is None:
+                raise SpecError(f"`{word}` stands alone", hint=f"name the parameter: {_named(word, parameters)}")
+            given[rest] = [*given.get(rest, []), word]
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if not equals:
+            if name in switches:
+                value = "true"
+            elif name.startswith("no_") and name[3:] in switches:
+                name, value = name[3:], "false"
+            elif not words:
+                raise SpecError(f"`{word}` has no value", hint=f"{word} VALUE, or {word}=VALUE")
+            else:
+                value = words.pop(0)
+        given[name] = value
+    return given
+
+
+def check_names(given: Iterable[str], parameters: Sequence[Parameter], options: Iterable[str]) -> None:
+    """SpecError for a name that is neither a parameter nor near one of them or of the options."""
+    if any(parameter.many and parameter.named for parameter in parameters):
+        return
+    known = {parameter.name for parameter in parameters}
+    for name in given:
+        if name not in known:
+            words = [f"--{one.replace('_', '-')}" for one in known] + list(options)
+            takes = ", ".join(f"{one.name}: {one.type}" for one in parameters)
+            near = closest(f"--{name.replace('_', '-')}", words)
+            listing = f"the parameters are {takes}" if takes else "the task takes no parameters"
+            raise SpecError(f"there is no parameter `{name}`", hint=near or listing)
+
+
+def _named(word: str, parameters: Sequence[Parameter]) -> str:
+    first = next((it for it in parameters if not it.many and not it.switch), None)
+    return f"--{first.name.replace('_', '-')} {word}" if first else "the task takes none"
+
+
+def arguments_help(parameters: Sequence[Parameter]) -> list[tuple[str, str]]:
+    """The task's own words, as a help text lists them."""
+    rows = []
+    for parameter in parameters:
+        option = f"--{parameter.name.replace('_', '-')}"
+        if parameter.many:
+            option = "--NAME VALUE ..." if parameter.named else f"{parameter.name.upper()} ..."
+        says = [parameter.type if not parameter.choices else "|".join(parameter.choices)]
+        says.append("required" if parameter.required else f"default: {parameter.default}" if parameter.default else "")
+        rows.append((option, "  ".join(filter(None, says))))
+    return rows

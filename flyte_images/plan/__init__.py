@@ -1,0 +1,1 @@
+"""Image + Lock -> Plan -> llb.State. Pure."""

@@ -1,0 +1,346 @@
+"""Plan -> llb.State and image configuration. The only module that knows both. No I/O.
+
+All layers but those of commands are made beside the base and merged with it. An engine that cannot merge gets the same
+files as a chain of copies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from flyte_images_layers.inside import text as inside
+from flyte_images_layers.steps import Deb, Sdist, SecretMount, Wheel
+
+from .. import llb
+from ..errors import SpecError
+from .lock import BaseImage
+from .model import VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+from .one_layer import one_layer
+from .sources import Abilities, Places, base_state, layout_state, package_state
+
+EPOCH = 315_532_800  # 1980-01-01, the time of every file that we make
+LABEL = "io.flyte-images.plan"
+PROGRAMS = "/flyte-images/programs"
+_OUT = "/flyte-images/out"
+_IN = "/flyte-images/in"
+_BUILD = "/flyte-images/build"
+_SECRETS = "/run/secrets/flyte-images"
+_NS = 1_000_000_000
+
+
+_LIMITED = ("/bin/sh", f"{PROGRAMS}/limited.sh")
+_SETTLED = (*_LIMITED, "/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH))
+
+
+_SHELL = ("/bin/sh", "-ec")  # what a command that is one string is run by
+
+
+def users_command(command: str) -> str:
+    """A command as an engine reports it (quoted for a shell) -> as the user wrote it.
+
+    >>> users_command(f"{shlex.join(_SETTLED)} /bin/sh -ec 'echo a; exit 1'")
+    'echo a; exit 1'
+    >>> users_command(f"{shlex.join(_SETTLED)} touch 'a b'")
+    "touch 'a b'"
+    """
+    words = tuple(shlex.split(command))
+    if words[: len(_SETTLED)] == _SETTLED:
+        words = words[len(_SETTLED) :]
+    return words[2] if words[:2] == _SHELL and len(words) == 3 else shlex.join(words)
+
+
+def users_words(said: str) -> str:
+    """What an engine says of a command (its words joined by spaces), without the programs that it is run by.
+
+    >>> users_words(f'process "{shlex.join(_SETTLED)} make all" did not complete')
+    'process "make all" did not complete'
+    >>> users_words("/flyte-images/programs/settled.sh: 12: mkae: not found")
+    'mkae: not found'
+    """
+    ours = " ".join((*_SETTLED, ""))
+    said = re.sub(rf"{re.escape(_SETTLED[3])}: (line )?\d+: ", "", said)  # of the shell that runs it
+    return said.replace(ours + " ".join((*_SHELL, "")), "").replace(ours, "")
+
+
+class Lowering:
+    """Lowers plans; what several plans have in common is made once."""
+
+    def __init__(self, *, abilities: Abilities = Abilities(), no_cache: bool = False) -> None:  # noqa: B008 - frozen
+        self._abilities = abilities
+        self.no_cache = no_cache
+        self._states: dict[tuple[str, str], llb.State] = {}
+
+    def lower(self, plan: Plan, places: Places) -> llb.State:
+        """Return the state that is the image's file system."""
+        platform = llb.Platform.parse(plan.platform)
+        base = below = self.base(plan.base, platform, places)
+        layers: list[llb.State] = []  # of each step; a command's is all that it stands on too
+        above = 0  # from this step on, layers are not part of `below` yet
+        for index, step in enumerate(plan.steps):
+            match step.body:
+                case Command() as body:
+                    root = self._stack(below, layers[above:])
+                    below = self._command(root, step, body, platform)
+                    above = index + 1
+                    layers.append(below)
+                case Debs() as body:
+                    read = [i for i in step.reads if i >= above] if self._abilities.merge else range(above, index)
+                    root = self._stack(below, [layers[i] for i in read])
+                    result = self._debs(root, step, body, platform, places)
+                    if self._abilities.merge:
+                        layers.append(llb.diff(root, result, note=llb.Note(name=f"{step.title}: what was added")))
+                    else:
+                        below, above = result, index + 1
+                        layers.append(result)
+                case Built() if step.reads:
+                    read = [i for i in step.reads if i >= above] if self._abilities.merge else range(above, index)
+                    root = self._stack(below, [layers[i] for i in read])
+                    layers.append(self._beside(step, plan, root, platform, places))
+                case _:
+                    layers.append(self._beside(step, plan, base, platform, places))
+        if not self._abilities.merge and any(isinstance(step.body, (Command, Debs)) for step in plan.steps):
+            below = one_layer(below, EPOCH)
+        return self._stack(below, layers[above:])
+
+    def _stack(self, below: llb.State, above: Sequence[llb.State]) -> llb.State:
+        if self._abilities.merge:
+            return llb.merge([below, *above])
+        for state in above:
+            below = llb.file(below, [llb.copy(state, "/", "/")], note=llb.Note(name="copy layer"))
+        return below
+
+    def base(self, base: BaseImage, platform: llb.Platform, places: Places) -> llb.State:
+        key = ("base", base.digest)
+        if key not in self._states:
+            self._states[key] = base_state(base, platform, self._abilities, places)
+        return self._states[key]
+
+    def _beside(self, step: PlanStep, plan: Plan, base: llb.State, platform: llb.Platform, places: Places) -> llb.State:
+        key = (step.digest, plan.platform)
+        if key in self._states:
+            return self._states[key]
+        note = self._note(step)
+        match step.body:
+            case Wheels() as body:
+                assert plan.toolchain is not None  # plan.py makes no such step without one
+                state = self._wheels(self.base(plan.toolchain, platform, places), body, note, platform, places)
+            case Built() as body:
+                assert plan.toolchain is not None
+                toolchain = self.base(plan.toolchain, platform, places)
+                built_in = (base, f"{VENV}/bin/python", _path(plan.base)) if step.reads else None
+                state = self._built(toolchain, body, note, platform, places, built_in, limits(step))
+            case Venv() as body:
+                shared = "yes" if body.system_site_packages else "no"
+                words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
+                state = run_program(base, ("/bin/sh",), words, note=note, platform=platform, path=_path(plan.base))
+            case Files() as body:
+                name = places.files.get((body.content, body.destination))
+                if name is None:
+                    raise SpecError(f"nothing was packed for `{body.destination}`")
+                state = layout_state(name, None, note, self._abilities, places)
+            case Directory() as body:
+                made = llb.file(None, [llb.mkdir(body.path, make_parents=True)], note=note)
+                state = llb.file(None, [llb.copy(made, "/", "/")], timestamp=EPOCH * _NS, note=note)
+            case _:
+                raise AssertionError(step.body)
+        self._states[key] = state
+        return state
+
+    def _wheels(
+        self, toolchain: llb.State, body: Wheels, note: llb.Note, platform: llb.Platform, places: Places
+    ) -> llb.State:
+        mounts, paths = self.fetched(body.wheels, note, places)
+        words = ("install_wheels.py", _OUT, VENV, str(EPOCH), *paths)
+        python = (f"python{body.python}", "-I", "-S")
+        return run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+
+    def _built(
+        self,
+        toolchain: llb.State,
+        body: Built,
+        note: llb.Note,
+        platform: llb.Platform,
+        places: Places,
+        built_in: tuple[llb.State, str, str] | None,
+        most: llb.SecretEnv,
+    ) -> llb.State:
+        """Three steps: what the build needs, the build, and its wheel installed as any other.
+
+        `built_in` is what the build itself runs in, its Python there and PATH; it is the toolchain otherwise.
+        """
+        python = (f"python{body.python}", "-I", "-S")
+        mounts, paths = self.fetched(body.sdist.build, note, places)
+        words = ("install_wheels.py", _OUT, "/env", str(EPOCH), *paths)
+        needs = run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
+        [mount], [path] = self.fetched([body.sdist], note, places)
+        words = ("build_wheel.py", f"{_OUT}/wheel", f"{_BUILD}/env", path)
+        mounts = [mount, llb.bind(_BUILD, needs)]
+        if built_in is None:
+            built = run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts, most=most)
+        else:
+            root, interpreter, where = built_in
+            own = (interpreter, "-I", "-S")
+            built = run_program(root, own, words, note=note, platform=platform, mounts=mounts, path=where, most=most)
+        words = ("install_wheels.py", _OUT, VENV, str(EPOCH), f"{_IN}/wheel")
+        return run_program(
+            toolchain,
+            python,
+            words,
+            note=note,
+            platform=platform,
+            mounts=[llb.bind(f"{_IN}/wheel", built, selector="/wheel")],
+        )
+
+    def fetched(
+        self, packages: Sequence[Wheel | Sdist | Deb], note: llb.Note, places: Places
+    ) -> tuple[list[llb.Mount], list[str]]:
+        """Each package file by its hash, mounted, and its path."""
+        mounts, paths = [], []
+        for number, package in enumerate(packages):
+            key = ("fetch", package.sha256)
+            if key not in self._states:
+                told = llb.Note(name=f"fetch {package.filename}", group=note.group, location=note.location)
+                self._states[key] = package_state(package, told, self._abilities, places)
+            mounts.append(llb.bind(f"{_IN}/{number}", self._states[key]))
+            paths.append(f"{_IN}/{number}/{package.filename}")
+        return mounts, paths
+
+    def _debs(self, below: llb.State, step: PlanStep, body: Debs, platform: llb.Platform, places: Places) -> llb.State:
+        note = self._note(step)
+        mounts, paths = self.fetched(body.debs, note, places)
+        return llb.run(
+            below,
+            (*_LIMITED, "/bin/sh", f"{PROGRAMS}/install_debs.sh", str(EPOCH), *paths),
+            platform=platform,
+            env=STEP_ENV,
+            mounts=[*mounts, program("install_debs.sh", "limited.sh"), llb.tmpfs("/tmp")],
+            secret_env=[limits(step)],
+            note=note,
+        ).root
+
+    def _command(self, below: llb.State, step: PlanStep, body: Command, platform: llb.Platform) -> llb.State:
+        wrapped = (*_SETTLED, *body.argv)
+        return llb.run(
+            below,
+            wrapped,
+            platform=platform,
+            env={**STEP_ENV, **dict(body.env)},
+            cwd=body.cwd,
+            network=llb.Network.UNSET,
+            mounts=[HOST_BUNDLE, program("settled.sh", "limited.sh"), *_secret_files(body.secrets)],
+            secret_env=[*HOST_SETTINGS, limits(step), *_secret_variables(body.secrets)],
+            note=self._note(step),
+        ).root
+
+    def _note(self, step: PlanStep) -> llb.Note:
+        group = llb.Group(step.digest, step.title)
+        return llb.Note(name=step.title, group=group, location=step.location, ignore_cache=self.no_cache)
+
+
+# Nothing of the machine and the day is to show in what a step makes.
+STEP_ENV = {
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "SOURCE_DATE_EPOCH": str(EPOCH),
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+# What a step with network has of this machine's settings. All of it is optional and none of it in a digest: a machine
+# without a proxy, or with another, has the same steps.
+BUNDLE_PATH = f"{_SECRETS}/ca-bundle.pem"
+BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+HOST_BUNDLE = llb.secret(BUNDLE_PATH, id="flyte-images-ca-bundle", mode=0o444, optional=True)
+HOST_SETTINGS = tuple(
+    llb.SecretEnv(name, f"flyte-images-env-{name}", optional=True) for name in (*BUNDLE_VARIABLES, *PROXY_VARIABLES)
+)
+
+
+def secret_id(secret: SecretMount) -> str:
+    """What a step calls a secret of the user's."""
+    return f"flyte-images-secret-{secret.name}-{secret.variable}"
+
+
+def _secret_files(secrets: Sequence[SecretMount]) -> list[llb.Mount]:
+    return [llb.secret(it.path, id=secret_id(it)) for it in secrets if it.path is not None]
+
+
+def _secret_variables(secrets: Sequence[SecretMount]) -> list[llb.SecretEnv]:
+    return [llb.SecretEnv(it.variable, secret_id(it)) for it in secrets if it.path is None]
+
+
+def limits(step: PlanStep) -> llb.SecretEnv:
+    """The limits of a step: a secret, so that they are in no digest and no cache key."""
+    return llb.SecretEnv("FLYTE_IMAGES_LIMITS", f"flyte-images-limits-{step.digest}", optional=True)
+
+
+def run_program(
+    root: llb.State,
+    interpreter: Sequence[str],
+    words: Sequence[str],
+    *,
+    note: llb.Note,
+    platform: llb.Platform,
+    mounts: Sequence[llb.Mount] = (),
+    path: str = "/usr/local/bin:/usr/bin:/bin",
+    most: llb.SecretEnv | None = None,
+) -> llb.State:
+    """Run one of our programs on `root`, which it cannot change; what it leaves in its output is the layer."""
+    name, *arguments = words
+    return llb.run(
+        root,
+        (*interpreter, f"{PROGRAMS}/{name}", *arguments),
+        platform=platform,
+        env={**STEP_ENV, "PATH": path},
+        mounts=[*mounts, program(name), llb.output(_OUT), llb.tmpfs("/tmp")],
+        secret_env=[most] if most is not None else (),
+        readonly_root=True,
+        note=note,
+    ).output(_OUT)
+
+
+def program(*names: str, place: str = PROGRAMS) -> llb.Mount:
+    """These programs of ours, and no other: to change one changes the steps that run it alone."""
+    group = llb.Group("programs", "flyte-images' own programs")
+    note = llb.Note(name=f"{' and '.join(names)} of flyte-images", group=group)
+    files = [llb.mkfile(f"/{name}", inside(name), mode=0o644) for name in names]
+    return llb.bind(place, llb.file(None, files, timestamp=EPOCH * _NS, note=note))
+
+
+def _path(base: BaseImage) -> str:
+    env = dict(item.partition("=")[::2] for item in base.settings.get("Env") or ())
+    return env.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _history(step: PlanStep) -> str:
+    """What made a layer, in words that hold nothing but what decided it: one plan has one history, on any machine."""
+    match step.body:
+        case Wheels(wheels=packages) | Debs(debs=packages):
+            return ", ".join(f"{it.name} {it.version}" for it in packages)
+        case Built(sdist=sdist):
+            return f"{sdist.name} {sdist.version} from source"
+        case Files(destination=destination):
+            return f"files {destination}"
+        case Directory(path=path):
+            return f"directory {path}"
+        case Command() | Venv():
+            return step.title
+
+
+def configuration(plan: Plan) -> str:
+    """Return the image configuration, JSON: the base's, with what the layers say, and one line of history each."""
+    base: dict[str, Any] = dict(plan.base.configuration)
+    settings = dict(plan.base.settings)
+    settings["Env"] = [f"{name}={value}" for name, value in plan.env]
+    settings["WorkingDir"] = plan.workdir
+    settings["Labels"] = {**(settings.get("Labels") or {}), LABEL: plan.digest}
+    created = base.get("created") or "1980-01-01T00:00:00Z"
+    own = ({"created": created, "created_by": _history(step)} for step in plan.steps)
+    history = [*(base.get("history") or ()), *own]
+    return json.dumps({**base, "created": created, "config": settings, "history": history}, sort_keys=True)

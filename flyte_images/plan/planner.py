@@ -1,0 +1,299 @@
+"""Image + Lock + file digests -> Plan: which steps, in which order, and what each of them reads. Pure.
+
+The order of steps is the order of the layers of the finished image. Inside a segment (from one command to the next)
+layers that never meet are ordered so that what changes rarely and is large comes first: an engine unpacks again all
+that stands above a changed layer, but nothing below it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from flyte_images_layers import DebianBase, Found, Layer, ReferenceBase, digest
+from flyte_images_layers.inside import text as inside
+from flyte_images_layers.steps import (
+    AddFiles,
+    Deb,
+    InstallDebs,
+    InstallWheels,
+    RunCommand,
+    Sdist,
+    SetEnv,
+    SetWorkdir,
+    Wheel,
+)
+
+from ..errors import Location
+from ..image import Image
+from .lock import BaseImage, Lock, Overlap
+from .model import VENV, Body, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+
+LARGE = 1_000_000  # bytes of a wheel from which on it is a layer of its own
+MAX_BUCKETS = 16
+MAX_LARGE = 64  # an image may have 127 layers on most stores; keep room for bases, buckets and the user's own
+RECIPE = 1  # raised whenever the same inputs are to give other bytes
+
+EVERYWHERE = frozenset(
+    {"/", "/bin", "/etc", "/home", "/mnt", "/opt", "/root", "/srv", "/tmp", "/usr", "/var", "/var/tmp"}
+)
+"""Folders that every base has, some with modes of their own: never made."""
+
+# apt and dpkg read what lies here; a local file that goes to any other place cannot change what they do.
+_READ_BY_APT = ("/etc", "/usr", "/var", "/lib", "/bin", "/sbin")
+
+
+def plan(image: Image, *, lock: Lock, platform: str, contents: Sequence[Sequence[str]]) -> Plan:
+    """Return the plan of `image` for `platform`. `contents` holds, per layer, the digests of its local sources.
+
+    Appending a layer leaves the digests of all earlier steps as they were.
+    """
+    builder = _Planner(image, lock, platform)
+    for index, layer in enumerate(image.layers):
+        entry = lock.layers[index]
+        found = Found(wheels=entry.wheels, sdists=entry.sdists, debs=entry.debs, contents=tuple(contents[index]))
+        builder.add(index, layer, found)
+    builder.close()
+    steps = tuple(builder.steps)
+    env = tuple(builder.env.items())
+    identity = (RECIPE, platform, lock.base.digest, [step.digest for step in steps], env, builder.workdir)
+    return Plan(
+        platform=platform,
+        base=lock.base,
+        toolchain=lock.toolchain,
+        steps=steps,
+        env=env,
+        workdir=builder.workdir,
+        digest=digest("plan", identity),
+    )
+
+
+class _Planner:
+    """Collects one segment at a time, and closes it at each command."""
+
+    def __init__(self, image: Image, lock: Lock, platform: str) -> None:
+        self.image = image
+        self.lock = lock
+        self.platform = platform
+        self.steps: list[PlanStep] = []
+        self.barrier = 0  # index of the first step of the open segment
+        # Debian's Python is there from the start. On another base, what stands before the first Python package does not
+        # know of the virtual environment: to append one leaves it as it was.
+        self.has_python = isinstance(image.base, DebianBase)
+        self.env = environment(lock.base)
+        if self.has_python:
+            self.env = in_venv(self.env)
+        self.workdir = str(lock.base.settings.get("WorkingDir") or "/")
+        self.installer = _digest_of("install_wheels.py")
+        self.wheels: list[tuple[int, Wheel]] = []
+        self.sdists: list[tuple[int, Sdist]] = []
+        self.debs: list[tuple[int, tuple[Deb, ...], int]] = []
+        self.files: list[tuple[int, Body]] = []
+        self.venv: int | None = None  # its step
+
+    def add(self, index: int, layer: Layer, found: Found) -> None:
+        for step in layer.lower(found):
+            match step:
+                case InstallWheels():
+                    if not self.has_python:
+                        self.has_python, self.env = True, in_venv(self.env)
+                    self.wheels += [(index, wheel) for wheel in step.wheels]
+                    self.sdists += [(index, sdist) for sdist in step.sdists]
+                case InstallDebs():
+                    self.debs.append((index, step.debs, len(self.files)))
+                case AddFiles():
+                    place = posixpath.normpath(posixpath.join(self.workdir, step.destination))
+                    self.files.append((index, Files(content=step.content, destination=place)))
+                case SetEnv():
+                    self.env.update(step.variables)
+                case SetWorkdir():
+                    self.workdir = step.path
+                    if step.path not in EVERYWHERE:
+                        self.files.append((index, Directory(path=step.path)))
+                case RunCommand():
+                    self.close()
+                    env = tuple(self.env.items())
+                    command = Command(
+                        argv=step.argv, env=env, cwd=self.workdir, secrets=step.secrets, limits=step.limits
+                    )
+                    self._step(index, command, reads=range(len(self.steps)), title=_words(step.argv))
+                    self.barrier = len(self.steps)
+
+    def close(self) -> None:
+        """Put the open segment's steps in order: large wheels, what apt reads, apt, small wheels, files."""
+        together = self._overlapping()
+        apart = [entry for entry in self.wheels if not any(entry in group for group, _ in together)]
+        large, small = _split(apart)
+        for index, wheel in large:
+            self._step(index, self._wheels([wheel]), title=f"{wheel.name} {wheel.version}")
+        for group, overlap in together:
+            wheels = [wheel for _, wheel in group]
+            title = ", ".join(f"{wheel.name} {wheel.version}" for wheel in wheels)
+            self._step(group[0][0], replace(self._wheels(wheels), overlap=overlap.words), title=title)
+        on_base = [(index, sdist) for index, sdist in self.sdists if self._is_built_on_base(index)]
+        self._sdists([entry for entry in self.sdists if entry not in on_base])
+        early, apt = self._debs()
+        if self.has_python and self.venv is None:
+            self.venv = self._step(0, self._venv(), title="virtual environment")
+        self._sdists(on_base, apt)
+        for bucket in _buckets(small):
+            names = ", ".join(f"{wheel.name} {wheel.version}" for _, wheel in bucket)
+            self._step(bucket[0][0], self._wheels([wheel for _, wheel in bucket]), title=names)
+        for position, (index, body) in enumerate(self.files):
+            if position not in early:
+                self._step(index, body, title=self.image.layers[index].title)
+        self.wheels, self.sdists, self.debs, self.files = [], [], [], []
+
+    def _overlapping(self) -> list[tuple[list[tuple[int, Wheel]], Overlap]]:
+        """Wheels of the segment that hold the same files: each group in one layer, in the order of layers and pip's."""
+        groups = []
+        for overlap in self.lock.overlaps:
+            place = {name: number for number, name in enumerate(overlap.packages)}
+            group = [entry for entry in self.wheels if entry[1].name in place]
+            if len(group) > 1:
+                groups.append((sorted(group, key=lambda entry: (entry[0], place[entry[1].name])), overlap))
+        return groups
+
+    def _is_built_on_base(self, layer: int) -> bool:
+        """Whether a build from source in `layer` may need what is in this image alone.
+
+        That is a compiler from apt packages or commands above it, or a base that is not Debian's. Otherwise it is built
+        in the toolchain, and another base leaves it as it was.
+        """
+        has_debs = any(debs and index < layer for index, debs, _ in self.debs)
+        return has_debs or self.barrier > 0 or isinstance(self.image.base, ReferenceBase)
+
+    def _sdists(self, sdists: Sequence[tuple[int, Sdist]], apt: Mapping[int, int] | None = None) -> None:
+        """Add builds from source; with `apt` (steps, and the layers of which they are) on base and what is above."""
+        for index, sdist in sorted(sdists, key=lambda entry: entry[1].name):
+            reads: Iterable[int] = ()
+            if apt is not None:
+                assert self.venv is not None  # its interpreter is what builds
+                above = (step for step, layer in apt.items() if layer < index)
+                reads = dict.fromkeys((*range(self.barrier), *above, self.venv))
+            self._step(index, self._built(sdist), reads=reads, title=f"{sdist.name} {sdist.version} from source")
+
+    def _debs(self) -> tuple[set[int], dict[int, int]]:
+        """Add the apt steps, and before each the files that it reads.
+
+        Returns the positions of those files, and the layer of each step that was added.
+        """
+        early: set[int] = set()
+        added: dict[int, int] = {}
+        for index, debs, files_before in self.debs:
+            for position, (file_index, body) in enumerate(self.files[:files_before]):
+                if position not in early and _read_by_apt(body):
+                    early.add(position)
+                    added[self._step(file_index, body, title=self.image.layers[file_index].title)] = file_index
+            if debs:
+                reads = (*range(self.barrier), *added)
+                added[self._step(index, Debs(debs=debs), reads=reads, title=self.image.layers[index].title)] = index
+        return early, added
+
+    def _step(self, layer: int, body: Body, *, title: str, reads: Iterable[int] = ()) -> int:
+        read = tuple(reads)
+        runs_on_base = isinstance(body, (Debs, Command, Venv)) or (isinstance(body, Built) and read != ())
+        identity = (
+            RECIPE,
+            self.platform,
+            self.lock.base.digest if runs_on_base else None,
+            [self.steps[i].digest for i in read],
+            body,
+        )
+        place = self.image.layers[layer].location if self.image.layers else self.image.location
+        self.steps.append(
+            PlanStep(
+                body=body,
+                reads=read,
+                digest=digest("step", identity),
+                title=title,
+                layer=layer,
+                location=place if isinstance(place, Location) else None,
+            )
+        )
+        return len(self.steps) - 1
+
+    def _wheels(self, wheels: Sequence[Wheel]) -> Wheels:
+        toolchain = self.lock.toolchain
+        assert toolchain is not None  # wheels are only ever resolved for a toolchain
+        return Wheels(
+            wheels=tuple(wheels),
+            python=toolchain.python,
+            toolchain=toolchain.digest,
+            installer=self.installer,
+        )
+
+    def _built(self, sdist: Sdist) -> Built:
+        toolchain = self.lock.toolchain
+        assert toolchain is not None  # as for wheels
+        return Built(
+            sdist=sdist,
+            python=toolchain.python,
+            toolchain=toolchain.digest,
+            builder=_digest_of("build_wheel.py"),
+            installer=self.installer,
+        )
+
+    def _venv(self) -> Venv:
+        return Venv(
+            python=self.image.python,
+            maker=_digest_of("make_venv.sh"),
+            # What a base chosen by name brings along (a CUDA image with torch, say) is wanted; Debian's own modules,
+            # which serve its tools, are not.
+            system_site_packages=isinstance(self.image.base, ReferenceBase),
+        )
+
+
+def _words(argv: Sequence[str]) -> str:
+    """A command in one short line."""
+    text = argv[2] if argv[:2] == ("/bin/sh", "-ec") else shlex.join(argv)
+    lines = text.strip().splitlines() or [""]
+    return lines[0][:60] + (" ..." if len(lines) > 1 or len(lines[0]) > 60 else "")
+
+
+def _digest_of(program: str) -> str:
+    return hashlib.sha256(inside(program)).hexdigest()
+
+
+def environment(base: BaseImage) -> dict[str, str]:
+    """Return the variables that every step and the image start from: the base's."""
+    env = dict(item.partition("=")[::2] for item in base.settings.get("Env") or ())
+    env.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    return env
+
+
+def in_venv(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with the virtual environment first on PATH."""
+    return {**env, "PATH": f"{VENV}/bin:{env['PATH']}", "VIRTUAL_ENV": VENV}
+
+
+def _split(wheels: Sequence[tuple[int, Wheel]]) -> tuple[list[tuple[int, Wheel]], list[tuple[int, Wheel]]]:
+    """Return the wheels that stand alone, largest first, and the others."""
+    by_size = sorted(wheels, key=lambda entry: (-entry[1].size, entry[1].name))
+    large = sum(1 for _, wheel in by_size if wheel.size >= LARGE)
+    return by_size[: min(large, MAX_LARGE)], by_size[min(large, MAX_LARGE) :]
+
+
+def _buckets(wheels: Sequence[tuple[int, Wheel]]) -> list[list[tuple[int, Wheel]]]:
+    """Spread small wheels by the hash of their name, so that a change of one package touches one bucket.
+
+    A layer costs some 0.1 s to export and unpack, however little is in it, and a package seldom comes alone: a few
+    wheels go into two buckets, and a bucket holds about 16 of them.
+    """
+    count = 2
+    while count < MAX_BUCKETS and len(wheels) > 16 * count:
+        count *= 2
+    buckets: Mapping[int, list[tuple[int, Wheel]]] = {number: [] for number in range(count)}
+    for entry in sorted(wheels, key=lambda entry: entry[1].name):
+        buckets[hashlib.sha256(entry[1].name.encode()).digest()[0] % count].append(entry)
+    return [bucket for bucket in buckets.values() if bucket]
+
+
+def _read_by_apt(body: Body) -> bool:
+    if not isinstance(body, Files):
+        return False
+    place = body.destination
+    return place == "/" or any(place == root or place.startswith(root + "/") for root in _READ_BY_APT)

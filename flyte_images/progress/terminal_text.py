@@ -1,0 +1,86 @@
+"""Bytes and strings of a build -> text that is safe to write to a terminal. No I/O.
+
+What a step prints is arbitrary: escape sequences, half characters, carriage returns, lines without end. None of it may
+move the cursor, change colors or fill the memory of the one who looks on.
+"""
+
+from __future__ import annotations
+
+from flyte_images_runtime.portable.visible import visible
+
+_LONGEST_LINE = 4096
+
+
+def clean(text: str) -> str:
+    """Return `text` as one line; what a terminal would obey is spelled out.
+
+    >>> clean("\\x1b[31mred\\x1b[0m\\tand\\nmore\\x07")
+    '\\\\x1b[31mred\\\\x1b[0m    and more\\\\x07'
+    """
+    return visible(text.replace("\t", "    ").replace("\n", " "))
+
+
+def last_state(text: str) -> str:
+    """Of a line that carriage returns overwrite, such as a progress bar's, what it shows in the end.
+
+    >>> last_state("10%\\r90%\\r100%\\r")
+    '100%'
+    """
+    return text.rstrip("\r").rpartition("\r")[2]
+
+
+class Lines:
+    """Bytes in pieces -> whole, clean lines. A line that a carriage return overwrites shows its last state.
+
+    >>> lines = Lines()
+    >>> lines.feed(b"one\\ntw"), lines.feed(b"o\\n10%\\r90%\\r"), lines.rest()
+    (['one'], ['two'], ['90%'])
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        *whole, self._pending = (self._pending + data).split(b"\n")
+        overwritten = self._pending[:-1].rfind(b"\r")  # the last byte may be half of a "\r\n"
+        self._pending = self._pending[overwritten + 1 :]
+        if len(self._pending) > _LONGEST_LINE:
+            whole.append(self._pending)
+            self._pending = b""
+        return [self._line(line) for line in whole]
+
+    def rest(self) -> list[str]:
+        """The line that never ended, if there is one."""
+        pending, self._pending = self._pending, b""
+        return [self._line(pending)] if pending else []
+
+    @staticmethod
+    def _line(raw: bytes) -> str:
+        last = raw.rstrip(b"\r").rsplit(b"\r", 1)[-1][:_LONGEST_LINE]
+        return clean(last.decode("utf-8", "replace")).rstrip()
+
+
+def size(count: int) -> str:
+    """Bytes for a person.
+
+    >>> [size(n) for n in (0, 999, 1_500, 35_100_000, 2_000_000_000)]
+    ['0 B', '999 B', '1.5 kB', '35.1 MB', '2.0 GB']
+    """
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 999.95:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Time for a person.
+
+    >>> [duration(s) for s in (0, 0.04, 3.42, 59.96, 75, 3720)]
+    ['0.0 s', '0.0 s', '3.4 s', '1 min 00 s', '1 min 15 s', '1 h 02 min']
+    """
+    if seconds < 59.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,288 @@
+"""resolve(image) -> Lock: names become exact files. Asks the package index and, for apt packages, the engine.
+
+What was found once is kept in the user's cache directory, and the same request gives the same files until it is
+upgraded; nothing is asked then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from flyte_images_layers import Layer, PythonRequirements, digest
+from flyte_images_layers.steps import Deb, Sdist, Wheel
+
+from ..errors import FlyteImagesError, Location
+from ..image import Image
+from ..plan.lock import (
+    BaseImage,
+    LayerLock,
+    Lock,
+    Overlap,
+    debs_from_json,
+    files_to_json,
+    overlaps_from_json,
+    request,
+    sdists_from_json,
+    wheels_from_json,
+)
+from ..plan.model import Debs, Plan, below
+from ..plan.planner import plan
+from ..serving.index_logins import indexes_of
+from ..store import json_cache
+from . import addresses
+
+if TYPE_CHECKING:
+    from ..buildkit.client import Client
+    from . import uv
+    from .sdist_metadata import Described
+    from .sdists import Source
+
+__all__ = ["resolve"]
+
+_VERSION = 2
+_NAMED = 3  # paths of an overlap that are kept: the others are counted
+_PLACEHOLDER = Deb(name="", version="", architecture="", filename="placeholder", sha256="", size=0)
+
+
+def resolve(
+    image: Image,
+    *,
+    platform: str,
+    base: BaseImage,
+    toolchain: BaseImage | None,
+    contents: Sequence[Sequence[str]],
+    environ: Mapping[str, str],
+    connect: Callable[[], Client],
+    warm: Callable[[], None] = lambda: None,
+    note: Callable[[str], None] = lambda text: None,
+    upgrade: bool = False,
+) -> Lock:
+    """Return the exact files of every layer of `image`; `contents` are the digests of its local sources.
+
+    `warm` is called when something has to be asked, so a solve will follow. Raises ResolveError, with the user's line,
+    for what does not exist, conflicts, or cannot be asked.
+    """
+    asking = _Asking(image, platform, base, toolchain, environ, connect, warm, note, upgrade)
+    python, overlaps = asking.python()
+    found = [python.get(index, LayerLock()) for index in range(len(image.layers))]
+    asked = request(image, platform=platform)
+    for index, layer in enumerate(image.layers):
+        if layer.apt_packages():
+            # What apt is asked is what stands below the packages: the plan so far says what that is.
+            sofar = [*found[:index], replace(found[index], debs=(_PLACEHOLDER,)), *found[index + 1 :]]
+            lock = Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(sofar), overlaps=overlaps)
+            part = replace(image, layers=image.layers[: index + 1])
+            made = plan(part, lock=lock, platform=platform, contents=contents)
+            found[index] = replace(found[index], debs=asking.debs(layer, made))
+    return Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(found), overlaps=overlaps)
+
+
+class _Asking:
+    """What is kept is taken; what is not is asked, and kept."""
+
+    def __init__(
+        self,
+        image: Image,
+        platform: str,
+        base: BaseImage,
+        toolchain: BaseImage | None,
+        environ: Mapping[str, str],
+        connect: Callable[[], Client],
+        warm: Callable[[], None],
+        note: Callable[[str], None],
+        upgrade: bool,
+    ) -> None:
+        self.image, self.platform, self.base, self.environ = image, platform, base, environ
+        self.toolchain = toolchain or base
+        self.connect, self.warm, self.note, self.upgrade = connect, warm, note, upgrade
+
+    def python(self) -> tuple[dict[int, LayerLock], tuple[Overlap, ...]]:
+        """The Python packages of each layer that asks for some, and which of them hold the same files.
+
+        All are resolved together, and each belongs to the first layer that needs it.
+        """
+        asking = [(index, it) for index, layer in enumerate(self.image.layers) if (it := layer.python_requirements())]
+        if not asking:
+            return {}, ()
+        key = digest("wheels", (_VERSION, self.image.python, self.platform, self.base.libc, [it for _, it in asking]))
+        known = None if self.upgrade else self._known(key, len(asking))
+        if known is None:
+            self.warm()
+            from .uv import shown
+
+            self.note(f"resolving {shown([it for _, it in asking])}")
+            with _At(self.image.layers[asking[-1][0]]):
+                known = self._ask([it for _, it in asking])
+            found, overlaps = known
+            json_cache.write(
+                self.environ,
+                "wheels",
+                key,
+                {"layers": [_python_to_json(it) for it in found], "overlaps": [asdict(it) for it in overlaps]},
+            )
+            for entry in found:
+                addresses.remember(entry.wheels, self.environ)
+                addresses.remember(entry.sdists, self.environ)
+                for sdist in entry.sdists:
+                    addresses.remember(sdist.build, self.environ)
+        found, overlaps = known
+        return {index: entry for (index, _), entry in zip(asking, found, strict=True)}, overlaps
+
+    def _known(self, key: str, count: int) -> tuple[list[LayerLock], tuple[Overlap, ...]] | None:
+        raw = json_cache.read(self.environ, "wheels", key)
+        try:
+            known = [
+                LayerLock(wheels=wheels_from_json(entry["wheels"]), sdists=sdists_from_json(entry["sdists"]))
+                for entry in raw["layers"]
+            ]
+            overlaps = overlaps_from_json(raw["overlaps"])
+        except (TypeError, KeyError, ValueError):
+            return None  # none, or damaged
+        return (known, overlaps) if len(known) == count else None
+
+    def _ask(self, asked: Sequence[PythonRequirements]) -> tuple[list[LayerLock], tuple[Overlap, ...]]:
+        from . import uv
+
+        target = uv.Target(python=self.image.python, platform=self.platform, libc=self.base.libc)
+        memory = digest("preferred", (self.image.name, self.image.python, self.platform, self.base.libc))
+        preferred = json_cache.read(self.environ, "preferred", memory)
+        described = self._described(asked, target)
+        answer = uv.ask(
+            asked,
+            target,
+            environ=self.environ,
+            preferred=preferred if isinstance(preferred, str) else "",
+            upgrade=self.upgrade,
+            described=described,
+        )
+        json_cache.write(self.environ, "preferred", memory, answer.text)
+        sdists = {source.name: self._sdist(source, asked, target, described) for source in answer.sources}
+        pins = [f"{name}=={version}" for name, version in answer.versions.items()]
+        found: list[LayerLock] = []
+        taken: set[str] = set()
+        for number in range(1, len(asked) + 1):
+            last = number == len(asked)
+            part = (
+                answer
+                if last
+                else uv.ask(asked[:number], target, environ=self.environ, constraints=pins, described=described)
+            )
+            new = set(part.versions) - taken
+            wheels = tuple(wheel for wheel in part.wheels if wheel.name in new)
+            found.append(LayerLock(wheels=wheels, sdists=tuple(sdists[name] for name in sorted(new & set(sdists)))))
+            taken |= new
+        return found, self._overlaps(asked, answer, target, described)
+
+    def _overlaps(
+        self, asked: Sequence[PythonRequirements], answer: uv.Answer, target: uv.Target, described: Described
+    ) -> tuple[Overlap, ...]:
+        from . import uv, wheel_contents
+
+        shared, unknown = wheel_contents.shared(answer.wheels, self.environ, indexes_of(asked))
+        if unknown:
+            self.note(
+                f"not known whether {', '.join(unknown)} hold files that others hold too: the index does not tell"
+            )
+        if not shared:
+            return ()
+        needs = uv.needs(asked, target, answer.versions, environ=self.environ, described=described)
+        order = wheel_contents.pip_order(needs)
+        places = {name: place for place, name in enumerate(order)}
+        overlaps = []
+        for it in shared:
+            packages = tuple(sorted(it.packages, key=lambda name: places.get(name, len(places))))
+            overlaps.append(
+                Overlap(
+                    packages=packages, paths=tuple(map(wheel_contents.shown, it.paths[:_NAMED])), count=len(it.paths)
+                )
+            )
+            self.note(str(overlaps[-1]))
+        return tuple(overlaps)
+
+    def _described(self, asked: Sequence[PythonRequirements], target: uv.Target) -> Described:
+        from .sdist_describe import Describing
+        from .sdist_metadata import Described
+
+        making = Describing(
+            image=self.image,
+            toolchain=self.toolchain,
+            platform=self.platform,
+            environ=self.environ,
+            connect=self.connect,
+            needs=lambda source, more: self._build_needs(source, more, asked, target),
+            note=self.note,
+        )
+        return Described(making, self.environ)
+
+    def _sdist(
+        self, source: Source, asked: Sequence[PythonRequirements], target: uv.Target, described: Described
+    ) -> Sdist:
+        """A source distribution with what its build needs, which comes from the same indexes."""
+        self.note(f"{source.name} {source.version} has no wheel: it is built from source")
+        known = described.of(source)
+        build = self._build_needs(source, known.build if known else (), asked, target)
+        fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
+        return Sdist(build=build, **fields)
+
+    def _build_needs(
+        self, source: Source, more: Sequence[str], asked: Sequence[PythonRequirements], target: uv.Target
+    ) -> tuple[Wheel, ...]:
+        """The wheels that a build needs: what its pyproject.toml names and `more`, and what those need."""
+        from . import uv
+        from .sdists import build_requirements
+
+        needs = (*build_requirements(source, self.environ, indexes_of(asked)), *more, "wheel")
+        like = replace(asked[0].indexes, requirements=tuple(dict.fromkeys(needs)))
+        return uv.ask([like], target, environ=self.environ, sources=False).wheels
+
+    def debs(self, layer: Layer, made: Plan) -> tuple[Deb, ...]:
+        """The files of an apt layer, whose step is the last of its kind in `made`."""
+        index = max(i for i, step in enumerate(made.steps) if isinstance(step.body, Debs))
+        root = below(made, index)
+        packages = layer.apt_packages()
+        key = digest("debs", (_VERSION, packages, self.base.digest, [step.digest for step in root.steps]))
+        if not self.upgrade:
+            try:
+                return debs_from_json(json_cache.read(self.environ, "debs", key))
+            except (TypeError, KeyError, ValueError):
+                pass  # none, or damaged
+        from ..buildkit.redact import masked
+        from ..plan.lower import Lowering
+        from ..serving.host_settings import redactor_of
+        from ..serving.serve import abilities_of, check_tags, places_of, session_for
+        from . import apt
+
+        self.note(f"resolving apt packages {', '.join(packages)}")
+        client = self.connect()
+        abilities = abilities_of(client.capabilities())
+        check_tags(client, root, abilities)
+        places = places_of(self.image, root, environ=self.environ, abilities=abilities)
+        state = Lowering(abilities=abilities).lower(root, places)
+        session = session_for(places, environ=self.environ, plan=root)
+        with _At(layer), masked(redactor_of(root, self.environ)):
+            found = apt.ask(packages, state, self.platform, client=client, session=session)
+        json_cache.write(self.environ, "debs", key, files_to_json(found, addresses=True))
+        addresses.remember(found, self.environ)
+        return found
+
+
+class _At:
+    """What a resolver says is about the line that asked."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FlyteImagesError) and error.location is None and isinstance(self.layer.location, Location):
+            error.location = self.layer.location
+
+
+def _python_to_json(entry: LayerLock) -> dict[str, object]:
+    return {
+        "wheels": files_to_json(entry.wheels, addresses=True),
+        "sdists": files_to_json(entry.sdists, addresses=True),
+    }

@@ -1,0 +1,1 @@
+"""A task becomes a run: one call, warm, nested, map, artifacts, run logs, history."""

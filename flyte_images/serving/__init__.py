@@ -1,0 +1,1 @@
+"""What this client hands to BuildKit: files, downloads, host settings."""

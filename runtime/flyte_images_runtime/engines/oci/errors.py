@@ -1,0 +1,20 @@
+"""The runtime's words -> the error that says what to do. Pure."""
+
+from __future__ import annotations
+
+from ...failures import EngineLost, ImageCannotStart, TaskError
+from ...task.spec import TaskSpec
+from ..preflight import why_the_image
+
+
+def why_not(said: str, spec: TaskSpec) -> TaskError:
+    """Why the container did not start."""
+    if "root network namespace" in said:  # gVisor's, which takes every network of a new kernel for the machine's
+        return EngineLost(
+            f"`{spec.hardening.runtime}` cannot give task `{spec.task}` a network of its own: {said}",
+            task=spec.task,
+            hint='network="none" or "host"; or a newer runsc',
+        )
+    return why_the_image(said, spec) or ImageCannotStart(
+        f"the container of {spec.image} could not be started: {said}", task=spec.task
+    )

@@ -1,0 +1,167 @@
+"""What several engines look at before a start: what a task asks of this machine must be there."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..failures import EngineLost, ImageCannotStart
+from ..resources.quantity import format_size
+from ..task import disk
+from ..task.exchange import Exchange
+from ..task.spec import SHARE_THE_KERNEL, TaskSpec
+
+_TUN = "/dev/net/tun"
+_FIRST = (1000, 1000)
+
+
+def check_sources(spec: TaskSpec) -> None:
+    """Raise EngineLost for a mount of what does not exist: an engine may make an empty directory of it."""
+    for one in spec.mounts:
+        if not Path(one.source).exists():
+            raise EngineLost(f"mount `{one.source}` does not exist", task=spec.task, hint="make it, or leave it out")
+
+
+def check_room(spec: TaskSpec, host: str, *, cores: int, memory: int) -> None:
+    """Raise EngineLost for more than `host` has. 0: that is not known."""
+    limits = spec.limits
+    if limits.cpu is not None and cores and limits.cpu > cores:
+        raise EngineLost(
+            f"task `{spec.task}` may use {limits.cpu} CPUs, {host} has {cores}",
+            task=spec.task,
+            hint=f'Resources(cpu="{cores}") at most',
+        )
+    if limits.memory is not None and memory and limits.memory > memory:
+        raise EngineLost(
+            f"task `{spec.task}` may use {format_size(limits.memory)} of memory, {host} has {memory >> 20}Mi",
+            task=spec.task,
+            hint=f'Resources(memory="{memory >> 20}Mi") at most',
+        )
+
+
+def check_names(spec: TaskSpec) -> None:
+    """Raise EngineLost for names that a task may reach where it cannot hand a socket to this machine."""
+    runtime = spec.hardening.runtime
+    if spec.reaches and runtime not in SHARE_THE_KERNEL:
+        raise EngineLost(
+            f"`{runtime}` gives task `{spec.task}` no way to the proxy of network={list(spec.reaches)}",
+            task=spec.task,
+            hint='network="none"; or leave runtime= out',
+        )
+
+
+def check_disk(spec: TaskSpec, *, why_not: str | None = None) -> None:
+    """Raise EngineLost if the task asks for a limit of its disk that cannot be kept, be it for the reason `why_not`."""
+    if spec.limits.disk is None:
+        return
+    if why_not is not None:
+        raise EngineLost(
+            f"the disk of task `{spec.task}` cannot be limited: {why_not}",
+            task=spec.task,
+            hint="leave disk= out, or mount a directory of a file system of that size",
+        )
+    disk.check(spec.limits.disk, spec.task)
+
+
+@functools.lru_cache(maxsize=16)
+def sees_our_mounts(socket_path: str) -> bool:
+    """Return whether who listens at that socket sees what this process mounts."""
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(5)
+            link.connect(socket_path)
+            pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        theirs, ours = (Path(f"/proc/{one}/ns/mnt").stat() for one in (pid, "self"))
+    except OSError:
+        return False
+    return pid > 0 and (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def set_up_disk(spec: TaskSpec, exchange: Exchange, shm: int, address: str) -> None:
+    """Give the task a disk, shown to the engine that listens at `address`, if that can be."""
+    path = address.removeprefix("unix://")
+    seen = os.geteuid() == 0 and sees_our_mounts(path)
+    if seen and exchange.make_disk(spec.limits.disk, programs=spec.limits.disk is not None):
+        exchange.show(shm)
+    elif spec.limits.disk is not None:
+        raise EngineLost(f"the disk of task `{spec.task}` could not be made", task=spec.task, hint="leave disk= out")
+
+
+def why_no_disk(spec: TaskSpec, engine: str, address: str) -> str | None:
+    """Say why an engine that takes paths of this machine cannot limit the task's disk; None: it can."""
+    if os.geteuid() != 0:
+        return "only root can make one of a given size"
+    if not spec.hardening.read_only_root:
+        return f"what a task writes to its root is in the {engine} engine's own store"
+    if not sees_our_mounts(address.removeprefix("unix://")):
+        return f"the {engine} engine does not see what is mounted here"
+    return None
+
+
+def check_user(spec: TaskSpec, engine: str) -> None:
+    """Raise EngineLost for a user by name: whose the outputs are must be known before."""
+    user = spec.hardening.user
+    if user is not None and not all(part.isdigit() for part in user.split(":")):
+        raise EngineLost(
+            f"the {engine} engine takes users by number: `{user}`", task=spec.task, hint='user="1000:1000"'
+        )
+
+
+def user_of(spec: TaskSpec, exchange: Exchange) -> tuple[int, int]:
+    """Return who the task is: as the environment says, else the caller; for root a user that no other task has.
+
+    A user by name is known to the image alone. The first account of an image has the number 1000.
+    """
+    user, _, group = (spec.hardening.user or "").partition(":")
+    if user.isdigit():
+        return int(user), int(group) if group.isdigit() else int(user)
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    if user:
+        return _FIRST
+    number = exchange.lend_user()
+    return number, number
+
+
+def why_the_image(said: str, spec: TaskSpec) -> ImageCannotStart | None:
+    """What a runtime says of an image that it cannot start -> the error that says what to do; None: it is not that."""
+    lower = said.lower()
+    if "executable file" in lower or (
+        ("no such file" in lower or "not found" in lower) and f"{spec.python}" in said and "exec" in lower
+    ):
+        return ImageCannotStart(
+            f"image {spec.image} has no `{spec.python}`",
+            task=spec.task,
+            hint="a task's image needs Python 3.8 or newer",
+        )
+    if "exec format error" in lower:
+        return ImageCannotStart(
+            f"image {spec.image} is for another kind of processor", task=spec.task, hint="build it for this platform"
+        )
+    return None
+
+
+def runtime_missing(said: str) -> bool:
+    """Is that containerd's way to say that there is no such OCI runtime?"""
+    return "unknown or invalid runtime" in said or ("runtime" in said and "not installed" in said)
+
+
+def check_cable(spec: TaskSpec, programs: Sequence[str] = ("slirp4netns", "pasta")) -> None:
+    """Raise EngineLost if an ordinary user cannot have a network of a task's own here."""
+    if not any(map(shutil.which, programs)):
+        raise EngineLost(
+            f"task `{spec.task}` cannot reach out: an ordinary user needs {' or '.join(programs)} for that",
+            task=spec.task,
+            hint='install slirp4netns; or network="none" or "host"',
+        )
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        raise EngineLost(
+            f"task `{spec.task}` cannot reach out: this user may not open {_TUN}",
+            task=spec.task,
+            hint=f'as root: chmod 0666 {_TUN}; or network="none" or "host"',
+        )

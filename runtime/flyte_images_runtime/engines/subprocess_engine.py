@@ -1,0 +1,132 @@
+"""A task whose engine is a program in the foreground: its streams are the container's, its end is the container's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+from ..cgroup import Group
+from ..failures import TaskError
+from ..resources.metrics import Usage
+from ..task.engine import Ending, OnLine, Stream
+from ..task.line_splitter import Lines
+from ..task.spec import TaskSpec
+from .outcome import killed_at_start
+
+
+class ForegroundRunning:
+    """What is the same of all such engines. They say how a container is ended, explained and removed."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        spec: TaskSpec,
+        group: Group | None,
+        explain: Callable[[str, TaskSpec], TaskError],
+    ) -> None:
+        self._process = process
+        self._spec = spec
+        self._explain = explain
+        self._group = group
+        self._cancelled = False
+        self._timed_out = False
+        self._guard = threading.Lock()
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
+        self._deadline = None if spec.timeout is None else time.monotonic() + spec.timeout
+
+    def wait(self, on_line: OnLine) -> Ending:
+        killed = False
+        streams = self._streams(on_line)
+        poll = select.poll()
+        for number in (*streams, self._wake):
+            poll.register(number, select.POLLIN)
+        while streams:
+            left = None if killed else self._time_left()
+            for number, _ in poll.poll(None if left is None else left * 1000 + 1):
+                if number == self._wake:
+                    os.read(self._wake, 64)
+                    continue
+                arrived = os.read(number, 1 << 16)
+                if arrived:
+                    streams[number].feed(arrived)
+                else:
+                    poll.unregister(number)
+                    streams.pop(number).finish()
+            if not killed and (self._cancelled or self._time_left() == 0):
+                self._timed_out = not self._cancelled
+                killed = True
+                self._kill()
+        self._process.wait()
+        usage = Usage() if self._group is None else self._group.usage()
+        if not (self._cancelled or self._timed_out) and (said := self._complaint()):
+            raise killed_at_start(said, self._spec, usage) or self._explain(said, self._spec)
+        return Ending(
+            exit_status=self._process.returncode if self._process.returncode >= 0 else 128 - self._process.returncode,
+            oom_killed=bool(usage.oom_kills),
+            timed_out=self._timed_out,
+            cancelled=self._cancelled,
+            usage=usage,
+        )
+
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def usage(self) -> Usage:
+        return Usage() if self._group is None else self._group.now()
+
+    def cancel(self) -> None:
+        with self._guard:
+            self._cancelled = True
+            if self._waker >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._waker, b".")
+
+    def remove(self) -> None:
+        with self._guard:
+            if self._waker < 0:
+                return
+            if self._process.poll() is None:
+                self._kill()
+                self._process.wait()
+            close_streams(self._process)
+            for number in (self._wake, self._waker):
+                os.close(number)
+            self._wake = self._waker = -1
+            self._clean()
+            if self._group is not None:
+                self._group.remove()
+
+    def _kill(self) -> None:
+        """End the container and see its end, at whatever moment of its making this comes."""
+        raise NotImplementedError
+
+    def _complaint(self) -> str:
+        """What the program says if it could not start the container."""
+        raise NotImplementedError
+
+    def _clean(self) -> None:
+        """Leave nothing of it. Called once, after its end; the cgroup goes last."""
+        raise NotImplementedError
+
+    def _streams(self, on_line: OnLine) -> dict[int, Lines]:
+        names: tuple[Stream, Stream] = ("stdout", "stderr")
+        files = (self._process.stdout, self._process.stderr)
+        return {
+            file.fileno(): Lines(name, on_line) for name, file in zip(names, files, strict=True) if file is not None
+        }
+
+    def _time_left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+
+def close_streams(process: subprocess.Popen[bytes]) -> None:
+    """Close this side of a process's streams."""
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

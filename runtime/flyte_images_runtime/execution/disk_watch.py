@@ -1,0 +1,66 @@
+"""Where a task's outputs have no disk of a given size, what they hold is looked at, and too much ends the task.
+
+That is a bound for accidents: between two looks more can be written, and a file without a name is not seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+from ..failures import DiskFull
+from ..resources.quantity import format_size
+from ..task.disk import USUAL
+from ..task.exchange import Exchange
+
+_EVERY = 0.5  # seconds between two looks
+_MOST = 20_000  # files
+
+
+class Watch:
+    """Calls `end` when the outputs hold too much. Used as a context, for as long as the task runs."""
+
+    def __init__(self, exchange: Exchange, end: Callable[[], object]) -> None:
+        self.exceeded = False
+        self._places = (str(exchange.outputs), str(exchange.memory)) if exchange.disk is None else ()
+        self._end = end
+        self._over = threading.Event()
+
+    def __enter__(self) -> Watch:
+        if self._places:
+            threading.Thread(target=self._look, daemon=True, name="flyte-images-watch").start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._over.set()
+
+    def error(self, task: str) -> DiskFull:
+        """Return what the task's end was."""
+        return DiskFull(
+            f"task `{task}` was ended: it left more than {format_size(USUAL)}, or than {_MOST} files, in its outputs",
+            task=task,
+            hint="write large data to a mount",
+        )
+
+    def _look(self) -> None:
+        while not self._over.wait(_EVERY):
+            room, files = USUAL, _MOST
+            for size in (size for place in self._places for size in _sizes(place)):
+                room, files = room - size, files - 1
+                if room < 0 or files < 0:
+                    self.exceeded = True
+                    self._end()
+                    return
+
+
+def _sizes(place: str) -> Iterator[int]:
+    """Yield the bytes on disk of everything below a directory, as far as it can be seen."""
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                yield entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _sizes(entry.path)

@@ -1,0 +1,247 @@
+"""Receive documents from peers that are not trusted: in one thread, with bounds on connections, bytes and time.
+
+A connection carries one document (frames.py). Memory for it is taken only when the bounds leave room for all of it;
+until then its bytes wait in the kernel, as connections above the bound do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..portable import framing
+
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the peers of one server may take.
+
+    frame        bytes of one document
+    total        bytes of all documents that arrive, wait or are being answered
+    connections  connections that are accepted and not closed yet
+    patience     seconds for a document to arrive, and for an answer to be taken
+    """
+
+    frame: int
+    total: int
+    connections: int = 64
+    patience: float = 30.0
+
+
+class Received:
+    """A document and the connection that waits for its answer. Close it once; only then its bytes are free again."""
+
+    def __init__(self, server: FrameServer, link: socket.socket, text: bytearray) -> None:
+        self._server = server
+        self._link = link
+        self.text = text
+
+    def __enter__(self) -> Received:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def answer(self, document: Any) -> None:
+        """Send the answer. A peer that has gone, or that does not take it in time, gets none."""
+        with contextlib.suppress(OSError):
+            self._link.settimeout(self._server.bounds.patience)
+            framing.send(self._link, document)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._link.close()
+        self._server.release(len(self.text))
+        self.text = bytearray()
+
+
+class _Arriving:
+    """A connection whose document is not there as a whole."""
+
+    def __init__(self, link: socket.socket, deadline: float) -> None:
+        self.link = link
+        self.deadline = deadline
+        self.length: int | None = None
+        self.admitted = False
+        self.text = bytearray()
+
+
+class FrameServer:
+    """Accept connections at `listener`, which it closes at its end. `take` is called in the server's thread.
+
+    `refusal` makes the answer to a document that is too long.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        bounds: Bounds,
+        take: Callable[[Received], None],
+        *,
+        refusal: Callable[[str], Any],
+        name: str,
+    ) -> None:
+        self.bounds = bounds
+        self._listener = listener
+        self._take = take
+        self._refusal = refusal
+        self._guard = threading.Lock()
+        self._open = 0
+        self._bytes = 0
+        self._closed = False
+        self._listening = False
+        self._arriving: set[_Arriving] = set()
+        self._held: deque[_Arriving] = deque()
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+        listener.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, daemon=True, name=name)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Accept nothing more, forget what is not there as a whole. What was taken is closed by its taker."""
+        with self._guard:
+            self._closed = True
+        self._notify()
+        self._thread.join()
+
+    def release(self, count: int) -> None:
+        """A connection is closed, and `count` bytes are free."""
+        with self._guard:
+            self._open -= 1
+            self._bytes -= count
+        self._notify()
+
+    def _notify(self) -> None:
+        with self._guard, contextlib.suppress(OSError):  # the pipe is full, or the server has ended
+            os.write(self._waker, b".")
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                self._listen_if_there_is_room()
+                for key, _ in self._selector.select(self._until_the_next_deadline()):
+                    if key.data is not None:
+                        self._read(key.data)
+                    elif key.fileobj is self._listener:
+                        self._accept()
+                    else:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(self._wake, 4096)
+                self._admit_held()
+                self._drop_late()
+        finally:
+            for one in (*self._arriving, *self._held):
+                one.link.close()
+            self._selector.close()
+            self._listener.close()
+            with self._guard:
+                os.close(self._wake)
+                waker, self._waker = self._waker, -1
+                os.close(waker)
+
+    def _listen_if_there_is_room(self) -> None:
+        room = self._open < self.bounds.connections
+        if room and not self._listening:
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        elif self._listening and not room:
+            self._selector.unregister(self._listener)
+        self._listening = room
+
+    def _until_the_next_deadline(self) -> float | None:
+        if not self._arriving:
+            return None
+        return max(0.0, min(one.deadline for one in self._arriving) - time.monotonic())
+
+    def _accept(self) -> None:
+        try:
+            link, _ = self._listener.accept()
+        except OSError:
+            return
+        link.setblocking(False)
+        with self._guard:
+            self._open += 1
+        one = _Arriving(link, time.monotonic() + self.bounds.patience)
+        self._arriving.add(one)
+        self._selector.register(link, selectors.EVENT_READ, one)
+
+    def _read(self, one: _Arriving) -> None:
+        wanted = 4 if one.length is None else one.length
+        try:
+            piece = one.link.recv(min(wanted - len(one.text), _PIECE))
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        one.text += piece
+        if not piece:
+            self._drop(one)
+        elif len(one.text) == wanted:
+            if one.length is None:
+                self._begin(one)
+            else:
+                self._hand_on(one)
+
+    def _begin(self, one: _Arriving) -> None:
+        """The document's length is known."""
+        one.length = int.from_bytes(one.text, "big")
+        one.text.clear()
+        if one.length > self.bounds.frame:
+            with contextlib.suppress(OSError):
+                framing.send(
+                    one.link,
+                    self._refusal(f"a message of {one.length} bytes is too long: {self.bounds.frame} are allowed"),
+                )
+            self._drop(one)
+            return
+        self._selector.unregister(one.link)
+        self._arriving.discard(one)
+        self._held.append(one)
+
+    def _admit_held(self) -> None:
+        """Let documents come for which there is room, in their order."""
+        while self._held:
+            one = self._held[0]
+            assert one.length is not None
+            with self._guard:
+                if self._bytes + one.length > self.bounds.total:
+                    return
+                self._bytes += one.length
+            self._held.popleft()
+            one.admitted = True
+            one.deadline = time.monotonic() + self.bounds.patience
+            self._arriving.add(one)
+            self._selector.register(one.link, selectors.EVENT_READ, one)
+            if one.length == 0:
+                self._hand_on(one)
+
+    def _hand_on(self, one: _Arriving) -> None:
+        self._selector.unregister(one.link)
+        self._arriving.discard(one)
+        self._take(Received(self, one.link, one.text))
+
+    def _drop_late(self) -> None:
+        now = time.monotonic()
+        for one in [one for one in self._arriving if one.deadline <= now]:
+            self._drop(one)
+
+    def _drop(self, one: _Arriving) -> None:
+        self._selector.unregister(one.link)
+        self._arriving.discard(one)
+        one.link.close()
+        with self._guard:
+            self._open -= 1
+            self._bytes -= (one.length or 0) if one.admitted else 0

@@ -1,0 +1,1 @@
+"""Shared by both sides of the exchange: Python 3.8, standard library only."""

@@ -1,0 +1,1 @@
+"""What a task asks for: CPU, memory, GPUs, exact and checked."""

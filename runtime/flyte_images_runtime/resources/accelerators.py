@@ -1,0 +1,343 @@
+"""What a user writes for an accelerator -> GPURequest: family, model, how many, which part. Pure.
+
+A name that the catalogue (`models.py`) does not hold is kept as text and looked for on the machine by that text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..errors import RuntimeSpecError
+from .gpu_models import MODELS, Family, Model, find_model
+
+MOST = 64  # accelerators that one task can ask for; no machine has more
+_SHARED = re.compile(r"[ _-]shared$", re.IGNORECASE)
+_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
+_PROFILE = re.compile(r"[1-9]g\.[1-9][0-9]{0,2}gb")
+
+
+class GPUAccelerator(StrEnum):
+    """Cards by name: `accelerator=GPUAccelerator.NVIDIA_A10G`. Any other is named as text: `accelerator="RTX 4090"`."""
+
+    NVIDIA_K80 = "K80"
+    NVIDIA_M60 = "M60"
+    NVIDIA_P4 = "P4"
+    NVIDIA_P100 = "P100"
+    NVIDIA_V100 = "V100"
+    NVIDIA_T4 = "T4"
+    NVIDIA_A2 = "A2"
+    NVIDIA_A10 = "A10"
+    NVIDIA_A10G = "A10G"
+    NVIDIA_A30 = "A30"
+    NVIDIA_A40 = "A40"
+    NVIDIA_A100 = "A100"
+    NVIDIA_A100_80G = "A100_80G"
+    NVIDIA_L4 = "L4"
+    NVIDIA_L40 = "L40"
+    NVIDIA_L40S = "L40S"
+    NVIDIA_H100 = "H100"
+    NVIDIA_H200 = "H200"
+    NVIDIA_GH200 = "GH200"
+    NVIDIA_B200 = "B200"
+    NVIDIA_GB200 = "GB200"
+    NVIDIA_B300 = "B300"
+    NVIDIA_RTX_PRO_4500 = "RTX_PRO_4500"
+    NVIDIA_RTX_PRO_6000 = "RTX_PRO_6000"
+    RTX_PRO_4500 = "RTX_PRO_4500"
+    RTX_PRO_6000 = "RTX_PRO_6000"
+    NVIDIA_GB10 = "GB10"
+    GB10 = "GB10"
+    AMD_MI100 = "MI100"
+    AMD_MI210 = "MI210"
+    AMD_MI250 = "MI250"
+    AMD_MI250X = "MI250X"
+    AMD_MI300A = "MI300A"
+    AMD_MI300X = "MI300X"
+    AMD_MI325X = "MI325X"
+    AMD_MI350X = "MI350X"
+    AMD_MI355X = "MI355X"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPURequest:
+    """What is to be leased: `count` devices of `family` and `model` (None: any), each a whole one or a `partition`.
+
+    >>> str(GPURequest(family="nvidia", model="A100", count=2, partition="1g.5gb"))
+    '2 x NVIDIA A100 (1g.5gb)'
+    >>> str(GPURequest(count=1))
+    '1 GPU of any model'
+    """
+
+    count: int
+    family: Family | None = None
+    model: str | None = None
+    partition: str | None = None
+    shared: bool = False
+
+    def __str__(self) -> str:
+        notes = [note for note in (self.partition, "shared" if self.shared else None) if note]
+        told = f" ({', '.join(notes)})" if notes else ""
+        if self.model is None:
+            return f"{self.count} GPU{'s' if self.count > 1 else ''} of any model{told}"
+        named = MODELS.get(self.model)
+        return f"{self.count} x {named.title if named else self.model}{told}"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Device:
+    """An accelerator as a value. `GPU`, `TPU`, `Neuron` and the others make it, and refuse what no machine has."""
+
+    device: str | None
+    quantity: int
+    partition: str | None
+    request: GPURequest
+
+    def __init__(self, device: str | None, quantity: int, partition: str | None, request: GPURequest) -> None:
+        object.__setattr__(self, "device", device)
+        object.__setattr__(self, "quantity", quantity)
+        object.__setattr__(self, "partition", partition)
+        object.__setattr__(self, "request", request)
+
+
+def GPU(  # noqa: N802 - flyte's spelling of a value
+    device: str | None = None, quantity: int = 1, partition: str | None = None, *, shared: bool = False
+) -> Device:
+    """A GPU by model, count and MIG partition; `shared` takes one that other tasks may use at the same time.
+
+    >>> GPU("A100", 2, "1g.5gb").request
+    GPURequest(count=2, family='nvidia', model='A100', partition='1g.5gb', shared=False)
+    >>> GPU("A10", 1, "1g.5gb")
+    Traceback (most recent call last):
+    flyte_images_runtime.errors.RuntimeSpecError: the NVIDIA A10 cannot be partitioned: `1g.5gb`
+    """
+    if device is None:
+        request = GPURequest(count=_count(quantity, None), shared=shared)
+        if partition is not None:
+            raise RuntimeSpecError(
+                f"partition `{partition}` of no model", hint=f'name the model: GPU("A100", 1, "{partition}")'
+            )
+        return Device(None, quantity, None, request)
+    if not isinstance(device, str):
+        raise RuntimeSpecError(
+            f"GPU({device!r}) names no model", hint='GPU("A10G", 1), or GPU(quantity=1) for any model'
+        )
+    name, says_shared = _split_shared(str(device))
+    request = _request(name, quantity, partition=partition, shared=shared or says_shared)
+    return Device(str(device), quantity, partition, request)
+
+
+def TPU(device: str, partition: str | None = None) -> Device:  # noqa: N802
+    """A slice of a TPU: V5E and V6E have two-dimensional topologies, V5P three-dimensional ones.
+
+    >>> TPU("V5E", "2x4").request.family
+    'tpu'
+    """
+    name = _one_of(device, "tpu", "TPU")
+    sides = 3 if name == "V5P" else 2
+    if partition is not None and not re.fullmatch(r"[1-9][0-9]?" + r"x[1-9][0-9]?" * (sides - 1), partition):
+        example = "2x2x1" if sides == 3 else "2x4"
+        raise RuntimeSpecError(
+            f"`{partition}` is no slice of a TPU {name}", hint=f'for example TPU("{name}", "{example}")'
+        )
+    return Device(device, 1, partition, GPURequest(count=1, family="tpu", model=name, partition=partition))
+
+
+def Neuron(device: str, quantity: int = 1) -> Device:  # noqa: N802
+    """AWS Inferentia and Trainium: `Neuron("Trn1", 16)` or `Neuron("Trn1:16")`."""
+    return _simple(device, quantity, "neuron", "Neuron")
+
+
+def AMD_GPU(device: str, quantity: int = 1) -> Device:  # noqa: N802
+    """AMD Instinct by model: `AMD_GPU("MI300X", 2)`."""
+    return _simple(device, quantity, "amd", "AMD_GPU")
+
+
+def HABANA_GAUDI(device: str = "Gaudi1", quantity: int = 1) -> Device:  # noqa: N802
+    """Intel Gaudi: `HABANA_GAUDI("Gaudi1")`."""
+    return _simple(device, quantity, "gaudi", "HABANA_GAUDI")
+
+
+def APPLE_SILICON() -> Device:  # noqa: N802
+    """The GPU of a Mac with an Apple chip."""
+    return Device("AppleSilicon", 1, None, GPURequest(count=1, family="apple", model="AppleSilicon"))
+
+
+def parse_gpu(value: object) -> GPURequest | None:
+    """Return what `gpu=` asks for; None for none (0).
+
+    >>> parse_gpu("A10G:2") == parse_gpu(GPU("A10G", 2))
+    True
+    >>> parse_gpu("T4 shared").shared, parse_gpu("1") == parse_gpu(1), parse_gpu(0)
+    (True, True, None)
+    >>> parse_gpu("A10G:9")
+    Traceback (most recent call last):
+    flyte_images_runtime.errors.RuntimeSpecError: no machine has 9 NVIDIA A10G: `A10G:9`
+    """
+    hint = 'a number (gpu=1), a model (gpu="A10G"), both (gpu="A10G:2") or gpu=GPU("A100", 1, "1g.5gb")'
+    if isinstance(value, Device):
+        return value.request
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise RuntimeSpecError(f"gpu={value!r} is no number of GPUs and no model", hint=hint)
+    if isinstance(value, int) or value.isdecimal():
+        count = _count(int(value), value, zero=True)
+        return GPURequest(count=count) if count else None
+    name, colon, number = value.rpartition(":")
+    if not colon:
+        name, number = value, "1"
+    if not number.isdecimal():
+        raise RuntimeSpecError(f"`{value}` does not end in a number of GPUs", hint=hint)
+    name, shared = _split_shared(name)
+    if not colon and find_model(name) is None and not re.search(r"[0-9]", name):
+        raise RuntimeSpecError(f"gpu={value!r} is no number of GPUs and no model", hint=_suggestion(name) or hint)
+    return _request(name, int(number), shared=shared, written=value)
+
+
+def parse_accelerator(value: object) -> GPURequest:
+    """Return what `accelerator=` asks for: one device of that model.
+
+    >>> parse_accelerator(GPUAccelerator.NVIDIA_L4) == parse_accelerator("nvidia-l4") == parse_accelerator("L4")
+    True
+    """
+    request = None if isinstance(value, (int, float)) else parse_gpu(value)
+    if request is None or request.model is None:
+        raise RuntimeSpecError(
+            f"accelerator={value!r} names no model",
+            hint='accelerator=GPUAccelerator.NVIDIA_A10G, or any other by text: accelerator="RTX 4090"',
+        )
+    return request
+
+
+def combine(gpu: object, accelerator: object) -> GPURequest | None:
+    """Return what `gpu=` and `accelerator=` ask for together: the count of one, the model of the other.
+
+    >>> str(combine("2", GPUAccelerator.NVIDIA_T4))
+    '2 x NVIDIA T4'
+    >>> combine("T4:1", GPUAccelerator.NVIDIA_A10G)
+    Traceback (most recent call last):
+    flyte_images_runtime.errors.RuntimeSpecError: gpu=`T4:1` and accelerator=`A10G` name two models
+    """
+    asked = None if gpu is None else parse_gpu(gpu)
+    if accelerator is None:
+        return asked
+    kind = parse_accelerator(accelerator)
+    if gpu is None:
+        return kind
+    if asked is None:
+        raise RuntimeSpecError(
+            f"gpu={gpu!r} asks for none and accelerator={_told(accelerator)} for one", hint="leave out one of the two"
+        )
+    if asked.model is None:
+        return _with_count(kind, asked, gpu)
+    if (asked.family, asked.model) != (kind.family, kind.model) or kind.partition not in (None, asked.partition):
+        raise RuntimeSpecError(
+            f"gpu={_told(gpu)} and accelerator={_told(accelerator)} name two models", hint="leave out one of the two"
+        )
+    return asked
+
+
+def _with_count(kind: GPURequest, asked: GPURequest, written: object) -> GPURequest:
+    model = MODELS.get(kind.model or "")
+    if model is not None and asked.count > model.most:
+        raise RuntimeSpecError(
+            f"no machine has {asked.count} {model.title}: {_told(written)}", hint=f"at most {model.most}"
+        )
+    return GPURequest(
+        count=asked.count,
+        family=kind.family,
+        model=kind.model,
+        partition=kind.partition,
+        shared=kind.shared or asked.shared,
+    )
+
+
+def _request(
+    name: str, quantity: int, *, partition: str | None = None, shared: bool = False, written: str | None = None
+) -> GPURequest:
+    model = find_model(name)
+    if model is None:
+        if not _TEXT.fullmatch(name) or not re.search(r"[A-Za-z]", name):
+            raise RuntimeSpecError(
+                f"`{written or name}` names no model", hint=_suggestion(name) or 'for example "A10G:1"'
+            )
+        if partition is not None and not _PROFILE.fullmatch(partition):
+            raise RuntimeSpecError(f"`{partition}` is no MIG partition", hint='for example "1g.10gb"')
+        return GPURequest(count=_count(quantity, written), model=name, partition=partition, shared=shared)
+    count = _count(quantity, written)
+    if partition is None and count > model.most:
+        raise RuntimeSpecError(
+            f"no machine has {count} {model.title}: `{written or name}`", hint=f"at most {model.most}"
+        )
+    _check_partition(model, partition)
+    if shared and count > 1:
+        raise RuntimeSpecError(f"{count} shared {model.title}: a shared GPU comes alone", hint=f'"{name} shared:1"')
+    return GPURequest(count=count, family=model.family, model=model.name, partition=partition, shared=shared)
+
+
+def _check_partition(model: Model, partition: str | None) -> None:
+    if partition is None:
+        return
+    if not model.partitions:
+        raise RuntimeSpecError(
+            f"the {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out"
+        )
+    if partition not in model.partitions:
+        raise RuntimeSpecError(
+            f"`{partition}` is no partition of the {model.title}", hint="there are " + ", ".join(model.partitions)
+        )
+
+
+def _count(quantity: object, written: object, *, zero: bool = False) -> int:
+    told = written if written is not None else quantity
+    if isinstance(quantity, bool) or not isinstance(quantity, int):
+        raise RuntimeSpecError(f"{told!r} is no number of GPUs", hint="a whole number: 1")
+    if quantity < (0 if zero else 1):
+        raise RuntimeSpecError(f"`{told}` asks for {quantity} GPUs", hint="ask for one or more, or leave it out")
+    if quantity > MOST:
+        raise RuntimeSpecError(f"no machine has {quantity} GPUs: `{told}`", hint="a task runs on one machine")
+    return quantity
+
+
+def _simple(device: str, quantity: int, family: Family, call: str) -> Device:
+    name, colon, number = device.partition(":") if isinstance(device, str) else (device, "", "")
+    model = MODELS[_one_of(name, family, call)]
+    if colon and not number.isdecimal():
+        raise RuntimeSpecError(f"`{device}` does not end in a number", hint=f'{call}("{model.name}", 1)')
+    request = _request(model.name, int(number) if colon else quantity, written=device if colon else None)
+    if model.counts and request.count not in model.counts:
+        told = ", ".join(map(str, model.counts))
+        raise RuntimeSpecError(f"no machine has {request.count} {model.title}", hint=f"there are machines with {told}")
+    return Device(device, request.count, None, request)
+
+
+def _one_of(device: object, family: Family, call: str) -> str:
+    model = find_model(device) if isinstance(device, str) else None
+    if model is None or model.family != family:
+        names = ", ".join(name for name, one in MODELS.items() if one.family == family)
+        raise RuntimeSpecError(f"{call}({device!r}) names no model of that kind", hint=f"there are {names}")
+    return model.name
+
+
+def _split_shared(name: str) -> tuple[str, bool]:
+    bare = _SHARED.sub("", name.strip())
+    return bare, bare != name.strip()
+
+
+def _suggestion(name: str) -> str | None:
+    close = difflib.get_close_matches(name.upper(), list(MODELS), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else None
+
+
+def _told(value: object) -> str:
+    return f"`{value.request}`" if isinstance(value, Device) else f"`{value}`"
+
+
+def names_by_family() -> Mapping[Family, tuple[str, ...]]:
+    """The models that the catalogue knows, for lists that people read."""
+    found: dict[Family, tuple[str, ...]] = {}
+    for model in MODELS.values():
+        found[model.family] = (*found.get(model.family, ()), model.name)
+    return found

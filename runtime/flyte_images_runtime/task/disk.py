@@ -1,0 +1,187 @@
+"""A disk of a given size for one task: a file system in a sparse file that has no name any more.
+
+What the task writes beyond the size finds no room, as on any full disk. The file, its loop device and the file system
+go with the last process or mount namespace that has them, however they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import shutil
+import struct
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ..failures import EngineLost
+from ..resources.quantity import format_size
+from ..system.floating_mounts import NOATIME, NODEV, NOEXEC, NOSUID, Floating, make_floating
+from ..worker.paths import RESERVE
+
+OUT = "out"
+USUAL = 16 << 30
+"""Bytes that a task may write without `disk=`."""
+SMALLEST = 4 << 20  # with less there is no room for the file system's own tables
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_CONTROL = "/dev/loop-control"
+_MODELS = Path("/run/flyte-images-disks")  # empty disks of each size, in a directory of root's: some kilobytes each
+_GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
+_AUTOCLEAR = 4
+_RESERVED = 1 << 18  # bytes
+# no journal and no reserve for root: the disk lives for one task, and the task gets what it asked for
+_FEATURES = ("-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard")
+
+
+def problem() -> tuple[str, str] | None:
+    """Say why disks cannot be made here, and what helps; None: they can."""
+    if os.geteuid() != 0:
+        return "only root can make one", "leave disk= out, or mount a directory of a file system of that size"
+    if shutil.which("mkfs.ext4", path=_PATH) is None:
+        return "there is no mkfs.ext4", "leave disk= out, or install e2fsprogs"
+    if not Path(_CONTROL).exists():
+        return f"there is no {_CONTROL}", "leave disk= out, or load the kernel's module `loop`"
+    return None
+
+
+def check(size: int, task: str) -> None:
+    """Raise EngineLost if such a disk cannot be made."""
+    if (found := problem()) is not None:
+        raise EngineLost(f"the disk of task `{task}` cannot be limited: {found[0]}", task=task, hint=found[1])
+    if size < SMALLEST:
+        raise EngineLost(
+            f"a disk of {format_size(size)} is too small for a file system",
+            task=task,
+            hint=f'disk="{format_size(SMALLEST)}" at least',
+        )
+
+
+class Disks:
+    """Disks of one process. From the second one of a size on, the next is made while the task runs."""
+
+    def __init__(self, place: Callable[[], Path]) -> None:
+        self._place = place
+        self._guard = threading.Lock()
+        self._spare: dict[tuple[int, int, bool], Floating | None] = {}
+
+    def take(self, size: int, *, programs: bool) -> Floating:
+        """Return a disk, its file below the place without a name. OSError where this machine cannot make one.
+
+        With `programs` what is on it may be executed.
+        """
+        key = (os.getpid(), size, programs)  # a fork makes its own
+        with self._guard:
+            again = key in self._spare
+            found = self._spare.pop(key, None)
+            self._spare[key] = None
+        if again:
+            threading.Thread(target=self._prepare, args=(key,), daemon=True, name="flyte-images-disk").start()
+        return found or make_disk(self._place(), size, programs=programs)
+
+    def _prepare(self, key: tuple[int, int, bool]) -> None:
+        with contextlib.suppress(OSError):
+            made = make_disk(self._place(), key[1], programs=key[2])
+            with self._guard:
+                others, self._spare[key] = self._spare.get(key), made
+            if others is not None:
+                others.close()
+
+
+def make_disk(place: Path, size: int, *, programs: bool) -> Floating:
+    """Make one, with the directories of a task in it."""
+    name = os.urandom(8).hex()
+    path = place / f"disk-{name}"
+    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        path.unlink()
+        os.ftruncate(file, size)
+        for at, content in _model(size):
+            os.pwrite(file, content, at)
+        device = _attach(file)
+    finally:
+        os.close(file)
+    try:
+        options = {"source": device.path, "noinit_itable": None, "nobarrier": None}
+        made = make_floating("ext4", name, options, NOSUID | NODEV | NOATIME | (0 if programs else NOEXEC))
+    finally:
+        os.close(device.file)
+    try:
+        for part, mode in ((OUT, 0o700), ("tmp", 0o1777), ("upper", 0o755), ("work", 0o755)):
+            (made.path / part).mkdir()
+            (made.path / part).chmod(mode)
+        _reserve(made.path / OUT / RESERVE)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _reserve(path: Path) -> None:
+    """Keep room for what the task says of its end when the disk is full."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(file, 0, _RESERVED)
+    finally:
+        os.close(file)
+
+
+class _Device:
+    """A loop device, which the kernel frees with its last user."""
+
+    def __init__(self, path: str, file: int) -> None:
+        self.path = path
+        self.file = file
+
+
+def _attach(file: int) -> _Device:
+    information = struct.pack("5Q4I64s64s32s2Q", *[0] * 8, _AUTOCLEAR, b"", b"", b"", 0, 0)
+    configuration = struct.pack("2I", file, 0) + information + bytes(64)
+    control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for _ in range(100):
+            path = f"/dev/loop{fcntl.ioctl(control, _GET_FREE)}"
+            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(device, _CONFIGURE, configuration)
+            except OSError as error:
+                os.close(device)
+                if error.errno != errno.EBUSY:  # another process was first
+                    raise
+            else:
+                return _Device(path, device)
+    finally:
+        os.close(control)
+    raise OSError(errno.EBUSY, "no loop device is free")
+
+
+@functools.lru_cache(maxsize=8)
+def _model(size: int) -> tuple[tuple[int, bytes], ...]:
+    """Return what an empty disk of that size consists of; the rest of it is zeros."""
+    model = _MODELS / str(size)
+    if not model.exists():
+        _MODELS.mkdir(mode=0o700, exist_ok=True)
+        fresh = model.with_name(f"{size}.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            with fresh.open("xb") as made:
+                os.ftruncate(made.fileno(), size)
+            argv = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "16384", *_FEATURES, str(fresh))
+            done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": _PATH}, cwd="/", check=False)
+            if done.returncode:
+                raise OSError(f"mkfs.ext4: {done.stderr.strip()[-300:]}")
+            fresh.rename(model)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                fresh.unlink()
+    found = []
+    with model.open("rb") as file:
+        at = 0
+        with contextlib.suppress(OSError):  # there is no more data
+            while True:
+                start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+                at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+                found.append((start, os.pread(file.fileno(), at - start, start)))
+    return tuple(found)

@@ -1,0 +1,346 @@
+"""The directories through which caller and task meet: `in` (read only to the task), `out` and `fast` (its own).
+
+`in` is in memory, so that arrays are mapped where they are; `out` is on disk, since what a task writes to memory counts
+against its limit; `fast` is for large results that fit into memory all the same. Where the engine can pass on a file
+system that is mounted nowhere, `fast` and what is large of the inputs lie in large pages (large_pages.py).
+
+For root `out` is a disk of a given size (disk.py). An engine that takes paths of this machine is shown the disk, and a
+file system in memory for `fast`, below the exchange's directories: both let no program there have rights of its owner.
+
+What is read from `out` and `fast` was written by whatever ran in the container: a file of the wrong kind, a link or a
+size without end is refused, never followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import stat
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..resources.quantity import format_size
+from ..system.floating_mounts import Floating
+from ..system.mounts import NO_DEV, NO_EXEC, NO_SUID, mount, unmount
+from ..system.private_dirs import private_directories, private_directory
+from ..system.process_id import new_name
+from ..system.task_users import lend_user
+from ..values import Files, Problem, open_regular
+from ..values.budget import Budget
+from ..worker import paths
+from .disk import OUT, USUAL, Disks
+from .huge_pages import make_large_pages
+
+_ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
+ABOUT = "about.json"
+_DISK = "disk"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One task's directories. `name` names its container and its cgroup too; `run` is the run that it is of.
+
+    `within` is the cgroup of another task, against whose limits this one counts.
+    """
+
+    name: str
+    inputs: Path
+    outputs: Path
+    memory: Path
+    run: str = ""
+    within: str = ""
+    large: Floating | None = None
+    """Holds `memory`, and `in` for large inputs."""
+    disk: Floating | None = None
+    """Holds `outputs`, from the start of the task on."""
+    directory: Path = field(init=False)
+    """What is on disk."""
+    ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False, compare=False)
+    """What is done when it is removed."""
+
+    def __post_init__(self) -> None:
+        self.directory = self.outputs.parent
+
+    @property
+    def group(self) -> str:
+        """The path of the task's cgroup below the one of all tasks."""
+        return f"{self.within}/{self.name}" if self.within else self.name
+
+    def write_call(self, call: Any) -> None:
+        """Write what the worker reads first."""
+        path = self.inputs / "call.json"
+        path.write_text(json.dumps(call), encoding="utf-8")
+        path.chmod(0o644)
+
+    def describe(self, *, task: str, image: str, engine: str) -> None:
+        """Say what runs here, to whoever looks (active.py)."""
+        about = {
+            "task": task,
+            "image": image,
+            "engine": engine,
+            "since": time.time(),
+            "run": self.run,
+            "group": self.group,
+        }
+        (self.inputs.parent / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+
+    def write_function(self, value: bytes, library: Path) -> None:
+        """Write a function by value, and the package that it takes to read it."""
+        (self.inputs / paths.FUNCTION).write_bytes(value)
+        target = self.inputs / paths.PACKAGES / library.name
+        target.mkdir(parents=True)
+        for file in (*library.glob("*.py"), self.inputs / paths.FUNCTION):
+            copy = target / file.name if file.parent == library else file
+            if copy != file:
+                copy.write_bytes(file.read_bytes())
+            copy.chmod(0o644)
+
+    def listen(self, name: str) -> socket.socket:
+        """A socket in the inputs: read-only to the task, and yet to be connected to."""
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = os.open(self.inputs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            door.bind(f"/proc/self/fd/{directory}/{name}")  # the path itself may be too long for a socket
+        finally:
+            os.close(directory)
+        (self.inputs / name).chmod(0o600)
+        door.listen(64)
+        return door
+
+    def lend_user(self) -> int:
+        """Return the number of a user, and of its group, that is this task's alone until the exchange is removed."""
+        lent = lend_user()
+        self.ends.callback(lent.give_back)
+        return lent.number
+
+    def make_disk(self, size: int | None, *, programs: bool) -> bool:
+        """Put `outputs` on a disk of `size` bytes, by default of the usual size; False where none can be made.
+
+        With `programs` what is on the disk may be executed.
+        """
+        if os.geteuid() != 0:
+            return False
+        try:
+            disk = _disks.take(size or USUAL, programs=programs)
+        except OSError:
+            return False
+        self.outputs.rmdir()
+        self.disk, self.outputs = disk, disk.path / OUT
+        return True
+
+    def show(self, memory: int) -> None:
+        """Mount the disk, and so many bytes of memory for `memory`, where an engine of this machine sees them."""
+        assert self.disk is not None
+        (self.directory / _DISK).mkdir()
+        self.disk.attach(self.directory / _DISK)
+        flags = NO_SUID | NO_DEV | NO_EXEC
+        mount("flyte-images", self.memory, "tmpfs", flags=flags, options=f"mode=700,size={memory}")
+
+    def on_disk(self, part: str) -> str:
+        """Return the path of a part of the disk for an engine to which it is shown."""
+        return str(self.outputs) if self.disk is None else self.disk.below(self.directory / _DISK, part)
+
+    def give_to(self, user: int, group: int) -> None:
+        """Let the container's user write the outputs and connect to the sockets, and no other user."""
+        if os.geteuid() != 0:
+            return
+        for path in (self.outputs, self.memory):
+            os.chown(path, user, group)
+        for name in (paths.HOST, paths.PROXY, paths.WORK, paths.SHELL):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(self.inputs / name, user, group, follow_symlinks=False)
+
+    def read(self, name: str, budget: Budget) -> Any:
+        """Return the JSON document that the task left under `name`, or None. Problem if it is not that."""
+        directory = os.open(self.outputs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            try:
+                os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+            with open_regular(name, directory) as file:
+                size = os.fstat(file.fileno()).st_size
+                content = b"" if size > budget.longest else file.read(budget.longest + 1)
+        finally:
+            os.close(directory)
+        if size > budget.longest:
+            hint = "return a table, an array or a File"
+            raise Problem(f"{name} is longer than {format_size(budget.longest)}", hint=hint)
+        return budget.loads(content)
+
+    def time_of(self, name: str) -> float | None:
+        """When the task wrote `name`, by this host's clock."""
+        try:
+            found = (self.outputs / name).lstat()
+        except OSError:
+            return None
+        return found.st_mtime if stat.S_ISREG(found.st_mode) else None
+
+    def input_files(self, number: str = "") -> Files:
+        """What the task is given with its call, or with the call of that number."""
+        path = f"{self.inputs}/{number}".rstrip("/")
+        if self.large is None:
+            return Files(path)
+        place = f"{self.large.path}/{paths.LARGE_IN}"
+        return Files(path, f"{place}/{number}".rstrip("/"), room=lambda: _free(place))
+
+    def output_files(self, number: str = "", *, budget: Budget) -> Files:
+        """Return what the task has left: reading it costs no more than the budget."""
+        return Files(f"{self.outputs}/{number}".rstrip("/"), f"{self.memory}/{number}".rstrip("/"), budget=budget)
+
+    def remove(self) -> None:
+        """Leave nothing of it. A disk is taken down in a thread: the kernel takes some milliseconds for that."""
+        if self.disk is None:
+            self._remove()
+            return
+        with contextlib.suppress(OSError):
+            (self.inputs.parent / ABOUT).unlink()
+        shutil.rmtree(self.inputs, ignore_errors=True)
+        # no daemon: the interpreter does not exit before it is done
+        threading.Thread(target=self._remove, name=f"removal of {self.name}").start()
+
+    def _remove(self) -> None:
+        if self.disk is not None:
+            shutil.rmtree(self.disk.path, ignore_errors=True)  # else the kernel first writes what nobody reads
+        for directory in (self.inputs.parent, self.directory):
+            remove_directory(directory)
+        for held in (self.large, self.disk):
+            if held is not None:
+                held.close()
+        self.ends.close()
+
+
+def _free(place: str) -> int:
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
+
+
+def make_exchange(name: str | None = None, *, run: str = "", within: str = "", large_pages: bool = False) -> Exchange:
+    """Make the directories of a new task; with `large_pages` for an engine that can pass such on."""
+    name = name or new_name()
+    made = []
+    large = make_large_pages(name) if large_pages and memory_base().parent == Path("/dev/shm") else None
+    try:
+        for base in (memory_base(), disk_base()):
+            directory = _make_below(base, name)
+            made.append(directory)
+        inputs, outputs = made[0] / "in", made[1] / OUT
+        memory = (large.path if large else made[0]) / paths.LARGE_OUT
+        modes = [(inputs, 0o755), (outputs, 0o700), (memory, 0o700)]
+        for directory, mode in [*modes, (large.path / paths.LARGE_IN, 0o755)] if large else modes:
+            directory.mkdir()
+            directory.chmod(mode)
+    except BaseException:
+        for directory in made:
+            shutil.rmtree(directory, ignore_errors=True)
+        if large is not None:
+            large.close()
+        raise
+    return Exchange(name, inputs, outputs, memory, run, within, large)
+
+
+def _make_below(base: Path, name: str) -> Path:
+    """Make `base`/`name`; again, if the last task to end has removed `base` in between."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            directory = private_directory(base) / name
+            directory.mkdir(mode=0o700)
+            return directory
+    raise FileNotFoundError(f"{base} is removed as soon as it is made")
+
+
+def memory_base() -> Path:
+    """Where inputs are kept: /dev/shm where it is large enough, else on disk."""
+    with contextlib.suppress(OSError):
+        free = os.statvfs("/dev/shm")
+        if free.f_bavail * free.f_frsize >= _ENOUGH and os.access("/dev/shm", os.W_OK):
+            return Path(f"/dev/shm/flyte-images-in-{os.getuid()}")
+    return Path(tempfile.gettempdir()) / f"flyte-images-in-{os.getuid()}"
+
+
+def disk_base() -> Path:
+    """Where outputs are kept: /var/tmp is on disk where /tmp may be memory."""
+    base = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
+    return Path(base) / f"flyte-images-out-{os.getuid()}"
+
+
+_disks = Disks(lambda: private_directory(disk_base()))
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a task's directory, and the one that holds all of them if it was the last."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if os.geteuid() == 0 and directory.exists():
+        for name in (_DISK, paths.LARGE_OUT):
+            unmount(directory / name)
+        shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.parent.rmdir()
+
+
+def shown_disks(mounts: str) -> list[Path]:
+    """Return where the disks of this user's tasks are mounted, by the text of a file like /proc/self/mounts."""
+    base = str(disk_base())
+    shown = (line.split()[1] for line in Path(mounts).read_text(encoding="utf-8").splitlines())
+    return [Path(place) for place in shown if place.startswith(base)]
+
+
+def remove_entry(path: str) -> bool:
+    """Remove a file or a directory with all that is in it; False if it is still there."""
+    try:  # mostly there is none
+        found = os.lstat(path)  # each short call pays for a Path
+        if stat.S_ISDIR(found.st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)  # noqa: PTH108
+    except OSError:
+        pass
+    return not os.path.lexists(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A directory that a task writes to, as it was before: its mode, and what was in it with its number and change."""
+
+    directory: str
+    mode: int
+    entries: dict[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, directory: Path) -> Snapshot:
+        entries = {path.name: _identity(str(path)) for path in directory.iterdir()}
+        return cls(str(directory), directory.stat().st_mode, entries)
+
+    def restore(self) -> bool:
+        """Remove what has come. False if something stays, was changed, or is gone."""
+        names = os.listdir(self.directory)  # noqa: PTH208 each short call pays for a Path
+        kept = 0
+        for name in names:
+            path = f"{self.directory}/{name}"
+            if name in self.entries and _identity(path) == self.entries[name]:
+                kept += 1
+            elif not remove_entry(path):
+                return False
+        return kept == len(self.entries) and os.lstat(self.directory).st_mode == self.mode
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_ino, found.st_ctime_ns
+
+
+def left_over(prefix: str) -> list[Path]:
+    """The directories of tasks whose name begins so."""
+    found: list[Path] = []
+    for base in (memory_base(), disk_base()):
+        for directory in private_directories(base):
+            with contextlib.suppress(OSError):
+                found += [entry for entry in directory.iterdir() if entry.name.startswith(prefix)]
+    return found

@@ -1,0 +1,166 @@
+"""The codec of `Any` and of what has no annotation: the value's own class decides, among those that say it all.
+
+JSON's own types cross as they are; the others as `{"$type": ..., "is": ...}`. A class of the user's needs an
+annotation: the other side must not be told by the data which class to make.
+"""
+
+from __future__ import annotations
+
+import collections
+import types
+import typing
+from typing import Any
+
+from .codec import CAN_CROSS, Codec, codec, foreign
+from .containers import hashable, pair
+from .errors import Problem, located, name_of, shown
+from .files import Files
+from .scalars import scalar_for, tagged
+
+_TAG = "$type"
+_HOLDERS = (list, dict)
+_GROUPS: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+_FOREIGN_NAMES = {
+    "numpy.ndarray": "ndarray",
+    "torch.Tensor": "Tensor",
+    "pandas.DataFrame": "DataFrame",
+    "pandas.Series": "Series",
+    "polars.DataFrame": "DataFrame",
+    "pyarrow.Table": "Table",
+}
+
+
+class _Any(Codec):
+    def accepts(self, value: Any) -> bool:
+        return True
+
+    def encode(self, value: Any, files: Files) -> Any:
+        kind = type(value)
+        if value is None or kind is str or kind is bool or (kind is int and value.bit_length() < 10_000):
+            return value
+        if kind is float and value - value == 0:  # neither NaN nor an infinity
+            return value
+        if kind is list:
+            return [located(at, self.encode, item, files) for at, item in enumerate(value)]
+        if kind in (
+            dict,
+            collections.OrderedDict,
+            collections.defaultdict,
+            collections.Counter,
+            types.MappingProxyType,
+        ):
+            return self._mapping(value, files)
+        if kind.__name__ in _GROUPS and kind is _GROUPS[kind.__name__]:
+            return {_TAG: kind.__name__, "is": [located(at, self.encode, item, files) for at, item in enumerate(value)]}
+        known = scalar_for(kind)
+        if known is not None:
+            return {_TAG: kind.__name__, "is": known.encode(value, files)}
+        return self._other(value, files)
+
+    def _mapping(self, value: Any, files: Files) -> Any:
+        if all(type(key) is str for key in value) and _TAG not in value:
+            return {key: located(f"[{key!r}]", self.encode, item, files) for key, item in value.items()}
+        pairs = [
+            [
+                located(f" key {shown(key)}", self.encode, key, files),
+                located(f"[{shown(key)}]", self.encode, item, files),
+            ]
+            for key, item in value.items()
+        ]
+        return {_TAG: "dict", "is": pairs}
+
+    def _other(self, value: Any, files: Files) -> Any:
+        kind = type(value)
+        if kind.__module__ == "numpy" and getattr(value, "shape", None) == () and hasattr(value, "item"):
+            return self.encode(value.item(), files)  # a numpy number
+        if foreign(kind):
+            for base in kind.__mro__:
+                for name, short in _FOREIGN_NAMES.items():
+                    package = name.partition(".")[0]
+                    if base.__name__ == short and base.__module__.partition(".")[0] == package:
+                        return {_TAG: name, "is": codec(base).encode(value, files)}
+        for base in (str, bool, int, float):  # subclasses of the builtins, such as numpy's float64, lose their class
+            if isinstance(value, base) and not hasattr(kind, "__members__"):
+                return codec(base).encode(value, files)
+        if _can_cross(kind):
+            raise Problem(
+                f"{kind.__qualname__} {shown(value)} can only cross where the annotation names its class",
+                hint=f"annotate it with `{kind.__qualname__}`, or give builtins",
+            )
+        raise Problem(f"{kind.__qualname__} {shown(value)} cannot cross into a container and back", hint=CAN_CROSS)
+
+    def decode(self, data: Any, files: Files) -> Any:
+        if isinstance(data, list):
+            return self._items(data, files)
+        if not isinstance(data, dict):
+            return data
+        if _TAG not in data:
+            return {
+                key: located(f"[{shown(key, 30)}]", self.decode, item, files) if type(item) in _HOLDERS else item
+                for _, (key, item) in files.timed(data.items())
+            }
+        name, inner = data[_TAG], data.get("is")
+        if not isinstance(name, str):
+            raise Problem(f"a value of the type {shown(name)}")
+        if name == "dict" and isinstance(inner, list):
+            return self._pairs(inner, files)
+        if name in _GROUPS and isinstance(inner, list):
+            items = self._items(inner, files)
+            return _GROUPS[name](items if name == "tuple" else map(hashable, items))
+        if name in _FOREIGN_NAMES:
+            return codec(_foreign_class(name)).decode(inner, files)
+        known = tagged(name)
+        if known is not None:
+            return known.decode(inner, files)
+        raise Problem(f"a value of the unknown type {shown(name)}")
+
+    def _items(self, data: list[Any], files: Files) -> list[Any]:
+        return [
+            located(at, self.decode, item, files) if type(item) in _HOLDERS else item for at, item in files.timed(data)
+        ]
+
+    def _pairs(self, pairs: list[Any], files: Files) -> dict[Any, Any]:
+        made = {}
+        for _, found in files.timed(pairs):
+            key, item = pair(found)
+            key = hashable(located(f" key {shown(key)}", self.decode, key, files))
+            made[key] = located(f"[{shown(key, 30)}]", self.decode, item, files)
+        return made
+
+    def parse(self, text: str) -> Any:
+        import json
+
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+
+def _can_cross(kind: Any) -> bool:
+    """Would an annotation with this class do?"""
+    try:
+        return kind is not object and codec(kind) is not None
+    except Problem:
+        return False
+
+
+def _foreign_class(name: str) -> Any:
+    package, _, short = name.partition(".")
+    try:
+        return getattr(__import__(package), short)
+    except ImportError:
+        raise Problem(f"a {name} arrived, but `{package}` is not installed here", hint=f"install {package}") from None
+
+
+def make(annotation: Any) -> Codec | None:
+    """The codec of Any, object and a missing annotation."""
+    import inspect
+
+    if annotation in (Any, object, inspect.Parameter.empty):
+        return _ANY
+    if isinstance(annotation, str) or type(annotation) is typing.ForwardRef:
+        raise Problem(f"the annotation {name_of(annotation)} names nothing that is known where the task is defined")
+    return None
+
+
+_ANY = _Any(Any)

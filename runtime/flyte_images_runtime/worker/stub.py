@@ -1,0 +1,266 @@
+"""`flyte_images` as the task's module sees it inside the image: there to be imported, not to build anything.
+
+The user's file says `import flyte_images as flyte` and describes images and environments at its top. In the container
+those descriptions decide nothing any more, so they are taken and kept as they are given; only `task` does something: it
+keeps the function. So an image needs neither flyte_images nor what it depends on, and any Python from 3.8 will do.
+"""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    from _frozen_importlib import ModuleSpec  # importlib.machinery's, without importlib
+except ImportError:  # another Python than CPython
+    from importlib.machinery import ModuleSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+_NAMES = ("flyte_images", "flyte_images_layers")
+
+
+class _Open(type):
+    """A class that has every attribute: `Image.from_debian_base`, `GPUAccelerator.NVIDIA_A10G`."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return cls()
+
+
+class Described(metaclass=_Open):
+    """Takes any call; what it was given by name, it has as an attribute."""
+
+    described = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.__dict__.update(kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    def __str__(self) -> str:
+        return "<described outside this container>"
+
+
+class TaskEnvironment(Described):
+    def __init__(self, name: str = "", **kwargs: Any) -> None:
+        Described.__init__(self, name=name, **kwargs)
+
+    def clone_with(self, name: str, **kwargs: Any) -> TaskEnvironment:
+        known = {key: value for key, value in self.__dict__.items() if key != "name"}
+        return TaskEnvironment(name, **{**known, **kwargs})
+
+    def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        if function is None:
+            return lambda later: Task(self, later)
+        return Task(self, function)
+
+
+class Task:
+    """A task of the user's. A call of one of the same environment runs the function here; of another, over there."""
+
+    def __init__(self, env: Any, function: Callable[..., Any], settings: Any = None) -> None:
+        self.__dict__.update(function.__dict__)
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # as functools.wraps does
+            setattr(self, name, getattr(function, name))
+        self.__wrapped__ = function
+        self.env = env
+        self.function = function
+        self.settings = settings or {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__annotations__":
+            return self.function.__annotations__
+        raise AttributeError(name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._is_here():
+            return self.function(*args, **kwargs)
+        return self.awaited(args, kwargs) if _is_async(self.function) else self.elsewhere(args, kwargs)
+
+    def _is_here(self) -> bool:
+        return not self.settings and _here.get("environment") in (None, self.env.name)
+
+    def elsewhere(self, args: Any, kwargs: Any) -> Any:
+        """Run it in a container of its own, and wait."""
+        if "environment" not in _here:
+            raise RuntimeError(_IMPORTED)
+        from flyte_images_runtime.worker import nested_client
+
+        return nested_client.call(self, args, kwargs)
+
+    async def awaited(self, args: Any, kwargs: Any) -> Any:
+        """The same, while the event loop goes on; as many at once as there are calls."""
+        import asyncio
+        import threading
+
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def settle(method: Any, value: Any) -> None:
+            if not done.done():
+                method(value)
+
+        def work() -> None:
+            try:
+                outcome = self.elsewhere(args, kwargs)
+            except BaseException as error:
+                loop.call_soon_threadsafe(settle, done.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(settle, done.set_result, outcome)
+
+        threading.Thread(target=work, daemon=True).start()
+        return await done
+
+    @property
+    def name(self) -> str:
+        return "%s.%s" % (self.env.name, self.function.__name__)
+
+    def override(self, **options: Any) -> Task:
+        return Task(self.env, self.function, {**self.settings, **options})
+
+    async def aio(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._is_here():
+            return await self.awaited(args, kwargs)
+        if _is_async(self.function):
+            return await self.function(*args, **kwargs)
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, lambda: self.function(*args, **kwargs))
+
+
+def made_task(environment: str, function: Callable[..., Any]) -> Task:
+    """A task that arrives with a function by value."""
+    return Task(TaskEnvironment(environment), function)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return bool(function.__code__.co_flags & 0x80)  # CO_COROUTINE; `inspect` is slow to import
+
+
+_here: dict[str, Any] = {}
+"""Which environment this container is, once the module is imported and the task begins."""
+
+
+def begin(call: dict[str, Any]) -> None:
+    """From now on calls of other environments' tasks are made over there."""
+    _here["environment"] = call["task"].rpartition(".")[0]
+
+
+def function_of(found: Any) -> Any:
+    """The function that a module's name stands for."""
+    return found.function if isinstance(found, Task) else found
+
+
+class Run:
+    """What flyte.run returns inside a task: the result."""
+
+    def __init__(self, task: Any, result: Any) -> None:
+        self.task = task.name
+        self.result = result
+
+
+class _Runner:
+    """`flyte.run` inside a task: the other task gets a container of its own."""
+
+    def __call__(self, task: Any, *args: Any, **kwargs: Any) -> Run:
+        if "environment" not in _here:
+            raise RuntimeError(_IMPORTED)
+        return Run(task, task.elsewhere(args, kwargs))
+
+    async def aio(self, task: Any, *args: Any, **kwargs: Any) -> Run:
+        return Run(task, await task.awaited(args, kwargs))
+
+    def map(self, task: Any, *iterables: Any, concurrency: int = 4, return_exceptions: bool = False) -> list[Any]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        def one(args: Any) -> Any:
+            try:
+                return self(task, *args)
+            except Exception as error:
+                if return_exceptions:
+                    return error
+                raise
+
+        with ThreadPoolExecutor(concurrency) as pool:
+            return list(pool.map(one, zip(*iterables)))  # noqa: B905 Python 3.8
+
+    def using(self, **changes: Any) -> _Runner:
+        return self
+
+
+def build(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("flyte_images.build was called inside a container: images are built outside of tasks")
+
+
+run = _Runner()
+
+
+def results(*args: Any, **kwargs: Any) -> list[Any]:
+    """`flyte_images.map`."""
+    return [done.result if isinstance(done, Run) else done for done in run.map(*args, **kwargs)]
+
+
+_IMPORTED = (
+    "flyte_images.run was called while a container imports the module: if the module runs its tasks when it is "
+    'imported, put that below `if __name__ == "__main__":`'
+)
+
+
+class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in ("File", "Dir"):
+            from flyte_images_runtime import values
+
+            return getattr(values, name)
+        made = self._make(name)
+        setattr(self, name, made)
+        return made
+
+    def _make(self, name: str) -> Any:
+        if name == "TaskError" or name in _ENDS.split():
+            from flyte_images_runtime.worker import nested_client
+
+            return nested_client.kind(name)
+        if name.endswith("Error"):
+            return type(name, (Exception,), {"__module__": self.__name__})
+        if name == "TaskEnvironment":
+            return TaskEnvironment
+        if name in ("run", "map", "build"):
+            return {"run": run, "map": results, "build": build}[name]
+        return type(name, (Described,), {"__module__": self.__name__}) if name[:1].isupper() else Described()
+
+
+_ENDS = (
+    "Raised NotSerializable NotSerialisable InvalidResult InvalidArgument OutOfMemory DiskFull TimedOut Killed"
+    " Cancelled ImageCannotStart EngineLost"
+)
+
+
+class _Finder:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.partition(".")[0] in _NAMES:
+            loader: Any = self  # importlib.abc is slow to import, and only a name
+            return ModuleSpec(name, loader, is_package=True)
+        return None
+
+    def create_module(self, spec: Any) -> Any:
+        return _Module(spec.name, __doc__)
+
+    def exec_module(self, module: Any) -> None:
+        pass
+
+
+def install(call: dict[str, Any]) -> None:
+    sys.meta_path.insert(0, _Finder())

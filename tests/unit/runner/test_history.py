@@ -1,0 +1,147 @@
+"""Runs are written down one a line, read back in order, and the file stays small; results are kept whole or not."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from flyte_images.runner import history
+from flyte_images.runner.history import note, recent
+from flyte_images.runner.result_cache import Results, key_of
+from flyte_images_runtime.resources.metrics import Metrics
+from flyte_images_runtime.system import atomic
+from flyte_images_runtime.task.spec import Code, TaskSpec
+from flyte_images_runtime.values import File, Files, codec
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
+
+
+def test_runs_are_read_back_the_newest_last(environ: dict[str, str]) -> None:
+    assert recent(environ) == []
+    note(environ, task="a.b", image="x:1", end="done", metrics=Metrics(total=1.5, peak_memory=10))
+    note(environ, task="a.c", image="x:1", end="Raised", message="y" * 1000)
+    first, second = recent(environ)
+    assert (first["task"], first["end"], first["metrics"]["total"]) == ("a.b", "done", 1.5)
+    assert (second["task"], second["end"], len(second["message"])) == ("a.c", "Raised", 500)
+    assert recent(environ, 1) == [second]
+    assert history.path_of(environ).stat().st_mode & 0o077 == 0
+
+
+def test_the_older_half_goes_and_a_broken_line_is_passed_over(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_LARGEST", 5000)
+    for number in range(100):
+        note(environ, task=f"a.t{number}", image="x:1", end="done")
+    with history.path_of(environ).open("a") as file:
+        file.write("rubbish\n")
+    tasks = [run["task"] for run in recent(environ, 1000)]
+    assert 10 < len(tasks) < 100
+    assert tasks == [f"a.t{number}" for number in range(100 - len(tasks), 100)]
+
+
+def test_nobody_appends_while_the_older_half_goes(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that another process appended between reading and replacing the file would be lost."""
+    locked = []
+
+    def write(path: Path, data: bytes) -> None:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                locked.append(path)
+        atomic.write(path, data)
+
+    monkeypatch.setattr(history, "_LARGEST", 1000)
+    monkeypatch.setattr(history, "write", write)
+    for _ in range(10):
+        note(environ, task="a.b", image="x:1", end="done")
+    assert locked
+    assert set(locked) == {history.path_of(environ)}
+
+
+def test_a_line_goes_into_the_file_that_has_the_name_now(environ: dict[str, str]) -> None:
+    """The writer waits for the one who halves the file, and then has the old file open."""
+    note(environ, task="a.old", image="x:1", end="done")
+    path = history.path_of(environ)
+    with path.open("rb") as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            noted = pool.submit(note, environ, task="a.new", image="x:1", end="done")
+            atomic.write(path, b"")
+            fcntl.flock(old, fcntl.LOCK_UN)
+            noted.result()
+    assert [run["task"] for run in recent(environ)] == ["a.new"]
+
+
+def test_no_run_fails_because_it_cannot_be_written_down() -> None:
+    note({"FLYTE_IMAGES_CACHE": "/proc/nowhere"}, task="a.b", image="x", end="done")
+    note({}, task="a.b", image="x", end="done")
+
+
+def spec(**changes: object) -> TaskSpec:
+    code = Code(module="m", qualname="f", copies=("/cache/code/abc",))
+    return TaskSpec(task="a.b", image="x:1", code=code, **changes)  # type: ignore[arg-type]
+
+
+def test_the_key_is_all_that_decides_a_result_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "1.bin").write_bytes(b"x")
+    base = key_of(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path)
+    same = [
+        key_of(spec(timeout=5.0), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(network="none"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+    ]
+    others = [
+        key_of(spec(), "sha256:2", {"a": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(), "sha256:1", {"b": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(env=(("A", "1"),)), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        key_of(spec(workdir="/x"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+    ]
+    (tmp_path / "1.bin").write_bytes(b"y")
+    others.append(key_of(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path))
+    assert set(same) == {base}
+    assert len({base, *others}) == len(others) + 1
+
+
+def test_a_result_comes_back_with_its_files(tmp_path: Path) -> None:
+    outputs, memory = tmp_path / "out", tmp_path / "fast"
+    outputs.mkdir()
+    memory.mkdir()
+    value = {"small": b"a", "disk": b"b" * 100_000, "memory": b"c" * (2 << 20)}
+    kind = codec(dict[str, bytes])
+    with Files(str(outputs), str(memory), room=lambda: 1 << 30) as files:
+        form = json.loads(json.dumps(kind.encode(value, files)))
+    assert [path.suffix for path in (*outputs.iterdir(), *memory.iterdir())] == [".bin", ".bin"]
+    results = Results(tmp_path / "results")
+    with Files(str(outputs), str(memory)) as files:
+        kind.decode(form, files)
+        results.keep("key", form, files)
+    found = results.find("key")
+    assert found is not None
+    with found[1] as files:
+        assert kind.decode(found[0], files) == value
+    assert results.find("other") is None
+
+
+def test_what_a_result_only_names_is_not_kept(tmp_path: Path) -> None:
+    """D10: a text that is a file's name keeps nothing, and holes in what is kept stay holes."""
+    outputs = tmp_path / "out"
+    outputs.mkdir()
+    for name, size in (("1.bin", 1 << 40), ("2.file", 1 << 26)):
+        with (outputs / name).open("wb") as file:
+            file.truncate(size)
+    form = {"a": {"file": "2.file", "name": "1.bin"}}
+    results = Results(tmp_path / "results")
+    with Files(str(outputs), arrivals=str(tmp_path / "in")) as files:
+        codec(dict[str, File]).decode(form, files)
+        results.keep("key", form, files)
+    kept = {path.name: path.stat() for path in (tmp_path / "results" / "key").iterdir()}
+    assert set(kept) == {"2.file", "result.json"}
+    assert (kept["2.file"].st_size, kept["2.file"].st_blocks) == (1 << 26, 0)

@@ -1,0 +1,33 @@
+"""The two answers to a warm call are taken apart however they arrive."""
+
+from __future__ import annotations
+
+import pytest
+
+from flyte_images_runtime.execution.warm import _answers
+from flyte_images_runtime.portable import framing
+from flyte_images_runtime.values import Problem
+from flyte_images_runtime.values.budget import Budget
+
+BUDGET = Budget(memory=1 << 20, disk=0)
+
+
+def test_they_are_there_only_when_both_are_whole() -> None:
+    sent = b"".join(framing.head(text) + text for text in (b'{"result": 1}', b'{"status": 0}'))
+    arrived = bytearray()
+    for at in range(len(sent) - 1):
+        arrived += sent[at : at + 1]
+        assert _answers(arrived, BUDGET) is None
+    arrived += sent[-1:]
+    assert _answers(arrived, BUDGET) == [{"result": 1}, {"status": 0}]
+    assert arrived == b""
+
+
+def test_a_fork_may_have_nothing_to_say() -> None:
+    assert _answers(bytearray(framing.head(b"") + framing.head(b"{}") + b"{}"), BUDGET) == [{}, {}]
+
+
+def test_what_is_too_long_or_no_json_is_refused() -> None:
+    for sent in (b"\xff\xff\xff\xff", framing.head(b"{") + b"{" + framing.head(b"")):
+        with pytest.raises(Problem):
+            _answers(bytearray(sent), BUDGET)
