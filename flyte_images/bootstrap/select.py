@@ -4,12 +4,13 @@ order, and makes a base from Debian's archive where they have none; what was fou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal, assert_never
 
 from flyte_images_layers import Base, DebianBase, ReferenceBase
 
 from ..buildkit.address import Docker
+from ..buildkit.build_context import BuildContext
 from ..buildkit.client import Client
 from ..buildkit.discovery import engine as docker_engine
 from ..buildkit.engine_api import find_image
@@ -22,7 +23,7 @@ from .base_record import FoundBase, known_base, remember
 from .catalog import SUITES, newest
 from .engine_store import Stored, full_name, in_store
 from .image_config import checked
-from .make import Note, bootstrap, this_architecture
+from .make import bootstrap, this_architecture
 
 _LIBC = {"bookworm": "glibc 2.36", "trixie": "glibc 2.41"}
 _PATIENCE = 8.0  # seconds for a registry to tell what a tag is; without a route to it the engine says so at once
@@ -31,39 +32,35 @@ _PATIENCE = 8.0  # seconds for a registry to tell what a tag is; without a route
 def find_base(
     base: Base,
     platform: str,
+    context: BuildContext,
     *,
-    environ: Mapping[str, str],
-    client: Callable[[], Client],
-    note: Note,
     refresh: bool = False,
 ) -> FoundBase:
-    """Return the image to take for `base` on `platform` (`linux/amd64`), and remember it.
+    """Return the image to use for `base` on `platform` (`linux/amd64`), and record it.
 
-    What is remembered is taken as long as it is there, or asked for anew with `refresh`. `client` is called when an
-    engine has to be asked. Raises ResolveError where no source has it, EngineError where the engine does not answer.
+    A recorded image is used as long as it exists; `refresh` looks it up again. Raise ResolveError if no source has the
+    image, EngineError if the engine does not answer.
     """
-    if not refresh and (known := known_base(base, platform, environ)) is not None:
+    if not refresh and (known := known_base(base, platform, context.environ)) is not None:
         return known
     match base:
         case DebianBase():
-            found = _debian(base.python, platform, environ=environ, client=client, note=note)
+            found = _debian(base.python, platform, context)
         case ReferenceBase():
-            found = _reference(base.reference, platform, environ=environ, client=client)
+            found = _reference(base.reference, platform, context)
         case _:
             assert_never(base)
-    remember(base, platform, found, environ=environ)
-    note(f"base: {found.description}")
+    remember(base, platform, found, environ=context.environ)
+    context.note(f"base: {found.description}")
     return found
 
 
-def _debian(
-    python: str, platform: str, *, environ: Mapping[str, str], client: Callable[[], Client], note: Note
-) -> FoundBase:
+def _debian(python: str, platform: str, context: BuildContext) -> FoundBase:
     architecture = platform.split("/")[1]
-    made = newest(environ, python=python, architecture=architecture)
+    made = newest(context.environ, python=python, architecture=architecture)
     if made is not None:
-        return made.found(environ=environ)
-    engine = client()
+        return made.found(environ=context.environ)
+    engine = context.connect()
     for suite in SUITES:
         name = f"docker.io/library/python:{python}-slim-{suite}"
         if stored := in_store(engine, name, platform):
@@ -74,8 +71,9 @@ def _debian(
         return _official(python, "bookworm", "registry", answer)
     suite = next((suite for suite, version in SUITES.items() if version == python), "")
     if suite and platform.split("/")[:2] == ["linux", this_architecture()]:
-        note(f"base: {_shown(name)} is not to be had ({answer}), so debian {suite} is bootstrapped")
-        return bootstrap(suite, environ=environ, note=note, again=False).found(environ=environ)
+        context.note(f"base: {_shown(name)} is not to be had ({answer}), so debian {suite} is bootstrapped")
+        made = bootstrap(suite, environ=context.environ, note=context.note, again=False)
+        return made.found(environ=context.environ)
     offers = ", ".join(f"debian {suite} has {version}" for suite, version in SUITES.items())
     raise ResolveError(
         f"no base with python {python} for {platform} is to be had: the engine has no `{_shown(name)}`; "
@@ -84,13 +82,13 @@ def _debian(
     )
 
 
-def _reference(reference: str, platform: str, *, environ: Mapping[str, str], client: Callable[[], Client]) -> FoundBase:
+def _reference(reference: str, platform: str, context: BuildContext) -> FoundBase:
     name = full_name(reference)
-    engine = client()
+    engine = context.connect()
     stored = in_store(engine, name, platform)
     if stored is not None:
         return _any("engine", stored, f"{reference} in the engine")
-    if (copied := _of_docker(engine, name, platform, environ)) is not None:
+    if (copied := _of_docker(engine, name, platform, context.environ)) is not None:
         return _any("layout", copied, f"{reference} of Docker's store")
     answer = _registry(engine, name, platform)
     if isinstance(answer, Stored):

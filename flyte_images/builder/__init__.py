@@ -11,13 +11,14 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from flyte_images_layers.record import dataclass
 from flyte_images_runtime.system.interruptible import ending, together
 
 from ..buildkit.address import Docker
+from ..buildkit.build_context import BuildContext
 from ..buildkit.discovery import Choice, choose, engine
 from ..buildkit.engine_api import find_image
 from ..errors import EngineError, FlyteImagesError, SpecError
@@ -172,6 +173,10 @@ class _Engine:
                 raise EngineError("the build was ended")
             return client
 
+    def context(self, *, note: Callable[[str], None], upgrade: bool) -> BuildContext:
+        """Return what the rooms below need of this engine and its caller."""
+        return BuildContext(environ=self.environ, connect=self.connect, warm=self.warm, note=note, upgrade=upgrade)
+
     def lowering(self, *, no_cache: bool) -> Lowering:
         """The one that all images of this build share: what they have in common is lowered once."""
         client = self.connect()
@@ -198,14 +203,8 @@ class _Job:
                 hint='Image.from_debian_base(registry="registry.example/team")',
                 location=self.image.location,
             )
-        plan = prepare(
-            self.image,
-            environ=self.engine.environ,
-            connect=self.engine.connect,
-            warm=self.engine.warm,
-            note=self.progress.note,
-            upgrade=self.options.upgrade,
-        )
+        context = self.engine.context(note=self.progress.note, upgrade=self.options.upgrade)
+        plan = prepare(self.image, context)
         ref = reference(self.image, plan)
         is_plain = self.options.wanted is None and not self.options.push and not self.options.no_cache
         digest = self._existing(ref, plan) if is_plain else None
@@ -213,14 +212,13 @@ class _Job:
         if digest is None:
             from .solve import solve_plan
 
-            environ, connect = self.engine.environ, self.engine.connect
             outcome = solve_plan(
                 self.image,
-                with_addresses(self.image, plan, environ=environ, connect=connect),
+                with_addresses(self.image, plan, context),
                 ref,
-                client=connect(),
+                client=context.connect(),
                 lowering=self.engine.lowering(no_cache=self.options.no_cache),
-                environ=environ,
+                environ=context.environ,
                 push=self.options.push,
                 wanted=self.options.wanted,
                 on_event=self.progress.image(self.name),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flyte_images_layers import Base, DebianBase, Layer, digest
 
 from ..bootstrap.base_record import FoundBase, known_base
+from ..buildkit.build_context import BuildContext
 from ..errors import ResolveError, SpecError
 from ..image import Image
 from ..plan.lock import BaseImage, Lock, loads
@@ -21,28 +21,17 @@ from ..store import json_cache
 from ..store.cache_dir import layout_dir
 from ..store.oci_layout import Layout
 
-if TYPE_CHECKING:
-    from ..buildkit.client import Client
-
 LOCK_NAME = "flyte-images.lock"
 
 
-def prepare(
-    image: Image,
-    *,
-    environ: Mapping[str, str],
-    connect: Callable[[], Client],
-    warm: Callable[[], None] = lambda: None,
-    note: Callable[[str], None] = lambda text: None,
-    upgrade: bool = False,
-) -> Plan:
+def prepare(image: Image, context: BuildContext) -> Plan:
     """Return the plan of `image` as it is now."""
     contents = contents_of(image)
-    lock = locked(image, contents=contents, environ=environ, connect=connect, warm=warm, note=note, upgrade=upgrade)
+    lock = locked(image, context, contents=contents)
     return plan(image, lock=lock, platform=one_platform(image), contents=contents)
 
 
-def with_addresses(image: Image, made: Plan, *, environ: Mapping[str, str], connect: Callable[[], Client]) -> Plan:
+def with_addresses(image: Image, made: Plan, context: BuildContext) -> Plan:
     """Return the plan with the address of every package file: one made from the project's lock has none."""
     if all(file.url for file in packages(made)):
         return made
@@ -51,7 +40,7 @@ def with_addresses(image: Image, made: Plan, *, environ: Mapping[str, str], conn
     lock = from_project(image, made.platform)
     if lock is None:
         raise ResolveError("the project's lock changed during the build", hint="build again")
-    found = addresses.find(lock, image, platform=made.platform, environ=environ, connect=connect)
+    found = addresses.find(lock, image, context, platform=made.platform)
     again = plan(image, lock=found, platform=made.platform, contents=contents_of(image))
     return replace(again, base=made.base)
 
@@ -69,59 +58,39 @@ def _contents(layer: Layer) -> tuple[str, ...]:
     return content_digests(layer)
 
 
-def locked(
-    image: Image,
-    *,
-    contents: Sequence[Sequence[str]],
-    environ: Mapping[str, str],
-    connect: Callable[[], Client],
-    warm: Callable[[], None] = lambda: None,
-    note: Callable[[str], None] = lambda text: None,
-    upgrade: bool = False,
-) -> Lock:
+def locked(image: Image, context: BuildContext, *, contents: Sequence[Sequence[str]]) -> Lock:
     """Return the exact files of `image`: those of the project's lock, what was found before, or what is found now."""
     platform = one_platform(image)
-    if not upgrade:
+    if not context.upgrade:
         project = from_project(image, platform)
         if project is not None:
             tools = DebianBase(python=image.python)
             for wanted, found in ((image.base, project.base), (tools, project.toolchain)):
                 if found is not None:
-                    check_available(found, wanted, image, environ=environ, connect=connect, note=note)
+                    check_available(found, wanted, image, context)
             return project
 
     def find(base: Base, *, refresh: bool) -> BaseImage:
-        found = None if refresh else known_base(base, platform, environ)
+        found = None if refresh else known_base(base, platform, context.environ)
         if found is None:
             from ..bootstrap.select import find_base
 
             try:
-                found = find_base(base, platform, environ=environ, client=connect, note=note, refresh=refresh)
+                found = find_base(base, platform, context, refresh=refresh)
             except ResolveError as error:
                 error.location = error.location or image.location
                 raise
         return base_image(found)
 
-    base = find(image.base, refresh=upgrade)
+    base = find(image.base, refresh=context.upgrade)
     toolchain = None
     if isinstance(image.base, DebianBase) or any(layer.python_requirements() for layer in image.layers):
-        toolchain = toolchain_for(image, environ)
+        toolchain = toolchain_for(image, context.environ)
         if toolchain is None:
             same = isinstance(image.base, DebianBase)
             toolchain = base if same else find(DebianBase(python=image.python), refresh=False)
-            keep_toolchain(image, toolchain, environ)
-    return resolve(
-        image,
-        platform=platform,
-        base=base,
-        toolchain=toolchain,
-        contents=contents,
-        environ=environ,
-        connect=connect,
-        warm=warm,
-        note=note,
-        upgrade=upgrade,
-    )
+            keep_toolchain(image, toolchain, context.environ)
+    return resolve(image, context, platform=platform, base=base, toolchain=toolchain, contents=contents)
 
 
 def lock_path(image: Image) -> Path | None:
@@ -143,24 +112,16 @@ def from_project(image: Image, platform: str) -> Lock | None:
     return loads(text, image, platform=platform, where=f"`{path}`") if text is not None else None
 
 
-def check_available(
-    locked: BaseImage,
-    wanted: Base,
-    image: Image,
-    *,
-    environ: Mapping[str, str],
-    connect: Callable[[], Client],
-    note: Callable[[str], None],
-) -> None:
+def check_available(locked: BaseImage, wanted: Base, image: Image, context: BuildContext) -> None:
     """Raise ResolveError unless a locked base can be had here.
 
     One that is bootstrapped is made again where it is missing, and has to be the same.
     """
-    if locked.origin != "layout" or Layout(layout_dir(environ)).complete(locked.digest):
+    if locked.origin != "layout" or Layout(layout_dir(context.environ)).complete(locked.digest):
         return
     from ..bootstrap.select import find_base
 
-    found = find_base(wanted, one_platform(image), environ=environ, client=connect, note=note, refresh=True)
+    found = find_base(wanted, one_platform(image), context, refresh=True)
     if found.digest != locked.digest:
         raise ResolveError(
             f"the lock stands on {locked.description} ({locked.digest}), which is not on this machine; what is to be "

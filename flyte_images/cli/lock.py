@@ -32,6 +32,7 @@ def command(
     Builds of these images, here and on other machines, then use those files and resolve nothing.
     """
     from ..builder.prepare import LOCK_NAME, contents_of, from_project, locked, one_platform
+    from ..buildkit.build_context import BuildContext
     from ..errors import SpecError
     from ..plan.lock import dumps
     from ..progress import Progress
@@ -49,17 +50,11 @@ def command(
         return
     activity.doing = f"the lock of {', '.join(it.name for it in chosen)}"
     with Progress(progress, sys.stderr) as display, connector(builder) as connect:
+        context = BuildContext(environ=os.environ, connect=connect, note=display.note, upgrade=upgrade)
         locks = {
             it.name: (
                 it.image,
-                locked(
-                    it.image,
-                    contents=contents_of(it.image),
-                    environ=os.environ,
-                    connect=connect,
-                    note=display.note,
-                    upgrade=upgrade,
-                ),
+                locked(it.image, context, contents=contents_of(it.image)),
             )
             for it in chosen
         }

@@ -127,10 +127,12 @@ def _one(activity: Activity, file: str, name: str | None) -> Named:
 
 def _plans(chosen: Sequence[Named], builder: str | None) -> list[tuple[Named, Plan]]:
     from ..builder.prepare import prepare
+    from ..buildkit.build_context import BuildContext
 
     try:
         with connector(builder) as connect:
-            return [(it, prepare(it.image, environ=os.environ, connect=connect, note=note)) for it in chosen]
+            context = BuildContext(environ=os.environ, connect=connect, note=note)
+            return [(it, prepare(it.image, context)) for it in chosen]
     except EngineError as error:  # asked only for what was never found before: a base, Debian packages
         error.hint = f"{error.hint}\nor, without an engine, make a base first: flyte-images base build bookworm"
         raise

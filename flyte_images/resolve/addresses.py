@@ -9,19 +9,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
+from ..buildkit.build_context import BuildContext
 from ..errors import ResolveError
 from ..image import Image
 from ..plan.lock import LayerLock, Lock
 from ..plan.model import Plan, packages, readdressed
 from ..store import json_cache
-
-if TYPE_CHECKING:
-    from ..buildkit.client import Client
 
 _File = TypeVar("_File", Wheel, Deb)
 _KIND = "address"
@@ -34,9 +32,9 @@ def remember(files: Iterable[Wheel | Sdist | Deb], environ: Mapping[str, str]) -
             json_cache.write(environ, _KIND, file.sha256, file.url)
 
 
-def find(lock: Lock, image: Image, *, platform: str, environ: Mapping[str, str], connect: Callable[[], Client]) -> Lock:
+def find(lock: Lock, image: Image, context: BuildContext, *, platform: str) -> Lock:
     """Return the lock with the address of every file; raises ResolveError for files that nobody offers any more."""
-    asker = _Asker(lock, image, platform, environ, connect)
+    asker = _Asker(lock, image, platform, context)
     layers = tuple(asker.layer(index, entry) for index, entry in enumerate(lock.layers))
     return replace(lock, layers=layers)
 
@@ -64,10 +62,9 @@ def fresh(made: Plan, image: Image, environ: Mapping[str, str]) -> Plan:
 
 
 class _Asker:
-    def __init__(
-        self, lock: Lock, image: Image, platform: str, environ: Mapping[str, str], connect: Callable[[], Client]
-    ) -> None:
-        self.lock, self.image, self.platform, self.environ, self.connect = lock, image, platform, environ, connect
+    def __init__(self, lock: Lock, image: Image, platform: str, context: BuildContext) -> None:
+        self.lock, self.image, self.platform = lock, image, platform
+        self.environ, self.connect = context.environ, context.connect
         self._python: dict[str, str] | None = None
 
     def layer(self, index: int, entry: LayerLock) -> LayerLock:

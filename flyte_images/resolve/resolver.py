@@ -6,13 +6,14 @@ upgraded; nothing is asked then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from flyte_images_layers import Layer, PythonRequirements, digest
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
+from ..buildkit.build_context import BuildContext
 from ..errors import FlyteImagesError, Location
 from ..image import Image
 from ..plan.lock import (
@@ -34,7 +35,6 @@ from ..store import json_cache
 from . import addresses
 
 if TYPE_CHECKING:
-    from ..buildkit.client import Client
     from . import uv
     from .sdist_metadata import Described
     from .sdists import Source
@@ -48,23 +48,19 @@ _PLACEHOLDER = Deb(name="", version="", architecture="", filename="placeholder",
 
 def resolve(
     image: Image,
+    context: BuildContext,
     *,
     platform: str,
     base: BaseImage,
     toolchain: BaseImage | None,
     contents: Sequence[Sequence[str]],
-    environ: Mapping[str, str],
-    connect: Callable[[], Client],
-    warm: Callable[[], None] = lambda: None,
-    note: Callable[[str], None] = lambda text: None,
-    upgrade: bool = False,
 ) -> Lock:
     """Return the exact files of every layer of `image`; `contents` are the digests of its local sources.
 
-    `warm` is called when something has to be asked, so a solve will follow. Raises ResolveError, with the user's line,
-    for what does not exist, conflicts, or cannot be asked.
+    `context.warm` is called when an index has to be asked, because a solve will follow. Raise ResolveError, with the
+    user's line, for a package that does not exist, versions that conflict, or an index that does not answer.
     """
-    asking = _Asking(image, platform, base, toolchain, environ, connect, warm, note, upgrade)
+    asking = _Asking(image, platform, base, toolchain, context)
     python, overlaps = asking.python()
     found = [python.get(index, LayerLock()) for index in range(len(image.layers))]
     asked = request(image, platform=platform)
@@ -88,15 +84,11 @@ class _Asking:
         platform: str,
         base: BaseImage,
         toolchain: BaseImage | None,
-        environ: Mapping[str, str],
-        connect: Callable[[], Client],
-        warm: Callable[[], None],
-        note: Callable[[str], None],
-        upgrade: bool,
+        context: BuildContext,
     ) -> None:
-        self.image, self.platform, self.base, self.environ = image, platform, base, environ
+        self.image, self.platform, self.base, self.context = image, platform, base, context
         self.toolchain = toolchain or base
-        self.connect, self.warm, self.note, self.upgrade = connect, warm, note, upgrade
+        self.environ, self.note = context.environ, context.note
 
     def python(self) -> tuple[dict[int, LayerLock], tuple[Overlap, ...]]:
         """The Python packages of each layer that asks for some, and which of them hold the same files.
@@ -107,9 +99,9 @@ class _Asking:
         if not asking:
             return {}, ()
         key = digest("wheels", (_VERSION, self.image.python, self.platform, self.base.libc, [it for _, it in asking]))
-        known = None if self.upgrade else self._known(key, len(asking))
+        known = None if self.context.upgrade else self._known(key, len(asking))
         if known is None:
-            self.warm()
+            self.context.warm()
             from .uv import shown
 
             self.note(f"resolving {shown([it for _, it in asking])}")
@@ -154,7 +146,7 @@ class _Asking:
             target,
             environ=self.environ,
             preferred=preferred if isinstance(preferred, str) else "",
-            upgrade=self.upgrade,
+            upgrade=self.context.upgrade,
             described=described,
         )
         json_cache.write(self.environ, "preferred", memory, answer.text)
@@ -209,10 +201,8 @@ class _Asking:
             image=self.image,
             toolchain=self.toolchain,
             platform=self.platform,
-            environ=self.environ,
-            connect=self.connect,
+            context=self.context,
             needs=lambda source, more: self._build_needs(source, more, asked, target),
-            note=self.note,
         )
         return Described(making, self.environ)
 
@@ -243,7 +233,7 @@ class _Asking:
         root = below(made, index)
         packages = layer.apt_packages()
         key = digest("debs", (_VERSION, packages, self.base.digest, [step.digest for step in root.steps]))
-        if not self.upgrade:
+        if not self.context.upgrade:
             try:
                 return debs_from_json(json_cache.read(self.environ, "debs", key))
             except (TypeError, KeyError, ValueError):
@@ -255,7 +245,7 @@ class _Asking:
         from . import apt
 
         self.note(f"resolving apt packages {', '.join(packages)}")
-        client = self.connect()
+        client = self.context.connect()
         abilities = abilities_of(client.capabilities())
         check_tags(client, root, abilities)
         places = places_of(self.image, root, environ=self.environ, abilities=abilities)

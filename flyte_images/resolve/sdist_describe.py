@@ -7,14 +7,15 @@ of this machine. What it leaves is read by a second step, which runs no code of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flyte_images_layers import digest
 from flyte_images_layers.steps import Sdist, Wheel
 
 from .. import llb
+from ..buildkit.build_context import BuildContext
 from ..buildkit.client import Client
 from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
@@ -41,15 +42,13 @@ class Describing:
     image: Image
     toolchain: BaseImage
     platform: str
-    environ: Mapping[str, str]
-    connect: Callable[[], Client]
+    context: BuildContext
     needs: Callable[[Source, Sequence[str]], tuple[Wheel, ...]]
-    note: Callable[[str], None] = field(default=lambda text: None)
 
     def __call__(self, source: Source) -> Metadata:
         """Return the metadata of `source`; raises ResolveError if there is none, EngineError without an engine."""
         client = self._client(source)
-        self.note(f"{source.filename} does not state what it needs: its build backend is asked, in the engine")
+        self.context.note(f"{source.filename} does not state what it needs: its build backend is asked, in the engine")
         found, wanted = self._ask(client, source, (), last=False)
         if found is None:
             found, wanted = self._ask(client, source, wanted, last=True)
@@ -59,7 +58,7 @@ class Describing:
 
     def _client(self, source: Source) -> Client:
         try:
-            return self.connect()
+            return self.context.connect()
         except Exception as error:
             from ..errors import EngineError
 
@@ -80,12 +79,12 @@ class Describing:
         abilities = abilities_of(client.capabilities())
         check_tags(client, plan, abilities)
         try:
-            places = places_of(self.image, plan, environ=self.environ, abilities=abilities)
+            places = places_of(self.image, plan, environ=self.context.environ, abilities=abilities)
             return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
         except StepError as error:
             if not str(error).startswith("fetch "):
                 raise self._error(source, error) from None
-        places = places_of(self.image, plan, environ=self.environ, abilities=abilities, serve_all=True)
+        places = places_of(self.image, plan, environ=self.context.environ, abilities=abilities, serve_all=True)
         try:
             return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
         except StepError as error:
@@ -107,7 +106,7 @@ class Describing:
         with temporary_directory("metadata") as place:
             client.solve(
                 llb.marshal(state).data,
-                session=replace(session_for(places, environ=self.environ), secrets={limits(step).id: _LIMITS}),
+                session=replace(session_for(places, environ=self.context.environ), secrets={limits(step).id: _LIMITS}),
                 exporters=(Files(dest=Path(place)),),
                 timeout=_TIMEOUT,
                 internal=True,

@@ -11,6 +11,7 @@ import pytest
 
 from flyte_images.bootstrap import select
 from flyte_images.bootstrap.select import find_base
+from flyte_images.buildkit.build_context import BuildContext
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.errors import FlyteImagesError
 from flyte_images_layers import ReferenceBase
@@ -59,7 +60,7 @@ def look(registry: Registry, client: Client, tmp_path: Path) -> str:
     base = ReferenceBase(reference=f"{registry.address}/x:1")
     environ = {"HOME": str(tmp_path), "FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
     with pytest.raises(FlyteImagesError) as caught:
-        find_base(base, "linux/amd64", environ=environ, client=lambda: client, note=lambda text: None)
+        find_base(base, "linux/amd64", BuildContext(environ=environ, connect=lambda: client))
     assert caught.value.hint
     return str(caught.value)
 

@@ -23,8 +23,12 @@ from pathlib import Path
 import pytest
 
 from flyte_images import llb
-from flyte_images.bootstrap import Bootstrapped, FoundBase, bootstrap, find_base, known_base, list_bases
+from flyte_images.bootstrap.base_record import FoundBase, known_base
+from flyte_images.bootstrap.catalog import Bootstrapped, list_bases
+from flyte_images.bootstrap.make import bootstrap
+from flyte_images.bootstrap.select import find_base
 from flyte_images.buildkit import exporters
+from flyte_images.buildkit.build_context import BuildContext
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import ResolveError
@@ -38,7 +42,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.network]
 
 _MAKE = """
 import os, sys
-from flyte_images.bootstrap import bootstrap
+from flyte_images.bootstrap.make import bootstrap
 print(bootstrap(sys.argv[1], environ=os.environ, note=lambda text: print(text, flush=True)).manifest.digest)
 """
 
@@ -256,14 +260,14 @@ def test_an_image_in_the_engine_is_a_base_without_a_registry(made: Made, client:
     environ = {"FLYTE_IMAGES_CACHE": str(tmp_path)}
     wanted = DebianBase(python="3.97")
     with stored(client, made, "docker.io/library/python:3.97-slim-bookworm"):
-        found = find_base(wanted, PLATFORM, environ=environ, client=lambda: client, note=notes.append)
+        found = find_base(wanted, PLATFORM, BuildContext(environ=environ, connect=lambda: client, note=notes.append))
         assert (found.kind, found.interpreter) == ("engine", "/usr/local/bin/python3.97")
         assert found.reference == f"docker.io/library/python:3.97-slim-bookworm@{found.digest}"
         assert json.loads(found.config)["rootfs"] == json.loads(made.found.config)["rootfs"]
         assert notes == ["base: python:3.97-slim-bookworm in the engine"]
         assert known_base(wanted, PLATFORM, environ) == found
         by_name = ReferenceBase(reference="python:3.97-slim-bookworm")
-        named = find_base(by_name, PLATFORM, environ=environ, client=lambda: client, note=notes.append)
+        named = find_base(by_name, PLATFORM, BuildContext(environ=environ, connect=lambda: client, note=notes.append))
         assert (named.kind, named.reference, named.interpreter) == ("engine", found.reference, None)
         platform = llb.Platform.parse(PLATFORM)
         by_tag = found.reference.partition("@")[0]  # Docker 26 asks a registry for a digest, even of what it has
@@ -278,7 +282,7 @@ def test_an_image_in_a_registry_is_a_base(made: Made, client: Client, tmp_path: 
         name = f"{registry.address}/team/base:1"
         solve(client, made.state, made.session, exporters.Image(names=(name,), push=True, store=False))
         wanted = ReferenceBase(reference=name)
-        found = find_base(wanted, PLATFORM, environ=environ, client=lambda: client, note=lambda text: None)
+        found = find_base(wanted, PLATFORM, BuildContext(environ=environ, connect=lambda: client))
     assert (found.kind, found.reference) == ("registry", f"{name}@{found.digest}")
     assert json.loads(found.config)["rootfs"] == json.loads(made.found.config)["rootfs"]
     assert known_base(wanted, PLATFORM, environ) == found  # though the registry is gone

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.builder.prepare import LOCK_NAME, contents_of, locked
+from flyte_images.buildkit.build_context import BuildContext
 from flyte_images.buildkit.client import Client
 from flyte_images.errors import ResolveError, SpecError
 from flyte_images.image import Image
@@ -50,7 +51,7 @@ def lock(image: Image, tmp_path: Path, index: Index, package: str) -> Path:
     """The lock of the project, made when the package had one version."""
     index.add(package, "1.0")
     path = tmp_path / LOCK_NAME
-    found = locked(image, contents=contents_of(image), environ=os.environ, connect=no_engine)
+    found = locked(image, BuildContext(environ=os.environ, connect=no_engine), contents=contents_of(image))
     path.write_text(dumps({"app": (image, found)}))
     return path
 
@@ -117,7 +118,7 @@ def test_a_mirror_that_moved_is_found_again(
     index.add(package, "1.0")
     with serve(Index(files=index.files, metadata=index.metadata)) as old:
         monkeypatch.setenv("UV_DEFAULT_INDEX", old.url)
-        locked(image, contents=contents_of(image), environ=os.environ, connect=no_engine)
+        locked(image, BuildContext(environ=os.environ, connect=no_engine), contents=contents_of(image))
     with serve(Index(files=index.files, metadata=index.metadata)) as new:
         monkeypatch.setenv("UV_DEFAULT_INDEX", new.url)
         result, _ = builds(image)

@@ -12,6 +12,7 @@ from flyte_images.bootstrap.base_record import known_base
 from flyte_images.bootstrap.engine_store import fits, full_name, image_config
 from flyte_images.bootstrap.select import find_base
 from flyte_images.buildkit.address import Address, Unix
+from flyte_images.buildkit.build_context import BuildContext
 from flyte_images.buildkit.client import Client
 from flyte_images.buildkit.failure import ConnectionLostError
 from flyte_images.errors import EngineError, ResolveError
@@ -51,14 +52,8 @@ class Asking:
         self.notes: list[str] = []
 
     def __call__(self, base: Base, engine: Engine, *, platform: str = PLATFORM, refresh: bool = False) -> object:
-        return find_base(
-            base,
-            platform,
-            environ=self.environ,
-            client=lambda: cast(Client, engine),
-            note=self.notes.append,
-            refresh=refresh,
-        )
+        context = BuildContext(environ=self.environ, connect=lambda: cast(Client, engine), note=self.notes.append)
+        return find_base(base, platform, context, refresh=refresh)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from flyte_images.buildkit.build_context import BuildContext
 from flyte_images.buildkit.client import Client
 from flyte_images.errors import ResolveError
 from flyte_images.image import Image
@@ -31,12 +32,11 @@ def found(environ: dict[str, str]) -> Lock:
     """A lock as resolving gives it."""
     return resolve(
         IMAGE,
+        BuildContext(environ=environ, connect=no_engine),
         platform="linux/amd64",
         base=values.BASE,
         toolchain=values.BASE,
         contents=values.contents(IMAGE),
-        environ=environ,
-        connect=no_engine,
     )
 
 
@@ -56,13 +56,8 @@ def find(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> F
     elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
 
     def run(lock: Lock, **env: str) -> Lock:
-        return addresses.find(
-            lock,
-            IMAGE,
-            platform="linux/amd64",
-            environ={**environ, "FLYTE_IMAGES_CACHE": elsewhere, **env},
-            connect=no_engine,
-        )
+        context = BuildContext(environ={**environ, "FLYTE_IMAGES_CACHE": elsewhere, **env}, connect=no_engine)
+        return addresses.find(lock, IMAGE, context, platform="linux/amd64")
 
     return run
 

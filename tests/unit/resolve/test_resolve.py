@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flyte_images.buildkit.build_context import BuildContext
 from flyte_images.buildkit.client import Client
 from flyte_images.errors import FlyteImagesError, Location, ResolveError
 from flyte_images.image import Image
@@ -29,16 +30,19 @@ def no_engine() -> Client:
 @pytest.fixture
 def locked(environ: dict[str, str]) -> Resolve:
     def run(image: Image, *, notes: list[str] | None = None, upgrade: bool = False, **env: str) -> Lock:
-        return resolve(
-            image,
-            platform="linux/amd64",
-            base=values.BASE,
-            toolchain=values.BASE,
-            contents=values.contents(image),
+        context = BuildContext(
             environ={**environ, **env},
             connect=no_engine,
             note=(notes if notes is not None else []).append,
             upgrade=upgrade,
+        )
+        return resolve(
+            image,
+            context,
+            platform="linux/amd64",
+            base=values.BASE,
+            toolchain=values.BASE,
+            contents=values.contents(image),
         )
 
     return run
