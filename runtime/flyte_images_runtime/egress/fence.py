@@ -8,7 +8,6 @@ out, under an address that stands for nothing.
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import re
 import socket
@@ -81,16 +80,17 @@ def name_servers_of(resolv_conf: str) -> tuple[Address, ...]:
     return tuple(found)
 
 
-def fence_off(link: socket.socket, index: int, fence: Fence, way_out: bytes) -> None:
-    """Fence off the namespace of the calling thread, which has `link`; then, and not before, it has a way out.
+def fence_off(link: netlink.Link, index: int, fence: Fence, way_out: bytes) -> None:
+    """Fence off the network namespace of the calling thread, then open its way out.
 
-    `index` is its interface and `way_out` the hardware address of whatever forwards what it sends.
+    `link` is of that namespace, `index` is its interface, and `way_out` is the hardware address of the forwarder.
     """
-    add_rules(link, fence)
-    deaf = netlink.hardware_address(link, index)  # what is sent there, the bridge drops
-    for network in fence.refused:
-        if network.version == 4 and network.prefixlen == 32 and network not in _ALWAYS:
-            netlink.set_neighbor(link, index, network.network_address, deaf)
+    deaf = netlink.hardware_address(link, index)  # the bridge drops frames that are sent there
+    with link.together():
+        add_rules(link, fence)
+        for network in fence.refused:
+            if network.version == 4 and network.prefixlen == 32 and network not in _ALWAYS:
+                netlink.set_neighbor(link, index, network.network_address, deaf)
     close_in(link, index, way_out)
 
 
@@ -102,37 +102,31 @@ def fence_slirp(fence: Fence) -> None:
     """
     with netlink.netlink() as link:
         device = next(name for _, name in socket.if_nameindex() if name != "lo")
-        add_rules(link, fence)
+        with link.together():
+            add_rules(link, fence)
         close_in(link, socket.if_nametoindex(device), _PROGRAM)
 
 
-def close_in(link: socket.socket, index: int, way_out: bytes) -> None:
+def close_in(link: netlink.Link, index: int, way_out: bytes) -> None:
     """Leave one neighbor, and the default route to it."""
     device = socket.if_indextoname(index)
     set_kernel(f"ipv4/neigh/{device}/mcast_solicit", "0")
     set_kernel(f"ipv6/conf/{device}/disable_ipv6", "1")  # every interface has a link-local address, bridges too
     for one in ("all", device):  # what comes from a name server that is refused otherwise is no spoof
         set_kernel(f"ipv4/conf/{one}/rp_filter", "0")
-    netlink.set_neighbor(link, index, _HOP, way_out)
-    for table in (_WAY_OUT, netlink.MAIN):
-        netlink.set_default_route(link, index, _HOP, table)
+    with link.together():
+        netlink.set_neighbor(link, index, _HOP, way_out)
+        for table in (_WAY_OUT, netlink.MAIN):
+            netlink.set_default_route(link, index, _HOP, table)
 
 
-def add_rules(link: socket.socket, fence: Fence) -> None:
+def add_rules(link: netlink.Link, fence: Fence) -> None:
     """Refuse the destinations; name servers are let through at their port alone."""
     for server in fence.servers:
         for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP):
-            _of_either(netlink.add_passage, link, _PASSAGE, ipaddress.ip_network(server), protocol, _DNS, _WAY_OUT)
+            netlink.add_passage(link, _PASSAGE, ipaddress.ip_network(server), protocol, _DNS, _WAY_OUT)
     for network in dict.fromkeys(fence.refused):
-        _of_either(netlink.add_unreachable, link, _REFUSAL, network)
-
-
-def _of_either(add: Any, link: socket.socket, priority: int, network: Network, *more: int) -> None:
-    try:
-        add(link, priority, network, *more)
-    except OSError as error:  # a kernel without version 6 reaches nothing there
-        if network.version == 4 or error.errno not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
-            raise
+        netlink.add_unreachable(link, _REFUSAL, network)
 
 
 def set_kernel(name: str, value: str) -> None:

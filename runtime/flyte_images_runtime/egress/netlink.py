@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
 import os
 import socket
@@ -28,13 +29,74 @@ CLONE_NEWNET, CLONE_NEWUSER = 0x4000_0000, 0x1000_0000
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+_NO_VERSION_6 = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)  # a kernel without version 6 reaches nothing there
+
+
+class Link:
+    """A netlink socket. Its requests are answered one by one, or those of a `together` block at once."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._waiting: list[tuple[bytes, tuple[int, ...]]] | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send the requests of the block in one message at its end. Raise OSError for the first refused one.
+
+        The kernel answers a refused request and the last one: one answer instead of dozens.
+        """
+        self._waiting = []
+        try:
+            yield
+            waiting = self._waiting
+        finally:
+            self._waiting = None
+        if waiting:
+            self._send(waiting)
+
+    def ask(self, kind: int, flags: int, body: bytes, *, ignored: tuple[int, ...] = ()) -> None:
+        """Make a request. An error whose number is in `ignored` is not raised."""
+        request = struct.pack("=HHII", kind, flags | _REQUEST, 0, 0) + body
+        if self._waiting is None:
+            self._send([(request, ignored)])
+        else:
+            self._waiting.append((request, ignored))
+
+    def look_up(self, body: bytes) -> bytes:
+        """Return what the kernel says of one interface."""
+        self._channel.send(struct.pack("=IHHII", 16 + len(body), _GETLINK, _REQUEST, 1, 0) + body)
+        return self._answer()[1]
+
+    def _send(self, requests: list[tuple[bytes, tuple[int, ...]]]) -> None:
+        message = bytearray()
+        for number, (request, _) in enumerate(requests):
+            kind, flags, _, _ = struct.unpack_from("=HHII", request)
+            flags |= _ACK if number == len(requests) - 1 else 0
+            message += struct.pack("=IHHII", 4 + len(request), kind, flags, number, 0) + request[12:]
+            message += b"\0" * (-len(message) % 4)
+        self._channel.send(message)
+        number = -1
+        while number != len(requests) - 1:
+            number, _ = self._answer(tuple(ignored for _, ignored in requests))
+
+    def _answer(self, ignored: tuple[tuple[int, ...], ...] = ((), ())) -> tuple[int, bytes]:
+        """Return an answer's number and body, or raise what the kernel says."""
+        answer = self._channel.recv(1 << 16)
+        kind, _, number = struct.unpack_from("=HHI", answer, 4)
+        if kind == 2:  # NLMSG_ERROR, and an acknowledgement is the error 0
+            (error,) = struct.unpack_from("=i", answer, 16)
+            if error and -error not in ignored[number]:
+                raise OSError(-error, f"{os.strerror(-error)}: a network for the container")
+        return number, answer[16:]
+
+
 @contextmanager
-def netlink() -> Iterator[socket.socket]:
+def netlink() -> Iterator[Link]:
     """A socket for messages; it stays in the network namespace in which it was opened."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as link:
         link.bind((0, 0))
         link.settimeout(10)
-        yield link
+        yield Link(link)
 
 
 def enter(namespace: int, kind: int = CLONE_NEWNET) -> None:
@@ -44,23 +106,23 @@ def enter(namespace: int, kind: int = CLONE_NEWNET) -> None:
         raise OSError(number, f"{os.strerror(number)}: a namespace of the container")
 
 
-def make_cable(link: socket.socket, name: str, bridge: int, namespace: int) -> None:
+def make_cable(link: Link, name: str, bridge: int, namespace: int) -> None:
     """One end at the bridge, the other, `eth0`, in a namespace."""
     peer = _link(0, 0) + _text(_IFNAME, "eth0") + _number(_NETNS_FD, namespace)
     info = _attribute(_LINKINFO, _text(_INFO_KIND, "veth") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, peer)))
     message = _link(0, _UP) + _text(_IFNAME, name) + _number(_MASTER, bridge) + info
-    _ask(link, _NEWLINK, _CREATE_NEW, message)
+    link.ask(_NEWLINK, _CREATE_NEW, message)
 
 
-def index_of(link: socket.socket, name: str) -> int:
+def index_of(link: Link, name: str) -> int:
     """The index of an interface."""
-    answer = _ask(link, _GETLINK, 0, _link(0, 0) + _text(_IFNAME, name))
+    answer = link.look_up(_link(0, 0) + _text(_IFNAME, name))
     return int(struct.unpack_from("=i", answer, 4)[0])
 
 
-def hardware_address(link: socket.socket, index: int) -> bytes:
+def hardware_address(link: Link, index: int) -> bytes:
     """The hardware address of an interface."""
-    answer, at = _ask(link, _GETLINK, 0, _link(index, 0)), 16
+    answer, at = link.look_up(_link(index, 0)), 16
     while at + 4 <= len(answer):
         length, kind = struct.unpack_from("=HH", answer, at)
         if kind == _ADDRESS:
@@ -69,71 +131,58 @@ def hardware_address(link: socket.socket, index: int) -> bytes:
     raise OSError("an interface without a hardware address")
 
 
-def pin_hardware_address(link: socket.socket, index: int) -> None:
+def pin_hardware_address(link: Link, index: int) -> None:
     """Let a bridge keep the address that it has, whichever interfaces come and go."""
     address = hardware_address(link, index)
-    _ask(link, _NEWLINK, 0, _link(index, 0) + _attribute(_ADDRESS, address))
+    link.ask(_NEWLINK, 0, _link(index, 0) + _attribute(_ADDRESS, address))
 
 
-def set_up(link: socket.socket, index: int) -> None:
+def set_up(link: Link, index: int) -> None:
     """Switch an interface on."""
-    _ask(link, _NEWLINK, 0, _link(index, _UP))
+    link.ask(_NEWLINK, 0, _link(index, _UP))
 
 
-def add_address(link: socket.socket, index: int, address: ipaddress.IPv4Address) -> None:
+def add_address(link: Link, index: int, address: ipaddress.IPv4Address) -> None:
     """Give an interface an address, without a network around it."""
     head = struct.pack("=BBBBi", socket.AF_INET, 32, 0, 0, index)
-    _ask(link, _NEWADDR, _CREATE_NEW, head + _attribute(2, address.packed) + _attribute(1, address.packed))
+    link.ask(_NEWADDR, _CREATE_NEW, head + _attribute(2, address.packed) + _attribute(1, address.packed))
 
 
-def set_default_route(link: socket.socket, index: int, hop: ipaddress.IPv4Address, table: int = MAIN) -> None:
+def set_default_route(link: Link, index: int, hop: ipaddress.IPv4Address, table: int = MAIN) -> None:
     """Send everything for which the table has no other route to a neighbor, in no network of ours."""
     kind = (table, _BY_ADMINISTRATOR, _UNIVERSE, _UNICAST, _ONLINK)
     head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, *kind)
     body = head + _attribute(5, hop.packed) + _number(4, index)
-    _ask(link, _NEWROUTE, _CREATE | _REPLACE, body)
+    link.ask(_NEWROUTE, _CREATE | _REPLACE, body)
 
 
-def set_neighbor(link: socket.socket, index: int, address: Address, hardware: bytes) -> None:
+def set_neighbor(link: Link, index: int, address: Address, hardware: bytes) -> None:
     """Say for good which hardware address a neighbor has."""
     head = struct.pack("=BBHiHBB", _family(address), 0, 0, index, _PERMANENT, 0, 0)
     body = head + _attribute(1, address.packed) + _attribute(2, hardware)
-    _ask(link, _NEWNEIGHBOR, _CREATE | _REPLACE, body)
+    link.ask(_NEWNEIGHBOR, _CREATE | _REPLACE, body)
 
 
-def add_unreachable(link: socket.socket, priority: int, network: Network) -> None:
+def add_unreachable(link: Link, priority: int, network: Network) -> None:
     """Refuse every destination in a network, before any route is looked for."""
     _add_rule(link, priority, network, _UNREACHABLE, b"", 0)
 
 
-def add_passage(link: socket.socket, priority: int, network: Network, protocol: int, port: int, table: int) -> None:
+def add_passage(link: Link, priority: int, network: Network, protocol: int, port: int, table: int) -> None:
     """Let one protocol to one port of a network through, by the routes of a table."""
     ports = _attribute(24, struct.pack("=HH", port, port))
     _add_rule(link, priority, network, _TO_TABLE, _attribute(22, bytes((protocol,))) + ports, table)
 
 
-def _add_rule(link: socket.socket, priority: int, network: Network, action: int, more: bytes, table: int) -> None:
+def _add_rule(link: Link, priority: int, network: Network, action: int, more: bytes, table: int) -> None:
     address = network.network_address
     head = struct.pack("=BBBBBBBBI", _family(address), network.prefixlen, 0, 0, table, 0, 0, action, 0)
-    _ask(link, _NEWRULE, _CREATE_NEW, head + _attribute(1, address.packed) + _number(6, priority) + more)
+    body = head + _attribute(1, address.packed) + _number(6, priority) + more
+    link.ask(_NEWRULE, _CREATE_NEW, body, ignored=_NO_VERSION_6 if network.version == 6 else ())
 
 
 def _family(address: Address) -> int:
     return socket.AF_INET if address.version == 4 else socket.AF_INET6
-
-
-def _ask(link: socket.socket, kind: int, flags: int, body: bytes) -> bytes:
-    """Send a request; return the answer's body, or raise what the kernel says."""
-    asks = kind == _GETLINK
-    flags |= _REQUEST | (0 if asks else _ACK)
-    link.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
-    answer = link.recv(1 << 16)
-    (kind_of_answer,) = struct.unpack_from("=H", answer, 4)
-    if kind_of_answer == 2:  # NLMSG_ERROR, and an acknowledgement is the error 0
-        (error,) = struct.unpack_from("=i", answer, 16)
-        if error:
-            raise OSError(-error, f"{os.strerror(-error)}: a network for the container")
-    return answer[16:]
 
 
 def _link(index: int, flags: int) -> bytes:

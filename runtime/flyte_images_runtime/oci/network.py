@@ -111,7 +111,7 @@ def plug_into(namespace: int, bridge: Bridge, fence: Fence) -> None:
     _connect(bridge, cable, fence)
 
 
-def _lay_cable(outside: socket.socket, bridge: Bridge, namespace: int) -> int:
+def _lay_cable(outside: netlink.Link, bridge: Bridge, namespace: int) -> int:
     """Lay a cable from the bridge into the namespace; return the index of its end at the bridge."""
     name = f"fi{secrets.token_hex(5)}"
     netlink.make_cable(outside, name, bridge.index, namespace)

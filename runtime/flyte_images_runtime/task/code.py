@@ -72,22 +72,24 @@ def _root(name: str, file: str) -> str:
 
 
 def other_roots() -> list[str]:
-    """Where the other modules of the caller's own come from."""
-    found: dict[str, None] = {}
+    """Return the directories of the search path from which the caller's other own modules were imported."""
+    search_path = {os.path.abspath(entry or ".") for entry in sys.path}
+    roots: dict[str, None] = {}
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not file.endswith((".py", ".so")) or name in ("__main__", "__mp_main__"):
-            continue
-        if name.partition(".")[0] in _OURS or _is_installed(os.path.abspath(file)):
-            continue
-        root = _root(name, os.path.abspath(file))
-        if root in _search_path():
-            found[root] = None
-    return list(found)
+        if isinstance(file, str) and (root := _own_root(name, os.path.abspath(file))) in search_path:
+            roots[root] = None
+    return list(roots)
 
 
-def _search_path() -> set[str]:
-    return {os.path.abspath(entry or ".") for entry in sys.path}
+@functools.lru_cache(maxsize=1 << 14)  # a program has thousands of modules, and each call asks for all of them
+def _own_root(name: str, file: str) -> str:
+    """Return the directory from which a module of the caller's own was imported, and nothing for any other module."""
+    if not file.endswith((".py", ".so")) or name in ("__main__", "__mp_main__"):
+        return ""
+    if name.partition(".")[0] in _OURS or _is_installed(file):
+        return ""
+    return _root(name, file)
 
 
 _OURS = ("flyte_images", "flyte_images_runtime", "flyte_images_layers")
