@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import netrc
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -80,6 +79,8 @@ def _indexes(environ: Mapping[str, str]) -> Iterator[tuple[str, SplitResult]]:
 
 def _from_netrc(host: str, environ: Mapping[str, str]) -> Login | None:
     path = environ.get("NETRC") or str(Path(environ.get("HOME") or "/") / ".netrc")
+    import netrc  # a build that changes nothing needs none
+
     try:
         found = netrc.netrc(path).hosts.get(host)
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):

@@ -13,7 +13,6 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from queue import SimpleQueue
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
@@ -69,6 +68,8 @@ def together(parts: Sequence[Callable[[], _Result]], at_once: int) -> list[_Resu
 
     Any exception in the calling thread, Ctrl-C above all, ends all of them.
     """
+    from queue import SimpleQueue  # a build that changes nothing needs none
+
     todo, done = SimpleQueue[int](), SimpleQueue[tuple[int, _Result | None, BaseException | None]]()
     for number in range(len(parts)):
         todo.put(number)
