@@ -9,54 +9,33 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from flyte_images_layers import Base
-from flyte_images_layers.record import dataclass
 
 from ..errors import FlyteImagesError
 from ..store import json_cache
 from ..store.cache_dir import cache_dir, layout_dir
 from ..store.oci_layout import Layout
+from .base_image import BaseImage
 
-_FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundBase:
-    """An image to stand on, known by its manifest (or index) digest.
-
-    `kind` says where BuildKit gets it: `layout` (served from `layout_dir`), `engine` (its own store, no registry is
-    asked) or `registry`. `reference` is for the source of that kind: `local/debian-bookworm@sha256:...`, else name, tag
-    and digest. `config` is the image configuration, JSON. `python` (X.Y), `interpreter` (its absolute path) and `libc`
-    (as in `glibc 2.36`) are None where nobody says what is in the image. `description` is for people.
-    """
-
-    kind: Literal["layout", "engine", "registry"]
-    reference: str
-    digest: str
-    config: str
-    python: str | None
-    interpreter: str | None
-    libc: str | None
-    description: str
+_FORMAT = 2
 
 
-def known_base(base: Base, platform: str, environ: Mapping[str, str]) -> FoundBase | None:
+def known_base(base: Base, platform: str, environ: Mapping[str, str]) -> BaseImage | None:
     """What `base` was found to be on this machine, if that is known and a layout still holds it in full."""
     try:
         raw = json_cache.load(_record(base, platform, environ))
         if raw["format"] != _FORMAT or raw["wanted"] != _wanted(base, platform):
             return None
-        found = FoundBase(**raw["found"])
+        found = BaseImage(**raw["found"])
     except (OSError, ValueError, LookupError, TypeError):
         return None  # none, damaged, or of another version of this package: it is found again
-    if found.kind == "layout" and not Layout(layout_dir(environ)).complete(found.digest):
+    if found.origin == "layout" and not Layout(layout_dir(environ)).complete(found.digest):
         return None
     return found
 
 
-def remember(base: Base, platform: str, found: FoundBase, *, environ: Mapping[str, str]) -> None:
+def remember(base: Base, platform: str, found: BaseImage, *, environ: Mapping[str, str]) -> None:
     """Write what `base` was found to be, whole or not at all."""
     value = {"format": _FORMAT, "wanted": _wanted(base, platform), "found": asdict(found)}
     write_record(_record(base, platform, environ), value)

@@ -10,7 +10,8 @@ from typing import Any
 from ..store import json_cache
 from ..store.cache_dir import cache_dir, layout_dir
 from ..store.oci_layout import Descriptor, Layout
-from .base_record import FoundBase, write_record
+from .base_image import BaseImage
+from .base_record import write_record
 
 SUITES = {"bookworm": "3.11", "trixie": "3.13"}
 """The Debian releases that can be made, each with the Python that it brings."""
@@ -63,17 +64,17 @@ class Bootstrapped:
         """The date of the newest Release file that it was made from."""
         return max(release.date for release in self.releases)
 
-    def found(self, *, environ: Mapping[str, str]) -> FoundBase:
+    def found(self, *, environ: Mapping[str, str]) -> BaseImage:
         """This base as what an image may stand on."""
         libc = next(it.version for it in self.packages if it.name == "libc6").partition("-")[0]
-        return FoundBase(
-            kind="layout",
+        return BaseImage(
+            origin="layout",
             reference=f"local/debian-{self.suite}@{self.manifest.digest}",
             digest=self.manifest.digest,
             config=Layout(layout_dir(environ)).read(self.config).decode(),
             python=self.python,
-            interpreter=f"/usr/bin/python{self.python}",
-            libc=f"glibc {libc}",
+            python_path=f"/usr/bin/python{self.python}",
+            libc=libc,
             description=f"debian {self.suite} with python {self.python}, bootstrapped (archive of {self.state[:10]})",
         )
 

@@ -19,13 +19,14 @@ from ..buildkit.save import save
 from ..errors import EngineError, ResolveError
 from ..store.cache_dir import layout_dir
 from ..store.oci_layout import Layout
-from .base_record import FoundBase, known_base, remember
+from .base_image import BaseImage
+from .base_record import known_base, remember
 from .catalog import SUITES, newest
 from .engine_store import Stored, full_name, in_store
 from .image_config import checked
 from .make import bootstrap, this_architecture
 
-_LIBC = {"bookworm": "glibc 2.36", "trixie": "glibc 2.41"}
+_LIBC = {"bookworm": "2.36", "trixie": "2.41"}
 _PATIENCE = 8.0  # seconds for a registry to tell what a tag is; without a route to it the engine says so at once
 
 
@@ -35,7 +36,7 @@ def find_base(
     context: BuildContext,
     *,
     refresh: bool = False,
-) -> FoundBase:
+) -> BaseImage:
     """Return the image to use for `base` on `platform` (`linux/amd64`), and record it.
 
     A recorded image is used as long as it exists; `refresh` looks it up again. Raise ResolveError if no source has the
@@ -55,7 +56,7 @@ def find_base(
     return found
 
 
-def _debian(python: str, platform: str, context: BuildContext) -> FoundBase:
+def _debian(python: str, platform: str, context: BuildContext) -> BaseImage:
     architecture = platform.split("/")[1]
     made = newest(context.environ, python=python, architecture=architecture)
     if made is not None:
@@ -82,7 +83,7 @@ def _debian(python: str, platform: str, context: BuildContext) -> FoundBase:
     )
 
 
-def _reference(reference: str, platform: str, context: BuildContext) -> FoundBase:
+def _reference(reference: str, platform: str, context: BuildContext) -> BaseImage:
     name = full_name(reference)
     engine = context.connect()
     stored = in_store(engine, name, platform)
@@ -137,30 +138,28 @@ def _reason(said: str) -> str:
     return re.sub(r'^.*(failed to do request: (\w+ "[^"]*": )?|refused: (failed to resolve .*? for \S+: )?)', "", said)
 
 
-def _official(python: str, suite: str, kind: str, image: Stored) -> FoundBase:
-    place = "in the engine" if kind == "engine" else "from the registry"
-    return FoundBase(
-        kind="engine" if kind == "engine" else "registry",
+def _official(python: str, suite: str, origin: Literal["engine", "registry"], image: Stored) -> BaseImage:
+    place = "in the engine" if origin == "engine" else "from the registry"
+    return BaseImage(
+        origin=origin,
         reference=image.reference,
         digest=image.digest,
         config=image.config,
         python=python,
-        interpreter=f"/usr/local/bin/python{python}",
+        python_path=f"/usr/local/bin/python{python}",
         libc=_LIBC[suite],
         description=f"python:{python}-slim-{suite} {place}",
     )
 
 
-def _any(kind: Literal["layout", "engine", "registry"], image: Stored, description: str) -> FoundBase:
+def _any(origin: Literal["layout", "engine", "registry"], image: Stored, description: str) -> BaseImage:
     version = re.search(r'"PYTHON_VERSION=(3\.\d+)', image.config)
-    return FoundBase(
-        kind=kind,
+    return BaseImage(
+        origin=origin,
         reference=image.reference,
         digest=image.digest,
         config=image.config,
-        python=version[1] if version else None,
-        interpreter=None,
-        libc=None,
+        python=version[1] if version else "",
         description=description,
     )
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from flyte_images_layers import Base, DebianBase, Layer, digest
 
-from ..bootstrap.base_record import FoundBase, known_base
+from ..bootstrap.base_image import BaseImage
+from ..bootstrap.base_record import known_base
 from ..buildkit.build_context import BuildContext
 from ..errors import ResolveError, SpecError
 from ..image import Image
-from ..plan.lock import BaseImage, Lock, loads
+from ..plan.lock import Lock, loads
 from ..plan.model import Plan, packages
 from ..plan.planner import plan
 from ..resolve.resolver import resolve
@@ -80,7 +81,7 @@ def locked(image: Image, context: BuildContext, *, contents: Sequence[Sequence[s
             except ResolveError as error:
                 error.location = error.location or image.location
                 raise
-        return base_image(found)
+        return found
 
     base = find(image.base, refresh=context.upgrade)
     toolchain = None
@@ -164,17 +165,3 @@ def one_platform(image: Image) -> str:
             location=image.location,
         )
     return image.platform[0]
-
-
-def base_image(found: FoundBase) -> BaseImage:
-    """A base that was found, as a lock has it."""
-    return BaseImage(
-        origin=found.kind,
-        reference=found.reference,
-        digest=found.digest,
-        python=found.python or "",
-        python_path=found.interpreter or "",
-        libc=(found.libc or "").removeprefix("glibc").strip(),
-        config=found.config,
-        description=found.description,
-    )

@@ -17,43 +17,12 @@ from flyte_images_layers import decoration, digest
 from flyte_images_layers.record import dataclass
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
+from ..bootstrap.base_image import BaseImage
 from ..errors import SpecError
 from ..image import Image
 
 FORMAT = 1
 _AGAIN = "make it again: flyte-images lock"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseImage:
-    """An image to stand on, known by its manifest digest.
-
-    `origin` says where it comes from: `layout` (bootstrapped, kept in the user's cache directory and served to
-    BuildKit), `engine` or `registry` (under `reference`, which holds a tag and the digest). `python` is X.Y, or empty
-    where that is not known; `python_path` its absolute path in the image; `libc` as in `2.36`, glibc's version;
-    `config` the image configuration, JSON; `description` is for people.
-    """
-
-    origin: str = decoration("", compare=True)
-    reference: str = decoration("", compare=True)
-    digest: str
-    python: str = ""
-    python_path: str = ""
-    libc: str = ""
-    config: str = decoration("", compare=True)  # the digest stands for it
-    description: str = decoration("")
-
-    @property
-    def configuration(self) -> Mapping[str, Any]:
-        """The image configuration."""
-        found: Mapping[str, Any] = json.loads(self.config)
-        return found
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The `config` object of the image configuration (Env, WorkingDir, User, ...)."""
-        settings: Mapping[str, Any] = self.configuration.get("config") or {}
-        return settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from flyte_images_layers.inside import text as inside
 from flyte_images_layers.steps import Deb, Sdist, SecretMount, Wheel
 
 from .. import llb
+from ..bootstrap.base_image import BaseImage
 from ..errors import SpecError
-from .lock import BaseImage
 from .model import VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 from .one_layer import one_layer
 from .sources import Abilities, Places, base_state, layout_state, package_state

@@ -11,8 +11,8 @@ from flyte_images_layers.canonical import optional
 from flyte_images_layers.record import dataclass
 from flyte_images_layers.steps import Deb, Sdist, SecretMount, StepLimits, Wheel
 
+from ..bootstrap.base_image import BaseImage
 from ..errors import Location
-from .lock import BaseImage
 
 _File = TypeVar("_File", Wheel, Sdist, Deb)
 

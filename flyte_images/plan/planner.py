@@ -27,9 +27,10 @@ from flyte_images_layers.steps import (
     Wheel,
 )
 
+from ..bootstrap.base_image import BaseImage
 from ..errors import Location
 from ..image import Image
-from .lock import BaseImage, Lock, Overlap
+from .lock import Lock, Overlap
 from .model import VENV, Body, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 
 LARGE = 1_000_000  # bytes of a wheel from which on it is a layer of its own

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from .. import llb
-from .lock import BaseImage
+from ..bootstrap.base_image import BaseImage
 
 STORE = "flyte-images"
 """The name of the session's content store: the user's OCI layout, with bases, packed local files and wheels."""

@@ -12,12 +12,12 @@ from pathlib import Path
 from flyte_images_layers.steps import Deb
 
 from .. import llb
+from ..bootstrap.base_image import BaseImage
 from ..buildkit.client import Client
 from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
 from ..buildkit.session import Session
 from ..errors import ResolveError
-from ..plan.lock import BaseImage
 from ..plan.lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
 from ..plan.sources import Places, base_state
 from ..serving.serve import abilities_of, session_for

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from flyte_images_layers import Layer, PythonRequirements, digest
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
+from ..bootstrap.base_image import BaseImage
 from ..buildkit.build_context import BuildContext
 from ..errors import FlyteImagesError, Location
 from ..image import Image
 from ..plan.lock import (
-    BaseImage,
     LayerLock,
     Lock,
     Overlap,

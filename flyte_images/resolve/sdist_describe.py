@@ -15,13 +15,13 @@ from flyte_images_layers import digest
 from flyte_images_layers.steps import Sdist, Wheel
 
 from .. import llb
+from ..bootstrap.base_image import BaseImage
 from ..buildkit.build_context import BuildContext
 from ..buildkit.client import Client
 from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
 from ..errors import ResolveError
 from ..image import Image
-from ..plan.lock import BaseImage
 from ..plan.lower import EPOCH, Lowering, limits, program, run_program
 from ..plan.model import Built, Plan, PlanStep
 from ..plan.sources import Places

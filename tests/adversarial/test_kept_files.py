@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from flyte_images.bootstrap.base_record import FoundBase, known_base, remember
+from flyte_images.bootstrap.base_image import BaseImage
+from flyte_images.bootstrap.base_record import known_base, remember
 from flyte_images.context import Source, file_index, pack, settled
 from flyte_images.errors import FlyteImagesError
 from flyte_images.runner.result_cache import Results
@@ -50,14 +51,14 @@ def found_base(environ: dict[str, str]) -> object:
     wanted = ReferenceBase(reference="registry.test/a:1")
     found = known_base(wanted, "linux/amd64", environ)
     if found is None:
-        value = FoundBase(
-            kind="registry",
+        value = BaseImage(
+            origin="registry",
             reference="registry.test/a:1",
             digest="sha256:" + KEY,
             config="{}",
             python="3.11",
-            interpreter="/usr/bin/python3",
-            libc="glibc 2.36",
+            python_path="/usr/bin/python3",
+            libc="2.36",
             description="a base",
         )
         remember(wanted, "linux/amd64", value, environ=environ)

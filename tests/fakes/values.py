@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from flyte_images.bootstrap.base_image import BaseImage
 from flyte_images.image import Image
-from flyte_images.plan.lock import BaseImage, LayerLock, Lock
+from flyte_images.plan.lock import LayerLock, Lock
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 CONFIG = json.dumps(

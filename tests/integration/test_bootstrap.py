@@ -23,7 +23,8 @@ from pathlib import Path
 import pytest
 
 from flyte_images import llb
-from flyte_images.bootstrap.base_record import FoundBase, known_base
+from flyte_images.bootstrap.base_image import BaseImage
+from flyte_images.bootstrap.base_record import known_base
 from flyte_images.bootstrap.catalog import Bootstrapped, list_bases
 from flyte_images.bootstrap.make import bootstrap
 from flyte_images.bootstrap.select import find_base
@@ -89,7 +90,7 @@ class Made:
     temporary: Path
 
     @property
-    def found(self) -> FoundBase:
+    def found(self) -> BaseImage:
         found = known_base(DebianBase(python="3.11"), PLATFORM, self.environ)
         assert found is not None
         return found
@@ -229,7 +230,7 @@ def test_the_record_says_what_it_was_made_from(made: Made) -> None:
     config = Layout(layout_dir(made.environ)).config(base.manifest.digest)
     assert config["created"] == base.created < base.state
     assert config["config"]["Cmd"] == ["python3"]
-    assert made.found.libc == "glibc 2.36"
+    assert made.found.libc == "2.36"
 
 
 def test_python_and_apt_are_complete_in_it(inside: dict[str, object]) -> None:
@@ -261,14 +262,14 @@ def test_an_image_in_the_engine_is_a_base_without_a_registry(made: Made, client:
     wanted = DebianBase(python="3.97")
     with stored(client, made, "docker.io/library/python:3.97-slim-bookworm"):
         found = find_base(wanted, PLATFORM, BuildContext(environ=environ, connect=lambda: client, note=notes.append))
-        assert (found.kind, found.interpreter) == ("engine", "/usr/local/bin/python3.97")
+        assert (found.origin, found.python_path) == ("engine", "/usr/local/bin/python3.97")
         assert found.reference == f"docker.io/library/python:3.97-slim-bookworm@{found.digest}"
         assert json.loads(found.config)["rootfs"] == json.loads(made.found.config)["rootfs"]
         assert notes == ["base: python:3.97-slim-bookworm in the engine"]
         assert known_base(wanted, PLATFORM, environ) == found
         by_name = ReferenceBase(reference="python:3.97-slim-bookworm")
         named = find_base(by_name, PLATFORM, BuildContext(environ=environ, connect=lambda: client, note=notes.append))
-        assert (named.kind, named.reference, named.interpreter) == ("engine", found.reference, None)
+        assert (named.origin, named.reference, named.python_path) == ("engine", found.reference, "")
         platform = llb.Platform.parse(PLATFORM)
         by_tag = found.reference.partition("@")[0]  # Docker 26 asks a registry for a digest, even of what it has
         base = llb.image(by_tag, platform=platform, resolve_mode="local")
@@ -283,7 +284,7 @@ def test_an_image_in_a_registry_is_a_base(made: Made, client: Client, tmp_path: 
         solve(client, made.state, made.session, exporters.Image(names=(name,), push=True, store=False))
         wanted = ReferenceBase(reference=name)
         found = find_base(wanted, PLATFORM, BuildContext(environ=environ, connect=lambda: client))
-    assert (found.kind, found.reference) == ("registry", f"{name}@{found.digest}")
+    assert (found.origin, found.reference) == ("registry", f"{name}@{found.digest}")
     assert json.loads(found.config)["rootfs"] == json.loads(made.found.config)["rootfs"]
     assert known_base(wanted, PLATFORM, environ) == found  # though the registry is gone
 

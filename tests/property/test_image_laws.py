@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flyte_images.bootstrap.base_image import BaseImage
 from flyte_images.image import Image
 from flyte_images.plan import planner
-from flyte_images.plan.lock import BaseImage, LayerLock, Lock
+from flyte_images.plan.lock import LayerLock, Lock
 from flyte_images.plan.model import Plan, Wheels
 from flyte_images_layers import DebianBase, PipPackages, encode
 from tests.fakes import values as made

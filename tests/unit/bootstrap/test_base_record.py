@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.bootstrap.base_record import FoundBase, known_base, remember
+from flyte_images.bootstrap.base_image import BaseImage
+from flyte_images.bootstrap.base_record import known_base, remember
 from flyte_images.bootstrap.catalog import Bootstrapped, Package, Release, list_bases, newest, save
 from flyte_images.errors import FlyteImagesError
 from flyte_images.store.cache_dir import layout_dir
@@ -51,16 +52,13 @@ def layer_of(made: Bootstrapped, environ: dict[str, str]) -> Path:
     return layout.path(layout.manifest(made.manifest.digest)["layers"][0]["digest"])
 
 
-def registry(reference: str = "registry.test/a:1") -> FoundBase:
+def registry(reference: str = "registry.test/a:1") -> BaseImage:
     digest = "sha256:" + "1" * 64
-    return FoundBase(
-        kind="registry",
+    return BaseImage(
+        origin="registry",
         reference=f"{reference}@{digest}",
         digest=digest,
         config="{}",
-        python=None,
-        interpreter=None,
-        libc=None,
         description=reference,
     )
 
@@ -70,7 +68,7 @@ def test_what_is_remembered_is_known(environ: dict[str, str]) -> None:
     assert known_base(DEBIAN, PLATFORM, environ) is None
     remember(DEBIAN, PLATFORM, found, environ=environ)
     assert known_base(DEBIAN, PLATFORM, environ) == found
-    assert (found.reference, found.libc) == (f"local/debian-bookworm@{found.digest}", "glibc 2.36")
+    assert (found.reference, found.libc) == (f"local/debian-bookworm@{found.digest}", "2.36")
     assert json.loads(found.config)["config"] == {"Env": ["A=1"]}
 
 
@@ -91,7 +89,7 @@ def test_a_base_whose_layer_is_damaged_or_gone_is_not_known(environ: dict[str, s
     assert list_bases(environ) == []
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"format": 0}', '{"format": 1, "wanted": [], "found": {}}'])
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"format": 0}', '{"format": 2, "wanted": [], "found": {}}'])
 def test_a_damaged_record_is_as_good_as_none(environ: dict[str, str], text: str) -> None:
     remember(DEBIAN, PLATFORM, registry(), environ=environ)
     (record,) = (Path(environ["FLYTE_IMAGES_CACHE"]) / "bases").iterdir()

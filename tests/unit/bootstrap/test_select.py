@@ -68,8 +68,8 @@ def test_a_registry_gives_the_official_image(ask: Asking) -> None:
     found = known_base(wanted, PLATFORM, ask.environ)
     assert found is not None
     assert found.reference == f"docker.io/library/python:3.12-slim-bookworm@{DIGEST}"
-    assert (found.kind, found.python, found.interpreter) == ("registry", "3.12", "/usr/local/bin/python3.12")
-    assert (found.digest, found.config, found.libc) == (DIGEST, '{"os": "linux"}', "glibc 2.36")
+    assert (found.origin, found.python, found.python_path) == ("registry", "3.12", "/usr/local/bin/python3.12")
+    assert (found.digest, found.config, found.libc) == (DIGEST, '{"os": "linux"}', "2.36")
     assert ask.notes == ["base: python:3.12-slim-bookworm from the registry"]
 
 
@@ -127,7 +127,7 @@ def test_python_of_an_image_by_name_is_what_it_says(ask: Asking) -> None:
     ask(wanted, Engine({name: json.dumps({"config": {"Env": ["PATH=/x", "PYTHON_VERSION=3.14.1"]}})}))
     found = known_base(wanted, PLATFORM, ask.environ)
     assert found is not None
-    assert (found.python, found.interpreter, found.libc) == ("3.14", None, None)
+    assert (found.python, found.python_path, found.libc) == ("3.14", "", "")
 
 
 def test_a_damaged_record_is_found_again(ask: Asking) -> None:

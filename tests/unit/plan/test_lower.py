@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from flyte_images import llb
+from flyte_images.bootstrap.base_image import BaseImage
 from flyte_images.errors import SpecError
 from flyte_images.image import Image
 from flyte_images.llb import dump
 from flyte_images.llb.pb import ops_pb2
 from flyte_images.options import Secret
 from flyte_images.plan import lower, planner
-from flyte_images.plan.lock import BaseImage, Lock
+from flyte_images.plan.lock import Lock
 from flyte_images.plan.lower import EPOCH, Lowering, configuration
 from flyte_images.plan.model import Files, Plan, packages
 from flyte_images.plan.sources import STORE, Abilities, Places

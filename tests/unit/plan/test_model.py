@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+from flyte_images.bootstrap.base_image import BaseImage
 from flyte_images.cli import render_plan
 from flyte_images.errors import Location
 from flyte_images.image import Image
 from flyte_images.plan import planner
-from flyte_images.plan.lock import BaseImage, LayerLock, Lock, Overlap
+from flyte_images.plan.lock import LayerLock, Lock, Overlap
 from flyte_images.plan.model import Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 from flyte_images_layers.steps import Sdist, Wheel
 from tests.fakes import values
