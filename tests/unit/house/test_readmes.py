@@ -27,6 +27,13 @@ def test_links_and_named_files_are_there(path: Path) -> None:
     assert [name for name in named if not any((home / name).exists() for home in homes)] == []
 
 
+def test_files_that_contributors_are_sent_to_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8") + (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:flyte_images|layers|tests)/[\w/]+\.(?:py|sh|json)", text))
+    named |= {f"runtime/flyte_images_runtime/{name}" for name in re.findall(r"runtime: ([\w/]+\.py)", text)}
+    assert len(named) > 20 and [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_make_targets_are_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {
