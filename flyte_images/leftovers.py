@@ -96,6 +96,16 @@ def main() -> None:
         if not remove_all(os.environ):
             soon = time.time() - _EVERY + _SOON
             os.utime(last.fileno(), (soon, soon))
+        bound_layout(os.environ)
+
+
+def bound_layout(environ: Mapping[str, str]) -> None:
+    """Remove packed files that were not used for 30 days, or that are beyond 10 GiB, and blobs that no record names."""
+    from .store.blobs import packed_in, remove_unnamed
+
+    with contextlib.suppress(SpecError, OSError):
+        packed_in(cache_dir(environ)).evict()
+        remove_unnamed(cache_dir(environ))
 
 
 def remove_all(environ: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from flyte_images_layers import DebianBase
 
 from ..errors import EngineError, SpecError
+from ..store.blobs import using_layout
 from ..store.cache_dir import cache_dir, layout_dir
 from ..store.oci_layout import LAYER_GZIP, Layer, Layout
 from .archive import Archive, fetch, require_tools
@@ -37,7 +39,8 @@ def bootstrap(suite: str, *, environ: Mapping[str, str], note: Note, again: bool
     python, architecture = SUITES[suite], this_architecture()
     begun = _now()
     lock = cache_dir(environ) / "bases" / f".{suite}.lock"
-    with alone(lock, waiting=lambda: note(f"base: debian {suite}: another process is making it")) as waited:
+    waiting = functools.partial(note, f"base: debian {suite}: another process is making it")
+    with using_layout(cache_dir(environ)), alone(lock, waiting=waiting) as waited:
         base = newest(environ, python=python, architecture=architecture)
         if base is None or (again and not (waited and base.made >= begun)):
             with workplace(environ) as place:

@@ -26,6 +26,8 @@ from ..image import Image
 from ..leftovers import sweep_at_times
 from ..plan.model import Plan
 from ..progress import Progress
+from ..store.blobs import using_layout
+from ..store.cache_dir import cache_dir
 from .prepare import prepare, with_addresses
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def build_all(
     named = dict(images) if isinstance(images, Mapping) else _named(images)
     shown = progress or Progress("quiet", sys.stderr)
     sweep_at_times(os.environ)
-    with _Engine(builder, os.environ) as engine:
+    with using_layout(cache_dir(os.environ)), _Engine(builder, os.environ) as engine:
         options = _Options(no_cache, upgrade, push, wanted)
         jobs = [_Job(name, image, engine, shown, options) for name, image in named.items()]
         if len(jobs) == 1:

@@ -1,10 +1,10 @@
-"""flyte-images cache: what is kept on this machine, and how it goes."""
+"""flyte-images cache: show what this product keeps on this machine and in its engine, and remove it."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -14,80 +14,116 @@ from .options import builder_option, json_option, seconds_of
 from .table import columns
 
 if TYPE_CHECKING:
-    from ..store.bounded_dir import BoundedDirectory, Entry
+    from ..store.bounded_dir import Entry
+    from .cache_kinds import Kind
 
-_KINDS = {
+LOCAL = {
+    "bases": "Debian bases, and which base an image's description means",
     "code": "copies of source trees that tasks ran from",
-    "context": "which local file had which content",
+    "context": "digests of local files that were read",
     "files": "files and directories that tasks returned",
-    "logs": "what runs printed",
-    "resolved": "what names were resolved to",
+    "layers": "packed local files and package files",
+    "logs": "output of runs",
+    "resolved": "exact packages that names were resolved to, and indexes",
     "results": 'results of tasks with cache="auto"',
+    "rootfs": "unpacked images of the engine `oci`",
 }
+ENGINE = {
+    "images": "images in Docker that carry this product's label",
+    "buildkit": "BuildKit's records of this product's steps",
+}
+_KINDS = LOCAL | ENGINE
+
+_kind_argument = click.argument("kind", required=False, metavar="[KIND]")
+_engine_option = click.option("--engine", is_flag=True, help="Include what is in the engine: images, buildkit.")
 
 
-def kinds() -> dict[str, BoundedDirectory]:
-    """Return what the cache of this user holds, by kind."""
-    from ..runner.artifacts import arrivals_in
-    from ..runner.bundle_cache import copies_in
-    from ..runner.run_logs import logs_in
-    from ..store.bounded_dir import BoundedDirectory
-    from ..store.cache_dir import cache_dir
+@contextlib.contextmanager
+def kinds(kind: str | None, *, engine: bool, builder: str | None = None) -> Iterator[dict[str, Kind]]:
+    """Yield the chosen kinds: the one named, else all below the cache directory, and with `engine` those in it too."""
+    from .cache_kinds import local_kinds
 
-    place = cache_dir(os.environ)
-    bounded = {"code": copies_in, "files": arrivals_in, "logs": logs_in}
-    return {
-        kind: bounded[kind](place / kind) if kind in bounded else BoundedDirectory(path=place / kind) for kind in _KINDS
-    }
+    if kind is not None and kind not in _KINDS:
+        raise SpecError(f"`{kind}` is not a kind of thing that is kept", hint=f"one of {', '.join(_KINDS)}")
+    chosen = {name: it for name, it in local_kinds().items() if kind in (None, name)}
+    if not (engine and kind is None) and kind not in ENGINE:
+        yield chosen
+        return
+    from .cache_engine import BuildRecords, EngineImages
+    from .connection import connector
+
+    if kind in (None, "images"):
+        chosen["images"] = EngineImages()
+    with connector(builder) as connect:
+        if kind in (None, "buildkit"):
+            chosen["buildkit"] = BuildRecords(connect())
+        yield chosen
 
 
 @click.group("cache")
 def command() -> None:
-    """Show and empty what is kept in the cache directory of this machine. All of it can be made again."""
+    """Show and remove what is kept in this machine's cache directory, and what this product made in the engine.
+
+    Kinds: bases, code, context, files, layers, logs, resolved, results, rootfs; in the engine images, buildkit. All of
+    it can be made again.
+    """
 
 
-@command.command("ls", short_help="each thing that is kept, the one used last first")
-@click.argument("kind", required=False)
+@command.command("ls", short_help="list each entry, the last used first")
+@_kind_argument
+@_engine_option
+@builder_option
 @json_option
-def listed(*, kind: str | None, as_json: bool) -> None:
-    """List what is kept, or what is kept of one KIND: code, context, files, logs, resolved, results."""
-    found = [(name, entry) for name, directory in _chosen(kind).items() for entry in directory.entries()]
-    found.sort(key=lambda pair: pair[1].used, reverse=True)
+def listed(*, kind: str | None, engine: bool, builder: str | None, as_json: bool) -> None:
+    """List the entries of all kinds below the cache directory, or of one KIND: size, last use, name, and the image,
+    task or packages that an entry is about."""
+    with kinds(kind, engine=engine, builder=builder) as chosen:
+        entries = [(name, entry) for name, it in chosen.items() for entry in it.entries()]
+    entries.sort(key=lambda pair: pair[1].used, reverse=True)
     if as_json:
         import json
 
-        rows = [{"kind": name, "name": it.name, "size": it.size, "used": round(it.used, 3)} for name, it in found]
+        rows = [
+            {"kind": name, "name": it.name, "size": it.size, "used": round(it.used, 3), "about": it.about}
+            for name, it in entries
+        ]
         click.echo(json.dumps({"entries": rows}, indent=2))
         return
-    for line in _lines(found):
+    for line in _lines(entries):
         click.echo(line)
 
 
-@command.command(short_help="how much of each kind is kept, and where")
+@command.command(short_help="show how much of each kind is kept")
+@_engine_option
+@builder_option
 @json_option
-def du(*, as_json: bool) -> None:
-    """Show how much is kept, by kind."""
+def du(*, engine: bool, builder: str | None, as_json: bool) -> None:
+    """Show how many entries of each kind are kept, and their size."""
     from ..progress.terminal_text import size
 
-    found = {kind: directory.entries() for kind, directory in kinds().items()}
+    with kinds(None, engine=engine, builder=builder) as chosen:
+        kept = {kind: it.entries() for kind, it in chosen.items()}
+    sums = {kind: sum(entry.size for entry in entries) for kind, entries in kept.items()}
     if as_json:
         import json
 
-        rows = [{"kind": kind, "count": len(it), "size": sum(e.size for e in it)} for kind, it in found.items()]
+        rows = [{"kind": kind, "count": len(entries), "size": sums[kind]} for kind, entries in kept.items()]
         click.echo(json.dumps({"kinds": rows}, indent=2))
         return
-    rows_ = [[kind, str(len(it)), size(sum(e.size for e in it)), _KINDS[kind]] for kind, it in found.items()]
-    for line in columns(rows_, ["kind", "count", "size", "what"]):
+    table = [[kind, str(len(entries)), size(sums[kind]), _KINDS[kind]] for kind, entries in kept.items()]
+    for line in columns(table, ["kind", "count", "size", "what"]):
         click.echo(line)
 
 
-@command.command(short_help="remove what was not used for a day; nothing that is in use")
-@click.argument("kind", required=False)
-@click.option("--unused-for", default="24h", show_default=True, metavar="TIME", help="Keep what was used since.")
-@click.option("--name", metavar="NAME", help="Remove this entry alone, whenever it was used.")
-@click.option("--keep", metavar="SIZE", help="Keep so much of each kind, what was used last: 500Mi, 2Gi.")
-@click.option("--engine", is_flag=True, help="Also empty the build cache of the engine of what no build uses.")
-@click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing. The engine is not asked.")
+@command.command(short_help="remove entries that were not used for a day, unless they are in use")
+@_kind_argument
+@click.option("--unused-for", default="24h", show_default=True, metavar="TIME", help="Keep entries used since.")
+@click.option(
+    "--name", metavar="NAME", help="Remove only this entry, or the entries about this image, task or package."
+)
+@click.option("--keep", metavar="SIZE", help="Keep the last used entries of each kind up to this size: 500Mi, 2Gi.")
+@click.option("--engine", is_flag=True, help="Also remove what this product made in the engine: images, buildkit.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @builder_option
 def prune(
     *,
@@ -99,9 +135,13 @@ def prune(
     dry_run: bool,
     builder: str | None,
 ) -> None:
-    """Remove what was not used for a day, of all kinds or of one KIND. What a running task uses stays.
+    """Remove entries that were not used for a day, of all kinds or of one KIND.
 
-    Bases and packed layers are not removed: builds stand on them.
+    Entries that a running build or task uses stay. Bases go only with KIND `bases`; images and records in the engine
+    only with --engine, or with KIND `images` or `buildkit`, and only those that this product made.
+
+    BuildKit keeps no owner of its records: those of this product's steps are recognized by their descriptions, those of
+    file copies are not, and stay until BuildKit removes them by itself.
     """
     from ..progress.terminal_text import size
 
@@ -109,57 +149,52 @@ def prune(
         before = time.time() - seconds_of(unused_for)
     except ValueError:
         raise click.BadParameter(f"`{unused_for}` is not a time; 30m and 24h are", param_hint="--unused-for") from None
-    gone: list[tuple[str, Entry]] = []
-    for of, directory in _chosen(kind).items():
-        for entry in _beyond(directory.entries(), before=before, name=name, keep=keep):
-            if dry_run or directory.remove(entry):
-                gone.append((of, entry))
-    for line in _lines(gone):
+    removed: list[tuple[str, Entry]] = []
+    with kinds(kind, engine=engine, builder=builder) as chosen:
+        for of, directory in chosen.items():
+            if kind is None and of == "bases":
+                continue
+            for entry in _beyond(directory.entries(), before=before, name=name, keep=keep):
+                if dry_run or directory.remove(entry):
+                    removed.append((of, entry))
+    for line in _lines(removed):
         click.echo(line)
-    total = size(sum(entry.size for _, entry in gone))
-    click.echo(f"{'would remove' if dry_run else 'removed'} {len(gone)} entries, {total}", err=True)
-    if engine and not dry_run:
-        _prune_engine(builder)
-
-
-def _prune_engine(builder: str | None) -> None:
-    from ..progress.terminal_text import size
-    from .connection import connector
-
-    with connector(builder) as connect:
-        records = connect().prune()
-    total = size(sum(it.size for it in records))
-    click.echo(f"removed {len(records)} records of the engine's build cache, {total}", err=True)
+    total = size(sum(entry.size for _, entry in removed))
+    click.echo(f"{'would remove' if dry_run else 'removed'} {len(removed)} entries, {total}", err=True)
 
 
 def _beyond(entries: Sequence[Entry], *, before: float, name: str | None, keep: str | None) -> list[Entry]:
-    """The entries that go. `entries` begin with the one that was used last."""
+    """Return the entries to remove. `entries` begin with the last used one."""
     if name is not None:
-        return [entry for entry in entries if entry.name == name]
+        return [entry for entry in entries if entry.name == name or name in _words(entry.about)]
     if keep is None:
         return [entry for entry in entries if entry.used < before]
     from flyte_images_runtime.resources.quantity import parse_size
 
-    room, gone = parse_size(keep, name="--keep", smallest=0), []
+    room, surplus = parse_size(keep, name="--keep", smallest=0), []
     for entry in entries:
         if entry.size <= room:
             room -= entry.size
         else:
-            gone.append(entry)
-    return gone
+            surplus.append(entry)
+    return surplus
 
 
-def _chosen(kind: str | None) -> dict[str, BoundedDirectory]:
-    if kind is not None and kind not in _KINDS:
-        raise SpecError(f"nothing of the kind `{kind}` is kept", hint=f"one of {', '.join(_KINDS)}")
-    return {name: directory for name, directory in kinds().items() if kind in (None, name)}
+def _words(about: str) -> set[str]:
+    """Return the names in a description, and the names of images without their tags.
+
+    >>> sorted(_words("ml/train:0a1b, six and 3 more"))
+    ['3', 'and', 'ml/train', 'ml/train:0a1b', 'more', 'six']
+    """
+    words = about.replace(",", " ").split()
+    return {name for word in words for name in (word, word.rpartition(":")[0]) if name}
 
 
-def _lines(found: Sequence[tuple[str, Entry]]) -> list[str]:
+def _lines(entries: Sequence[tuple[str, Entry]]) -> list[str]:
     from ..progress.terminal_text import size
 
     rows = [
-        [kind, size(entry.size), time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)), entry.name]
-        for kind, entry in found
+        [kind, size(it.size), time.strftime("%Y-%m-%d %H:%M", time.localtime(it.used)), it.name, it.about]
+        for kind, it in entries
     ]
-    return columns(rows, ["kind", "size", "used", "name"]) if rows else []
+    return columns(rows, ["kind", "size", "used", "name", "about"]) if rows else []

@@ -1,4 +1,4 @@
-"""A connection to the engine that is made when something has to be asked, and closed at the end."""
+"""Connect to the engine on first use, and close the connection at the end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def connector(builder: str | None) -> Iterator[Callable[[], Client]]:
-    """A way to the engine for those steps of resolving that need one; nothing is dialled before."""
+    """Return a function that connects on its first call, for the steps of resolving that need an engine.
+
+    Until the end, `flyte-images cache prune` of other processes removes no blob.
+    """
+    from ..store.blobs import using_layout
+    from ..store.cache_dir import cache_dir
+
     with contextlib.ExitStack() as stack:
+        stack.enter_context(using_layout(cache_dir(os.environ)))
         clients: list[Client] = []
 
         def connect() -> Client:

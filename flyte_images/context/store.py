@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def put_image(directory: Path, layer: Blob, contents: Sequence[str], destination
 def find_record(directory: Path, contents: Sequence[str], destinations: Sequence[bytes]) -> Packed | None:
     """Return the image that was made from these contents, if all of it is still there."""
     try:
-        record = json_cache.load(_record(directory, contents, destinations))
+        path = _record(directory, contents, destinations)
+        record = json_cache.load(path)
+        os.utime(path)  # its last use, by which the record is kept or goes (store/blobs.py)
         packed = Packed(record["manifest"], Blob(record["layer"], record["size"]), tuple(contents))
         return packed if Layout(directory).complete(packed.manifest) else None
     except (FlyteImagesError, OSError, ValueError, LookupError, TypeError):  # damaged: as good as none

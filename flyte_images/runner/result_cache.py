@@ -25,6 +25,7 @@ from ..store.cache_dir import cache_dir
 
 _FORMAT = "flyte-images result 1"
 _UNUSED = 30 * 86400.0  # seconds after which a result that nobody asked for goes
+LARGEST = 5 << 30  # bytes of all results; beyond this, the least recently used go
 _RESULT = "result.json"
 
 
@@ -48,8 +49,8 @@ def key_of(spec: TaskSpec, image: str, arguments: Any, attachments: Path) -> str
 class Results:
     """The results that are kept below `directory`."""
 
-    def __init__(self, directory: Path) -> None:
-        self._kept = BoundedDirectory(path=directory, unused=_UNUSED)
+    def __init__(self, directory: Path, *, largest: int = LARGEST) -> None:
+        self._kept = BoundedDirectory(path=directory, unused=_UNUSED, largest=largest)
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Results:

@@ -1,7 +1,6 @@
-"""A directory whose entries go when they were not used for long, or when they are too many or too large.
+"""Bound a directory: remove entries that were not used for long, and the least recently used ones beyond a size.
 
-An entry is a file, a directory, or some files with one name between them. The entries that were used last stay, and
-those that are in use.
+An entry is a file, a directory, or several files that share a name. An entry that is in use always stays.
 """
 
 from __future__ import annotations
@@ -20,12 +19,13 @@ from flyte_images_runtime.system.atomic import partial_path
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that is kept. used: seconds since 1970; size: bytes."""
+    """One thing that is kept. used: seconds since 1970; size: bytes; about: the image, task or packages, if known."""
 
     name: str
     paths: tuple[Path, ...]
     used: float
     size: int
+    about: str = ""
 
 
 def size_of(paths: Sequence[Path]) -> int:
@@ -53,7 +53,8 @@ class BoundedDirectory:
 
     unused: seconds after which an entry goes; largest: bytes of all entries; most: their number. `entry_of` returns the
     name of the entry that a file or directory belongs to, None for what is not an entry. `claim` gives, for as long as
-    it is entered, whether the entry may be removed: False if the entry is in use.
+    it is entered, whether the entry may be removed: False if the entry is in use. `measure` returns bytes,
+    `about` the image, task or packages of an entry.
     """
 
     path: Path
@@ -63,9 +64,10 @@ class BoundedDirectory:
     entry_of: Callable[[str], str | None] = lambda name: None if name.startswith(".") else name
     claim: Callable[[Path], AbstractContextManager[bool]] = _never_in_use
     measure: Callable[[Sequence[Path]], int] = size_of
+    about: Callable[[Sequence[Path]], str] = lambda paths: ""
 
     def entries(self, *, measured: bool = True) -> list[Entry]:
-        """Return what is there, the entry that was used last first. Without `measured` the sizes are 0."""
+        """Return the entries, the last used first. Without `measured`, sizes are 0 and `about` is empty."""
         groups: dict[str, list[Path]] = {}
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(self.path)):  # noqa: PTH208
@@ -76,11 +78,12 @@ class BoundedDirectory:
         for name, paths in groups.items():
             with contextlib.suppress(OSError):  # another process removes it
                 used = max(path.lstat().st_mtime for path in paths)
-                found.append(Entry(name, tuple(paths), used, self.measure(paths) if measured else 0))
+                size, about = (self.measure(paths), self.about(paths)) if measured else (0, "")
+                found.append(Entry(name, tuple(paths), used, size, about))
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
     def evict(self) -> None:
-        """Remove what is beyond the bounds. What is in use, or cannot be removed, stays and does not count."""
+        """Remove the entries beyond the bounds. Entries that are in use or cannot be removed stay, uncounted."""
         entries = self.entries(measured=self.largest < math.inf)
         oldest = time.time() - self.unused
         if not entries or (self._fits(entries) and entries[-1].used >= oldest):
@@ -105,7 +108,7 @@ class BoundedDirectory:
             return False
 
     def remove(self, entry: Entry) -> bool:
-        """Remove an entry: its name at once, so that nobody finds a part of it. Return False if it is in use."""
+        """Remove an entry. Its name goes first, so no process finds a part. Return False if the entry is in use."""
         try:
             with self.claim(entry.paths[0]) as is_free:
                 if not is_free:

@@ -156,6 +156,13 @@ class Images:
             record.unlink(missing_ok=True)
         shutil.rmtree(self.store / "layers", ignore_errors=True)
 
+    def forget(self, record: Path) -> None:
+        """Remove the record of one image, and its unpacked layers unless another record names them."""
+        with contextlib.suppress(OSError, ValueError):
+            _drop(from_json(record.read_text(encoding="utf-8")))
+        record.unlink(missing_ok=True)
+        self.prune()
+
     def _is_gone(self, identity: str) -> bool:
         if identity.startswith("oci-layout:"):
             return not Path(identity.removeprefix("oci-layout:").partition("@")[0]).is_dir()
