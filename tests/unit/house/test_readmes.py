@@ -31,7 +31,7 @@ def test_files_that_contributors_are_sent_to_are_there() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8") + (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:flyte_images|layers|tests)/[\w/]+\.(?:py|sh|json)", text))
     named |= {f"runtime/flyte_images_runtime/{name}" for name in re.findall(r"runtime: ([\w/]+\.py)", text)}
-    assert len(named) > 20 and [name for name in named if not (ROOT / name).exists()] == []
+    assert len(named) > 20 and [name for name in named if "VERB" not in name and not (ROOT / name).exists()] == []
 
 
 def test_make_targets_are_there() -> None:
