@@ -7,7 +7,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -168,8 +168,6 @@ class Client:
         exporters: Sequence[Exporter] = (),
         cache_imports: Sequence[Cache] = (),
         cache_exports: Sequence[Cache] = (),
-        frontend_attrs: Mapping[str, str] | None = None,
-        entitlements: Sequence[str] = (),
         on_event: Callable[[Event], None] | None = None,
         timeout: float | None = None,
         internal: bool = False,
@@ -189,8 +187,6 @@ class Client:
             exporters=exporters,
             cache_imports=cache_imports,
             cache_exports=cache_exports,
-            frontend_attrs=frontend_attrs or {},
-            entitlements=entitlements,
             internal=internal,
         )
         session = session or Session()

@@ -32,7 +32,6 @@ _HINTS = (
         r"context deadline exceeded",
         "something did not answer in time: is the engine's machine overloaded? Build again: finished steps are kept",
     ),
-    (r"no SSH key|no ssh agent", "is an agent running, with the key added (`ssh-add`)?"),
 )
 """What the engine says, and what can be done about it."""
 

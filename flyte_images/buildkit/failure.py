@@ -115,8 +115,6 @@ def build_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = 
         )
     if error.code() in (*_LOST, grpc.StatusCode.UNIMPLEMENTED):
         return engine_error(error, engine, said=said)
-    if "entitlement" in text or "is not allowed" in text:
-        return EngineError(f"the BuildKit at {engine} does not allow it: {text}", hint="its administrator decides this")
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return BuildError(
             f"the engine refused: {text}",

@@ -43,20 +43,13 @@ def solve_request(
     exporters: Sequence[Exporter],
     cache_imports: Sequence[Cache],
     cache_exports: Sequence[Cache],
-    frontend_attrs: Mapping[str, str],
-    entitlements: Sequence[str],
     internal: bool,
 ) -> Prepared:
     """Put a solve into BuildKit's terms. Reads no file but the indexes of caches on this machine."""
     stores: dict[str, Path] = {}
     targets: dict[int, Target] = {}
     layout = None
-    message = SolveRequest(
-        definition=definition,
-        frontend_attrs=frontend_attrs,
-        entitlements=entitlements,
-        internal=internal,
-    )
+    message = SolveRequest(definition=definition, internal=internal)
     for index, exporter in enumerate(exporters):
         message.exporters.append(TypedAttrs(type=exporter.type, attrs=exporter.attrs()))
         match exporter:

@@ -34,7 +34,6 @@ from .services.filesync import Files, filesync
 from .services.health import health
 from .services.secrets import Secret
 from .services.secrets import secrets as secrets_service
-from .services.ssh import ssh
 
 _CHUNK = 1 << 17
 _WORKERS = 32  # a running call holds one; the health check must never wait behind transfers
@@ -45,14 +44,13 @@ class Session:
     """What one solve may take from this machine. Nothing is read before the engine asks.
 
     `stores` are directories with blobs/sha256, by the `oci.store` names of the graph's oci-layout sources; `files` are
-    the files of its local sources, by the sources' names; `secrets` are values (or what gets them) by id; `ssh` are
-    agents' sockets by id; `logins` tells the login of a registry.
+    the files of its local sources, by the sources' names; `secrets` are values (or what gets them) by id; `logins`
+    returns the login of a registry.
     """
 
     stores: Mapping[str, Path] = field(default_factory=dict)
     files: Mapping[str, Files] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
-    ssh: Mapping[str, Path] = field(default_factory=dict)
     logins: Callable[[str], Login | None] = field(default_factory=lambda: DockerLogins(docker_config_file()))
 
 
@@ -75,7 +73,6 @@ class OpenSession:
             **secrets_service(session.secrets),
             **(content(all_stores, self.readings) if all_stores else {}),
             **(filesync(session.files) if session.files else {}),
-            **(ssh(session.ssh) if session.ssh else {}),
             **(filesend(targets) if targets else {}),
         }
 

@@ -1,7 +1,8 @@
-"""LLB: what BuildKit builds, as values. Dials nothing, opens no file.
+"""LLB, the graph language of BuildKit, as immutable values. This package is pure: no sockets, no files.
 
-A `State` is a file system that will be; functions make new ones from it, `marshal` turns one into the graph that a
-BuildKit solves. Every operation is named by the digest of its bytes, known as soon as it is made.
+A `State` describes a file system. Functions such as `run` and `copy` make new states from it, and `marshal` turns a
+state into the graph that BuildKit solves. Every operation is named by the sha256 of its bytes, so its digest is known
+as soon as the operation exists.
 
     >>> linux = Platform.parse("linux/amd64")
     >>> debian = image("registry.test/debian:13", platform=linux)
@@ -12,11 +13,11 @@ BuildKit solves. Every operation is named by the digest of its bytes, known as s
 """
 
 from .definition import Definition, marshal
-from .exec import Exec, Network, SecretEnv, Security, Ulimit, run
-from .files import Action, Owner, copy, file, mkdir, mkfile, rm, symlink
+from .exec import Exec, Network, SecretEnv, run
+from .files import Action, copy, file, mkdir, mkfile
 from .layers import diff, merge
-from .mounts import Mount, Sharing, bind, cache, output, secret, ssh, tmpfs
-from .sources import git, http, image, local, oci_layout
+from .mounts import Mount, bind, output, secret, tmpfs
+from .sources import http, image, local, oci_layout
 from .state import Group, Note, Platform, State, Vertex, scratch
 
 __all__ = [
@@ -27,20 +28,14 @@ __all__ = [
     "Mount",
     "Network",
     "Note",
-    "Owner",
     "Platform",
     "SecretEnv",
-    "Security",
-    "Sharing",
     "State",
-    "Ulimit",
     "Vertex",
     "bind",
-    "cache",
     "copy",
     "diff",
     "file",
-    "git",
     "http",
     "image",
     "local",
@@ -50,11 +45,8 @@ __all__ = [
     "mkfile",
     "oci_layout",
     "output",
-    "rm",
     "run",
     "scratch",
     "secret",
-    "ssh",
-    "symlink",
     "tmpfs",
 ]

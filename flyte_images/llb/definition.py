@@ -1,26 +1,24 @@
-"""A State -> the bytes that BuildKit is sent, and back. Pure; the same bytes every time."""
+"""A State -> the serialized graph that BuildKit receives. Pure; the same state always gives the same bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
 from ..errors import Location, SpecError
 from .pb import ops_pb2
-from .state import State, Vertex, digest, metadata, serialize, utf8
+from .state import State, Vertex, metadata, serialize, utf8
 from .wire import entry, field
 
-_LIMIT = (16 << 20) - (64 << 10)  # BuildKit takes messages up to 16 MiB; the rest of the request needs some room
+_LIMIT = (16 << 20) - (64 << 10)  # BuildKit accepts messages of 16 MiB; the other fields of the request need space
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Definition:
     """A graph, ready to be solved.
 
-    `data` is what a solve request carries. `ops` are the operations, each behind those that it reads, and `digests`
-    their names; `head` is the name of the one whose output `index` is the result.
+    `data` is the graph in a solve request. `ops` are the operations, each after its inputs, and `digests` their names.
+    The result is output `index` of the operation named `head`.
     """
 
     data: bytes
@@ -30,27 +28,8 @@ class Definition:
     index: int
 
     def to_pb(self) -> ops_pb2.Definition:
-        """The message, a new one at each call."""
+        """Return the graph as a new message."""
         return ops_pb2.Definition.FromString(self.data)
-
-    @classmethod
-    def from_pb(cls, message: ops_pb2.Definition) -> Definition:
-        """Take a graph from elsewhere; raises SpecError unless it is whole."""
-        *ops, last = getattr(message, "def") or [b""]
-        try:
-            inputs = ops_pb2.Op.FromString(last).inputs
-        except DecodeError:
-            raise SpecError("not a graph: its end is damaged") from None
-        digests = tuple(digest(op) for op in ops)
-        if len(inputs) != 1 or inputs[0].digest not in digests:
-            raise SpecError("not a graph: it does not end with its result")
-        return cls(
-            data=serialize(message),
-            ops=tuple(ops),
-            digests=digests,
-            head=inputs[0].digest,
-            index=inputs[0].index,
-        )
 
     def __repr__(self) -> str:
         return f"Definition({len(self.ops)} ops, {self.head})"
@@ -59,28 +38,28 @@ class Definition:
 def marshal(state: State, *, sources: Mapping[str, bytes] | None = None) -> Definition:
     """Return the graph that makes `state`.
 
-    `sources` are the user's files by name, of which the engine quotes the line of a step that fails; the lines are
-    known, and told by this client's errors, without them too.
+    `sources` are the user's files by name; the engine quotes their lines when a step fails. This client's own errors
+    name file and line without them too. Raises SpecError for an empty result and for a graph of more than 16 MiB.
     """
     if state.vertex is None:
         raise SpecError("there is nothing to build: the result is empty", hint="add at least one file to it")
     steps: dict[str, Vertex] = {}
-    same: dict[str, list[Vertex]] = {}  # steps that were made several times, maybe under other names
+    equal: dict[str, list[Vertex]] = {}  # vertices of one digest, possibly with different notes
     lines = _Lines(sources or {})
     for vertex in _inputs_first(state.vertex):
         if (first := steps.setdefault(vertex.digest, vertex)) is not vertex:
-            same.setdefault(vertex.digest, [first]).append(vertex)
+            equal.setdefault(vertex.digest, [first]).append(vertex)
         if vertex.note.location is not None:
             lines.add(vertex.digest, vertex.note.location)
-    told = {name: step.written[1] for name, step in steps.items()}
-    told |= {name: entry(2, name, _tell_all(vertices)) for name, vertices in same.items()}
+    described = {name: step.encoded[1] for name, step in steps.items()}
+    described |= {name: entry(2, name, _merged_metadata(vertices)) for name, vertices in equal.items()}
     result = ops_pb2.Op(inputs=[ops_pb2.Input(digest=state.vertex.digest, index=state.index)])
     data = b"".join(
         (
-            *(step.written[0] for step in steps.values()),
+            *(step.encoded[0] for step in steps.values()),
             field(1, serialize(result)),
-            *(told[name] for name in sorted(told)),
-            *lines.written(),
+            *(described[name] for name in sorted(described)),
+            *lines.encoded(),
         )
     )
     if len(data) > _LIMIT:
@@ -100,14 +79,14 @@ def marshal(state: State, *, sources: Mapping[str, bytes] | None = None) -> Defi
 
 
 def _inputs_first(head: Vertex) -> list[Vertex]:
-    """Each vertex once, behind all that it reads. Does not recurse: a graph may be thousands of steps deep."""
+    """Return each vertex once, after its inputs. Does not recurse: a graph may be thousands of steps deep."""
     order: list[Vertex] = []
     path: list[Vertex] = []
     seen: set[Vertex] = set()
     todo: list[Vertex | None] = [head]
     while todo:
         vertex = todo.pop()
-        if vertex is None:  # all that the last of the path reads is in order
+        if vertex is None:  # all inputs of the last vertex of the path are in order
             order.append(path.pop())
         elif vertex not in seen:
             seen.add(vertex)
@@ -120,14 +99,14 @@ def _inputs_first(head: Vertex) -> list[Vertex]:
     return order
 
 
-def _tell_all(same: Sequence[Vertex]) -> bytes:
-    """The metadata of a step that was made several times: the first name counts, and it is run if one says so."""
+def _merged_metadata(equal: Sequence[Vertex]) -> bytes:
+    """Return the metadata of vertices with one digest: the first name counts, and one `ignore_cache` is enough."""
     message = ops_pb2.OpMetadata()
-    for vertex in reversed(same):
-        said = metadata(vertex.caps, vertex.note)
-        if said.HasField("progress_group"):
+    for vertex in reversed(equal):
+        own = metadata(vertex.caps, vertex.note)
+        if own.HasField("progress_group"):
             message.ClearField("progress_group")
-        message.MergeFrom(said)
+        message.MergeFrom(own)
     return serialize(message)
 
 
@@ -137,24 +116,24 @@ class _Lines:
     def __init__(self, sources: Mapping[str, bytes]) -> None:
         self._sources = sources
         self._files: dict[str, int] = {}
-        self._places: dict[str, dict[tuple[int, int], None]] = {}
+        self._lines: dict[str, dict[tuple[int, int], None]] = {}
 
     def add(self, digest: str, location: Location) -> None:
-        """Note a step's line, each once."""
+        """Add the line of a step, without duplicates."""
         file = self._files.setdefault(location.file, len(self._files))
-        self._places.setdefault(digest, {})[file, location.line] = None
+        self._lines.setdefault(digest, {})[file, location.line] = None
 
-    def written(self) -> list[bytes]:
-        """The definition's field, if there is one."""
-        if not self._places:
+    def encoded(self) -> list[bytes]:
+        """Return the definition's source field; an empty list without lines."""
+        if not self._lines:
             return []
-        written: dict[tuple[tuple[int, int], ...], bytes] = {}  # most steps come from few lines
+        encoded: dict[tuple[tuple[int, int], ...], bytes] = {}  # most steps come from few lines
         parts = []
-        for name in sorted(self._places):
-            places = tuple(self._places[name])
-            if places not in written:
-                written[places] = serialize(ops_pb2.Locations(locations=[_location(*place) for place in places]))
-            parts.append(entry(1, name, written[places]))
+        for name in sorted(self._lines):
+            lines = tuple(self._lines[name])
+            if lines not in encoded:
+                encoded[lines] = serialize(ops_pb2.Locations(locations=[_location(*line) for line in lines]))
+            parts.append(entry(1, name, encoded[lines]))
         for file in self._files:
             info = ops_pb2.SourceInfo(filename=utf8(file), data=self._sources.get(file, b""), language="python")
             parts.append(field(2, serialize(info)))
@@ -162,5 +141,5 @@ class _Lines:
 
 
 def _location(file: int, line: int) -> ops_pb2.Location:
-    place = ops_pb2.Position(line=line)
-    return ops_pb2.Location(sourceIndex=file, ranges=[ops_pb2.Range(start=place, end=place)])
+    position = ops_pb2.Position(line=line)
+    return ops_pb2.Location(sourceIndex=file, ranges=[ops_pb2.Range(start=position, end=position)])

@@ -1,6 +1,6 @@
-"""A Definition -> text for a person, JSON for a program, dot for a picture. Pure.
+"""A Definition -> text for people, JSON for programs, dot for pictures. Pure.
 
-All three show a step's inputs by name and number, not by digest alone.
+All three forms show the inputs of a step by name and number, not by digest alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .state import Platform
 from .state import digest as digest_of
 
 _SHOWN = 200  # bytes of a file's content
-_TELLING_ZEROS = frozenset({"input", "secondaryInput", "output", "timestamp", "mode", "network"})
+_MEANINGFUL_ZEROS = frozenset({"input", "secondaryInput", "output", "timestamp", "mode", "network"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class _Step:
 
 
 def to_text(definition: Definition) -> str:
-    """One block a step, each behind those that it reads; the result is the last line."""
+    """Return one block of text per step, each after its inputs; the last line names the result."""
     steps = _steps(definition)
     by_digest = {step.digest: step for step in steps}
     blocks = [_block(step, by_digest) for step in steps]
@@ -41,7 +41,7 @@ def to_text(definition: Definition) -> str:
 
 
 def to_json(definition: Definition) -> str:
-    """A JSON document: `ops` as BuildKit's messages have them, with digests, and `head`."""
+    """Return a JSON document: `ops` with the fields of BuildKit's messages and with digests, and `head`."""
     ops = [
         {
             "digest": step.digest,
@@ -57,7 +57,7 @@ def to_json(definition: Definition) -> str:
 
 
 def to_dot(definition: Definition) -> str:
-    """A graph for Graphviz: an arrow from what is read to what reads it."""
+    """Return a graph for Graphviz: an arrow points from each input to the step that reads the input."""
     steps = _steps(definition)
     lines = ["digraph llb {", "  rankdir=LR;", "  node [shape=box];"]
     for step in steps:
@@ -77,7 +77,7 @@ def _steps(definition: Definition) -> list[_Step]:
     for digest, data in zip(definition.digests, definition.ops, strict=True):
         op = ops_pb2.Op.FromString(data)
         metadata = message.metadata[digest]
-        places = message.Source.locations[digest].locations
+        lines = message.Source.locations[digest].locations
         steps.append(
             _Step(
                 number=numbers[digest],
@@ -87,9 +87,9 @@ def _steps(definition: Definition) -> list[_Step]:
                 inputs=tuple(numbers[item.digest] for item in op.inputs),
                 metadata=metadata,
                 locations=tuple(
-                    f"{message.Source.infos[place.sourceIndex].filename}:{place.ranges[0].start.line}"
-                    for place in places
-                    if place.ranges
+                    f"{message.Source.infos[line.sourceIndex].filename}:{line.ranges[0].start.line}"
+                    for line in lines
+                    if line.ranges
                 ),
             )
         )
@@ -98,8 +98,7 @@ def _steps(definition: Definition) -> list[_Step]:
 
 def _block(step: _Step, steps: Mapping[str, _Step]) -> str:
     lines = [f"#{step.number} {step.name}", f"  {step.digest}"]
-    for place in step.locations:
-        lines.append(f"  at {place}")
+    lines += [f"  at {location}" for location in step.locations]
     if step.metadata.HasField("progress_group"):
         lines.append(f"  group {step.metadata.progress_group.name}")
     if step.metadata.ignore_cache:
@@ -113,7 +112,7 @@ def _block(step: _Step, steps: Mapping[str, _Step]) -> str:
 
 
 def _names(reads: Sequence[str]) -> Callable[[int], str]:
-    """What the indices of a step's inputs stand for; behind the inputs come the results of its own actions."""
+    """Return a function that names a step's input by its index; results of the step's actions follow the inputs."""
 
     def name(index: int) -> str:
         if index < 0:
@@ -132,12 +131,12 @@ def _kind(op: ops_pb2.Op) -> str:
 
 
 def _line(text: str) -> str:
-    first, *rest = text.splitlines() or [""]
-    return f"{first} ..." if rest else first
+    first, *more = text.splitlines() or [""]
+    return f"{first} ..." if more else first
 
 
 def _name(op: ops_pb2.Op) -> str:
-    """What a step does, in few words, for those that nobody named."""
+    """Return a short description of a step that has no name."""
     match op.WhichOneof("op"):
         case "source":
             return op.source.identifier
@@ -153,8 +152,6 @@ def _action_name(action: ops_pb2.FileAction) -> str:
     match action.WhichOneof("action"):
         case "copy":
             return f"copy {action.copy.src} {action.copy.dest}"
-        case "symlink":
-            return f"symlink {action.symlink.newpath} -> {action.symlink.oldpath}"
         case None:
             return "nothing"
         case kind:
@@ -162,9 +159,9 @@ def _action_name(action: ops_pb2.FileAction) -> str:
 
 
 def _fields(message: Message, name: Callable[[int], str] | None = None) -> dict[str, object]:
-    """A message's fields as plain values: those that are set, and those of which 0 says something.
+    """Return a message's fields as plain values: fields that are set, and fields for which 0 is meaningful.
 
-    `name` says what the index of an input stands for.
+    `name` returns the name of an input for its index.
     """
     fields: dict[str, object] = {}
     for field in message.DESCRIPTOR.fields:
@@ -183,31 +180,31 @@ def _fields(message: Message, name: Callable[[int], str] | None = None) -> dict[
         elif isinstance(value, int) and name and field.name in ("input", "secondaryInput"):
             fields[field.name] = name(value)
         elif isinstance(value, int) and field.enum_type is not None:
-            if value or field.name in _TELLING_ZEROS:
+            if value or field.name in _MEANINGFUL_ZEROS:
                 fields[field.name] = field.enum_type.values_by_number[value].name
         elif isinstance(value, int) and field.name == "mode" and value > 0:
             fields[field.name] = f"0{value:o}"
-        elif value or field.name in _TELLING_ZEROS:
+        elif value or field.name in _MEANINGFUL_ZEROS:
             fields[field.name] = value
     return fields
 
 
 def _content(data: bytes) -> str:
-    """The beginning of a file, and a digest where that is not all of it."""
+    """Return a file's text; of a longer file or one that is not text, the beginning, the size and the digest."""
     text = data[:_SHOWN].decode(errors="replace")
     return text if data == text.encode() else f"{text}... ({len(data)} bytes, {digest_of(data)})"
 
 
 def _lines(value: object, indent: str = "") -> Iterator[str]:
-    """`key: value` lines, nested by indentation; lists of plain values on one line."""
+    """Yield `key: value` lines, nested by indentation; a list of plain values is one line."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _entry(f"{indent}{key}:", item, indent)
     elif isinstance(value, list):
         for item in value:
-            first, *rest = _lines(item, indent + "  ")
+            first, *more = _lines(item, indent + "  ")
             yield f"{indent}- {first.lstrip()}"
-            yield from rest
+            yield from more
 
 
 def _entry(key: str, item: object, indent: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Layers as values: what one state has and another has not (diff), and states on top of each other (merge). Pure."""
+"""Layers as values: the difference of two states (`diff`) and states stacked on each other (`merge`). Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from .state import Inputs, Note, State, scratch, vertex
 
 
 def merge(states: Sequence[State], *, note: Note | None = None) -> State:
-    """All `states` in one; where they have the same path, the later one's counts.
+    """Return all `states` stacked in order; of two files with the same path, the later state's file is visible.
 
-    Nothing is copied. Of one state it is that state, of none it is scratch.
+    Nothing is copied. One state returns that state, and an empty list returns scratch.
     """
-    kept = [state for state in states if state.vertex is not None]
-    if len(kept) < 2:
-        return kept[0] if kept else scratch()
-    body = ops_pb2.MergeOp(inputs=[ops_pb2.MergeInput(input=index) for index in range(len(kept))])
-    return State(vertex(body, inputs=kept, caps={"mergeop"}, note=note))
+    filled = [state for state in states if state.vertex is not None]
+    if len(filled) < 2:
+        return filled[0] if filled else scratch()
+    body = ops_pb2.MergeOp(inputs=[ops_pb2.MergeInput(input=index) for index in range(len(filled))])
+    return State(vertex(body, inputs=filled, caps={"mergeop"}, note=note))
 
 
 def diff(lower: State, upper: State, *, note: Note | None = None) -> State:
-    """What has to be laid over `lower` to get `upper`: new and changed files, and the marks of removed ones.
+    """Return the layer that turns `lower` into `upper`: new and changed files, and whiteouts of removed files.
 
-    Over scratch that is `upper` itself.
+    The diff over scratch is `upper` itself.
     """
     if lower.vertex is None:
         return upper

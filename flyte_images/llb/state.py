@@ -1,8 +1,8 @@
-"""The values that a graph is made of: State, Vertex, Platform, Note. Pure: bytes in, bytes and digests out.
+"""The values of a graph: State, Vertex, Platform, Note. Pure: bytes in, bytes and digests out.
 
-A vertex is named by the sha256 of its bytes, which hold the names of its inputs; so its digest is known as soon as it
-is made, and nothing that is added later can change it. What decides the result is in the bytes; what only tells people
-about it (`Note`) is beside them and never in the digest.
+A vertex is named by the sha256 of its bytes, which contain the names of its inputs. So the digest is known as soon as
+the vertex exists, and nothing that is added later can change the digest. Everything that decides the result is in the
+bytes. A `Note`, which is for people, is stored beside the bytes and never changes the digest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BODIES = ops_pb2.ExecOp | ops_pb2.SourceOp | ops_pb2.FileOp | ops_pb2.MergeOp |
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image or a command is for.
+    """The operating system and CPU architecture of an image or a command.
 
     >>> str(Platform.parse("linux/aarch64")), Platform.parse("linux/arm/v7").variant
     ('linux/arm64', 'v7')
@@ -37,26 +37,30 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Parse `os/architecture[/variant]`; other names of the same architecture give the same platform."""
-        os, _, rest = text.partition("/")
-        architecture, _, variant = rest.partition("/")
+        """Parse `os/architecture[/variant]`. Other names of an architecture (aarch64) give the same platform.
+
+        Raises SpecError for any other text.
+        """
+        os, _, remainder = text.partition("/")
+        architecture, _, variant = remainder.partition("/")
         architecture = _ARCHITECTURES.get(architecture, architecture)
         if not os or not architecture or "/" in variant:
             raise SpecError(f"`{text}` is not a platform", hint="write it like linux/amd64 or linux/arm/v7")
         if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")):
-            variant = ""  # the only one there was: images are published without it
+            variant = ""  # the first variant: images are published without it
         return cls(os, architecture, variant)
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
     def message(self) -> ops_pb2.Platform:
+        """Return BuildKit's message for this platform."""
         return ops_pb2.Platform(OS=self.os, Architecture=self.architecture, Variant=self.variant)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Steps that are one thing to the user: progress shows them as one."""
+    """Steps that the progress display shows as one line."""
 
     id: str
     name: str
@@ -64,10 +68,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What people are told of a step, and how the engine treats it; never part of its digest.
+    """The description of a step for people, and cache settings; never part of a digest.
 
-    `name` is shown in progress, `location` is the line of the user's file that asked for the step and is quoted when
-    it fails, `ignore_cache` runs it again, `description` is kept in the engine's records.
+    The progress display shows `name`. `location` is the line of the user's file that asked for the step; an error of
+    the step quotes that line. `ignore_cache` runs the step again. The engine's records keep `description`.
     """
 
     name: str = ""
@@ -82,9 +86,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Vertex:
-    """One operation: its bytes as BuildKit writes them, their digest, and the vertices that it reads.
+    """One operation: its bytes as BuildKit writes them, the digest of the bytes, and the vertices that are its inputs.
 
-    `written` is what a graph holds of it, the operation and its metadata: made once for all graphs that it is in.
+    `encoded` holds two fields of a serialized graph: the operation and its metadata. They are serialized once for all
+    graphs that contain this vertex.
     """
 
     op: bytes
@@ -92,7 +97,7 @@ class Vertex:
     inputs: tuple[Vertex, ...]
     caps: frozenset[str]
     note: Note
-    written: tuple[bytes, bytes]
+    encoded: tuple[bytes, bytes]
 
     def __repr__(self) -> str:
         return f"Vertex({self.note.name or self.digest})"
@@ -100,14 +105,14 @@ class Vertex:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class State:
-    """A file system: one output of a vertex, or nothing (`scratch()`). Equal where vertex and output are."""
+    """A file system: one output of a vertex, or empty (`scratch()`). States are equal if vertex and output are."""
 
     vertex: Vertex | None
     index: int = 0
 
     @property
     def digest(self) -> str | None:
-        """The digest of the vertex; None of scratch."""
+        """The digest of the vertex, or None for scratch."""
         return self.vertex.digest if self.vertex else None
 
     def __eq__(self, other: object) -> bool:
@@ -121,26 +126,26 @@ class State:
 
 
 def scratch() -> State:
-    """The empty file system."""
+    """Return the empty file system."""
     return State(None)
 
 
 class Inputs:
-    """Collects what one vertex reads, each output once, and says where it stands in the list."""
+    """The list of states that one vertex reads, without duplicates."""
 
     def __init__(self) -> None:
-        self._places: dict[State, int] = {}
+        self._indices: dict[State, int] = {}
 
     @property
     def states(self) -> list[State]:
-        """What was collected, in order."""
-        return list(self._places)
+        """The collected states, in order."""
+        return list(self._indices)
 
     def index(self, state: State) -> int:
-        """The place of `state`; -1 for scratch."""
+        """Add `state` if it is new, and return its index; -1 for scratch."""
         if state.vertex is None:
             return -1
-        return self._places.setdefault(state, len(self._places))
+        return self._indices.setdefault(state, len(self._indices))
 
 
 def vertex(
@@ -151,7 +156,7 @@ def vertex(
     caps: Iterable[str] = (),
     note: Note | None = None,
 ) -> Vertex:
-    """Make a vertex: `body` under the fields that all operations have."""
+    """Return a vertex of `body` with the fields that all operations have."""
     parents = tuple(state.vertex for state in inputs if state.vertex is not None)
     head = ops_pb2.Op(
         inputs=[
@@ -160,41 +165,41 @@ def vertex(
         ],
         platform=platform.message() if platform else None,
     )
-    # BuildKit names a vertex by the bytes that it writes itself, and it writes the operation behind the platform
-    # although its field number is lower. In another order the build works, but events and errors carry other digests.
+    # BuildKit names a vertex by the bytes that BuildKit itself writes, and it writes the operation after the platform
+    # although the operation's field number is lower. With another order the build works, but events and errors carry
+    # other digests.
     op = serialize(head) + serialize(_wrap(body))
     name, caps, note = digest(op), frozenset(caps), note or Note()
-    told = serialize(metadata(caps, note))
-    return Vertex(
-        op=op, digest=name, inputs=parents, caps=caps, note=note, written=(field(1, op), entry(2, name, told))
-    )
+    encoded = (field(1, op), entry(2, name, serialize(metadata(caps, note))))
+    return Vertex(op=op, digest=name, inputs=parents, caps=caps, note=note, encoded=encoded)
 
 
 def text(value: str, what: str) -> str:
-    """Return `value` if BuildKit can be told it: Unicode without NUL."""
+    """Return `value`. Raise SpecError, which names `what`, unless BuildKit accepts the value: Unicode without NUL."""
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise SpecError(
-            f"{what} {value!r} holds bytes that cannot be sent", hint="UTF-8 without NUL is what BuildKit takes"
+            f"{what} {value!r} contains bytes that cannot be sent", hint="BuildKit accepts UTF-8 without NUL"
         )
     return value
 
 
 def utf8(text: str) -> str:
-    """What people are told may hold the bytes of any file name, and must not fail a build."""
+    """Return `text` with escapes for bytes that are not UTF-8: a name that only people read must not fail a build."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def serialize(message: Message) -> bytes:
-    """Write a message: the same bytes each time, maps sorted by key."""
+    """Return the bytes of a message. Equal messages have equal bytes: maps are sorted by key."""
     return message.SerializeToString(deterministic=True)
 
 
 def digest(data: bytes) -> str:
+    """Return the digest of `data`, `sha256:...`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def metadata(caps: frozenset[str], note: Note) -> ops_pb2.OpMetadata:
-    """What a graph says of a step beside what it does."""
+    """Return a graph's metadata of a step: capabilities, description, progress group."""
     described = {**note.description, "llb.customname": note.name} if note.name else note.description
     message = ops_pb2.OpMetadata(
         ignore_cache=note.ignore_cache,

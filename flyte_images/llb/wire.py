@@ -1,14 +1,14 @@
-"""The little of protobuf's encoding that is written by hand, so that what many graphs share is serialized once. Pure.
+"""The part of protobuf's encoding that is written by hand, so that a part of many graphs is serialized once. Pure.
 
-A message may be put together of its fields' bytes. In the order of their numbers, and of the keys of maps, these are
-the bytes that the library writes itself.
+A message may be assembled from the bytes of its fields. In the order of field numbers and map keys, the result has the
+same bytes that the protobuf library writes.
 """
 
 from __future__ import annotations
 
 
 def field(number: int, data: bytes) -> bytes:
-    """A field that holds bytes, text or a message; `number` is below 16.
+    """Return the bytes of a field of bytes, text or a message; `number` is below 16.
 
     >>> field(1, b"abc")
     b'\\n\\x03abc'
@@ -17,7 +17,7 @@ def field(number: int, data: bytes) -> bytes:
 
 
 def entry(number: int, key: str, value: bytes) -> bytes:
-    """An entry of the map `number` from text to messages."""
+    """Return the bytes of an entry of the map `number`, from text to messages."""
     return field(number, field(1, key.encode()) + field(2, value))
 
 

@@ -1,4 +1,4 @@
-"""Laws of graphs: digests depend on what decides the result and on nothing else."""
+"""Laws of graphs: a digest depends on everything that decides the result and on nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flyte_images.errors import Location
 
 LINUX = llb.Platform.parse("linux/amd64")
 Build = Callable[[llb.Note | None], llb.State]
-"""Makes a state anew each time, with the note on all of its steps."""
+"""Returns a new equal state at each call, with the given note on all of its steps."""
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 names = words.filter(lambda word: word and "=" not in word)
@@ -68,7 +68,7 @@ notes = st.builds(
 
 
 @given(graphs)
-def test_made_anew_it_has_the_same_bytes(build: Build) -> None:
+def test_equal_states_have_equal_bytes(build: Build) -> None:
     assert llb.marshal(build(None)) == llb.marshal(build(None))
 
 
@@ -82,8 +82,8 @@ def test_marshalling_changes_nothing(build: Build) -> None:
 
 @given(graphs, notes)
 def test_decoration_never_changes_a_digest(build: Build, note: llb.Note) -> None:
-    plain, told = llb.marshal(build(None)), llb.marshal(build(note))
-    assert (plain.digests, plain.ops, plain.head) == (told.digests, told.ops, told.head)
+    plain, noted = llb.marshal(build(None)), llb.marshal(build(note))
+    assert (plain.digests, plain.ops, plain.head) == (noted.digests, noted.ops, noted.head)
 
 
 @given(graphs, graphs)
@@ -94,13 +94,13 @@ def test_appending_keeps_every_earlier_vertex(build: Build, other: Build) -> Non
 
 
 @given(graphs, notes)
-def test_from_the_wire_it_has_the_same_bytes(build: Build, note: llb.Note) -> None:
+def test_the_bytes_are_those_of_the_protobuf_library(build: Build, note: llb.Note) -> None:
     definition = llb.marshal(build(note))
-    assert llb.Definition.from_pb(definition.to_pb()) == definition
+    assert definition.to_pb().SerializeToString(deterministic=True) == definition.data
 
 
 @given(graphs)
-def test_inputs_stand_before_what_reads_them(build: Build) -> None:
+def test_inputs_come_before_their_readers(build: Build) -> None:
     seen: set[str] = set()
     definition = llb.marshal(build(None))
     from flyte_images.llb.pb import ops_pb2
@@ -114,7 +114,7 @@ def test_inputs_stand_before_what_reads_them(build: Build) -> None:
 @given(st.dictionaries(names, words), st.data())
 def test_the_order_of_variables_and_mounts_does_not_matter(env: dict[str, str], data: st.DataObject) -> None:
     base = image("a")(None)
-    mounts = [llb.bind("/a", base), llb.tmpfs("/b"), llb.output("/c"), llb.cache("/d", id="x")]
+    mounts = [llb.bind("/a", base), llb.tmpfs("/b"), llb.output("/c"), llb.secret("/d", id="x")]
     shuffled = dict(data.draw(st.permutations(list(env.items()))))
     one = llb.run(base, ["x"], platform=LINUX, env=env, mounts=mounts)
     two = llb.run(base, ["x"], platform=LINUX, env=shuffled, mounts=data.draw(st.permutations(mounts)))
@@ -131,9 +131,9 @@ commands = st.tuples(
 
 
 @given(commands, commands)
-def test_unlike_commands_have_unlike_digests(one: tuple[object, ...], two: tuple[object, ...]) -> None:
-    def digest(args: list[str], env: dict[str, str], cwd: str, network: llb.Network, places: set[str]) -> str | None:
-        mounts = [llb.tmpfs(place) for place in places]
+def test_different_commands_have_different_digests(one: tuple[object, ...], two: tuple[object, ...]) -> None:
+    def digest(args: list[str], env: dict[str, str], cwd: str, network: llb.Network, dests: set[str]) -> str | None:
+        mounts = [llb.tmpfs(dest) for dest in dests]
         return llb.run(None, args, platform=LINUX, env=env, cwd=cwd, network=network, mounts=mounts).root.digest
 
     assert (digest(*one) == digest(*two)) == (one == two)  # type: ignore[arg-type]

@@ -102,13 +102,6 @@ def secret(name: str, *, optional: bool = False) -> pb.Mount:
     return pb.Mount(input=-1, output=-1, dest=f"/run/secrets/{name}", mountType=pb.SECRET, secretOpt=option)
 
 
-def agent() -> pb.Mount:
-    """The user's ssh agent as the socket /run/agent."""
-    return pb.Mount(
-        input=-1, output=-1, dest="/run/agent", mountType=pb.SSH, SSHOpt=pb.SSHOpt(ID="default", mode=0o600)
-    )
-
-
 def salt() -> str:
     """Makes a step one that no engine has in its cache."""
     return secrets.token_hex(8)

@@ -1,13 +1,10 @@
-"""What the engine asks of this process: secrets, the ssh agent, logins."""
+"""Requests of the engine to this process: secrets and logins."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-import shutil
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +17,9 @@ from flyte_images.buildkit.registry_auth import DockerLogins
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import BuildError, EngineError
 
-from ...fakes.busybox import image_layout
 from ...fakes.registry import Registry, serve
 from .conftest import Base
-from .graphs import Graph, agent, salt, secret
+from .graphs import Graph, salt, secret
 
 pytestmark = pytest.mark.engine
 
@@ -61,56 +57,6 @@ def test_a_secret_that_cannot_be_had_fails_the_step_with_the_reason(client: Clie
     head = graph.run(graph.layout(base.digest), f"true {salt()}", secret("token"))
     with pytest.raises(BuildError, match="the vault is sealed"):
         client.solve(graph.definition(head), session=replace(base.session, secrets={"token": broken}))
-
-
-@pytest.fixture
-def ssh_agent(tmp_path: Path) -> Iterator[Path]:
-    """An agent with one key, called `the-key`."""
-    socket, key = tmp_path / "agent", tmp_path / "key"
-    with subprocess.Popen(("ssh-agent", "-D", "-a", socket), stdout=subprocess.DEVNULL) as running:
-        try:
-            subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "the-key", "-f", key), check=True)
-            while not socket.exists():
-                pass
-            subprocess.run(("ssh-add", "-q", key), env={"SSH_AUTH_SOCK": str(socket)}, check=True)
-            yield socket
-        finally:
-            running.terminate()
-
-
-def ssh_add_layout(directory: Path) -> str:
-    """An image with busybox's place taken by ssh-add and its libraries."""
-    program = shutil.which("ssh-add")
-    assert program
-    listed = subprocess.run(("ldd", program), check=True, capture_output=True, text=True).stdout.split()
-    paths = [Path(program), *(Path(word) for word in listed if word.startswith("/"))]
-    return image_layout(directory, {str(path).lstrip("/"): path.read_bytes() for path in paths})
-
-
-def test_a_step_uses_the_agent_and_never_its_keys(client: Client, base: Base, ssh_agent: Path, tmp_path: Path) -> None:
-    graph = Graph()
-    tools = ssh_add_layout(tmp_path)
-    env = ("SSH_AUTH_SOCK=/run/agent", f"SALT={salt()}")
-    head = graph.command(graph.layout(tools, "tools"), ("/usr/bin/ssh-add", "-l"), agent(), env=env)
-    events: list[Event] = []
-    session = Session(stores={"tools": tmp_path}, ssh={"default": ssh_agent})
-    client.solve(graph.definition(head), session=session, on_event=events.append)
-    assert "the-key (ED25519)" in output(events)
-
-
-def test_an_agent_that_is_not_forwarded_is_an_error_that_says_so(client: Client, base: Base) -> None:
-    graph = Graph()
-    head = graph.run(graph.layout(base.digest), f"true {salt()}", agent())
-    with pytest.raises(BuildError, match='no SSH key "default" forwarded'):
-        client.solve(graph.definition(head), session=base.session)
-
-
-def test_an_entitlement_that_the_engine_does_not_give_is_an_error_of_the_engine(client: Client, base: Base) -> None:
-    graph = Graph()
-    head = graph.run(graph.layout(base.digest), f"true {salt()}")
-    with pytest.raises(EngineError, match=r"does not allow it: .*security\.insecure") as caught:
-        client.solve(graph.definition(head), session=base.session, entitlements=["security.insecure"])
-    assert caught.value.hint
 
 
 def docker_config(path: Path, registry: Registry, entry: dict[str, str]) -> DockerLogins:

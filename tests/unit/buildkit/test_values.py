@@ -157,8 +157,6 @@ def test_an_engine_of_before_several_outputs_is_told_of_one_in_its_own_terms() -
             exporters=exporters,
             cache_imports=(),
             cache_exports=(),
-            frontend_attrs={},
-            entitlements=(),
             internal=True,
         ).message
 

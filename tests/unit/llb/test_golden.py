@@ -1,4 +1,4 @@
-"""Whole graphs as a person reads them. A change here moves users' caches: the commit says why."""
+"""Whole graphs in the form that people read. A change here moves users' caches: the commit says why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def base() -> llb.State:
 
 
 def package() -> llb.State:
-    """A wheel, unpacked by a command, as a layer of its own."""
+    """A wheel, unpacked by a command into its own layer."""
     wheel = llb.http("https://files.test/pandas-3.0-py3.whl", checksum=WHEEL, filename="pandas-3.0-py3.whl", mode=0o644)
     group = llb.Group("pip", "pip packages")
     unpack = llb.run(
@@ -29,7 +29,7 @@ def package() -> llb.State:
         ["unpack", "/in/pandas-3.0-py3.whl", "/opt"],
         platform=LINUX,
         env={"PATH": "/usr/bin", "LC_ALL": "C.UTF-8"},
-        mounts=[llb.bind("/in", wheel), llb.output("/opt"), llb.tmpfs("/tmp", size=1 << 30)],
+        mounts=[llb.bind("/in", wheel), llb.output("/opt"), llb.tmpfs("/tmp")],
         readonly_root=True,
         note=llb.Note(name="pandas 3.0", group=group, location=Location("/home/me/image.py", 4)),
     )
@@ -37,56 +37,44 @@ def package() -> llb.State:
 
 
 def files() -> llb.State:
-    """All that needs no command."""
+    """Every file action."""
     source = llb.oci_layout(f"local/context@{WHEEL}", store="context", platform=LINUX)
     return llb.file(
         None,
         [
-            llb.mkdir("/app", owner=llb.Owner(1000, 1000)),
+            llb.mkdir("/app/deep", make_parents=True),
             llb.mkfile("/app/long.txt", b"line\n" * 100, mode=0o600),
             llb.mkfile("/app/bytes", b"\xff\x00"),
-            llb.copy(source, "/src", "/app/src", include=["*.py"], exclude=["test_*"], mode="go-w"),
-            llb.symlink("src/main.py", "/app/main"),
-            llb.rm("/app/bytes"),
+            llb.copy(source, "/src", "/app/src"),
+            llb.copy(source, "/src.tar", "/app/unpacked", unpack=True),
         ],
         timestamp=EPOCH,
     )
 
 
 def command() -> llb.State:
-    """All that a command may have."""
-    done = llb.run(
+    """Every option of a command."""
+    built = llb.run(
         base(),
         ["/bin/sh", "-ec", "first line\nsecond line"],
         platform=LINUX,
         cwd="/app",
-        user="nobody",
-        hostname="builder",
         network=llb.Network.UNSET,
-        security=llb.Security.INSECURE,
-        mounts=[
-            llb.cache("/root/.cache", id="uv", sharing=llb.Sharing.LOCKED),
-            llb.secret("/run/secrets/token", id="token", optional=True),
-            llb.ssh("/run/agent"),
-        ],
+        mounts=[llb.secret("/run/secrets/token", id="token", optional=True)],
         secret_env=[llb.SecretEnv("TOKEN", "token")],
-        extra_hosts={"a.test": "10.0.0.1"},
-        ulimits=[llb.Ulimit("nofile", 1024, 4096)],
-        valid_exit_codes=[0, 3],
-        devices=["vendor.test/gpu=0"],
         note=llb.Note(ignore_cache=True, description={"kind": "commands"}),
     )
-    return llb.diff(base(), done.root)
+    return llb.diff(base(), built.root)
 
 
 def sources() -> llb.State:
     """Every kind of source."""
     return llb.merge(
         [
-            llb.git("https://git.test/me/repo.git", ref="a" * 40, subdir="lib", keep_git_dir=True),
-            llb.git("git@git.test:me/repo.git", ref="main", known_ssh_hosts="git.test ssh-ed25519 AAAA"),
-            llb.local("context", unique=WHEEL, include=["src"], exclude=["**/*.pyc"], shared_key_hint="me"),
-            llb.http("https://files.test/a", checksum=WHEEL, uid=1, headers={"Accept": "*/*"}, auth_header_secret="h"),
+            llb.image(f"registry.test/app:1@{WHEEL}", platform=LINUX, checksum=WHEEL),
+            llb.oci_layout(f"local/context@{WHEEL}", store="context", platform=LINUX),
+            llb.local("context", unique=WHEEL, shared_key_hint="me"),
+            llb.http("https://files.test/a", checksum=WHEEL, mode=0o755),
         ]
     )
 
