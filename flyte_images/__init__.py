@@ -13,19 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flyte_images_runtime.failures import Cancelled as Cancelled
-    from flyte_images_runtime.failures import DiskFull as DiskFull
-    from flyte_images_runtime.failures import EngineLost as EngineLost
-    from flyte_images_runtime.failures import ImageCannotStart as ImageCannotStart
-    from flyte_images_runtime.failures import InvalidArgument as InvalidArgument
-    from flyte_images_runtime.failures import InvalidResult as InvalidResult
-    from flyte_images_runtime.failures import Killed as Killed
-    from flyte_images_runtime.failures import NotSerialisable as NotSerialisable
-    from flyte_images_runtime.failures import NotSerializable as NotSerializable
-    from flyte_images_runtime.failures import OutOfMemory as OutOfMemory
-    from flyte_images_runtime.failures import Raised as Raised
-    from flyte_images_runtime.failures import TaskError as TaskError
-    from flyte_images_runtime.failures import TimedOut as TimedOut
     from flyte_images_runtime.resources.accelerators import GPU as GPU
     from flyte_images_runtime.resources.accelerators import GPUAccelerator as GPUAccelerator
     from flyte_images_runtime.resources.request import Resources as Resources
@@ -39,6 +26,19 @@ if TYPE_CHECKING:
     from .environment import ReusePolicy as ReusePolicy
     from .environment import Secret as Secret
     from .environment import TaskEnvironment as TaskEnvironment
+    from .errors import Cancelled as Cancelled
+    from .errors import DiskFull as DiskFull
+    from .errors import EngineLost as EngineLost
+    from .errors import ImageCannotStart as ImageCannotStart
+    from .errors import InvalidArgument as InvalidArgument
+    from .errors import InvalidResult as InvalidResult
+    from .errors import Killed as Killed
+    from .errors import NotSerialisable as NotSerialisable
+    from .errors import NotSerializable as NotSerializable
+    from .errors import OutOfMemory as OutOfMemory
+    from .errors import Raised as Raised
+    from .errors import TaskError as TaskError
+    from .errors import TimedOut as TimedOut
     from .image import Image as Image
     from .runner.runner import map as map
     from .runner.runner import run as run
@@ -58,19 +58,19 @@ _EXPORTS = {
     "Secret": "flyte_images.environment",
     "TaskEnvironment": "flyte_images.environment",
     "build": "flyte_images.builder",
-    "Cancelled": "flyte_images_runtime.failures",
-    "DiskFull": "flyte_images_runtime.failures",
-    "EngineLost": "flyte_images_runtime.failures",
-    "ImageCannotStart": "flyte_images_runtime.failures",
-    "InvalidArgument": "flyte_images_runtime.failures",
-    "InvalidResult": "flyte_images_runtime.failures",
-    "Killed": "flyte_images_runtime.failures",
-    "NotSerialisable": "flyte_images_runtime.failures",
-    "NotSerializable": "flyte_images_runtime.failures",
-    "OutOfMemory": "flyte_images_runtime.failures",
-    "Raised": "flyte_images_runtime.failures",
-    "TaskError": "flyte_images_runtime.failures",
-    "TimedOut": "flyte_images_runtime.failures",
+    "Cancelled": "flyte_images_runtime.errors",
+    "DiskFull": "flyte_images_runtime.errors",
+    "EngineLost": "flyte_images_runtime.errors",
+    "ImageCannotStart": "flyte_images_runtime.errors",
+    "InvalidArgument": "flyte_images_runtime.errors",
+    "InvalidResult": "flyte_images_runtime.errors",
+    "Killed": "flyte_images_runtime.errors",
+    "NotSerialisable": "flyte_images_runtime.errors",
+    "NotSerializable": "flyte_images_runtime.errors",
+    "OutOfMemory": "flyte_images_runtime.errors",
+    "Raised": "flyte_images_runtime.errors",
+    "TaskError": "flyte_images_runtime.errors",
+    "TimedOut": "flyte_images_runtime.errors",
     "map": "flyte_images.runner.runner",
     "run": "flyte_images.runner.runner",
 }

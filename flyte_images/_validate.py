@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from types import CodeType
 
 from flyte_images_layers import DebianBase, LayerError
 from flyte_images_layers.steps import SecretMount, StepLimits
 
-from .errors import Location, SpecError
+from .errors import FlyteImagesError, Location, SpecError
 
 PythonVersion = str | tuple[int, int]
 
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 LOGINS = (
     "indexes are asked by this machine with its own logins, and no step sees them: ~/.netrc, a keyring, or "
@@ -132,14 +135,12 @@ def source(src: str | os.PathLike[str], location: Location, *, folder: bool) -> 
 
 
 def _nearby(path: str) -> str:
-    import difflib
-
     folder, name = os.path.split(path)
+    remedy = "paths are relative to the file that names them"
     try:
-        close = difflib.get_close_matches(name, os.listdir(folder), n=1)  # noqa: PTH208
+        return did_you_mean(name, os.listdir(folder)) or remedy  # noqa: PTH208
     except OSError:
-        return "paths are relative to the file that names them"
-    return f"did you mean `{close[0]}`?" if close else "paths are relative to the file that names them"
+        return remedy
 
 
 def python_of(version: object, location: Location) -> str:
@@ -153,7 +154,7 @@ def python_of(version: object, location: Location) -> str:
         case _:
             hint = 'python_version="3.12" or (3, 12)'
             raise SpecError(f"{version!r} is not a Python version", hint=hint, location=location)
-    with At(location):
+    with at(location):
         return DebianBase(python=text).python
 
 
@@ -193,14 +194,39 @@ def registry_of(registry: str | None, location: Location) -> str | None:
     return registry.rstrip("/")
 
 
-class At:
-    """A layer's own error becomes ours, with the user's line."""
+def caller() -> Location:
+    """Return the innermost line outside this package that is being run."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_code):
+        frame = frame.f_back
+    return Location(frame.f_code.co_filename, frame.f_lineno)
 
-    def __init__(self, location: Location) -> None:
-        self.location = location
 
-    def __enter__(self) -> None: ...
+def _is_ours(code: CodeType) -> bool:
+    made_by_dataclasses = code.co_filename == "<string>" and code.co_name == "__init__"
+    return made_by_dataclasses or code.co_filename.startswith(_PACKAGE)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, LayerError):
-            raise SpecError(str(error), hint=error.hint, location=self.location) from None
+
+@contextmanager
+def at(location: object) -> Iterator[None]:
+    """Give errors that are raised inside this block the user's line, and turn a LayerError into a SpecError."""
+    place = location if isinstance(location, Location) else None
+    try:
+        yield
+    except LayerError as error:
+        raise SpecError(str(error), hint=error.hint, location=place) from None
+    except FlyteImagesError as error:
+        error.location = error.location or place
+        raise
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return the question that names the closest of `known`, or None if nothing is close.
+
+    >>> did_you_mean("memry", ["cpu", "memory"])
+    'did you mean `memory`?'
+    """
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean `{close[0]}`?" if close else None

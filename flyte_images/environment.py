@@ -7,9 +7,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
+from ._validate import caller
 from .errors import SpecError
 from .image import Image
-from .options import Options, RetryStrategy, ReusePolicy, Secret, Settings, caller
+from .options import Options, RetryStrategy, ReusePolicy, Secret, Settings
 from .task import Task, check_function
 
 __all__ = ["Options", "RetryStrategy", "ReusePolicy", "Secret", "Settings", "Task", "TaskEnvironment"]

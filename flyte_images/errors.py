@@ -1,59 +1,74 @@
-"""The errors of this package. Each says what happened (with the value), where, and what to do.
+"""Every error that flyte-images raises on purpose: `except flyte.errors.FlyteImagesError` catches all of them.
 
-The exception class is the noun; `str(error)` is the message; `hint` is the remedy; `location` is the user's file and
-line; `exit_code` is what the command line returns (0 done, 1 the build or the task failed, 2 wrong use or wrong spec,
-3 no engine or no device).
+`str(error)` says what happened, with the value; `hint` is the remedy; `location` is the user's file and line, if there
+is one; `exit_code` is what the command line returns: 0 done, 1 the build or the task failed, 2 wrong use or a wrong
+description, 3 no engine or no device.
 
     FlyteImagesError
-        SpecError        the description is wrong: refused where it is written
+        SpecError        the description is wrong; raised where it is written
         ResolveError     an index, an archive or a registry gave no usable answer
         BuildError       the build ran and failed
-        EngineError      no engine, or it went away
+        EngineError      no engine answers, it went away, or it cannot do what a build asks for
+        DeviceError      this machine cannot give the accelerator that a task asks for
+        TaskError        a task ended badly: Raised, OutOfMemory, TimedOut, ...
 """
 
 from __future__ import annotations
 
-from flyte_images_layers.record import dataclass
+from flyte_images_runtime.errors import (
+    Cancelled,
+    DeviceError,
+    DiskFull,
+    EngineLost,
+    FlyteImagesError,
+    ImageCannotStart,
+    InvalidArgument,
+    InvalidResult,
+    Killed,
+    Location,
+    NotSerialisable,
+    NotSerializable,
+    OutOfMemory,
+    Process,
+    Raised,
+    Remote,
+    SpecError,
+    TaskError,
+    TimedOut,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A place in the user's code: absolute file name and 1-based line."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
-class FlyteImagesError(Exception):
-    """Base of all errors that this package raises on purpose.
-
-    >>> str(SpecError("unknown name `x`", hint="did you mean `y`?"))
-    'unknown name `x`'
-    """
-
-    exit_code = 1
-
-    def __init__(self, message: str, *, hint: str | None = None, location: Location | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.location = location
-
-
-class SpecError(FlyteImagesError, ValueError):
-    """The caller's mistake: a value that no image, task or command can have."""
-
-    exit_code = 2
+__all__ = [
+    "BuildError",
+    "Cancelled",
+    "DeviceError",
+    "DiskFull",
+    "EngineError",
+    "EngineLost",
+    "FlyteImagesError",
+    "ImageCannotStart",
+    "InvalidArgument",
+    "InvalidResult",
+    "Killed",
+    "Location",
+    "NotSerialisable",
+    "NotSerializable",
+    "OutOfMemory",
+    "Process",
+    "Raised",
+    "Remote",
+    "ResolveError",
+    "SpecError",
+    "TaskError",
+    "TimedOut",
+]
 
 
 class ResolveError(FlyteImagesError):
-    """Names could not be turned into exact files: unknown package, conflict, unreachable index."""
+    """Names could not be turned into exact files: an unknown package, a conflict, an index that does not answer."""
 
 
 class BuildError(FlyteImagesError):
-    """The build ran and failed; `command` and `log` belong to the step that failed."""
+    """The build ran and failed. `command` and `log` belong to the step that failed."""
 
     def __init__(
         self,
@@ -70,6 +85,6 @@ class BuildError(FlyteImagesError):
 
 
 class EngineError(FlyteImagesError):
-    """No engine answers, it went away, or it cannot do what is asked."""
+    """No engine answers, it went away, or it cannot do what a build asks for."""
 
     exit_code = 3

@@ -4,10 +4,8 @@ other sources whether they are there."""
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_layers import (
@@ -29,9 +27,11 @@ from flyte_images_layers.record import dataclass
 
 from ._validate import (
     LOGINS,
-    At,
     PythonVersion,
+    at,
+    caller,
     dependencies_only,
+    did_you_mean,
     name_of,
     no_secrets,
     platforms_of,
@@ -44,8 +44,6 @@ from ._validate import (
     words_of,
 )
 from .errors import Location, SpecError
-
-_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ class Image:
         Raises SpecError for what is no Python version; whether a source offers it is asked when it is built. No image
         has the `flyte` package by itself: tasks need nothing of it (`install_flyte`, `flyte_version` are Flyte's).
         """
-        location = _caller()
+        location = caller()
         if install_flyte or flyte_version is not None:
             wanted = "flyte" if flyte_version is None else f"flyte=={flyte_version}"
             said = f"no image has `{wanted}` by itself: tasks run without it"
@@ -113,8 +111,8 @@ class Image:
         platform: str | Sequence[str] | None = None,
     ) -> Image:
         """Any image by name. `python_version` is that of its Python, which `with_pip_packages` needs to know."""
-        location = _caller()
-        with At(location):
+        location = caller()
+        with at(location):
             base = ReferenceBase(reference=image_uri)
         return cls(
             base=base,
@@ -323,9 +321,9 @@ class Image:
         base_image: str | None = None,
     ) -> Image:
         """Return the same image with another name, registry, Python, platform or base; what is not given stays."""
-        location = _caller()
+        location = caller()
         python = self.python if python_version is None else python_of(python_version, location)
-        with At(location):
+        with at(location):
             if base_image is not None:
                 base: Base = ReferenceBase(reference=base_image)
             else:
@@ -362,21 +360,12 @@ class Image:
 
         def __getattr__(self, name: str) -> Any:
             """Say what was meant."""
-            import difflib
-
-            close = [] if name.startswith("_") else difflib.get_close_matches(name, dir(type(self)), n=1)
-            meant = f", did you mean `{close[0]}`?" if close else ""
-            raise AttributeError(f"an image has no `{name}`{meant}", name=name, obj=self)
+            question = None if name.startswith("_") else did_you_mean(name, dir(type(self)))
+            raise AttributeError(
+                f"an image has no `{name}`" + (f", {question}" if question else ""), name=name, obj=self
+            )
 
     def _with(self, make: Any) -> Image:
-        location = _caller()
-        with At(location):
+        location = caller()
+        with at(location):
             return replace(self, layers=(*self.layers, make(location)))
-
-
-def _caller() -> Location:
-    """The line outside this package that is being run."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return Location(frame.f_code.co_filename, frame.f_lineno)

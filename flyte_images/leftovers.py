@@ -123,7 +123,8 @@ def remove_all(environ: Mapping[str, str]) -> bool:
 def find(environ: Mapping[str, str]) -> Iterator[Leftover | None]:
     """All that is left; None for an engine that does not answer."""
     from flyte_images_runtime.engines import reaper
-    from flyte_images_runtime.failures import TaskError
+
+    from .errors import TaskError
 
     for address in sorted(_addresses(environ)):
         try:

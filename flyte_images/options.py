@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, TypeVar
 
-from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.resources.accelerators import Device, GPUAccelerator
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.resources.quantity import parse_size
 from flyte_images_runtime.resources.request import Resources
 from flyte_images_runtime.task.spec import Hardening, Mount
 
+from ._validate import at, caller, did_you_mean
 from .errors import Location, SpecError
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
 _VARIABLE = re.compile(r"[^=\0]+")
 _CAPABILITY = re.compile(r"(CAP_)?[A-Z_]+")
 _NETWORKS = ("none", "outbound", "host")
@@ -139,7 +137,7 @@ class Options:
         """These options with what `given` says; SpecError for what no task can have."""
         changes: dict[str, Any] = {}
         hardening: dict[str, Any] = {}
-        with refused_at(location):
+        with at(location):
             for name, value in _one_spelling(dict(given), location).items():
                 if name not in _CHECKS:
                     raise SpecError(f"there is no option `{name}`", hint=_near(name), location=location)
@@ -182,29 +180,6 @@ class Settings(TypedDict, total=False):
     max_result: str | int | None
 
 
-def caller() -> Location:
-    """The line outside this package that is being run."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and (
-        frame.f_code.co_filename.startswith(_PACKAGE) or frame.f_code.co_filename == "<string>"
-    ):
-        frame = frame.f_back
-    return Location(frame.f_code.co_filename, frame.f_lineno)
-
-
-class refused_at:  # noqa: N801 - reads as a statement
-    """Gives the runtime's refusals the place that they are about."""
-
-    def __init__(self, location: Location) -> None:
-        self.location = location
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RuntimeSpecError):
-            raise SpecError(str(error), hint=error.hint, location=self.location) from None
-
-
 def _one_spelling(given: dict[str, Any], location: Location) -> dict[str, Any]:
     limits = given.pop("limits", None)
     if limits is None:
@@ -217,10 +192,7 @@ def _one_spelling(given: dict[str, Any], location: Location) -> dict[str, Any]:
 
 
 def _near(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, [*_CHECKS, "limits"], n=1)
-    return f"did you mean `{close[0]}`?" if close else "the options are limits, " + ", ".join(_CHECKS)
+    return did_you_mean(name, [*_CHECKS, "limits"]) or "the options are limits, " + ", ".join(_CHECKS)
 
 
 def _resources(value: Any, location: Location) -> Resources | None:

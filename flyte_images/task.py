@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
+from ._validate import caller
 from .errors import Location, SpecError
-from .options import Options, Settings, caller
+from .options import Options, Settings
 
 if TYPE_CHECKING:
     from flyte_images_runtime.values import Signature

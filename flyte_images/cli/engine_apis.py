@@ -23,7 +23,8 @@ def api_of(one: Active) -> Api | None:
     if one.engine == "podman":
         from flyte_images_runtime.engines.docker.api import Api
         from flyte_images_runtime.engines.podman.service import find_service
-        from flyte_images_runtime.failures import EngineLost
+
+        from ..errors import EngineLost
 
         try:
             service = find_service(os.environ, user=os.getuid())

@@ -129,7 +129,10 @@ def _imported(path: Path) -> ModuleType:
             if "." in name:
                 importlib.import_module(name.rpartition(".")[0])  # relative imports need their package
             return _execute(path, name if known is None else f"{name} (of the command line)")
-    except (FlyteImagesError, KeyboardInterrupt):
+    except KeyboardInterrupt:
+        raise
+    except FlyteImagesError as error:  # a runtime value knows no line of the user's
+        error.location = error.location or _users_line(error, root)
         raise
     except SyntaxError as error:
         if error.filename and error.lineno:
@@ -137,10 +140,6 @@ def _imported(path: Path) -> ModuleType:
             raise SpecError(what, location=Location(str(Path(error.filename).resolve()), error.lineno)) from error
         raise SpecError(f"`{shown(path)}` is no Python: {error}") from error
     except BaseException as error:  # SystemExit too: a script that ends itself defines nothing
-        if hasattr(error, "exit_code") and hasattr(
-            error, "hint"
-        ):  # the refusal of a runtime value, where it was written
-            raise SpecError(str(error), hint=error.hint, location=_users_line(error, root)) from error
         raise SpecError(
             f"importing it raised {type(error).__name__}" + (f": {error}" if str(error) else ""),
             hint=_remedy(error),

@@ -87,10 +87,6 @@ def _ours(error: Exception) -> FlyteImagesError:
         return error
     if "click" in sys.modules and (found := _of_click(error)) is not None:
         return found
-    if hasattr(error, "exit_code") and hasattr(error, "hint"):  # an error of the runtime, which does not know ours
-        ours = FlyteImagesError(str(error), hint=error.hint, location=getattr(error, "location", None))
-        ours.exit_code = error.exit_code
-        return ours
     if isinstance(error, OSError) and error.filename == STDOUT:
         silence_stdout()
         what = f"stdout cannot be written: {str(error.strerror).lower()}"

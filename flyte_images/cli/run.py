@@ -127,8 +127,7 @@ def perform(
     as_json: bool,
 ) -> None:
     """Build, run, and print the result."""
-    from flyte_images_runtime.failures import Raised, TaskError
-
+    from ..errors import Raised, TaskError
     from ..progress import Progress
     from ..progress.task_progress import Tasks
     from ..runner.runner import run

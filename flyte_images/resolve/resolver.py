@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from flyte_images_layers import Layer, PythonRequirements, digest
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
+from .._validate import at
 from ..bootstrap.base_image import BaseImage
 from ..buildkit.build_context import BuildContext
-from ..errors import FlyteImagesError, Location
 from ..image import Image
 from ..plan.lock import (
     LayerLock,
@@ -105,7 +105,7 @@ class _Asking:
             from .uv import shown
 
             self.note(f"resolving {shown([it for _, it in asking])}")
-            with _At(self.image.layers[asking[-1][0]]):
+            with at(self.image.layers[asking[-1][0]].location):
                 known = self._ask([it for _, it in asking])
             found, overlaps = known
             json_cache.write(
@@ -251,24 +251,11 @@ class _Asking:
         places = places_of(self.image, root, environ=self.environ, abilities=abilities)
         state = Lowering(abilities=abilities).lower(root, places)
         session = session_for(places, environ=self.environ, plan=root)
-        with _At(layer), masked(redactor_of(root, self.environ)):
+        with at(layer.location), masked(redactor_of(root, self.environ)):
             found = apt.ask(packages, state, self.platform, client=client, session=session)
         json_cache.write(self.environ, "debs", key, files_to_json(found, addresses=True))
         addresses.remember(found, self.environ)
         return found
-
-
-class _At:
-    """What a resolver says is about the line that asked."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FlyteImagesError) and error.location is None and isinstance(self.layer.location, Location):
-            error.location = self.layer.location
 
 
 def _python_to_json(entry: LayerLock) -> dict[str, object]:

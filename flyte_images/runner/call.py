@@ -9,20 +9,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.execution.execute import Finished, call_document, execute
 from flyte_images_runtime.execution.meter import Meter
-from flyte_images_runtime.failures import (
-    Cancelled,
-    DiskFull,
-    InvalidArgument,
-    InvalidResult,
-    Killed,
-    OutOfMemory,
-    Raised,
-    TaskError,
-    TimedOut,
-)
 from flyte_images_runtime.resources.metrics import Metrics, Usage
 from flyte_images_runtime.system.atomic import private_directory
 from flyte_images_runtime.system.process_id import short
@@ -35,6 +23,18 @@ from flyte_images_runtime.task.spec import Code, TaskSpec
 from flyte_images_runtime.values import Files, Problem
 from flyte_images_runtime.values.budget import Budget
 
+from ..errors import (
+    Cancelled,
+    DiskFull,
+    InvalidArgument,
+    InvalidResult,
+    Killed,
+    OutOfMemory,
+    Raised,
+    SpecError,
+    TaskError,
+    TimedOut,
+)
 from ..leftovers import watch_over
 from .artifacts import Arrival
 from .engines import engine_for, image_store, passes_large_pages
@@ -368,7 +368,7 @@ class Call:
     def _code(self) -> Code:
         try:
             return locate(self.task.function)
-        except RuntimeSpecError:
+        except SpecError:
             return by_value(self.task)
 
     def encoded(self, files: Files) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _oci_fits(store: DockerEngine, spec: TaskSpec) -> bool:
 
     Root has Docker's directories and bridge; another user has what is in its own Podman.
     """
-    from flyte_images_runtime.failures import EngineLost
+    from ..errors import EngineLost
 
     if not store.api.address.startswith("unix:") or store.name != ("docker" if os.geteuid() == 0 else "podman"):
         return False
@@ -185,7 +185,7 @@ class Look:
 
 def look_at_engines(*, but: Collection[str] = ()) -> Iterator[Look]:
     """Each engine of this machine, for this user. Starts nothing."""
-    from flyte_images_runtime.failures import TaskError
+    from ..errors import TaskError
 
     looks: tuple[tuple[EngineName, Callable[[], str | None]], ...] = (
         ("docker", _look_at_docker),

@@ -15,9 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.cgroup import exists
-from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.execution.frame_server import Bounds, FrameServer, Received
-from flyte_images_runtime.failures import Raised, TaskError
 from flyte_images_runtime.portable import fast_json
 from flyte_images_runtime.portable.framing import LARGEST
 from flyte_images_runtime.task.code import locate
@@ -27,7 +25,7 @@ from flyte_images_runtime.values.budget import Budget
 from flyte_images_runtime.worker import paths
 
 from ..environment import TaskEnvironment
-from ..errors import FlyteImagesError
+from ..errors import FlyteImagesError, Raised, SpecError
 from .artifacts import Arrival
 from .nested_limits import overridden
 from .nested_slots import Lane
@@ -152,8 +150,8 @@ class NestedCallServer:
             kind = error.remote.type if builtin else "Raised"
             message = error.remote.message if builtin else str(error)
             return _said(kind, message, builtin=builtin, traceback=error.remote.traceback)
-        except (TaskError, FlyteImagesError, RuntimeSpecError, Problem) as error:
-            return _said(type(error).__name__, str(error), hint=getattr(error, "hint", None))
+        except (FlyteImagesError, Problem) as error:
+            return _said(type(error).__name__, str(error), hint=error.hint)
 
     def _run(self, call: Call, task: Task[..., Any], arguments: Any, number: str) -> dict[str, Any]:
         group = self._exchange.group
@@ -233,7 +231,7 @@ def _module_of(task: Task[..., Any]) -> str:
     """What a container calls the module of the task's function."""
     try:
         return locate(task.function).module
-    except RuntimeSpecError:  # it goes by value
+    except SpecError:  # it goes by value
         return str(task.function.__module__)
 
 

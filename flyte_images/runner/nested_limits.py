@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.resources.quantity import format_size
 from flyte_images_runtime.resources.request import Resources
 from flyte_images_runtime.worker.nested_client import SETTINGS
+
+from ..errors import SpecError
 
 if TYPE_CHECKING:
     from ..task import Task
@@ -25,12 +26,12 @@ _N = TypeVar("_N", bound=Any)
 
 
 def overridden(task: Task[..., Any], said: Any) -> Task[..., Any]:
-    """The task with the options that a container gave it. RuntimeSpecError for more than the definition has."""
+    """The task with the options that a container gave it. SpecError for more than the definition has."""
     if not isinstance(said, dict) or not said:
         return task
     refused = sorted(set(said) - set(SETTINGS))
     if refused:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"a task cannot override `{refused[0]}` of a task that it calls",
             hint="write it where the environment of the called task is defined, or in one made with clone_with",
         )
@@ -39,7 +40,7 @@ def overridden(task: Task[..., Any], said: Any) -> Task[..., Any]:
         if isinstance(settings.get(name), dict):
             settings[name] = _resources(settings[name], task.options.resources or Resources())
         elif name in settings:
-            raise RuntimeSpecError(f"{name} of a called task is not a Resources")
+            raise SpecError(f"{name} of a called task is not a Resources")
     made = task.override(**settings)
     _check_smaller(task, made)
     return made
@@ -55,7 +56,7 @@ def _resources(said: Mapping[str, Any], defined: Resources) -> Resources:
 
 
 def _check_smaller(defined: Task[..., Any], asked: Task[..., Any]) -> None:
-    """RuntimeSpecError if the container asks for more than the definition has."""
+    """SpecError if the container asks for more than the definition has."""
     before, after = defined.options.limits(), asked.options.limits()
     for name in ("cpu", "memory", "disk", "shm"):
         most, wanted = getattr(before, name), getattr(after, name)
@@ -63,14 +64,14 @@ def _check_smaller(defined: Task[..., Any], asked: Task[..., Any]) -> None:
             shown = [str(value) if name == "cpu" else format_size(value) for value in (wanted, most)]
             raise _too_much(asked, name, *shown)
     if after.gpu != before.gpu:
-        raise RuntimeSpecError(f"a task cannot override the GPU of `{asked.name}`, which it calls")
+        raise SpecError(f"a task cannot override the GPU of `{asked.name}`, which it calls")
     most, wanted = defined.options.timeout, asked.options.timeout
     if most is not None and (wanted is None or wanted > most):
         raise _too_much(asked, "timeout", f"{wanted} s", f"{most:g} s")
 
 
-def _too_much(task: Task[..., Any], name: str, wanted: str, most: str) -> RuntimeSpecError:
-    return RuntimeSpecError(
+def _too_much(task: Task[..., Any], name: str, wanted: str, most: str) -> SpecError:
+    return SpecError(
         f"a task cannot raise {name} of `{task.name}`, which it calls, to {wanted}: its environment says {most}",
         hint="raise it where the environment is defined, or define another one with clone_with",
     )

@@ -9,10 +9,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flyte_images_runtime.failures import Cancelled
 from flyte_images_runtime.resources.limits import Limits
 
-from ..errors import SpecError
+from ..errors import Cancelled, SpecError
 
 if TYPE_CHECKING:
     from .call import Call

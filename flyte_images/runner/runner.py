@@ -5,7 +5,7 @@
 
 `flyte.run.aio(...)` is the same for an event loop, `flyte.run.map(task, items)` runs many, `flyte.map` gives their
 results. What the task raises is raised here: as itself if its class is built in, else as `Raised`; how else it can end
-is in flyte_images_runtime's failures.
+is in flyte_images.errors.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flyte_images_runtime.egress.gate import told
-from flyte_images_runtime.errors import RuntimeSpecError
 from flyte_images_runtime.execution.execute import call_document
 from flyte_images_runtime.execution.shell import Ended, Shell, run_shell
 from flyte_images_runtime.task.code import locate
 from flyte_images_runtime.task.exchange import make_exchange
 from flyte_images_runtime.task.spec import Code, TaskSpec
 
+from ..errors import SpecError
 from ..leftovers import watch_over
 from .engines import engine_for, image_store
 from .gpu_lease import leased
@@ -88,6 +88,6 @@ def _code(environment: TaskEnvironment) -> Code:
     """The source trees of its tasks, of which one is as good as the other."""
     nothing = Code(module="", qualname="")
     for task in environment.tasks.values():
-        with contextlib.suppress(RuntimeSpecError):  # it goes by value
+        with contextlib.suppress(SpecError):  # it goes by value
             return replace(nothing, roots=locate(task.function).roots)
     return nothing

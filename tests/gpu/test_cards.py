@@ -12,9 +12,8 @@ import pytest
 
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
-from flyte_images_runtime.errors import DeviceError
+from flyte_images_runtime.errors import DeviceError, EngineLost
 from flyte_images_runtime.execution.execute import call_document, execute
-from flyte_images_runtime.failures import EngineLost
 from flyte_images_runtime.gpu import Allocation, allocate, search
 from flyte_images_runtime.gpu.utilization import watching
 from flyte_images_runtime.resources.accelerators import GPURequest

@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_images_runtime.errors import RuntimeSpecError
+from flyte_images_runtime.errors import SpecError
 from flyte_images_runtime.resources.quantity import format_cpu, format_size, parse_cpu, parse_quantity, parse_size
 from flyte_images_runtime.resources.request import Resources
 
@@ -53,7 +53,7 @@ def test_whatever_is_written_is_a_limit_or_a_refusal_with_a_remedy(written: obje
     for field in ("cpu", "memory", "disk", "shm", "gpu"):
         try:
             limits = Resources(**{field: written}).limits()  # type: ignore[arg-type]
-        except RuntimeSpecError as refused:
+        except SpecError as refused:
             assert refused.hint
         else:
             value = getattr(limits, field)

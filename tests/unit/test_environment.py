@@ -17,7 +17,7 @@ from flyte_images.options import Options
 from flyte_images.runner import code_bundle
 from flyte_images.runner.code_bundle import LARGEST, ship
 from flyte_images.runner.parallel_map import map_calls
-from flyte_images_runtime.failures import Cancelled
+from flyte_images_runtime.errors import Cancelled
 
 
 def env(**settings: Any) -> flyte.TaskEnvironment:

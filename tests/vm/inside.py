@@ -19,8 +19,8 @@ sys.path.insert(0, "/app")
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
+from flyte_images_runtime.errors import TaskError
 from flyte_images_runtime.execution.execute import Finished, call_document, execute
-from flyte_images_runtime.failures import TaskError
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.task.exchange import make_exchange
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec

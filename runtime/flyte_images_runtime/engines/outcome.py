@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..failures import (
+from ..errors import (
     Cancelled,
     DiskFull,
     ImageCannotStart,

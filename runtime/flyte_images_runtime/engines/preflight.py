@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..failures import EngineLost, ImageCannotStart
+from ..errors import EngineLost, ImageCannotStart
 from ..resources.quantity import format_size
 from ..task import disk
 from ..task.exchange import Exchange

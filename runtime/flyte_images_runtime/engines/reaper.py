@@ -115,7 +115,7 @@ def sweep(address: str, owner: str | None = None) -> tuple[int, bool]:
 
     Return how many things there were, and whether the engine has answered.
     """
-    from ..failures import EngineLost
+    from ..errors import EngineLost
 
     there, answered = leftovers_here(owner), True
     try:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from ..cgroup import Group
-from ..failures import TaskError
+from ..errors import TaskError
 from ..resources.metrics import Usage
 from ..task.engine import Ending, OnLine, Stream
 from ..task.line_splitter import Lines

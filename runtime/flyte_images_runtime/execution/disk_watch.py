@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from ..failures import DiskFull
+from ..errors import DiskFull
 from ..resources.quantity import format_size
 from ..task.disk import USUAL
 from ..task.exchange import Exchange

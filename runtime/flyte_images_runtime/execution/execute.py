@@ -14,7 +14,7 @@ from typing import Any
 from ..cgroup.group import PARENT
 from ..cgroup.usage import read_usage, traffic
 from ..engines.outcome import Report, judge
-from ..failures import ImageCannotStart, Killed, OutOfMemory, Process, TaskError
+from ..errors import ImageCannotStart, Killed, OutOfMemory, Process, TaskError
 from ..resources.metrics import Metrics, Usage
 from ..task.engine import Ending, Engine, OnLine, Running, Stream
 from ..task.exchange import Exchange

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..failures import Process
+from ..errors import Process
 
 _LOG = "/dev/kmsg"
 _SHMEM = re.compile(r"(?:total_)?shmem (\d+)")

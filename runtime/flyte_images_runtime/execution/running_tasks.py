@@ -60,7 +60,7 @@ class Active:
             return usage
         from ..engines.docker.api import Refused
         from ..engines.docker.stats import usage_of
-        from ..failures import EngineLost
+        from ..errors import EngineLost
 
         with contextlib.suppress(Refused, EngineLost):  # it has just ended
             once: dict[str, Any] = {"stream": "false", "one-shot": "true"}

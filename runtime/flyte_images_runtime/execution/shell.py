@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines.outcome import judge
-from ..failures import EngineLost, ImageCannotStart, OutOfMemory, TaskError
+from ..errors import EngineLost, ImageCannotStart, OutOfMemory, TaskError
 from ..task.engine import Ending, Engine, Running
 from ..task.exchange import Exchange
 from ..task.spec import TaskSpec

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..cgroup import read_usage
 from ..engines.outcome import Report, judge
-from ..failures import EngineLost, TaskError
+from ..errors import EngineLost, TaskError
 from ..portable import framing
 from ..resources.metrics import Metrics, Usage
 from ..task.engine import Ending, Engine, OnLine, Running, Stream

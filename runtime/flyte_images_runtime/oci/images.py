@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from ..failures import ImageCannotStart, TaskError
+from ..errors import ImageCannotStart, TaskError
 from ..system import atomic
 from . import snapshots, views
 from .rootfs import Rootfs, from_json

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ..failures import ImageCannotStart
+from ..errors import ImageCannotStart
 from ..system import atomic
 from .rootfs import Rootfs
 

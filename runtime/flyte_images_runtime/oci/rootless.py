@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..failures import EngineLost
+from ..errors import EngineLost
 from .subid import Span, find_span, id_map
 
 _PATIENCE = 20.0

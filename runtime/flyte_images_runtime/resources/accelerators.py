@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..errors import RuntimeSpecError
+from ..errors import SpecError
 from .gpu_models import MODELS, Family, Model, find_model
 
 MOST = 64  # accelerators that one task can ask for; no machine has more
@@ -112,19 +112,17 @@ def GPU(  # noqa: N802 - flyte's spelling of a value
     GPURequest(count=2, family='nvidia', model='A100', partition='1g.5gb', shared=False)
     >>> GPU("A10", 1, "1g.5gb")
     Traceback (most recent call last):
-    flyte_images_runtime.errors.RuntimeSpecError: the NVIDIA A10 cannot be partitioned: `1g.5gb`
+    flyte_images_runtime.errors.SpecError: the NVIDIA A10 cannot be partitioned: `1g.5gb`
     """
     if device is None:
         request = GPURequest(count=_count(quantity, None), shared=shared)
         if partition is not None:
-            raise RuntimeSpecError(
+            raise SpecError(
                 f"partition `{partition}` of no model", hint=f'name the model: GPU("A100", 1, "{partition}")'
             )
         return Device(None, quantity, None, request)
     if not isinstance(device, str):
-        raise RuntimeSpecError(
-            f"GPU({device!r}) names no model", hint='GPU("A10G", 1), or GPU(quantity=1) for any model'
-        )
+        raise SpecError(f"GPU({device!r}) names no model", hint='GPU("A10G", 1), or GPU(quantity=1) for any model')
     name, says_shared = _split_shared(str(device))
     request = _request(name, quantity, partition=partition, shared=shared or says_shared)
     return Device(str(device), quantity, partition, request)
@@ -140,9 +138,7 @@ def TPU(device: str, partition: str | None = None) -> Device:  # noqa: N802
     sides = 3 if name == "V5P" else 2
     if partition is not None and not re.fullmatch(r"[1-9][0-9]?" + r"x[1-9][0-9]?" * (sides - 1), partition):
         example = "2x2x1" if sides == 3 else "2x4"
-        raise RuntimeSpecError(
-            f"`{partition}` is no slice of a TPU {name}", hint=f'for example TPU("{name}", "{example}")'
-        )
+        raise SpecError(f"`{partition}` is no slice of a TPU {name}", hint=f'for example TPU("{name}", "{example}")')
     return Device(device, 1, partition, GPURequest(count=1, family="tpu", model=name, partition=partition))
 
 
@@ -175,13 +171,13 @@ def parse_gpu(value: object) -> GPURequest | None:
     (True, True, None)
     >>> parse_gpu("A10G:9")
     Traceback (most recent call last):
-    flyte_images_runtime.errors.RuntimeSpecError: no machine has 9 NVIDIA A10G: `A10G:9`
+    flyte_images_runtime.errors.SpecError: no machine has 9 NVIDIA A10G: `A10G:9`
     """
     hint = 'a number (gpu=1), a model (gpu="A10G"), both (gpu="A10G:2") or gpu=GPU("A100", 1, "1g.5gb")'
     if isinstance(value, Device):
         return value.request
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise RuntimeSpecError(f"gpu={value!r} is no number of GPUs and no model", hint=hint)
+        raise SpecError(f"gpu={value!r} is no number of GPUs and no model", hint=hint)
     if isinstance(value, int) or value.isdecimal():
         count = _count(int(value), value, zero=True)
         return GPURequest(count=count) if count else None
@@ -189,10 +185,10 @@ def parse_gpu(value: object) -> GPURequest | None:
     if not colon:
         name, number = value, "1"
     if not number.isdecimal():
-        raise RuntimeSpecError(f"`{value}` does not end in a number of GPUs", hint=hint)
+        raise SpecError(f"`{value}` does not end in a number of GPUs", hint=hint)
     name, shared = _split_shared(name)
     if not colon and find_model(name) is None and not re.search(r"[0-9]", name):
-        raise RuntimeSpecError(f"gpu={value!r} is no number of GPUs and no model", hint=_suggestion(name) or hint)
+        raise SpecError(f"gpu={value!r} is no number of GPUs and no model", hint=_suggestion(name) or hint)
     return _request(name, int(number), shared=shared, written=value)
 
 
@@ -204,7 +200,7 @@ def parse_accelerator(value: object) -> GPURequest:
     """
     request = None if isinstance(value, (int, float)) else parse_gpu(value)
     if request is None or request.model is None:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"accelerator={value!r} names no model",
             hint='accelerator=GPUAccelerator.NVIDIA_A10G, or any other by text: accelerator="RTX 4090"',
         )
@@ -218,7 +214,7 @@ def combine(gpu: object, accelerator: object) -> GPURequest | None:
     '2 x NVIDIA T4'
     >>> combine("T4:1", GPUAccelerator.NVIDIA_A10G)
     Traceback (most recent call last):
-    flyte_images_runtime.errors.RuntimeSpecError: gpu=`T4:1` and accelerator=`A10G` name two models
+    flyte_images_runtime.errors.SpecError: gpu=`T4:1` and accelerator=`A10G` name two models
     """
     asked = None if gpu is None else parse_gpu(gpu)
     if accelerator is None:
@@ -227,13 +223,13 @@ def combine(gpu: object, accelerator: object) -> GPURequest | None:
     if gpu is None:
         return kind
     if asked is None:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"gpu={gpu!r} asks for none and accelerator={_told(accelerator)} for one", hint="leave out one of the two"
         )
     if asked.model is None:
         return _with_count(kind, asked, gpu)
     if (asked.family, asked.model) != (kind.family, kind.model) or kind.partition not in (None, asked.partition):
-        raise RuntimeSpecError(
+        raise SpecError(
             f"gpu={_told(gpu)} and accelerator={_told(accelerator)} name two models", hint="leave out one of the two"
         )
     return asked
@@ -242,9 +238,7 @@ def combine(gpu: object, accelerator: object) -> GPURequest | None:
 def _with_count(kind: GPURequest, asked: GPURequest, written: object) -> GPURequest:
     model = MODELS.get(kind.model or "")
     if model is not None and asked.count > model.most:
-        raise RuntimeSpecError(
-            f"no machine has {asked.count} {model.title}: {_told(written)}", hint=f"at most {model.most}"
-        )
+        raise SpecError(f"no machine has {asked.count} {model.title}: {_told(written)}", hint=f"at most {model.most}")
     return GPURequest(
         count=asked.count,
         family=kind.family,
@@ -260,20 +254,16 @@ def _request(
     model = find_model(name)
     if model is None:
         if not _TEXT.fullmatch(name) or not re.search(r"[A-Za-z]", name):
-            raise RuntimeSpecError(
-                f"`{written or name}` names no model", hint=_suggestion(name) or 'for example "A10G:1"'
-            )
+            raise SpecError(f"`{written or name}` names no model", hint=_suggestion(name) or 'for example "A10G:1"')
         if partition is not None and not _PROFILE.fullmatch(partition):
-            raise RuntimeSpecError(f"`{partition}` is no MIG partition", hint='for example "1g.10gb"')
+            raise SpecError(f"`{partition}` is no MIG partition", hint='for example "1g.10gb"')
         return GPURequest(count=_count(quantity, written), model=name, partition=partition, shared=shared)
     count = _count(quantity, written)
     if partition is None and count > model.most:
-        raise RuntimeSpecError(
-            f"no machine has {count} {model.title}: `{written or name}`", hint=f"at most {model.most}"
-        )
+        raise SpecError(f"no machine has {count} {model.title}: `{written or name}`", hint=f"at most {model.most}")
     _check_partition(model, partition)
     if shared and count > 1:
-        raise RuntimeSpecError(f"{count} shared {model.title}: a shared GPU comes alone", hint=f'"{name} shared:1"')
+        raise SpecError(f"{count} shared {model.title}: a shared GPU comes alone", hint=f'"{name} shared:1"')
     return GPURequest(count=count, family=model.family, model=model.name, partition=partition, shared=shared)
 
 
@@ -281,11 +271,9 @@ def _check_partition(model: Model, partition: str | None) -> None:
     if partition is None:
         return
     if not model.partitions:
-        raise RuntimeSpecError(
-            f"the {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out"
-        )
+        raise SpecError(f"the {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out")
     if partition not in model.partitions:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"`{partition}` is no partition of the {model.title}", hint="there are " + ", ".join(model.partitions)
         )
 
@@ -293,11 +281,11 @@ def _check_partition(model: Model, partition: str | None) -> None:
 def _count(quantity: object, written: object, *, zero: bool = False) -> int:
     told = written if written is not None else quantity
     if isinstance(quantity, bool) or not isinstance(quantity, int):
-        raise RuntimeSpecError(f"{told!r} is no number of GPUs", hint="a whole number: 1")
+        raise SpecError(f"{told!r} is no number of GPUs", hint="a whole number: 1")
     if quantity < (0 if zero else 1):
-        raise RuntimeSpecError(f"`{told}` asks for {quantity} GPUs", hint="ask for one or more, or leave it out")
+        raise SpecError(f"`{told}` asks for {quantity} GPUs", hint="ask for one or more, or leave it out")
     if quantity > MOST:
-        raise RuntimeSpecError(f"no machine has {quantity} GPUs: `{told}`", hint="a task runs on one machine")
+        raise SpecError(f"no machine has {quantity} GPUs: `{told}`", hint="a task runs on one machine")
     return quantity
 
 
@@ -305,11 +293,11 @@ def _simple(device: str, quantity: int, family: Family, call: str) -> Device:
     name, colon, number = device.partition(":") if isinstance(device, str) else (device, "", "")
     model = MODELS[_one_of(name, family, call)]
     if colon and not number.isdecimal():
-        raise RuntimeSpecError(f"`{device}` does not end in a number", hint=f'{call}("{model.name}", 1)')
+        raise SpecError(f"`{device}` does not end in a number", hint=f'{call}("{model.name}", 1)')
     request = _request(model.name, int(number) if colon else quantity, written=device if colon else None)
     if model.counts and request.count not in model.counts:
         told = ", ".join(map(str, model.counts))
-        raise RuntimeSpecError(f"no machine has {request.count} {model.title}", hint=f"there are machines with {told}")
+        raise SpecError(f"no machine has {request.count} {model.title}", hint=f"there are machines with {told}")
     return Device(device, request.count, None, request)
 
 
@@ -317,7 +305,7 @@ def _one_of(device: object, family: Family, call: str) -> str:
     model = find_model(device) if isinstance(device, str) else None
     if model is None or model.family != family:
         names = ", ".join(name for name, one in MODELS.items() if one.family == family)
-        raise RuntimeSpecError(f"{call}({device!r}) names no model of that kind", hint=f"there are {names}")
+        raise SpecError(f"{call}({device!r}) names no model of that kind", hint=f"there are {names}")
     return model.name
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal
 
-from ..errors import RuntimeSpecError
+from ..errors import SpecError
 
 _BINARY = {suffix: Decimal(1024**power) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)}
 _DECIMAL = {
@@ -52,24 +52,24 @@ def parse_cpu(value: object, *, name: str = "cpu") -> Decimal:
     True
     >>> parse_cpu("x")
     Traceback (most recent call last):
-    flyte_images_runtime.errors.RuntimeSpecError: `x` is not a number of cores
+    flyte_images_runtime.errors.SpecError: `x` is not a number of cores
     """
     hint = f'write cores or thousandths of a core: {name}=2, {name}=0.5, {name}="500m"'
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
-        raise RuntimeSpecError(f"{name}={value!r} is not a number of cores", hint=hint)
+        raise SpecError(f"{name}={value!r} is not a number of cores", hint=hint)
     cores = _number(value)
     if cores is None:
-        raise RuntimeSpecError(f"`{value}` is not a number of cores", hint=hint)
+        raise SpecError(f"`{value}` is not a number of cores", hint=hint)
     if cores < SMALLEST_CPU:
         none = "; leave it out for no limit" if cores == 0 else ""
-        raise RuntimeSpecError(
+        raise SpecError(
             f"{name}={value!r} is less than the smallest share of a core that the kernel can give",
             hint=f'at least {name}="{format_cpu(SMALLEST_CPU)}"{none}',
         )
     if cores > _LARGEST_CPU:
-        raise RuntimeSpecError(f"{name}={value!r} is more cores than any machine has", hint=hint)
+        raise SpecError(f"{name}={value!r} is more cores than any machine has", hint=hint)
     if cores % MILLICORE:
-        raise RuntimeSpecError(f"{name}={value!r} is finer than a thousandth of a core", hint=hint)
+        raise SpecError(f"{name}={value!r} is finer than a thousandth of a core", hint=hint)
     return cores.normalize() + 0  # `+ 0` writes 2E+1 as 20
 
 
@@ -80,21 +80,21 @@ def parse_size(value: object, *, name: str = "memory", smallest: int = 1) -> int
     (17179869184, 500000000, 1536, 1000)
     >>> parse_size("1 gigabyte")
     Traceback (most recent call last):
-    flyte_images_runtime.errors.RuntimeSpecError: `1 gigabyte` is not a size
+    flyte_images_runtime.errors.SpecError: `1 gigabyte` is not a size
     """
     hint = f'write {name}="16Gi" (1024-based: Ki Mi Gi Ti) or {name}="500M" (1000-based: k M G T)'
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise RuntimeSpecError(f"{name}={value!r} is not a size", hint=hint)
+        raise SpecError(f"{name}={value!r} is not a size", hint=hint)
     size = _number(value)
     if size is None:
-        raise RuntimeSpecError(f"`{value}` is not a size", hint=_meant(str(value), name) or hint)
+        raise SpecError(f"`{value}` is not a size", hint=_meant(str(value), name) or hint)
     if size >= _LARGEST_SIZE:
-        raise RuntimeSpecError(f"{name}={value!r} is more than a kernel can count", hint=hint)
+        raise SpecError(f"{name}={value!r} is more than a kernel can count", hint=hint)
     if size < smallest or size % 1:  # in this order: of a number far below zero there is no exact remainder
         least = f"at least {format_size(smallest)}" if smallest > 1 else "at least one byte"
         what = "less than can be" if size < smallest else "not a whole number of bytes"
         meant = _meant(str(value), name)
-        raise RuntimeSpecError(f"{name}={value!r} is {what}", hint=meant or f"{hint}; {least}")
+        raise SpecError(f"{name}={value!r} is {what}", hint=meant or f"{hint}; {least}")
     return int(size)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, TypeVar
 
-from ..errors import RuntimeSpecError
+from ..errors import SpecError
 from .accelerators import Device, GPUAccelerator, combine
 from .limits import Limits
 from .quantity import format_size, parse_cpu, parse_size
@@ -37,7 +37,7 @@ class Resources:
     Decimal('1.5')
     >>> Resources(cpu=(4, 1))
     Traceback (most recent call last):
-    flyte_images_runtime.errors.RuntimeSpecError: cpu=(4, 1): the request is more than the limit
+    flyte_images_runtime.errors.SpecError: cpu=(4, 1): the request is more than the limit
     """
 
     cpu: CPU | tuple[CPU, CPU] | None
@@ -57,7 +57,7 @@ class Resources:
         mem: Size | tuple[Size, Size] | None = None,
     ) -> None:
         if memory is not None and mem is not None:
-            raise RuntimeSpecError(
+            raise SpecError(
                 f"mem={mem!r} and memory={memory!r} are two names of one thing", hint="leave out one of the two"
             )
         memory = mem if memory is None else memory
@@ -93,7 +93,7 @@ class Resources:
             return None
         size = parse_size(self.shm, name="shm")
         if memory is not None and size > memory:
-            raise RuntimeSpecError(
+            raise SpecError(
                 f"shm={self.shm!r} is more than memory={self.memory!r}, and what is in it counts as memory",
                 hint=f'raise memory, or write shm="auto" for all of it ({format_size(memory)})',
             )
@@ -112,13 +112,13 @@ def _pair(written: object, name: str, parse: Callable[[object], _V]) -> tuple[_V
         one = parse(written)
         return one, one
     if len(written) != 2:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"{name}={written!r} has {len(written)} values",
             hint=f"one value, the limit, or two: {name}=(request, limit)",
         )
     request, limit = parse(written[0]), parse(written[1])
     if request > limit:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"{name}={written!r}: the request is more than the limit", hint=f"{name}=({written[1]!r}, {written[0]!r})"
         )
     return request, limit

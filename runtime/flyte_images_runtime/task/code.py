@@ -15,22 +15,22 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ..errors import RuntimeSpecError
+from ..errors import SpecError
 from .spec import Code
 
 
 def locate(function: Callable[..., Any]) -> Code:
-    """Return where the worker finds `function`. RuntimeSpecError if no other process could."""
+    """Return where the worker finds `function`. SpecError if no other process could."""
     name = f"`{getattr(function, '__qualname__', function)}`"
     if "<locals>" in function.__qualname__ or "<lambda>" in function.__qualname__:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"task {name} is defined inside a function: another process cannot find it by name",
             hint="define it at the top of its module",
         )
     module = sys.modules.get(function.__module__)
     file = getattr(module, "__file__", None)
     if module is None or file is None:
-        raise RuntimeSpecError(
+        raise SpecError(
             f"task {name} is defined in no file (module `{function.__module__}`)",
             hint="write it to a .py file and import it from there",
         )

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ..failures import EngineLost
+from ..errors import EngineLost
 from ..resources.quantity import format_size
 from ..system.floating_mounts import NOATIME, NODEV, NOEXEC, NOSUID, Floating, make_floating
 from ..worker.paths import RESERVE

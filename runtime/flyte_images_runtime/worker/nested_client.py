@@ -16,21 +16,30 @@ SETTINGS = ("limits", "resources", "timeout", "retries", "cache")
 """What a task may override of a task that it calls, and no more: the caller's process looks too."""
 
 
-class TaskError(Exception):
-    """How a called task ended; the subclasses are those of flyte_images."""
+class FlyteImagesError(Exception):
+    """Base of the errors of flyte_images, as a task sees them inside the container."""
 
     hint = None
 
 
-_kinds: dict[str, type] = {"TaskError": TaskError}
+class TaskError(FlyteImagesError):
+    """How a called task ended; the subclasses have the names of those of flyte_images."""
+
+
+_kinds: dict[str, type] = {"FlyteImagesError": FlyteImagesError, "TaskError": TaskError}
 
 
 def kind(name: str) -> type:
-    """The class of that end: always the same one, so that `except flyte.OutOfMemory` holds."""
+    """Return the error class of that name: always the same class, so that `except flyte.OutOfMemory` holds."""
     if name == "NotSerialisable":
         return kind("NotSerializable")
     if name not in _kinds:
-        bases = {"TimedOut": (TaskError, TimeoutError), "InvalidArgument": (TaskError, TypeError)}
+        bases = {
+            "TimedOut": (TaskError, TimeoutError),
+            "InvalidArgument": (TaskError, TypeError),
+            "SpecError": (FlyteImagesError, ValueError),
+            "DeviceError": (FlyteImagesError, RuntimeError),
+        }
         found = (kind("NotSerializable"),) if name == "InvalidResult" else bases.get(name, (TaskError,))
         _kinds[name] = type(name, found, {"__module__": "flyte_images"})
     return _kinds[name]

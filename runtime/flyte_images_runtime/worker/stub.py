@@ -229,12 +229,13 @@ class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
         return made
 
     def _make(self, name: str) -> Any:
-        if name == "TaskError" or name in _ENDS.split():
+        if name.endswith("Error") or name in _OUTCOMES.split():
             from flyte_images_runtime.worker import nested_client
 
             return nested_client.kind(name)
-        if name.endswith("Error"):
-            return type(name, (Exception,), {"__module__": self.__name__})
+        if name == "errors" and self.__name__ == "flyte_images":
+            __import__("flyte_images.errors")
+            return sys.modules["flyte_images.errors"]
         if name == "TaskEnvironment":
             return TaskEnvironment
         if name in ("run", "map", "build"):
@@ -242,7 +243,7 @@ class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
         return type(name, (Described,), {"__module__": self.__name__}) if name[:1].isupper() else Described()
 
 
-_ENDS = (
+_OUTCOMES = (
     "Raised NotSerializable NotSerialisable InvalidResult InvalidArgument OutOfMemory DiskFull TimedOut Killed"
     " Cancelled ImageCannotStart EngineLost"
 )

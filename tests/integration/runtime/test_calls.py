@@ -13,7 +13,7 @@ import pytest
 import flyte_images as flyte
 from flyte_images.runner import history
 from flyte_images.store.cache_dir import cache_dir
-from flyte_images_runtime.failures import InvalidArgument, NotSerializable
+from flyte_images_runtime.errors import InvalidArgument, NotSerializable
 from flyte_images_runtime.system.process_id import current
 
 from . import nested_tasks, tasks

@@ -13,7 +13,7 @@ import pytest
 import flyte_images as flyte
 from flyte_images.runner.engines import EngineName
 from flyte_images_runtime.engines.docker import DockerEngine
-from flyte_images_runtime.failures import (
+from flyte_images_runtime.errors import (
     DiskFull,
     EngineLost,
     ImageCannotStart,

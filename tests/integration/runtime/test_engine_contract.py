@@ -22,10 +22,9 @@ from flyte_images_runtime.engines.nerdctl import NerdctlEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.engines.podman import PodmanEngine
-from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.execution.execute import Finished
-from flyte_images_runtime.failures import (
+from flyte_images_runtime.errors import (
     Cancelled,
+    DeviceError,
     DiskFull,
     EngineLost,
     ImageCannotStart,
@@ -35,6 +34,7 @@ from flyte_images_runtime.failures import (
     TaskError,
     TimedOut,
 )
+from flyte_images_runtime.execution.execute import Finished
 from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.task.disk import USUAL

@@ -12,7 +12,7 @@ import pytest
 import flyte_images as flyte
 from flyte_images.runner import warm
 from flyte_images.runner.engines import docker_engine
-from flyte_images_runtime.failures import EngineLost
+from flyte_images_runtime.errors import EngineLost
 from tests.fakes.faulty_proxy import Proxy
 
 from . import tasks

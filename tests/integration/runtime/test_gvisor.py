@@ -13,8 +13,8 @@ import pytest
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.podman.images import hand_over
+from flyte_images_runtime.errors import EngineLost, OutOfMemory
 from flyte_images_runtime.execution.execute import Finished
-from flyte_images_runtime.failures import EngineLost, OutOfMemory
 from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.task.engine import Engine

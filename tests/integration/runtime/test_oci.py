@@ -24,8 +24,8 @@ from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
+from flyte_images_runtime.errors import DiskFull, ImageCannotStart
 from flyte_images_runtime.execution.execute import Finished, call_document, execute
-from flyte_images_runtime.failures import DiskFull, ImageCannotStart
 from flyte_images_runtime.oci import snapshots
 from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.resources.limits import Limits

@@ -14,8 +14,8 @@ from .house import ROOT, Module, modules
 FLOORS = {
     "flyte_images": (
         "errors",
-        "_validate llb options store",
-        "buildkit context manifests",
+        "_validate llb store",
+        "buildkit context manifests options",
         "bootstrap image leftovers progress",
         "task plan",
         "environment",
@@ -26,8 +26,9 @@ FLOORS = {
         "cli",
     ),
     "flyte_images_runtime": (
-        "errors portable system",
-        "failures resources",
+        "portable system",
+        "errors",
+        "resources",
         "values",
         "cgroup gpu worker",
         "task",

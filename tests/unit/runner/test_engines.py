@@ -12,7 +12,7 @@ import pytest
 from flyte_images.errors import EngineError, SpecError
 from flyte_images.runner import engines
 from flyte_images_runtime.engines.docker.api import Api
-from flyte_images_runtime.failures import EngineLost
+from flyte_images_runtime.errors import EngineLost
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 SPEC = TaskSpec(task="t", image="i:1", code=Code(module="m", qualname="f"))

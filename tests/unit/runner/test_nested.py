@@ -10,7 +10,6 @@ import flyte_images as flyte
 from flyte_images.errors import SpecError
 from flyte_images.runner.nested_limits import has_own_share, overridden
 from flyte_images.runner.nested_slots import Lane, Slots, slots_for
-from flyte_images_runtime.errors import RuntimeSpecError
 
 env = flyte.TaskEnvironment(name="env", limits=flyte.Resources(cpu="1", memory="128Mi", shm="64Mi"))
 
@@ -105,7 +104,7 @@ def test_the_number_of_slots_is_checked() -> None:
 )
 def test_a_container_can_say_no_more_than_the_definition(said: object, message: str) -> None:
     """D3, D11: in a document as it arrives."""
-    with pytest.raises(RuntimeSpecError, match=message):
+    with pytest.raises(SpecError, match=message):
         overridden(task, said)
 
 

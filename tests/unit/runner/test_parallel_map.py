@@ -11,7 +11,7 @@ import pytest
 import flyte_images as flyte
 from flyte_images.progress import Progress
 from flyte_images.runner.parallel_map import counted, map_calls
-from flyte_images_runtime.failures import Cancelled
+from flyte_images_runtime.errors import Cancelled
 
 env = flyte.TaskEnvironment(name="counted", limits=flyte.Resources(cpu="1"))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from ...failures import EngineLost
+from ...errors import EngineLost
 
 _VERSION = "v1.43"
 _PATIENCE = 60.0  # seconds without an answer; creating a container on a busy disk takes some

@@ -11,7 +11,7 @@ from shutil import which
 from typing import Any
 
 from ...cgroup import Group, make_group
-from ...failures import EngineLost, ImageCannotStart
+from ...errors import EngineLost, ImageCannotStart
 from ...oci.network import NETWORK, Bridge
 from ...resources.metrics import Usage
 from ...system.process_id import current

@@ -6,7 +6,7 @@ import http.client
 from typing import IO, cast
 from urllib.parse import urlencode
 
-from ...failures import EngineLost, ImageCannotStart
+from ...errors import EngineLost, ImageCannotStart
 from .api import Api, Connection, Refused, lost
 
 _PATIENCE = 600.0  # seconds for one piece

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...cgroup import Group
-from ...failures import EngineLost, Killed
+from ...errors import EngineLost, Killed
 from ...resources.metrics import Usage
 from ...task.engine import Ending, OnLine, Stream
 from ...task.line_splitter import Lines

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...egress.fence import Fence
-from ...failures import EngineLost
+from ...errors import EngineLost
 from ...oci.network import BRIDGE, NETWORK, Bridge, docker_network, find_bridge, name_servers, plug_into
 from ...task.spec import TaskSpec
 from .api import Api, Refused

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cgroup import make_group
-from ...failures import EngineLost, ImageCannotStart, TaskError
+from ...errors import EngineLost, ImageCannotStart, TaskError
 from ...gpu.cdi_names import edits_of
 from ...system.process_id import current
 from ...task.engine import Running

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ...failures import EngineLost
+from ...errors import EngineLost
 
 ADDRESS = "nerdctl:"
 """What stands for a containerd's address where one is expected: nerdctl finds it by its own settings."""

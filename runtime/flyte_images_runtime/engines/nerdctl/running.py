@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ...cgroup import Group
-from ...failures import EngineLost, TaskError
+from ...errors import EngineLost, TaskError
 from ...task.engine import Ending, OnLine, Stream
 from ...task.exchange import Exchange
 from ...task.spec import TaskSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...cgroup import make_group
 from ...egress.fence import Fence
-from ...failures import EngineLost
+from ...errors import EngineLost
 from ...gpu import cdi
 from ...gpu.cdi_names import edits_of
 from ...oci.bundle import DISK, LARGE, lay_out, make_directories

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cgroup import Group, delegation, make_group
 from ...egress.fence import Fence
-from ...failures import EngineLost, ImageCannotStart, TaskError
+from ...errors import EngineLost, ImageCannotStart, TaskError
 from ...gpu import cdi
 from ...gpu.cdi_names import edits_of
 from ...oci import rootless

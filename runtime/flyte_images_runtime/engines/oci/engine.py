@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from ...failures import EngineLost, ImageCannotStart
+from ...errors import EngineLost, ImageCannotStart
 from ...oci.images import Images
 from ...oci.rootfs import Rootfs
 from ...task.engine import Running

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...failures import EngineLost, ImageCannotStart, TaskError
+from ...errors import EngineLost, ImageCannotStart, TaskError
 from ...task.spec import TaskSpec
 from ..preflight import why_the_image
 

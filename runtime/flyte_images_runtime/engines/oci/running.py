@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...cgroup import Group
-from ...failures import TaskError
+from ...errors import TaskError
 from ...task.spec import TaskSpec
 from ..subprocess_engine import ForegroundRunning
 from .program import complaint

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...cgroup import Group
-from ...failures import EngineLost
+from ...errors import EngineLost
 from ...gpu import cdi
 from ...oci.bundle import CGROUP_FILES, DISK, LARGE
 from ...oci.config import NodeNumber, Settings

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...failures import EngineLost
+from ...errors import EngineLost
 from ...gpu.cdi_names import edits_of
 from ...oci.network import Bridge
 from ...task.engine import Running

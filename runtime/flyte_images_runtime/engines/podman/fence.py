@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...egress import netlink
 from ...egress.fence import Fence, fence_off
-from ...failures import EngineLost
+from ...errors import EngineLost
 from ...oci.network import address_of_interface
 from ...oci.rootless import NAME_SERVER, SLIRP
 from ...task.spec import TaskSpec

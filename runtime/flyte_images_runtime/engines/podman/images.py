@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 from urllib.parse import quote
 
-from ...failures import ImageCannotStart
+from ...errors import ImageCannotStart
 from ..docker.api import Api, Connection, lost
 from ..docker.images import open_image, open_stream
 

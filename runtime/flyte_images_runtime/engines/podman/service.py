@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...failures import EngineLost
+from ...errors import EngineLost
 
 _IDLE = 300  # seconds without a request after which a service that was started here ends by itself
 _PATIENCE = 20.0

@@ -9,7 +9,7 @@ import pytest
 from flyte_images_runtime.egress import fence
 from flyte_images_runtime.egress.fence import Fence
 from flyte_images_runtime.engines import preflight
-from flyte_images_runtime.failures import EngineLost
+from flyte_images_runtime.errors import EngineLost
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 

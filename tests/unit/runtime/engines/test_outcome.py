@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flyte_images_runtime.engines.outcome import Report, judge, killed_at_start, remote_of
-from flyte_images_runtime.failures import (
+from flyte_images_runtime.errors import (
     Cancelled,
     DiskFull,
     ImageCannotStart,

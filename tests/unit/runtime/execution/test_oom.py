@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from flyte_images_runtime.errors import Process
 from flyte_images_runtime.execution.oom import find, kill_in
-from flyte_images_runtime.failures import Process
 
 HEAD = "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name"
 OLDER = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"

@@ -10,7 +10,7 @@ import pytest
 from flyte_images_runtime.engines.nerdctl import Nerdctl, NerdctlEngine
 from flyte_images_runtime.engines.nerdctl.engine import _why_not
 from flyte_images_runtime.engines.nerdctl.program import Refused, lost, said
-from flyte_images_runtime.failures import EngineLost, ImageCannotStart
+from flyte_images_runtime.errors import EngineLost, ImageCannotStart
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 SPEC = TaskSpec(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flyte_images_runtime.failures import ImageCannotStart
+from flyte_images_runtime.errors import ImageCannotStart
 from flyte_images_runtime.oci import snapshots
 from flyte_images_runtime.oci.images import Images, chain_id
 

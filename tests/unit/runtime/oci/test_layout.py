@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images_runtime.failures import ImageCannotStart
+from flyte_images_runtime.errors import ImageCannotStart
 from flyte_images_runtime.oci.images import Images
 from flyte_images_runtime.oci.layout import find
 

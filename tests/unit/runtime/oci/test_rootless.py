@@ -20,7 +20,7 @@ from flyte_images_runtime.cgroup.hierarchies import Hierarchies
 from flyte_images_runtime.engines.oci.program import Program
 from flyte_images_runtime.engines.oci.running import below
 from flyte_images_runtime.engines.oci.settings import _container_group
-from flyte_images_runtime.failures import EngineLost
+from flyte_images_runtime.errors import EngineLost
 from flyte_images_runtime.gpu.cdi import Edits, Node
 from flyte_images_runtime.oci import rootless
 from flyte_images_runtime.oci.config import Settings, bundle_config

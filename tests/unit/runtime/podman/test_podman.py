@@ -14,7 +14,7 @@ from flyte_images_runtime.engines.docker.container import Settings
 from flyte_images_runtime.engines.docker_defaults import insert
 from flyte_images_runtime.engines.podman.engine import _as_an_ordinary_user, _not_kept
 from flyte_images_runtime.engines.podman.service import Service, find_service
-from flyte_images_runtime.failures import EngineLost
+from flyte_images_runtime.errors import EngineLost
 from flyte_images_runtime.gpu.cdi import Edits, Mount, Node
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_images_runtime.failures import Raised, Remote
+from flyte_images_runtime.errors import Raised, Remote
 from flyte_images_runtime.portable.visible import visible
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from flyte_images_runtime.errors import RuntimeSpecError
+from flyte_images_runtime.errors import SpecError
 from flyte_images_runtime.resources.accelerators import (
     AMD_GPU,
     APPLE_SILICON,
@@ -76,7 +76,7 @@ def test_none_is_none(written: object) -> None:
     [True, False, -1, "-1", "", "A10G:9", "T4:0", "T4:x", "lots", "yes", 200, "200", 1.0, None, [1], "a;b:1", ":1"],
 )
 def test_nonsense_is_refused_with_a_remedy(written: object) -> None:
-    with pytest.raises(RuntimeSpecError) as refused:
+    with pytest.raises(SpecError) as refused:
         parse_gpu(written)
     assert refused.value.hint
     assert len(str(refused.value)) + len(refused.value.hint) < 300
@@ -92,14 +92,14 @@ def test_nonsense_is_refused_with_a_remedy(written: object) -> None:
     ],
 )
 def test_a_partition_that_the_card_lacks_is_refused(model: str | None, partition: str, told: str) -> None:
-    with pytest.raises(RuntimeSpecError) as refused:
+    with pytest.raises(SpecError) as refused:
         GPU(model, 1, partition)
     assert str(refused.value) == told
 
 
 @pytest.mark.parametrize("quantity", [0, -1, True, 1.5, "1", 9])
 def test_a_count_that_no_machine_has_is_refused(quantity: object) -> None:
-    with pytest.raises(RuntimeSpecError):
+    with pytest.raises(SpecError):
         GPU("A10G", quantity)  # type: ignore[arg-type]
 
 
@@ -108,7 +108,7 @@ def test_a_count_that_no_machine_has_is_refused(quantity: object) -> None:
     [(TPU, ("A10G",)), (TPU, ("V5P", "2x2")), (Neuron, ("T4",)), (Neuron, ("Trn1", 3)), (AMD_GPU, ("H100",))],
 )
 def test_devices_of_another_kind_are_refused(make: Callable[..., Device], arguments: tuple[object, ...]) -> None:
-    with pytest.raises(RuntimeSpecError) as refused:
+    with pytest.raises(SpecError) as refused:
         make(*arguments)
     assert refused.value.hint
 
@@ -127,7 +127,7 @@ def test_the_count_and_the_model_may_stand_apart() -> None:
     ("gpu", "accelerator"), [("T4:1", "A10G"), (0, "T4"), (9, "T4"), ("1", "2"), (1, True), (GPU("T4"), TPU("V5E"))]
 )
 def test_a_conflict_is_refused(gpu: object, accelerator: object) -> None:
-    with pytest.raises(RuntimeSpecError) as refused:
+    with pytest.raises(SpecError) as refused:
         combine(gpu, accelerator)
     assert refused.value.hint
 

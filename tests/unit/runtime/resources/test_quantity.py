@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from flyte_images_runtime.errors import RuntimeSpecError
+from flyte_images_runtime.errors import SpecError
 from flyte_images_runtime.resources.quantity import format_cpu, format_size, parse_cpu, parse_quantity, parse_size
 
 
@@ -67,7 +67,7 @@ def test_cores_are_exact(written: object, cores: str) -> None:
     ],
 )
 def test_cores_that_cannot_be_are_refused_with_a_remedy(written: object, told: str) -> None:
-    with pytest.raises(RuntimeSpecError) as refused:
+    with pytest.raises(SpecError) as refused:
         parse_cpu(written)
     assert str(refused.value).startswith(told)
     assert refused.value.hint
@@ -95,7 +95,7 @@ def test_cores_that_cannot_be_are_refused_with_a_remedy(written: object, told: s
     ],
 )
 def test_sizes_that_cannot_be_are_refused_with_a_remedy(written: object, told: str, remedy: str) -> None:
-    with pytest.raises(RuntimeSpecError) as refused:
+    with pytest.raises(SpecError) as refused:
         parse_size(written)
     assert str(refused.value).startswith(told)
     assert refused.value.hint is not None

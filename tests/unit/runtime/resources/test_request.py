@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from flyte_images_runtime.errors import RuntimeSpecError
+from flyte_images_runtime.errors import SpecError
 from flyte_images_runtime.resources.accelerators import GPU, GPUAccelerator, GPURequest
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.resources.request import Resources
@@ -71,14 +71,14 @@ def test_shared_memory_is_a_size_or_all_of_the_memory() -> None:
     ],
 )
 def test_nonsense_is_refused_where_it_is_written(written: dict[str, object], told: str) -> None:
-    with pytest.raises(RuntimeSpecError) as refused:
+    with pytest.raises(SpecError) as refused:
         Resources(**written)  # type: ignore[arg-type]
     assert str(refused.value).startswith(told)
     assert refused.value.hint
 
 
 def test_a_model_that_contradicts_the_accelerator_is_refused() -> None:
-    with pytest.raises(RuntimeSpecError, match="name two models"):
+    with pytest.raises(SpecError, match="name two models"):
         Resources(gpu="T4:1").limits(GPUAccelerator.NVIDIA_A10G)
 
 

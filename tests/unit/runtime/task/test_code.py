@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images_runtime.errors import RuntimeSpecError
+from flyte_images_runtime.errors import SpecError
 from flyte_images_runtime.task.code import locate
 
 _SHOW = """from flyte_images_runtime.task.code import locate
@@ -70,13 +70,13 @@ def test_installed_packages_are_the_images_own() -> None:
 def test_what_no_other_process_can_find_is_refused() -> None:
     def nested() -> None: ...
 
-    with pytest.raises(RuntimeSpecError, match="inside a function"):
+    with pytest.raises(SpecError, match="inside a function"):
         locate(nested)
-    with pytest.raises(RuntimeSpecError, match="inside a function"):
+    with pytest.raises(SpecError, match="inside a function"):
         locate(lambda: None)
     scope: dict[str, object] = {"__name__": "nowhere"}
     exec("def f(): ...", scope)
-    with pytest.raises(RuntimeSpecError, match="no file"):
+    with pytest.raises(SpecError, match="no file"):
         locate(scope["f"])  # type: ignore[arg-type]
 
 
