@@ -34,6 +34,15 @@ def test_files_that_contributors_are_sent_to_are_there() -> None:
     assert len(named) > 20 and [name for name in named if "VERB" not in name and not (ROOT / name).exists()] == []
 
 
+def test_each_defect_of_the_trials_names_tests_that_are_there() -> None:
+    folder = ROOT / "tests" / "adversarial"
+    table = (folder / "README.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| D(\d+) \|", table, re.MULTILINE))
+    assert rows == {str(number) for number in range(1, 35)}
+    named = set(re.findall(r"`([\w/]+\.py)`", table))
+    assert [name for name in named if not (folder / name).exists() and not (ROOT / name).exists()] == []
+
+
 def test_make_targets_are_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {
