@@ -23,7 +23,7 @@ from flyte_images_layers import (
     decoration,
     digest,
 )
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ._validate import (
     LOGINS,
@@ -46,7 +46,7 @@ from ._validate import (
 from .errors import Location, SpecError
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Image:
     """An image: a base and layers on it. It never changes; each `with_*` returns a new one.
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from flyte_images_layers import decoration
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class BaseImage:
     """An image to build on, known by its manifest (or index) digest.
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 from flyte_images_runtime.system.interruptible import ending, together
 
 from ..buildkit.address import Docker
@@ -40,7 +40,7 @@ _DEFAULT_NAME = "flyte-images"
 _AT_ONCE = 16  # images; each has a session of its own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class BuildResult:
     """An image that is there.
 

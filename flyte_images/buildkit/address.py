@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import SpecError
 
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
 _SHAPES = "unix://, tcp://, docker-container://, podman-container://, nerdctl-container://, kube-pod://, ssh://, docker+unix://"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Tls:
     """PEM files for a TLS connection. Without `ca` the system's authorities are trusted."""
 
@@ -32,7 +32,7 @@ class Tls:
     verify: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unix:
     """A Unix socket on this machine."""
 
@@ -42,7 +42,7 @@ class Unix:
         return f"unix://{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tcp:
     """A TCP port, in the clear or over TLS."""
 
@@ -55,7 +55,7 @@ class Tcp:
         return f"tcp://{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A program whose standard input and output are the connection."""
 
@@ -66,7 +66,7 @@ class Command:
         return self.shown
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Docker:
     """The BuildKit inside a Docker Engine whose API is at `api`."""
 

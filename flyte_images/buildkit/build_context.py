@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 if TYPE_CHECKING:
     from .client import Client
@@ -20,7 +20,7 @@ def _do_nothing() -> None: ...
 def _discard(text: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class BuildContext:
     """What a build knows about its caller.
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import EngineError, SpecError
 from .address import Address, Docker, Unix, parse
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .local_daemon import Daemon
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Choice:
     """An address, and what named it."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import EngineError
 from .address import Address, Command, Docker, Tls, Unix, parse, parse_docker_host
@@ -18,7 +18,7 @@ _DEFAULT = "default"
 _SOCKET = Unix("/var/run/docker.sock")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DockerSettings:
     """The settings of the user whose environment this is."""
 

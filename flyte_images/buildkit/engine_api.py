@@ -14,7 +14,7 @@ from dataclasses import field
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import BuildError, EngineError
 from .address import Docker
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 _LOADED = ("Loaded image: ", "Loaded image ID: ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StoredImage:
     """An image that the engine has. `tags` and `digests` are the names that it goes by, with a tag or a manifest's
     digest."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flyte_images_layers import Layer
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import Location, SpecError
 from ..store.cache_dir import cache_dir
@@ -31,7 +31,7 @@ from .tree import is_known, read_all, scan, tree_digest
 __all__ = ["DEFAULT_IGNORE", "EPOCH", "PLATFORM", "Packed", "Source", "content_digests", "digest", "pack"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """A file or folder of this machine and the absolute path that it, or what is in the folder, gets in the image.
 

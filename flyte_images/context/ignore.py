@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import SpecError
 
@@ -40,7 +40,7 @@ Matched = tuple[bool, ...]
 """What became of a folder: for each rule whether it matched. Its contents inherit that."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Rule:
     """Neighbouring patterns of the same sign, as one expression."""
 

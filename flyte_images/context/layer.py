@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import SpecError
 from .file_index import Index
@@ -32,7 +32,7 @@ _LINKED = {name: b"usr/" + name for name in (b"bin", b"sbin", b"lib", b"lib32", 
 _MODES = {b"root": 0o700, b"tmp": 0o1777, b"var/tmp": 0o1777}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Blob:
     """What was written: its digest and size."""
 
@@ -40,7 +40,7 @@ class Blob:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placed:
     """An entry of a tree and its name in the layer; a folder that only leads to one has no tree."""
 

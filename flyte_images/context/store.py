@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 
 from ..errors import FlyteImagesError
 from ..store import json_cache
@@ -19,7 +19,7 @@ PLATFORM = "linux/amd64"
 """What the manifests say, as they have to say something. Files are for every platform: give this one to the source."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Packed:
     """An image of one layer in an OCI layout. `contents` are the digests of what was packed, a source each."""
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flyte_images_layers import decoration, digest
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 
 from ..bootstrap.base_image import BaseImage
@@ -25,7 +25,7 @@ FORMAT = 1
 _AGAIN = "make it again: flyte-images lock"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class LayerLock:
     """What was found for one layer of the image: Python or Debian packages, in the order of their names."""
 
@@ -34,7 +34,7 @@ class LayerLock:
     debs: tuple[Deb, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Overlap:
     """Wheels that hold the same paths with other contents, `packages`, in the order in which pip installs them: of two
     that hold a path, the later one's file is seen. `paths` are the first of those, and `count` how many there are.
@@ -57,7 +57,7 @@ class Overlap:
         return f"{', '.join(self.packages[:-1])} and {self.packages[-1]} {self.words}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Lock:
     """The exact files of an image on one platform. `layers` follows the layers of the image, one entry each.
 

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 from flyte_images_layers import decoration
 from flyte_images_layers.canonical import optional
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 from flyte_images_layers.steps import Deb, Sdist, SecretMount, StepLimits, Wheel
 
 from ..bootstrap.base_image import BaseImage
@@ -19,7 +19,7 @@ _File = TypeVar("_File", Wheel, Sdist, Deb)
 VENV = "/opt/venv"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Wheels:
     """Unpack and compile these wheels into the virtual environment, in the toolchain, by the program `installer`.
 
@@ -34,7 +34,7 @@ class Wheels:
     overlap: str = decoration("")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Built:
     """Build the wheel of a source distribution, and put it into the virtual environment.
 
@@ -50,7 +50,7 @@ class Built:
     installer: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Venv:
     """The skeleton of the virtual environment, which links to the interpreter that the step finds in the base."""
 
@@ -60,7 +60,7 @@ class Venv:
     maker: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Debs:
     """Install these Debian packages over what the step reads."""
 
@@ -68,7 +68,7 @@ class Debs:
     debs: tuple[Deb, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Command:
     """Run `argv` over everything below; it sees `secrets`, whose values are part of nothing, and has `limits`."""
 
@@ -80,7 +80,7 @@ class Command:
     limits: StepLimits = decoration(StepLimits())
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Files:
     """A local tree or file (`content` is its digest) at an absolute path."""
 
@@ -89,7 +89,7 @@ class Files:
     destination: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Directory:
     """An empty directory (a work directory that nothing else makes)."""
 
@@ -100,7 +100,7 @@ class Directory:
 Body = Wheels | Built | Venv | Debs | Command | Files | Directory
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class PlanStep:
     """One step. `reads` are the indices of the steps that lie below it, beside the base, when it runs; `digest` is
     over the body and the digests of what it reads. `title`, `layer` (index in the image) and `location` (the user's
@@ -114,7 +114,7 @@ class PlanStep:
     location: Location | None = decoration(None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Plan:
     """All that has to be done for one image."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from flyte_images_layers.record import dataclass
+from flyte_images_layers.record import record
 from flyte_images_runtime.system import atomic
 
 from ..errors import EngineError, FlyteImagesError
@@ -33,7 +33,7 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Descriptor:
     """What a blob is, and its name.
 
@@ -50,7 +50,7 @@ class Descriptor:
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """A layer of an image: its blob, and the digest of its tar before compression."""
 
@@ -58,7 +58,7 @@ class Layer:
     diff_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layout:
     """An OCI image layout in a directory, which is made when something is put there.
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from .base import Found, Layer, names
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 from .steps import InstallDebs, Step
 
 # Debian Policy 5.6.1 (names) and 5.6.12 (versions); `name=version` and `name:arch` as apt-get takes them.
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class AptPackages(Layer):
     """Debian packages by name, or `name=version`. Order does not matter; recommended packages are left out.
 

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from .canonical import decoration
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 from .steps import Deb, Sdist, Step, Wheel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class PythonRequirements:
     """What a layer asks of the package resolver.
 
@@ -43,7 +43,7 @@ class PythonRequirements:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LocalSource:
     """What a layer asks of the user's disk: `path` (absolute) is to appear in the image as `destination`.
 
@@ -55,7 +55,7 @@ class LocalSource:
     patterns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Found:
     """What resolving gave to one layer."""
 
@@ -65,7 +65,7 @@ class Found:
     contents: tuple[str, ...] = field(default=())
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Layer:
     """Base of the layer kinds. `location` is where the user wrote it: shown in errors, never in a digest."""
 

@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 
 # The reference grammar of the OCI distribution specification, without its length limits.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -19,7 +19,7 @@ _REFERENCE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class DebianBase:
     """Debian with Python X.Y.
 
@@ -39,7 +39,7 @@ class DebianBase:
         return f"debian with python {self.python}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ReferenceBase:
     """An image by name, with a tag or a digest.
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 from .base import Found, Layer
 from .canonical import decoration, optional
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 from .steps import RunCommand, SecretMount, Step, StepLimits
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Commands(Layer):
     """Each command is a shell command (a string, run by `/bin/sh -ec`) or an argv (a tuple or list of strings).
 

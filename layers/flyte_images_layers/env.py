@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from .base import Found, Layer
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 from .steps import SetEnv, Step
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class EnvVars(Layer):
     """Variables by name. Values are taken as they are: spaces, quotes, `$` and newlines included.
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from .base import Found, Layer, PythonRequirements, names
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 from .steps import InstallWheels, Step
 
 # The common shapes of PEP 508 (a name, extras, one to many version clauses). Anything else goes to the `packaging`
@@ -22,7 +22,7 @@ _NAMED = 8  # packages that a title names
 _SIMPLE = re.compile(rf"({_NAME})\s*(\[\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\])?((?:{_CLAUSE})(?:,{_CLAUSE})*)?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class PipPackages(Layer):
     """Packages by requirement (PEP 508), resolved together with those of the image's other `pip_packages` layers.
 
@@ -106,7 +106,7 @@ class PipPackages(Layer):
         return (InstallWheels(wheels=found.wheels, sdists=found.sdists),)
 
 
-@dataclass(frozen=True)
+@record
 class Options:
     """Options of pip and uv that decide what is found."""
 

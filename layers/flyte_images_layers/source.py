@@ -13,11 +13,11 @@ from typing import ClassVar
 from .base import Found, Layer, LocalSource
 from .canonical import decoration
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 from .steps import AddFiles, Step
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class SourceFolder(Layer):
     """The folder `src` as `destination`/<its name>, or its contents alone in `destination`.
 
@@ -52,7 +52,7 @@ class SourceFolder(Layer):
         return tuple(AddFiles(content=content, destination=self.target) for content in found.contents)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class SourceFile(Layer):
     """Single files, each as `destination`/<its name>."""
 

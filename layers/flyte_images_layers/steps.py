@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from .canonical import decoration, optional
 from .file_names import file_name
-from .record import dataclass
+from .record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Wheel:
     """One wheel of the resolved set. `size` is in bytes (0 when the index does not say it); `sha256` is hexadecimal.
 
@@ -32,7 +32,7 @@ class Wheel:
         file_name(self.filename)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Sdist:
     """A source distribution of the resolved set, where there is no wheel; `build` is all that its build needs."""
 
@@ -48,7 +48,7 @@ class Sdist:
         file_name(self.filename)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Deb:
     """One Debian package of the resolved set; `url` as that of a wheel."""
 
@@ -65,7 +65,7 @@ class Deb:
         file_name(self.filename)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class InstallWheels:
     """Put wheels into the virtual environment, and those that are built from source distributions."""
 
@@ -74,7 +74,7 @@ class InstallWheels:
     sdists: tuple[Sdist, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class InstallDebs:
     """Install Debian packages over what is below, without network."""
 
@@ -82,7 +82,7 @@ class InstallDebs:
     debs: tuple[Deb, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SecretMount:
     """A secret that a command sees: by its name, as the variable `variable` or, with `path`, as a file there.
 
@@ -94,7 +94,7 @@ class SecretMount:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StepLimits:
     """The most that a step may use: bytes of memory (0: three quarters of the machine's), processes and seconds."""
 
@@ -103,7 +103,7 @@ class StepLimits:
     seconds: int = 7200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RunCommand:
     """Run one command over everything above it. `argv` is what is executed: no shell unless it names one."""
 
@@ -113,7 +113,7 @@ class RunCommand:
     limits: StepLimits = decoration(StepLimits())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AddFiles:
     """Add a local tree or file. `content` is its digest; `destination` absolute, or relative to the work directory."""
 
@@ -122,7 +122,7 @@ class AddFiles:
     destination: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SetEnv:
     """Set environment variables of the image and of the commands below."""
 
@@ -130,7 +130,7 @@ class SetEnv:
     variables: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SetWorkdir:
     """Set the working directory of the image and of the commands below."""
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from .base import Found, Layer
 from .errors import LayerError
-from .record import dataclass
+from .record import record
 from .steps import SetWorkdir, Step
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True)
 class Workdir(Layer):
     """An absolute path; made if it does not exist.
 
