@@ -1,8 +1,8 @@
 """`@record`: a frozen dataclass for the values that every command defines, made about ten times faster.
 
 The standard library writes source text for each method of each class and compiles it, half a millisecond a class: a
-third of the time of a build that changes nothing. Here the standard library collects the fields, so `fields`, `replace`,
-`asdict` and pattern matching work, and all records share their methods. A record has no slots.
+third of the time of a build that changes nothing. Here the standard library collects the fields, so `fields`,
+`replace`, `asdict` and pattern matching work, and all records share their methods. A record has no slots.
 """
 
 from __future__ import annotations
