@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .codec import Codec, codec
+from .base import Codec
+from .codec import codec
 from .errors import Problem
 from .files import Files, open_regular
 from .signature import Signature

@@ -10,9 +10,13 @@ import os
 import typing
 from typing import Any, BinaryIO
 
-from .codec import Codec
+from .base import Codec
 from .errors import Problem, expected, name_of, shown
 from .files import Files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import CodecOf
 
 
 def write_array(value: Any, files: Files) -> Any:
@@ -93,10 +97,10 @@ class _Array(Codec):
     def parse(self, text: str) -> Any:
         import numpy
 
-        from .containers import _json
+        from .containers import load_json
 
         try:
-            return numpy.array(_json(text, "[", self.kind), dtype=self._scalar)
+            return numpy.array(load_json(text, "[", self.kind), dtype=self._scalar)
         except (TypeError, ValueError) as error:
             raise Problem(f"{shown(text)} is no {name_of(self.kind)}: {error}") from None
 
@@ -185,7 +189,7 @@ class _Tensor(Codec):
         return tensor.requires_grad_(grad) if self.kind is torch.Tensor else tensor.as_subclass(self.kind)
 
 
-def make(annotation: Any) -> Codec | None:
+def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
     """The codec of an array's or tensor's type, if the annotation is one."""
     origin = typing.get_origin(annotation) or annotation
     if not isinstance(origin, type):

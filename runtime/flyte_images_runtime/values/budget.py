@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..portable import fast_json
 from ..resources.quantity import format_size
-from . import Problem
+from .errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,9 +8,13 @@ import json
 import typing
 from typing import Any
 
-from .codec import Codec, codec, is_union
+from .base import Codec, is_union
 from .errors import Problem, expected, located, name_of, shown
 from .files import Files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import CodecOf
 
 _SEQUENCES: dict[Any, type] = {
     list: list,
@@ -62,7 +66,7 @@ class _Many(Codec):
         return self._make(map(hashable, items) if self._make in (set, frozenset) else items)
 
     def parse(self, text: str) -> Any:
-        items = _json(text, "[", self.kind)
+        items = load_json(text, "[", self.kind)
         return self._make(located(at, from_json, item, self._item) for at, item in enumerate(items))
 
 
@@ -92,7 +96,7 @@ class _Tuple(Codec):
         return [(at, one, item) for at, (one, item) in enumerate(zip(self._items, values))]  # noqa: B905 Python 3.8
 
     def parse(self, text: str) -> Any:
-        placed = self._placed(_json(text, "[", self.kind))
+        placed = self._placed(load_json(text, "[", self.kind))
         return tuple(located(at, from_json, item, one) for at, one, item in placed)
 
 
@@ -137,7 +141,7 @@ class _Mapping(Codec):
         )
 
     def parse(self, text: str) -> Any:
-        found = _json(text, "{", self.kind)
+        found = load_json(text, "{", self.kind)
         return self._make(
             (located(_at(key), self._key.parse, key), located(_at(key), from_json, value, self._item))
             for key, value in found.items()
@@ -204,33 +208,33 @@ class _Union(Codec):
         raise Problem(f"{text!r} is no {name_of(self.kind)}")
 
 
-def make(annotation: Any) -> Codec | None:
+def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
     """The codec of a container or union, if the annotation is one."""
     origin = typing.get_origin(annotation)
     parts = typing.get_args(annotation)
     base = origin or annotation
     if is_union(origin):
-        return _union(annotation, parts)
+        return _union(annotation, parts, codec_of)
     if not isinstance(base, typing.Hashable):
         return None
     if base is tuple:
         if not parts:
             any_length = annotation in (tuple, typing.Tuple)
-            return _Endless(annotation, tuple, codec(Any)) if any_length else _Tuple(annotation, ())
+            return _Endless(annotation, tuple, codec_of(Any)) if any_length else _Tuple(annotation, ())
         if len(parts) == 2 and parts[1] is Ellipsis:
-            return _Endless(annotation, tuple, codec(parts[0]))
-        return _Tuple(annotation, tuple(codec(part) for part in parts))
+            return _Endless(annotation, tuple, codec_of(parts[0]))
+        return _Tuple(annotation, tuple(codec_of(part) for part in parts))
     if base in _SEQUENCES:
-        return _Many(annotation, _SEQUENCES[base], codec(parts[0] if parts else Any))
+        return _Many(annotation, _SEQUENCES[base], codec_of(parts[0] if parts else Any))
     if base in _MAPPINGS:
         key, item = parts or (Any, Any)
-        return _Mapping(annotation, _MAPPINGS[base], codec(key), codec(item))
+        return _Mapping(annotation, _MAPPINGS[base], codec_of(key), codec_of(item))
     return None
 
 
-def _union(annotation: Any, parts: tuple[Any, ...]) -> Codec:
+def _union(annotation: Any, parts: tuple[Any, ...], codec_of: CodecOf) -> Codec:
     rest = tuple(part for part in parts if part is not type(None))
-    inner = codec(rest[0]) if len(rest) == 1 else _Union(annotation, tuple(codec(part) for part in rest))
+    inner = codec_of(rest[0]) if len(rest) == 1 else _Union(annotation, tuple(codec_of(part) for part in rest))
     return inner if len(rest) == len(parts) else _Optional(annotation, inner)
 
 
@@ -268,7 +272,7 @@ def _key(key: Any) -> str:
     return f" key {shown(key)}"
 
 
-def _json(text: str, opening: str, kind: Any) -> Any:
+def load_json(text: str, opening: str, kind: Any) -> Any:
     example = "[1, 2]" if opening == "[" else '{"name": 1}'
     try:
         found = json.loads(text)

@@ -11,11 +11,15 @@ import types
 import typing
 from typing import Any
 
-from .codec import CAN_CROSS, Codec, codec, foreign
+from .base import CAN_CROSS, Codec, foreign
 from .containers import hashable, pair
 from .errors import Problem, located, name_of, shown
 from .files import Files
 from .scalars import scalar_for, tagged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import CodecOf
 
 _TAG = "$type"
 _HOLDERS = (list, dict)
@@ -31,6 +35,10 @@ _FOREIGN_NAMES = {
 
 
 class _Any(Codec):
+    def __init__(self, kind: Any, codec_of: CodecOf) -> None:
+        super().__init__(kind)
+        self._codec_of = codec_of
+
     def accepts(self, value: Any) -> bool:
         return True
 
@@ -78,16 +86,23 @@ class _Any(Codec):
                 for name, short in _FOREIGN_NAMES.items():
                     package = name.partition(".")[0]
                     if base.__name__ == short and base.__module__.partition(".")[0] == package:
-                        return {_TAG: name, "is": codec(base).encode(value, files)}
+                        return {_TAG: name, "is": self._codec_of(base).encode(value, files)}
         for base in (str, bool, int, float):  # subclasses of the builtins, such as numpy's float64, lose their class
             if isinstance(value, base) and not hasattr(kind, "__members__"):
-                return codec(base).encode(value, files)
-        if _can_cross(kind):
+                return self._codec_of(base).encode(value, files)
+        if self._can_cross(kind):
             raise Problem(
                 f"{kind.__qualname__} {shown(value)} can only cross where the annotation names its class",
                 hint=f"annotate it with `{kind.__qualname__}`, or give builtins",
             )
         raise Problem(f"{kind.__qualname__} {shown(value)} cannot cross into a container and back", hint=CAN_CROSS)
+
+    def _can_cross(self, kind: Any) -> bool:
+        """Return whether a value of this class crosses where an annotation names the class."""
+        try:
+            return kind is not object and self._codec_of(kind) is not None
+        except Problem:
+            return False
 
     def decode(self, data: Any, files: Files) -> Any:
         if isinstance(data, list):
@@ -108,7 +123,7 @@ class _Any(Codec):
             items = self._items(inner, files)
             return _GROUPS[name](items if name == "tuple" else map(hashable, items))
         if name in _FOREIGN_NAMES:
-            return codec(_foreign_class(name)).decode(inner, files)
+            return self._codec_of(_foreign_class(name)).decode(inner, files)
         known = tagged(name)
         if known is not None:
             return known.decode(inner, files)
@@ -136,14 +151,6 @@ class _Any(Codec):
             return text
 
 
-def _can_cross(kind: Any) -> bool:
-    """Would an annotation with this class do?"""
-    try:
-        return kind is not object and codec(kind) is not None
-    except Problem:
-        return False
-
-
 def _foreign_class(name: str) -> Any:
     package, _, short = name.partition(".")
     try:
@@ -152,15 +159,12 @@ def _foreign_class(name: str) -> Any:
         raise Problem(f"a {name} arrived, but `{package}` is not installed here", hint=f"install {package}") from None
 
 
-def make(annotation: Any) -> Codec | None:
+def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
     """The codec of Any, object and a missing annotation."""
     import inspect
 
     if annotation in (Any, object, inspect.Parameter.empty):
-        return _ANY
+        return _Any(Any, codec_of)
     if isinstance(annotation, str) or type(annotation) is typing.ForwardRef:
         raise Problem(f"the annotation {name_of(annotation)} names nothing that is known where the task is defined")
     return None
-
-
-_ANY = _Any(Any)

@@ -6,7 +6,7 @@ import os
 
 from flyte_images_runtime.portable import fast_json
 
-from .codec import Codec
+from .base import Codec
 from .errors import Problem, expected, name_of, shown
 from .files import Files
 

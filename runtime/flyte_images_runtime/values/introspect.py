@@ -4,7 +4,7 @@ which are asked about all others. A task's start pays for what it imports.
 
 from __future__ import annotations
 
-from .codec import is_class
+from .base import is_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

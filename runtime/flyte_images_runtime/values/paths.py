@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .codec import Codec
+from .base import Codec
 from .errors import Problem, expected, shown
 from .files import Files, expect_room
 from .sparse import allocated, copy_file, copy_range
@@ -17,6 +17,8 @@ from .sparse import allocated, copy_file, copy_range
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
+
+    from .base import CodecOf
 
 _PROC = 1 << 20  # bytes of a file that says that it has none
 
@@ -178,7 +180,7 @@ def _entry(data: Any, kind: Any) -> str:
     return name
 
 
-def make(annotation: Any) -> Codec | None:
+def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
     """The codec of File and Dir, if the annotation is one."""
     if annotation is File:
         return _File(File)

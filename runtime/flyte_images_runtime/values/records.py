@@ -7,17 +7,22 @@ import json
 import typing
 from typing import Any
 
-from .codec import Codec, codec
-from .containers import _json, from_json
+from .base import Codec
+from .containers import from_json, load_json
 from .errors import Problem, expected, located, name_of
 from .files import Files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import CodecOf
 
 
 class _Fields(Codec):
     """What the kinds below share. The codecs of the fields are made on first use, so a class may hold itself."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, codec_of: CodecOf) -> None:
         super().__init__(kind)
+        self._codec_of = codec_of
         self.made = typing.get_origin(kind) or kind
         self._given = dict(zip(getattr(self.made, "__parameters__", ()), typing.get_args(kind)))  # noqa: B905 Python 3.8
         self._made: dict[str, Codec] | None = None
@@ -31,7 +36,7 @@ class _Fields(Codec):
             made = {}
             for name in self.names(hints):
                 try:
-                    made[name] = codec(self._filled_in(hints.get(name, Any)))
+                    made[name] = self._codec_of(self._filled_in(hints.get(name, Any)))
                 except Problem as problem:
                     raise problem.inside(f".{name}") from None
             self._made = made
@@ -62,7 +67,7 @@ class _Fields(Codec):
         return located(f".{name}", getattr(self.fields()[name], way), value, files)
 
     def parse(self, text: str) -> Any:
-        given = _json(text, "{", self.kind)
+        given = load_json(text, "{", self.kind)
         unknown = sorted(set(given) - set(self.fields()))
         if unknown:
             raise Problem(
@@ -199,7 +204,7 @@ class _Model(Codec):
             raise Problem(f"{name_of(self.kind)}: {first['msg']}", path) from None
 
 
-def make(annotation: Any) -> Codec | None:
+def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
     """The codec of a class with fields, if the annotation is one."""
     kind = typing.get_origin(annotation) or annotation
     if not isinstance(kind, type):
@@ -207,11 +212,11 @@ def make(annotation: Any) -> Codec | None:
     if hasattr(kind, "model_validate_json") and hasattr(kind, "model_dump_json"):
         return _Model(kind)
     if dataclasses.is_dataclass(kind):
-        return _Dataclass(annotation)
+        return _Dataclass(annotation, codec_of)
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return _NamedTuple(annotation)
+        return _NamedTuple(annotation, codec_of)
     if issubclass(kind, dict) and hasattr(kind, "__total__"):
-        return _TypedDict(annotation)
+        return _TypedDict(annotation, codec_of)
     return None
 
 

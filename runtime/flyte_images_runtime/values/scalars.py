@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 
-from .codec import Codec, origin_of
+from .base import Codec, origin_of
 from .errors import Problem, expected, name_of, shown
-from .exact_text import PATHS, TEXTS, text_for
 from .files import Files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
+
+    from .base import CodecOf
 
 _LARGE = 1 << 16  # bytes that go to a file of their own
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
@@ -269,6 +270,8 @@ def scalar_for(kind: Any) -> Codec | None:
     """The codec for values of exactly this class, whatever was annotated."""
     known = _KINDS.get(kind) if isinstance(kind, type) else None
     if known is None and isinstance(kind, type):
+        from .exact_text import text_for
+
         known = text_for(kind)
         if known is not None:
             _KINDS[kind] = known
@@ -280,6 +283,8 @@ def tagged(name: Any) -> Codec | None:
     for kind in list(_KINDS):
         if kind.__name__ == name:
             return _KINDS[kind]
+    from .exact_text import PATHS, TEXTS
+
     for full in (*TEXTS, *(f"pathlib.{path}" for path in PATHS)):
         module, _, short = full.partition(".")
         if short == name:
@@ -287,7 +292,7 @@ def tagged(name: Any) -> Codec | None:
     return None
 
 
-def make(annotation: Any) -> Codec | None:
+def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
     """The codec of a single value's type, if it is one."""
     if annotation is None:
         return _KINDS[type(None)]

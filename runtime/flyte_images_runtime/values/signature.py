@@ -6,7 +6,8 @@ Arguments cross by name, without the defaults that were not overridden: those ar
 from __future__ import annotations
 
 from . import introspect
-from .codec import Codec, codec
+from .base import Codec
+from .codec import codec
 from .errors import Problem, located, name_of
 from .files import Files
 

@@ -10,48 +10,54 @@ import os
 from typing import Any
 
 from .arrays import read_array, write_array
-from .codec import Codec, codec
+from .base import Codec
 from .errors import Problem, expected, name_of, shown
 from .files import Files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import CodecOf
 
 _ARRAY_KINDS = "biufcmM"  # numpy's letters for the dtypes that are plain memory
 
 
-class _Index:
+class _Indexes:
     """A pandas index, as JSON."""
 
-    @staticmethod
-    def encode(index: Any, files: Files) -> Any:
+    def __init__(self, columns: _Columns, any_codec: Codec) -> None:
+        self._columns = columns
+        self._any = any_codec
+
+    def encode(self, index: Any, files: Files) -> Any:
         import pandas
 
-        any_name = codec(Any)
         if isinstance(index, pandas.RangeIndex):
-            return {"range": [index.start, index.stop, index.step], "name": any_name.encode(index.name, files)}
+            return {"range": [index.start, index.stop, index.step], "name": self._any.encode(index.name, files)}
         if isinstance(index, pandas.MultiIndex):
-            levels = [_Column.encode(index.get_level_values(at), files) for at in range(index.nlevels)]
-            return {"levels": levels, "names": any_name.encode(list(index.names), files)}
-        return {"column": _Column.encode(index, files), "name": any_name.encode(index.name, files)}
+            levels = [self._columns.encode(index.get_level_values(at), files) for at in range(index.nlevels)]
+            return {"levels": levels, "names": self._any.encode(list(index.names), files)}
+        return {"column": self._columns.encode(index, files), "name": self._any.encode(index.name, files)}
 
-    @staticmethod
-    def decode(data: Any, files: Files) -> Any:
+    def decode(self, data: Any, files: Files) -> Any:
         import pandas
 
-        any_name = codec(Any)
         if not isinstance(data, dict):
             raise expected(pandas.Index, data)
         if "range" in data:
-            return pandas.RangeIndex(*map(int, data["range"]), name=any_name.decode(data.get("name"), files))
+            return pandas.RangeIndex(*map(int, data["range"]), name=self._any.decode(data.get("name"), files))
         if "levels" in data:
-            levels = [_Column.decode(level, files) for level in data["levels"]]
-            return pandas.MultiIndex.from_arrays(levels, names=any_name.decode(data.get("names"), files))
-        return pandas.Index(_Column.decode(data["column"], files), name=any_name.decode(data.get("name"), files))
+            levels = [self._columns.decode(level, files) for level in data["levels"]]
+            return pandas.MultiIndex.from_arrays(levels, names=self._any.decode(data.get("names"), files))
+        return pandas.Index(self._columns.decode(data["column"], files), name=self._any.decode(data.get("name"), files))
 
 
-class _Column:
+class _Columns:
     """The values of one column or index level, with their pandas dtype."""
 
-    @staticmethod
-    def encode(column: Any, files: Files) -> Any:
+    def __init__(self, any_codec: Codec) -> None:
+        self._any = any_codec
+
+    def encode(self, column: Any, files: Files) -> Any:
         import numpy
         import pandas
 
@@ -62,7 +68,7 @@ class _Column:
             values = column.cat if hasattr(column, "cat") else column
             return {
                 "codes": write_array(numpy.asarray(values.codes), files),
-                "categories": _Column.encode(dtype.categories, files),
+                "categories": self.encode(dtype.categories, files),
                 "ordered": bool(dtype.ordered),
             }
         if isinstance(dtype, pandas.DatetimeTZDtype):
@@ -79,22 +85,20 @@ class _Column:
             texts = [None if absent else str(value) for value, absent in zip(column, column.isna())]  # noqa: B905
             return {"texts": texts, "na": "NA" if na is pandas.NA else "nan"}
         if isinstance(dtype, numpy.dtype):
-            return _Column._objects(column, files)
+            return self._objects(column, files)
         raise Problem(f"pandas dtype {dtype} cannot cross", hint="convert the column: `astype(...)`")
 
-    @staticmethod
-    def _objects(column: Any, files: Files) -> Any:
+    def _objects(self, column: Any, files: Files) -> Any:
         missing = column.isna()
         items = []
         for at, (value, absent) in enumerate(zip(column, missing)):  # noqa: B905 Python 3.8
             try:
-                items.append(None if absent and value is None else [] if absent else [codec(Any).encode(value, files)])
+                items.append(None if absent and value is None else [] if absent else [self._any.encode(value, files)])
             except Problem as problem:
                 raise problem.inside(f"[{at}]") from None
         return {"objects": items}
 
-    @staticmethod
-    def decode(data: Any, files: Files) -> Any:
+    def decode(self, data: Any, files: Files) -> Any:
         import numpy
         import pandas
 
@@ -103,7 +107,7 @@ class _Column:
         if "codes" in data:
             return pandas.Categorical.from_codes(
                 _array(data["codes"], files),
-                categories=pandas.Index(_Column.decode(data["categories"], files)),
+                categories=pandas.Index(self.decode(data["categories"], files)),
                 ordered=data.get("ordered") is True,
             )
         if "mask" in data:
@@ -119,7 +123,7 @@ class _Column:
             return pandas.array(data["texts"], dtype=_string_dtype(data.get("na")))
         absent = numpy.nan
         items = [
-            None if item is None else codec(Any).decode(item[0], files) if item else absent for item in data["objects"]
+            None if item is None else self._any.decode(item[0], files) if item else absent for item in data["objects"]
         ]
         column: Any = numpy.empty(len(items), dtype=object)
         column[:] = items
@@ -146,42 +150,50 @@ def _string_dtype(na: Any) -> Any:
 class _Pandas(Codec):
     """pandas.DataFrame, pandas.Series, pandas.Index."""
 
+    def __init__(self, kind: Any, any_codec: Codec) -> None:
+        super().__init__(kind)
+        self._any = any_codec
+        self._columns = _Columns(any_codec)
+        self._indexes = _Indexes(self._columns, any_codec)
+
     def encode(self, value: Any, files: Files) -> Any:
         import pandas
 
         if not isinstance(value, self.kind):
             raise expected(self.kind, value)
         if issubclass(self.kind, pandas.Index):
-            return _Index.encode(value, files)
-        index = _Index.encode(value.index, files)
+            return self._indexes.encode(value, files)
+        index = self._indexes.encode(value.index, files)
         if issubclass(self.kind, pandas.Series):
             return {
                 "index": index,
-                "column": _Column.encode(value, files),
-                "name": codec(Any).encode(value.name, files),
+                "column": self._columns.encode(value, files),
+                "name": self._any.encode(value.name, files),
             }
         columns = []
         for at in range(value.shape[1]):  # by place: names may come twice
             try:
-                columns.append(_Column.encode(value.iloc[:, at], files))
+                columns.append(self._columns.encode(value.iloc[:, at], files))
             except Problem as problem:
                 raise problem.inside(f"[{shown(value.columns[at])}]") from None
-        return {"index": index, "names": _Index.encode(value.columns, files), "columns": columns}
+        return {"index": index, "names": self._indexes.encode(value.columns, files), "columns": columns}
 
     def decode(self, data: Any, files: Files) -> Any:
         import pandas
 
         try:
             if issubclass(self.kind, pandas.Index):
-                return _Index.decode(data, files)
-            index = _Index.decode(data["index"], files)
+                return self._indexes.decode(data, files)
+            index = self._indexes.decode(data["index"], files)
             if issubclass(self.kind, pandas.Series):
                 return pandas.Series(
-                    _Column.decode(data["column"], files), index=index, name=codec(Any).decode(data["name"], files)
+                    self._columns.decode(data["column"], files),
+                    index=index,
+                    name=self._any.decode(data["name"], files),
                 )
-            columns = dict(enumerate(_series(_Column.decode(column, files), index) for column in data["columns"]))
+            columns = dict(enumerate(_series(self._columns.decode(column, files), index) for column in data["columns"]))
             table = pandas.DataFrame(columns, index=index)
-            table.columns = _Index.decode(data["names"], files)
+            table.columns = self._indexes.decode(data["names"], files)
             return table
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise Problem(f"this is not a {name_of(self.kind)}: {error}") from None
@@ -249,7 +261,7 @@ class _Ipc(Codec):
         return table
 
 
-def make(annotation: Any) -> Codec | None:
+def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
     """The codec of a table's class, if the annotation is one."""
     if not isinstance(annotation, type):
         return None
@@ -257,6 +269,7 @@ def make(annotation: Any) -> Codec | None:
     if package == "pandas":
         import pandas
 
-        return _Pandas(annotation) if issubclass(annotation, (pandas.DataFrame, pandas.Series, pandas.Index)) else None
+        tables = (pandas.DataFrame, pandas.Series, pandas.Index)
+        return _Pandas(annotation, codec_of(Any)) if issubclass(annotation, tables) else None
     names = {"polars": "DataFrame", "pyarrow": "Table"}
     return _Ipc(annotation) if annotation.__name__ == names.get(package) else None
