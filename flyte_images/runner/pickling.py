@@ -41,7 +41,7 @@ def by_value(task: Task[..., Any]) -> Code:
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, found: Any) -> Any:
             if isinstance(found, Task):
-                return stub.made_task, (found.environment.name, found.function)
+                return stub.task_by_value, (found.environment.name, found.function)
             if isinstance(found, TaskEnvironment):
                 return stub.TaskEnvironment, (found.name,)
             package = type(found).__module__.partition(".")[0]

@@ -1,7 +1,7 @@
-"""Whether another process of the same user may look into this one, and write its memory: Linux's "dumpable" flag.
+"""Linux's "dumpable" flag: whether another process of the same user may read and write this process's memory.
 
-A fork has what its parent has. With the flag off everything below /proc/PID that shows memory or open files is root's,
-and ptrace, process_vm_writev and pidfd_getfd are refused, but for processes with CAP_SYS_PTRACE.
+A fork inherits the flag. With the flag off, root owns every file below /proc/PID that shows memory or open files, and
+the kernel refuses ptrace, process_vm_writev and pidfd_getfd to processes without CAP_SYS_PTRACE.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _PR_SET_DUMPABLE = 4
 
 
 def _load() -> Any:
-    """`prctl`, by the C half of ctypes: the other half takes longer to load than all that a fork does."""
+    """Return a function that calls `prctl`, from the C half of ctypes: the Python half takes longer than a fork."""
     try:
         import _ctypes
 
-        half: Any = _ctypes
-        address = half.dlsym(half.dlopen(None, 0), "prctl")
-        return lambda value: half.call_function(address, (_PR_SET_DUMPABLE, value)) == 0
-    except (ImportError, AttributeError, OSError):  # a Python without it, or another one than CPython
+        ctypes: Any = _ctypes
+        address = ctypes.dlsym(ctypes.dlopen(None, 0), "prctl")
+        return lambda value: ctypes.call_function(address, (_PR_SET_DUMPABLE, value)) == 0
+    except (ImportError, AttributeError, OSError):  # a Python without `_ctypes`, or another Python than CPython
         return lambda value: False
 
 
@@ -29,7 +29,7 @@ _set: Any = None
 
 
 def set_dumpable(value: bool) -> bool:
-    """Set the flag of this process. False if that is not possible here."""
+    """Set the flag of this process. Return False where that is not possible."""
     global _set
     if _set is None:
         _set = _load()

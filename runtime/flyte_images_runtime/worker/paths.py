@@ -1,4 +1,4 @@
-"""Where things are inside the container; the engines mount them there."""
+"""Paths inside the container, where the engines mount them, and names of files in the exchange directories."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ END = "end.json"
 
 
 def command(python: str) -> list[str]:
-    """The worker's command. -s: no code from below the home directory, where tasks write.
+    """Return the worker's command line. `-s`: no code is imported from the home directory, where tasks write.
 
-    PYTHON* variables hold: the environment's definition and the image alone say them, never another container.
+    PYTHON* variables are obeyed: only the environment's definition and the image set them, never another container.
     """
     return [python, "-s", LIB + "/flyte_images_runtime/worker/start.py", "--watch-stdin"]
 

@@ -1,7 +1,7 @@
-"""How a task's process ends: threads, exit handlers, what is written to files; then at once.
+"""The end of a task's process: wait for threads, run exit handlers, write buffered files; then exit at once.
 
-Python would take its modules apart, one by one, before the kernel takes them all. For a short task that is a tenth of
-its CPU time, and after a fork every page that is touched for it is copied first.
+Python would take its modules apart, one by one, before the kernel frees them all. For a short task that is a tenth of
+its CPU time, and after a fork every page that this touches is copied first.
 """
 
 from __future__ import annotations
@@ -13,34 +13,41 @@ import os
 import stat
 import sys
 
-from flyte_images_runtime.worker import task
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
 
 def end(status: int) -> NoReturn:
-    """End this process. What is done at the end of a program is done, but no `__del__` is called for what is left."""
+    """End this process as a program ends, except that no `__del__` is called for the objects that are left."""
     threading = sys.modules.get("threading")
     if threading is not None:
-        threading._shutdown()  # waits for those that are no daemons, as multiprocessing does in its forks
+        threading._shutdown()  # waits for all but daemon threads, as multiprocessing does in its forks
     try:
         atexit._run_exitfuncs()
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    task.flush()
-    for thing in gc.get_objects() if writes_to_files() else ():
-        if issubclass(type(thing), io.IOBase):
+    flush()
+    for candidate in gc.get_objects() if writes_to_files() else ():
+        if issubclass(type(candidate), io.IOBase):
             try:
-                thing.flush()
-            except (OSError, ValueError):  # closed, or for reading
+                candidate.flush()
+            except (OSError, ValueError):  # closed, or open for reading
                 pass
     os._exit(status)
 
 
-def needs_all_of_it() -> bool:
-    """Has the task loaded code that is not Python's own or in Python? It may have buffers and handlers of its own."""
+def flush() -> None:
+    """Flush stdout and stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def has_foreign_code() -> bool:
+    """Return whether a compiled module that is not Python's own is loaded: it may have buffers and exit handlers."""
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and not file.endswith((".py", ".pyc")) and "/lib-dynload/" not in file:
@@ -49,7 +56,7 @@ def needs_all_of_it() -> bool:
 
 
 def writes_to_files() -> bool:
-    """Is any file open for writing, beside stdout, stderr, and what has no name any more?"""
+    """Return whether a file is open for writing, besides stdout, stderr, and files without a name any more."""
     try:
         numbers = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
@@ -59,7 +66,7 @@ def writes_to_files() -> bool:
 
 def _is_written_to(number: int) -> bool:
     try:
-        found = os.fstat(number)
-        return stat.S_ISREG(found.st_mode) and found.st_nlink > 0 and os.write(number, b"") == 0
-    except OSError:  # it is for reading, or is the directory that was just listed
+        status = os.fstat(number)
+        return stat.S_ISREG(status.st_mode) and status.st_nlink > 0 and os.write(number, b"") == 0
+    except OSError:  # open for reading, or the directory that was just listed
         return False

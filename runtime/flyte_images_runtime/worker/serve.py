@@ -29,7 +29,7 @@ except ImportError:
     import socket  # type: ignore[no-redef]
 
 from flyte_images_runtime.portable import fast_json, framing
-from flyte_images_runtime.worker import dumpable, paths, process_exit, start, task, tidy
+from flyte_images_runtime.worker import cgroup_files, dumpable, paths, process_exit, task, tidy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ def main(call: dict[str, Any]) -> int:
     try:
         function, signature = task.find(call)
     except BaseException as error:
-        task.flush()
+        process_exit.flush()
         task.leave(paths.RESULT, fast_json.dumps({"error": task.describe(error, call)}))
         return 1
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.connect(paths.IN + "/" + paths.WORK)
-    task.flush()
+    process_exit.flush()
     if not _take_streams(link):
         return 0
     _rehearse(call)
@@ -72,7 +72,7 @@ def main(call: dict[str, Any]) -> int:
         state, outcome = sheet.read()
         if state == _HAS:
             _answer(link, outcome, accounts, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
-            link.sendall(framing.CLEAN if after.up() and hidden else framing.UNCLEAN)
+            link.sendall(framing.CLEAN if after.clean() and hidden else framing.UNCLEAN)
         elif state == _TAKES:  # it died while a call came: the rest of it is still to come, and belongs to nobody
             return 1
         elif status == _NOT_ASKED << 8:
@@ -174,7 +174,7 @@ def _outcome(call: dict[str, Any], asked: dict[str, Any], function: Any, signatu
             raise task.too_long()
     except BaseException as error:
         failed, said = True, '"error": ' + fast_json.dumps(task.describe(error, call))
-    task.flush()
+    process_exit.flush()
     return failed, '{%s, "began": %r, "ended": %r}' % (said, began, time.time())
 
 
@@ -217,7 +217,8 @@ class _Accounts:
     """The cgroup's files, opened once."""
 
     def __init__(self) -> None:
-        self._files = {file: os.open(path, os.O_RDONLY | os.O_CLOEXEC) for file, path in start.cgroup_paths().items()}
+        found = cgroup_files.end_paths().items()
+        self._files = {file: os.open(path, os.O_RDONLY | os.O_CLOEXEC) for file, path in found}
 
     def read(self) -> dict[str, str]:
         found = {}

@@ -1,7 +1,7 @@
-"""The container's first process: it starts the task in a child, reaps, and leaves when the caller is gone.
+"""The container's first process: it starts the task in a child, reaps processes, and exits when the caller is gone.
 
-As the first process of its pid namespace it takes everything down with it when it exits, whatever the task has started.
-It leaves `end.json`: how the child ended, what it used, and what the cgroup's files say.
+It is the first process of its pid namespace, so all processes that the task has started end when it exits. It leaves
+`end.json`: how the child ended, what the child used, and the contents of the cgroup's files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if sys.version_info < (3, 8):
     sys.stderr.write("Python %d.%d is too old to run a task\n" % sys.version_info[:2])
     sys.exit(1)
 
-try:  # the other one makes enumerations of its numbers, which takes longer than all else here
+try:  # `signal` makes enumerations of its numbers, which takes longer than all else in this module
     import _signal as signal  # type: ignore[import-not-found]
 except ImportError:
     import signal
@@ -30,20 +30,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_EVERY = 0.2  # seconds between two looks at the memory
-_GRACE = 5.0  # seconds between the polite signal and the other, for a task that is to be stopped
-_FILES = {
-    "cpu": ("cpu.stat",),
-    "cpuacct": ("cpuacct.usage",),
-    "memory": ("memory.peak", "memory.events", "memory.max_usage_in_bytes", "memory.oom_control"),
-    "pids": ("pids.peak",),
-    "io": ("io.stat",),
-    "blkio": ("blkio.throttle.io_service_bytes",),
-}
+_INTERVAL = 0.2  # seconds between two looks at the memory
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL, for a task that is to be stopped
 
 
 def main() -> None:
-    if os.path.exists(paths.IN + "/" + paths.WORK):  # warm: calls come and go, this process and the next one stay
+    if os.path.exists(paths.IN + "/" + paths.WORK):  # a warm container: calls must not write to this process's memory
         from flyte_images_runtime.worker.dumpable import set_dumpable
 
         set_dumpable(False)
@@ -63,15 +55,32 @@ def _become_the_task() -> None:
     if "--await-network" in sys.argv:
         from flyte_images_runtime.worker import way_out
 
-        way_out.wait_for_it()
-    status = task.main()
-    if process_exit.needs_all_of_it():
+        way_out.wait_for_network()
+    status = perform_call(task.load_call())
+    if process_exit.has_foreign_code():
         sys.exit(status)
     process_exit.end(status)
 
 
+def perform_call(call: dict[str, Any]) -> int:
+    """Become a shell, serve the calls of a warm container, or perform one call. Return the exit status."""
+    from flyte_images_runtime.worker import stub, task
+
+    task.prepare(call)
+    if call.get("shell"):
+        from flyte_images_runtime.worker import shell
+
+        return shell.main(call)
+    stub.install()
+    if call.get("serve"):
+        from flyte_images_runtime.worker import serve
+
+        return serve.main(call)
+    return task.main(call)
+
+
 def _watch(child: int, watch_stdin: bool) -> int:
-    """Wait for the child; return what to exit with."""
+    """Wait for the child; return the exit status of this process."""
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     os.set_blocking(wake, False)
@@ -83,36 +92,36 @@ def _watch(child: int, watch_stdin: bool) -> int:
     poll.register(wake, select.POLLIN)
     if watch_stdin:
         poll.register(0, select.POLLIN | select.POLLHUP | select.POLLERR)
-    memory = _Memory()
-    stopping = _Stopping(child)
+    memory = _MemoryWatch()
+    stop = _StopRequest(child)
     while True:
         ended = _reap(child)
         if ended is not None:
             _leave_end(ended, memory)
             status = ended[0]
             return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-        for descriptor, _ in poll.poll(_EVERY * 1000):
+        for descriptor, _ in poll.poll(_INTERVAL * 1000):
             if descriptor == wake:
                 os.read(wake, 512)
-            elif not _still_there():
+            elif not _caller_is_there():
                 return paths.ABANDONED
         memory.look()
-        stopping.look()
+        stop.look()
 
 
-class _Stopping:
-    """Ends the child when the caller's user asks for it, by a file: that works on every engine, and needs no rights."""
+class _StopRequest:
+    """Ends the child when the caller has made the file `stop`: this works on every engine and needs no rights."""
 
     def __init__(self, child: int) -> None:
         self._child = child
-        self._asked: float | None = None
+        self._since: float | None = None
 
     def look(self) -> None:
-        if self._asked is None:
+        if self._since is None:
             if os.path.exists(paths.IN + "/" + paths.STOP):
-                self._asked = time.monotonic()
+                self._since = time.monotonic()
                 _send(self._child, signal.SIGTERM)
-        elif time.monotonic() - self._asked > _GRACE:
+        elif time.monotonic() - self._since > _GRACE:
             _send(self._child, signal.SIGKILL)
 
 
@@ -124,7 +133,7 @@ def _send(child: int, number: int) -> None:
 
 
 def _reap(child: int) -> tuple[int, Any] | None:
-    """Collect every process that has ended; (status, usage) if the child is among them."""
+    """Collect every process that has ended; return (status, usage) if the child is among them."""
     while True:
         try:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -136,7 +145,8 @@ def _reap(child: int) -> tuple[int, Any] | None:
             return status, usage
 
 
-def _still_there() -> bool:
+def _caller_is_there() -> bool:
+    """Return whether the other end of stdin is open: the caller holds it for as long as it lives."""
     try:
         return bool(os.read(0, 4096))
     except BlockingIOError:
@@ -145,70 +155,52 @@ def _still_there() -> bool:
         return False
 
 
-class _Memory:
-    """The largest processes, as they were when memory last grew: after a kill nobody can tell any more."""
+class _MemoryWatch:
+    """Keeps the largest processes as of the last growth of memory: after an out-of-memory kill they are gone."""
 
     def __init__(self) -> None:
+        from flyte_images_runtime.worker import cgroup_files
+
         self.largest: list[list[Any]] = []
-        self._at = 0
-        self._path = _path("memory", "memory.current") or _path("memory", "memory.usage_in_bytes")
+        self._highest = 0
+        self._path = cgroup_files.used_memory_path()
 
     def look(self) -> None:
-        used = int(_read(self._path) or 0) if self._path else 0
-        if used > self._at * 1.05:
-            self._at = used
+        from flyte_images_runtime.worker import cgroup_files
+
+        used = int(cgroup_files.read(self._path) or 0) if self._path else 0
+        if used > self._highest * 1.05:
+            self._highest = used
             processes = _processes()[:3]
-            if processes and processes[0][1] > 0:  # one that is being killed has none any more
+            if processes and processes[0][1] > 0:  # a process that is being killed has no memory any more
                 self.largest = processes
 
 
 def _processes() -> list[list[Any]]:
+    """Return [pid, resident bytes, command line] of each process but this one, the largest first."""
+    from flyte_images_runtime.worker.cgroup_files import read
+
     page = os.sysconf("SC_PAGE_SIZE")
-    found: list[list[Any]] = []
+    processes: list[list[Any]] = []
     for name in os.listdir("/proc"):
         if name.isdigit() and name != "1":
-            resident = (_read("/proc/%s/statm" % name) or "0 0").split()[1]
-            command = (_read("/proc/%s/cmdline" % name) or "").replace("\0", " ").strip()
-            found.append([int(name), int(resident) * page, command[:200]])
-    return sorted(found, key=lambda process: -process[1])
+            resident = (read("/proc/%s/statm" % name) or "0 0").split()[1]
+            command = (read("/proc/%s/cmdline" % name) or "").replace("\0", " ").strip()
+            processes.append([int(name), int(resident) * page, command[:200]])
+    return sorted(processes, key=lambda process: -process[1])
 
 
-def _path(controller: str, file: str) -> str | None:
-    for place in ("/sys/fs/cgroup/" + file, "/sys/fs/cgroup/%s/%s" % (controller, file)):
-        if os.path.exists(place):
-            return place
-    return None
+def _leave_end(ended: tuple[int, Any], memory: _MemoryWatch) -> None:
+    from flyte_images_runtime.worker import cgroup_files
 
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read(65536)
-    except OSError:
-        return None
-
-
-def cgroup_paths() -> dict[str, str]:
-    """Where the cgroup's files are, by their names."""
-    found = ((file, _path(controller, file)) for controller, files in _FILES.items() for file in files)
-    return {file: path for file, path in found if path is not None}
-
-
-def _cgroup_files() -> dict[str, str]:
-    """What the cgroup's files say, by their names; the caller knows how to read them."""
-    contents = ((file, _read(path)) for file, path in cgroup_paths().items())
-    return {file: content for file, content in contents if content is not None}
-
-
-def _leave_end(ended: tuple[int, Any], memory: _Memory) -> None:
     status, usage = ended
     end = {
         "status": status,
         "time": time.time(),
         "cpu": usage.ru_utime + usage.ru_stime,
         "peak": usage.ru_maxrss * 1024,
-        "cgroup": _cgroup_files(),
-        "network": _read("/proc/net/dev"),
+        "cgroup": cgroup_files.read_end_files(),
+        "network": cgroup_files.read("/proc/net/dev"),
         "largest": memory.largest,
     }
     try:
@@ -216,7 +208,7 @@ def _leave_end(ended: tuple[int, Any], memory: _Memory) -> None:
             target.write(fast_json.dumps(end))
         os.rename(paths.OUT + "/." + paths.END, paths.OUT + "/" + paths.END)
     except OSError:
-        pass  # a full disk; the caller knows most of it from the outside
+        pass  # the disk is full; the caller sees most of these figures from outside
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`flyte_images` as the task's module sees it inside the image: there to be imported, not to build anything.
+"""A stand-in for `flyte_images` inside the image, which the task's module can import but which builds nothing.
 
-The user's file says `import flyte_images as flyte` and describes images and environments at its top. In the container
-those descriptions decide nothing any more, so they are taken and kept as they are given; only `task` does something: it
-keeps the function. So an image needs neither flyte_images nor what it depends on, and any Python from 3.8 will do.
+The user's file imports `flyte_images` and describes images and environments at its top. In the container those
+descriptions decide nothing, so the stub accepts all of them and keeps them as they are; only `task` has an effect: it
+keeps the function. So an image needs neither flyte_images nor its dependencies, and any Python from 3.8 on works.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMES = ("flyte_images", "flyte_images_layers")
 
 
 class _Open(type):
-    """A class that has every attribute: `Image.from_debian_base`, `GPUAccelerator.NVIDIA_A10G`."""
+    """A metaclass whose classes have every attribute: `Image.from_debian_base`, `GPUAccelerator.NVIDIA_A10G`."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -31,7 +31,7 @@ class _Open(type):
 
 
 class Described(metaclass=_Open):
-    """Takes any call; what it was given by name, it has as an attribute."""
+    """An object that accepts any call and has each keyword argument as an attribute."""
 
     described = True
 
@@ -55,8 +55,8 @@ class TaskEnvironment(Described):
         Described.__init__(self, name=name, **kwargs)
 
     def clone_with(self, name: str, **kwargs: Any) -> TaskEnvironment:
-        known = {key: value for key, value in self.__dict__.items() if key != "name"}
-        return TaskEnvironment(name, **{**known, **kwargs})
+        options = {key: value for key, value in self.__dict__.items() if key != "name"}
+        return TaskEnvironment(name, **{**options, **kwargs})
 
     def task(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         if function is None:
@@ -65,7 +65,7 @@ class TaskEnvironment(Described):
 
 
 class Task:
-    """A task of the user's. A call of one of the same environment runs the function here; of another, over there."""
+    """A task of the user's. A call of one of this container's environment runs the function right here."""
 
     def __init__(self, env: Any, function: Callable[..., Any], settings: Any = None) -> None:
         self.__dict__.update(function.__dict__)
@@ -82,23 +82,23 @@ class Task:
         raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._is_here():
+        if self._is_local():
             return self.function(*args, **kwargs)
-        return self.awaited(args, kwargs) if _is_async(self.function) else self.elsewhere(args, kwargs)
+        return self.call_remote_async(args, kwargs) if _is_async(self.function) else self.call_remote(args, kwargs)
 
-    def _is_here(self) -> bool:
-        return not self.settings and _here.get("environment") in (None, self.env.name)
+    def _is_local(self) -> bool:
+        return not self.settings and _container.get("environment") in (None, self.env.name)
 
-    def elsewhere(self, args: Any, kwargs: Any) -> Any:
-        """Run it in a container of its own, and wait."""
-        if "environment" not in _here:
+    def call_remote(self, args: Any, kwargs: Any) -> Any:
+        """Run the task in a container of its environment, and wait for the result."""
+        if "environment" not in _container:
             raise RuntimeError(_IMPORTED)
         from flyte_images_runtime.worker import nested_client
 
         return nested_client.call(self, args, kwargs)
 
-    async def awaited(self, args: Any, kwargs: Any) -> Any:
-        """The same, while the event loop goes on; as many at once as there are calls."""
+    async def call_remote_async(self, args: Any, kwargs: Any) -> Any:
+        """Do the same while the event loop goes on. Each call waits in a thread, so all calls run at once."""
         import asyncio
         import threading
 
@@ -111,7 +111,7 @@ class Task:
 
         def work() -> None:
             try:
-                outcome = self.elsewhere(args, kwargs)
+                outcome = self.call_remote(args, kwargs)
             except BaseException as error:
                 loop.call_soon_threadsafe(settle, done.set_exception, error)
             else:
@@ -128,8 +128,8 @@ class Task:
         return Task(self.env, self.function, {**self.settings, **options})
 
     async def aio(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._is_here():
-            return await self.awaited(args, kwargs)
+        if not self._is_local():
+            return await self.call_remote_async(args, kwargs)
         if _is_async(self.function):
             return await self.function(*args, **kwargs)
         import asyncio
@@ -138,8 +138,8 @@ class Task:
         return await loop.run_in_executor(None, lambda: self.function(*args, **kwargs))
 
 
-def made_task(environment: str, function: Callable[..., Any]) -> Task:
-    """A task that arrives with a function by value."""
+def task_by_value(environment: str, function: Callable[..., Any]) -> Task:
+    """Return a task to which a pickled function refers."""
     return Task(TaskEnvironment(environment), function)
 
 
@@ -147,22 +147,22 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return bool(function.__code__.co_flags & 0x80)  # CO_COROUTINE; `inspect` is slow to import
 
 
-_here: dict[str, Any] = {}
-"""Which environment this container is, once the module is imported and the task begins."""
+_container: dict[str, Any] = {}
+"""The environment of this container, set when the module is imported and the task begins."""
 
 
 def begin(call: dict[str, Any]) -> None:
-    """From now on calls of other environments' tasks are made over there."""
-    _here["environment"] = call["task"].rpartition(".")[0]
+    """Note that the task begins: from now on, tasks of other environments run in other containers."""
+    _container["environment"] = call["task"].rpartition(".")[0]
 
 
-def function_of(found: Any) -> Any:
-    """The function that a module's name stands for."""
-    return found.function if isinstance(found, Task) else found
+def function_of(value: Any) -> Any:
+    """Return the function of a task; any other value is returned as it is."""
+    return value.function if isinstance(value, Task) else value
 
 
 class Run:
-    """What flyte.run returns inside a task: the result."""
+    """The object that `flyte.run` returns inside a task: it has the result."""
 
     def __init__(self, task: Any, result: Any) -> None:
         self.task = task.name
@@ -170,20 +170,20 @@ class Run:
 
 
 class _Runner:
-    """`flyte.run` inside a task: the other task gets a container of its own."""
+    """`flyte.run` inside a task: the other task always runs in another container."""
 
     def __call__(self, task: Any, *args: Any, **kwargs: Any) -> Run:
-        if "environment" not in _here:
+        if "environment" not in _container:
             raise RuntimeError(_IMPORTED)
-        return Run(task, task.elsewhere(args, kwargs))
+        return Run(task, task.call_remote(args, kwargs))
 
     async def aio(self, task: Any, *args: Any, **kwargs: Any) -> Run:
-        return Run(task, await task.awaited(args, kwargs))
+        return Run(task, await task.call_remote_async(args, kwargs))
 
     def map(self, task: Any, *iterables: Any, concurrency: int = 4, return_exceptions: bool = False) -> list[Any]:
         from concurrent.futures import ThreadPoolExecutor
 
-        def one(args: Any) -> Any:
+        def call(args: Any) -> Any:
             try:
                 return self(task, *args)
             except Exception as error:
@@ -192,7 +192,7 @@ class _Runner:
                 raise
 
         with ThreadPoolExecutor(concurrency) as pool:
-            return list(pool.map(one, zip(*iterables)))  # noqa: B905 Python 3.8
+            return list(pool.map(call, zip(*iterables)))  # noqa: B905 Python 3.8
 
     def using(self, **changes: Any) -> _Runner:
         return self
@@ -207,7 +207,7 @@ run = _Runner()
 
 def results(*args: Any, **kwargs: Any) -> list[Any]:
     """`flyte_images.map`."""
-    return [done.result if isinstance(done, Run) else done for done in run.map(*args, **kwargs)]
+    return [outcome.result if isinstance(outcome, Run) else outcome for outcome in run.map(*args, **kwargs)]
 
 
 _IMPORTED = (
@@ -224,15 +224,15 @@ class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
             from flyte_images_runtime import values
 
             return getattr(values, name)
-        made = self._make(name)
-        setattr(self, name, made)
-        return made
+        value = self._make(name)
+        setattr(self, name, value)
+        return value
 
     def _make(self, name: str) -> Any:
         if name.endswith("Error") or name in _OUTCOMES.split():
             from flyte_images_runtime.worker import nested_client
 
-            return nested_client.kind(name)
+            return nested_client.error_class(name)
         if name == "errors" and self.__name__ == "flyte_images":
             __import__("flyte_images.errors")
             return sys.modules["flyte_images.errors"]
@@ -252,7 +252,7 @@ _OUTCOMES = (
 class _Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] in _NAMES:
-            loader: Any = self  # importlib.abc is slow to import, and only a name
+            loader: Any = self  # not a subclass of importlib.abc.Loader: importlib.abc is slow to import
             return ModuleSpec(name, loader, is_package=True)
         return None
 
@@ -263,5 +263,6 @@ class _Finder:
         pass
 
 
-def install(call: dict[str, Any]) -> None:
+def install() -> None:
+    """Let `import flyte_images` import this stub."""
     sys.meta_path.insert(0, _Finder())

@@ -1,4 +1,4 @@
-"""The task's own process: read the call, import the module, call the function, leave the result or what was raised."""
+"""The task's own process: load the call, import the module, call the function, leave the result or what was raised."""
 
 from __future__ import annotations
 
@@ -6,38 +6,34 @@ import os
 import sys
 
 from flyte_images_runtime.portable import fast_json
-from flyte_images_runtime.worker import paths, stub
+from flyte_images_runtime.worker import paths, process_exit, stub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-def main() -> int:
+def load_call() -> dict[str, Any]:
+    """Return the document `call.json`, which the caller has written."""
     with open(paths.IN + "/" + paths.CALL, "rb") as file:
-        call = fast_json.loads(file.read())
-    settle(call)
-    if call.get("shell"):
-        from flyte_images_runtime.worker import shell
+        call: dict[str, Any] = fast_json.loads(file.read())
+    return call
 
-        return shell.main(call)
-    stub.install(call)
-    if call.get("serve"):
-        from flyte_images_runtime.worker import serve
 
-        return serve.main(call)
+def main(call: dict[str, Any]) -> int:
+    """Perform one call; leave `result.json` and return the exit status."""
     try:
         function, signature = find(call)
         failed, outcome = False, '{"result": %s}' % perform(call, function, signature, "")
-    except BaseException as error:  # sys.exit() in a task is no result either, nor is asyncio's CancelledError
+    except BaseException as error:  # neither sys.exit() nor asyncio's CancelledError is a result
         failed, outcome = True, fast_json.dumps({"error": describe(error, call)})
-    flush()
+    process_exit.flush()
     leave(paths.RESULT, outcome)
     return int(failed)
 
 
-def settle(call: dict[str, Any]) -> None:
-    """The environment as a program expects it: a home that exists, secrets in place, the user's code importable."""
+def prepare(call: dict[str, Any]) -> None:
+    """Make the environment that a program expects: a home that exists, secrets as variables, importable user code."""
     home = os.environ.get("HOME")
     if home:
         try:
@@ -50,7 +46,7 @@ def settle(call: dict[str, Any]) -> None:
     if call.get("way_out"):
         from flyte_images_runtime.worker import way_out
 
-        way_out.open_it()
+        way_out.open_proxy()
     if call.get("workdir"):
         os.chdir(call["workdir"])
     sys.path[:0] = call["paths"]
@@ -58,10 +54,10 @@ def settle(call: dict[str, Any]) -> None:
 
 
 def find(call: dict[str, Any]) -> tuple[Any, Any]:
-    """The task's function and its signature."""
+    """Return the task's function and its signature."""
     from flyte_images_runtime.values import Problem, Signature
 
-    function, hints = _by_value(call) if call.get("python") else (_find(call), None)
+    function, hints = _unpickle(call) if call.get("python") else (_import(call), None)
     try:
         return function, Signature(function, hints)
     except Problem as problem:
@@ -69,14 +65,14 @@ def find(call: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> str:
-    """Call the function; return its result as JSON. Files are in the directories `below` those of the container."""
+    """Call the function; return its result as JSON. `below` is the call's directory in each directory of files."""
     from flyte_images_runtime.values import Files, Problem
 
-    arrived = Files(paths.IN + below, paths.LARGE + below, in_place=True, waits=True)
-    leaving = Files(paths.OUT + below, paths.FAST + below, room=lambda: room(call))
-    with arrived, leaving:
+    inputs = Files(paths.IN + below, paths.LARGE + below, in_place=True, waits=True)
+    outputs = Files(paths.OUT + below, paths.FAST + below, room=lambda: room(call))
+    with inputs, outputs:
         try:
-            args, kwargs = signature.decode(call["arguments"], arrived)
+            args, kwargs = signature.decode(call["arguments"], inputs)
         except Problem as problem:
             raise Unfit("argument", problem) from None
         if not call.get("serve"):
@@ -88,46 +84,46 @@ def perform(call: dict[str, Any], function: Any, signature: Any, below: str) -> 
 
             value = asyncio.run(value)
         try:
-            return fast_json.dumps(signature.encode_result(value, leaving))
+            return fast_json.dumps(signature.encode_result(value, outputs))
         except Problem as problem:
             raise Unfit("result", problem) from None
 
 
 def room(call: dict[str, Any]) -> int:
-    """How many bytes a result may take in memory: what is there counts against the task's limit."""
+    """Return how many bytes a result may take in memory: files in memory count against the task's limit."""
+    from flyte_images_runtime.worker import cgroup_files
+
     try:
-        there = os.statvfs(paths.FAST)
-        free = there.f_bavail * there.f_frsize // 2
+        status = os.statvfs(paths.FAST)
+        free = status.f_bavail * status.f_frsize // 2
         limit: int | None = call.get("memory")
         if limit is None:
             return free
-        for path in ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes"):
-            if os.path.exists(path):
-                with open(path) as file:
-                    return min(free, limit - int(file.read()) - limit // 8)
+        path = cgroup_files.used_memory_path()
+        used = cgroup_files.read(path) if path else None
+        return 0 if used is None else min(free, limit - int(used) - limit // 8)
     except (OSError, ValueError):
-        pass
-    return 0
+        return 0
 
 
 class Unfit(Exception):
-    """An argument or a result that is not what the annotations say."""
+    """An argument or a result that does not fit its annotation."""
 
-    def __init__(self, what: str, problem: Any) -> None:
+    def __init__(self, part: str, problem: Any) -> None:
         Exception.__init__(self, str(problem))
-        self.what = what
+        self.part = part
         self.hint = problem.hint
 
 
 def too_long() -> Unfit:
-    """What is raised for a result that is too long to be told."""
+    """Return the error for a result whose JSON is too long for one message."""
     from flyte_images_runtime.values import Problem
 
     return Unfit("result", Problem("result: its JSON is too long", (), "return a table, an array or a File"))
 
 
-def _find(call: dict[str, Any]) -> Any:
-    """The function: the module under its own name, never as `__main__`."""
+def _import(call: dict[str, Any]) -> Any:
+    """Return the function from its module, which is imported under its own name, never as `__main__`."""
     name = call["module"]
     if call.get("file") and "." not in name:
         try:
@@ -143,14 +139,14 @@ def _find(call: dict[str, Any]) -> Any:
     else:
         __import__(name)
         module = sys.modules[name]
-    found: Any = module
+    target: Any = module
     for part in call["qualname"].split("."):
-        found = getattr(found, part)
-    return stub.function_of(found)
+        target = getattr(target, part)
+    return stub.function_of(target)
 
 
-def _by_value(call: dict[str, Any]) -> Any:
-    """The function itself and its annotations: the caller's own pickle. On the way out none is ever read."""
+def _unpickle(call: dict[str, Any]) -> Any:
+    """Return the function and its annotations from the caller's own pickle. The caller reads no pickle of a task's."""
     if list(sys.version_info[:2]) != call["python"]:
         from flyte_images_runtime.values import Problem
 
@@ -174,11 +170,11 @@ def _mark_began() -> None:
 
 
 def leave(name: str, document: str) -> None:
-    """Write a JSON document so that it is there as a whole or not at all."""
+    """Write the JSON document `name` to the exchange atomically: whole, or not at all."""
     path = paths.OUT + "/." + name
     try:
         _write(path, document)
-    except OSError:  # the disk is full: for this its last part was kept
+    except OSError:  # the disk is full: the file `.reserve` holds room for this document
         os.unlink(paths.OUT + "/" + paths.RESERVE)
         _write(path, document)
     os.rename(path, paths.OUT + "/" + name)
@@ -189,61 +185,54 @@ def _write(path: str, document: str) -> None:
         file.write(document)
 
 
-def flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass
-
-
 def describe(error: BaseException, call: dict[str, Any]) -> dict[str, Any]:
-    """What was raised, as data: names and text only."""
+    """Return an exception as data: names and text only."""
     if isinstance(error, Unfit):
-        return {"unfit": error.what, "message": str(error), "hint": error.hint}
+        return {"unfit": error.part, "message": str(error), "hint": error.hint}
     import traceback
 
     lines = traceback.TracebackException.from_exception(error)
-    _at_home(lines, call, set())
-    return dict(_one(error, set()), traceback="".join(lines.format()))
+    _translate_files(lines, call, set())
+    return dict(_summary(error, set()), traceback="".join(lines.format()))
 
 
-def _one(error: BaseException, seen: set[int]) -> dict[str, Any]:
+def _summary(error: BaseException, seen: set[int]) -> dict[str, Any]:
+    """Return type, message and causes of an exception."""
     seen.add(id(error))
     kind = type(error)
     try:
         message = str(error.args[0]) if isinstance(error, KeyError) and len(error.args) == 1 else str(error)
     except Exception as failed:
         message = "<its str() raises %s>" % type(failed).__name__
-    said: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "type": kind.__qualname__ if kind.__module__ == "builtins" else "%s.%s" % (kind.__module__, kind.__qualname__),
         "message": message[:100_000],
         "bases": [base.__name__ for base in kind.__mro__[1:] if base.__module__ == "builtins"],
     }
     number = getattr(error, "errno", None)
     if isinstance(number, int):
-        said["errno"] = number
+        summary["errno"] = number
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and id(cause) not in seen:
-        said["cause"] = _one(cause, seen)
-    return said
+        summary["cause"] = _summary(cause, seen)
+    return summary
 
 
-def _at_home(lines: Any, call: dict[str, Any], seen: set[int]) -> None:
-    """Drop this program's own frames, and name files as they are called on the caller's machine."""
+def _translate_files(lines: Any, call: dict[str, Any], seen: set[int]) -> None:
+    """Drop the worker's own frames from a traceback, and name files as they are named on the caller's machine."""
     if lines is None or id(lines) in seen:
         return
     seen.add(id(lines))
-    kept = [frame for frame in lines.stack if not _is_ours(frame.filename)]
-    for frame in kept:
-        frame.line  # noqa: B018 read now, while the name is the one that is here
-        for here, there in call.get("homes", {}).items():
-            if frame.filename.startswith(here + "/"):
-                frame.filename = there + frame.filename[len(here) :]
-    lines.stack[:] = kept
+    frames = [frame for frame in lines.stack if not _is_of_worker(frame.filename)]
+    for frame in frames:
+        frame.line  # noqa: B018 reads the line now, while the file's name is the one in this container
+        for inside, outside in call.get("homes", {}).items():
+            if frame.filename.startswith(inside + "/"):
+                frame.filename = outside + frame.filename[len(inside) :]
+    lines.stack[:] = frames
     for other in [lines.__cause__, lines.__context__, *(getattr(lines, "exceptions", None) or [])]:
-        _at_home(other, call, seen)
+        _translate_files(other, call, seen)
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith((paths.LIB + "/", "<frozen importlib")) or "/importlib/" in name
+def _is_of_worker(file: str) -> bool:
+    return file.startswith((paths.LIB + "/", "<frozen importlib")) or "/importlib/" in file

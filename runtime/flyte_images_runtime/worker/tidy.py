@@ -1,6 +1,6 @@
-"""What a call of a warm container has left outside its own memory: removed, or told, since it cannot be.
+"""Remove what a call of a warm container has left outside its own memory, or report that this is not possible.
 
-The caller cleans the exchange; it may remove what this user cannot.
+The caller empties the exchange directories, since the caller may remove files that this user cannot.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 _QUEUES = "/dev/mqueue"
 _TABLES = ("/proc/sysvipc/shm", "/proc/sysvipc/sem", "/proc/sysvipc/msg")
 _LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
-_NAMES = [paths.HOME[5:]]  # what /tmp has where a call has left nothing
-_SCHEDULED = ("sched_getscheduler", "sched_getaffinity")
+_CLEAN_TMP = [paths.HOME[5:]]  # the names in /tmp where a call has left nothing
+_SCHEDULING = ("sched_getscheduler", "sched_getaffinity")
 
 
 class Tidy:
-    """Compares with what there was before the first call."""
+    """The state of the container before the first call, to which `clean` returns it."""
 
     def __init__(self) -> None:
         self._tables = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in _TABLES if os.path.exists(path)]
@@ -30,8 +30,8 @@ class Tidy:
         self._home = os.environ.get("HOME") == paths.HOME
         self._shared, self._settings = self._ipc(), self._process()
 
-    def up(self) -> bool:
-        """Remove what a call has left, with no process of it alive. False if something stays, or was changed."""
+    def clean(self) -> bool:
+        """Remove what a call has left, when no process of the call is alive. Return False if traces of it remain."""
         clean = self._settings == self._process() and self._shared == self._ipc()
         for directory in ("/tmp", "/dev/shm", _QUEUES) if self._has_queues else ("/tmp", "/dev/shm"):
             clean = _empty(directory) and clean
@@ -43,27 +43,27 @@ class Tidy:
         return clean
 
     def _ipc(self) -> list[int]:
-        """How many objects of System V there are; they are rare, so a container that has new ones is not used again."""
+        """Return the numbers of System V objects. These are rare: a container with new ones is not used again."""
         return [os.pread(table, 4096, 0).count(b"\n") for table in self._tables]
 
     def _process(self) -> Any:
-        """What another process of the same user can change of this one."""
-        scheduled = [getattr(os, name)(0) for name in _SCHEDULED if hasattr(os, name)]
-        return [resource.getrlimit(limit) for limit in _LIMITS], os.getpriority(os.PRIO_PROCESS, 0), scheduled
+        """Return the settings of this process that another process of the same user can change."""
+        scheduling = [getattr(os, name)(0) for name in _SCHEDULING if hasattr(os, name)]
+        return [resource.getrlimit(limit) for limit in _LIMITS], os.getpriority(os.PRIO_PROCESS, 0), scheduling
 
 
 def _empty(directory: str) -> bool:
     try:
-        if not (names := os.listdir(directory)) or (names == _NAMES and _is_new(paths.HOME)):
+        if not (names := os.listdir(directory)) or (names == _CLEAN_TMP and _is_new(paths.HOME)):
             return True
-        with os.scandir(directory) as entries:
-            found = list(entries)
+        with os.scandir(directory) as scan:
+            entries = list(scan)
     except FileNotFoundError:
         return True
     except OSError:
         return False
     clean = True
-    for entry in found:
+    for entry in entries:
         clean = _remove(entry) and clean
     return clean
 
@@ -87,11 +87,11 @@ def _remove(entry: Any) -> bool:
 
 
 def _remove_tree(path: str) -> None:
-    """Remove a directory; a call may have taken the rights to it from itself, and so from this process."""
+    """Remove a directory. A call may have taken the permissions on it from its own user, who is this process's too."""
     os.chmod(path, 0o700)
-    with os.scandir(path) as entries:
-        found = list(entries)
-    for entry in found:
+    with os.scandir(path) as scan:
+        entries = list(scan)
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             _remove_tree(entry.path)
         else:

@@ -1,7 +1,7 @@
-"""The way out of a task that may reach some names alone: a proxy of the caller's, on this container's loopback.
+"""The network of a task with `network=[...]`: a proxy of the caller's that listens on this container's loopback.
 
-The container has no other network. This process listens and hands the listening socket over, so the caller takes the
-connections itself and nothing has to run in here.
+The container has no other network. This process makes the listening socket and sends it to the caller, who accepts the
+connections; no process of the proxy runs in the container.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-try:  # as little as possible is imported where a task starts
+try:  # the start of a task imports as little as possible
     import _socket as socket
 except ImportError:
     import socket  # type: ignore[no-redef]
@@ -18,8 +18,8 @@ except ImportError:
 from flyte_images_runtime.worker import paths
 
 
-def wait_for_it() -> None:
-    """Wait until this container is connected: its default route comes last."""
+def wait_for_network() -> None:
+    """Wait until this container is connected to its network: the default route is set last."""
     for _ in range(10_000):
         with open("/proc/net/route") as file:
             if any(line.split()[1] == "00000000" for line in file):
@@ -28,19 +28,19 @@ def wait_for_it() -> None:
     raise OSError("the container was not connected to a network")
 
 
-def open_it() -> None:
-    """Hand the socket over and set the variables by which programs find a proxy."""
+def open_proxy() -> None:
+    """Send a listening socket to the caller and set the variables by which programs find a proxy."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    door.connect(paths.IN + "/" + paths.PROXY)
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.connect(paths.IN + "/" + paths.PROXY)
     number = listener.fileno().to_bytes(4, sys.byteorder)
-    door.sendmsg([b"l"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, number)])
-    if not door.recv(1):
+    link.sendmsg([b"l"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, number)])
+    if not link.recv(1):
         raise OSError("the caller's process does not take connections")
     address = "http://127.0.0.1:%d" % listener.getsockname()[1]
-    door.close()
+    link.close()
     listener.close()
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         os.environ[name] = os.environ[name.lower()] = address

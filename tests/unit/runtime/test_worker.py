@@ -82,7 +82,7 @@ def inside(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
 def test_a_users_module_imports_where_flyte_images_is_not(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(USER_CODE)
     done = inside(
-        f"from flyte_images_runtime.worker import stub; stub.install({{}}); sys.path.append({str(tmp_path)!r})\n"
+        f"from flyte_images_runtime.worker import stub; stub.install(); sys.path.append({str(tmp_path)!r})\n"
         "import app; f = stub.function_of(app.one); print(f(1), app.one(2), app.one.name)\n"
         "from flyte_images_runtime.values import Signature\n"
         "Signature(stub.function_of(app.two))\n"

@@ -14,7 +14,7 @@ _ROOT = Path(flyte_images_runtime.__file__).parents[1]
 _START = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from flyte_images_runtime.worker import process_exit as ending
+from flyte_images_runtime.worker import process_exit
 """
 
 
@@ -36,7 +36,7 @@ def late():
     print("thread")
 threading.Thread(target=late).start()
 sys.stdout.write("first ")
-ending.end(3)
+process_exit.end(3)
 """)
     assert (done.stdout, done.returncode) == ("first thread\nhandler\n", 3)
 
@@ -44,13 +44,13 @@ ending.end(3)
 @pytest.mark.parametrize("how", ["open(path, 'w')", "open(path, 'wb', 1 << 20)"])
 def test_files_that_nobody_closed_are_written(tmp_path: Path, how: str) -> None:
     path = tmp_path / "log"
-    script = f"path = sys.argv[2]\nfile = {how}\nfile.write('a' if file.mode == 'w' else b'a')\nending.end(0)"
+    script = f"path = sys.argv[2]\nfile = {how}\nfile.write('a' if file.mode == 'w' else b'a')\nprocess_exit.end(0)"
     done = run(script, str(path))
     assert (path.read_text(), done.returncode, done.stderr) == ("a", 0, "")
 
 
 def test_a_handler_that_fails_changes_nothing() -> None:
-    done = run("import atexit\natexit.register(lambda: 1 / 0)\nending.end(0)")
+    done = run("import atexit\natexit.register(lambda: 1 / 0)\nprocess_exit.end(0)")
     assert done.returncode == 0
     assert "ZeroDivisionError" in done.stderr
 
@@ -58,9 +58,9 @@ def test_a_handler_that_fails_changes_nothing() -> None:
 def test_code_that_is_not_pythons_own_is_known() -> None:
     script = """
 import types, zipfile
-print(ending.needs_all_of_it())
+print(process_exit.has_foreign_code())
 sys.modules["theirs"] = module = types.ModuleType("theirs")
 module.__file__ = "/venv/lib/site-packages/theirs.cpython-311-x86_64-linux-gnu.so"
-print(ending.needs_all_of_it())
+print(process_exit.has_foreign_code())
 """
     assert run(script).stdout.split() == ["False", "True"]

@@ -55,12 +55,10 @@ def fails() -> None:
 """
 
 INSIDE = """
-import json, sys
-from flyte_images_runtime.worker import paths as places, stub as standin, task
-places.IN, places.OUT, places.FAST = sys.argv[1:4]
-with open(places.IN + "/call.json") as file:
-    call = json.load(file)
-sys.exit(task.main())
+import sys
+from flyte_images_runtime.worker import paths, start, task
+paths.IN, paths.OUT, paths.FAST = sys.argv[1:4]
+sys.exit(start.perform_call(task.load_call()))
 """
 
 
