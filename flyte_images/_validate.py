@@ -12,13 +12,13 @@ from types import CodeType
 
 from flyte_images_layers import DebianBase, LayerError
 from flyte_images_layers.steps import SecretMount, StepLimits
+from flyte_images_runtime.system.platform import Platform
 
 from .errors import FlyteImagesError, Location, SpecError
 
 PythonVersion = str | tuple[int, int]
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 LOGINS = (
     "indexes are asked by this machine with its own logins, and no step sees them: ~/.netrc, a keyring, or "
     "UV_INDEX_<NAME>_USERNAME and _PASSWORD"
@@ -160,13 +160,15 @@ def python_of(version: object, location: Location) -> str:
 
 def platforms_of(platform: str | Sequence[str] | None, location: Location) -> tuple[str, ...]:
     if platform is None:
-        machine = os.uname().machine
-        return (f"linux/{_ARCHITECTURES.get(machine, machine)}",)
+        return (str(Platform.of_this_machine()),)
     several = (platform,) if isinstance(platform, str) else tuple(platform)
-    for one in several:
-        system, _, rest = one.partition("/") if isinstance(one, str) else ("", "", "")
-        if system != "linux" or not rest:
-            raise SpecError(f"{one!r} is not a platform", hint='platform="linux/amd64"', location=location)
+    for text in several:
+        try:
+            is_linux = isinstance(text, str) and Platform.parse(text).os == "linux"
+        except ValueError:
+            is_linux = False
+        if not is_linux:
+            raise SpecError(f"{text!r} is not a platform", hint='platform="linux/amd64"', location=location)
     if not several:
         raise SpecError("an image needs a platform", hint='platform="linux/amd64"', location=location)
     return several

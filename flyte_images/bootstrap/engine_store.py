@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flyte_images_runtime.system.platform import Platform
+
 from ..buildkit.address import Docker
 from ..buildkit.client import Client
 from ..buildkit.engine_api import find_image
@@ -53,29 +55,16 @@ def in_store(client: Client, name: str, platform: str) -> Stored | None:
 
 def image_config(read: Callable[[str], bytes], digest: str, platform: str) -> str | None:
     """The configuration for `platform` of the manifest or index `digest`."""
+    wanted = Platform.parse(platform)
     found: dict[str, Any] = json.loads(read(digest))
     if "manifests" in found:
-        fitting = (it["digest"] for it in found["manifests"] if fits(it.get("platform") or {}, platform))
+        fitting = (it["digest"] for it in found["manifests"] if wanted.fits(it.get("platform") or {}))
         chosen = next(fitting, None)
         if chosen is None:
             return None
         found = json.loads(read(chosen))
     text = read(found["config"]["digest"]).decode()
-    return text if fits(json.loads(text), platform) else None
-
-
-def fits(described: dict[str, Any], platform: str) -> bool:
-    """Whether what OCI says of an image is `platform`.
-
-    >>> fits({"os": "linux", "architecture": "arm64", "variant": "v8"}, "linux/arm64")
-    True
-    >>> fits({"os": "linux", "architecture": "arm", "variant": "v6"}, "linux/arm/v7")
-    False
-    """
-    wanted = [*platform.split("/"), ""][:3]
-    variant = described.get("variant") or ""
-    same = [described.get("os"), described.get("architecture")] == wanted[:2]
-    return same and (variant == wanted[2] or not variant or not wanted[2])
+    return text if wanted.fits(json.loads(text)) else None
 
 
 def full_name(reference: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import platform
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flyte_images_layers import DebianBase
+from flyte_images_runtime.system.platform import Platform
 
 from ..errors import EngineError, SpecError
 from ..store.blobs import using_layout
@@ -22,7 +22,7 @@ from .debian import make_tree
 from .layer import pack
 from .scratch_dir import Workplace, alone, workplace
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+_ARCHITECTURES = ("amd64", "arm64", "ppc64le", "s390x", "riscv64")  # those of Debian's archive
 
 Note = Callable[[str], None]
 
@@ -97,11 +97,11 @@ def from_archive(archive: Archive, place: Workplace, *, architecture: str, envir
 
 
 def this_architecture() -> str:
-    """The architecture of this machine in OCI's words."""
-    machine = platform.machine()
-    if machine not in _ARCHITECTURES:
-        raise EngineError(f"no base can be made for this machine's architecture, `{machine}`")
-    return _ARCHITECTURES[machine]
+    """Return the architecture of this machine as OCI names it. Raise EngineError if Debian does not support it."""
+    architecture = Platform.of_this_machine().architecture
+    if architecture not in _ARCHITECTURES:
+        raise EngineError(f"no base can be made for this machine's architecture, `{architecture}`")
+    return architecture
 
 
 def installed(tree: Path) -> Iterator[tuple[str, str, str]]:

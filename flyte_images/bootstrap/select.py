@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal, assert_never
 
 from flyte_images_layers import Base, DebianBase, ReferenceBase
+from flyte_images_runtime.system.platform import Platform
 
 from ..buildkit.address import Docker
 from ..buildkit.build_context import BuildContext
@@ -57,8 +58,8 @@ def find_base(
 
 
 def _debian(python: str, platform: str, context: BuildContext) -> BaseImage:
-    architecture = platform.split("/")[1]
-    made = newest(context.environ, python=python, architecture=architecture)
+    wanted = Platform.parse(platform)
+    made = newest(context.environ, python=python, architecture=wanted.architecture)
     if made is not None:
         return made.found(environ=context.environ)
     engine = context.connect()
@@ -71,7 +72,7 @@ def _debian(python: str, platform: str, context: BuildContext) -> BaseImage:
     if isinstance(answer, Stored):
         return _official(python, "bookworm", "registry", answer)
     suite = next((suite for suite, version in SUITES.items() if version == python), "")
-    if suite and platform.split("/")[:2] == ["linux", this_architecture()]:
+    if suite and (wanted.os, wanted.architecture) == ("linux", this_architecture()):
         context.note(f"base: {_shown(name)} is not to be had ({answer}), so debian {suite} is bootstrapped")
         made = bootstrap(suite, environ=context.environ, note=context.note, again=False)
         return made.found(environ=context.environ)

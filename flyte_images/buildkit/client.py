@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import grpc
 
+from flyte_images_runtime.system.platform import Platform
+
 from ..errors import BuildError, EngineError
 from .address import Address, Command
 from .bridge import Bridge
@@ -237,12 +239,9 @@ class Client:
         """The digest and the configuration (JSON) of an image in a registry, which the engine asks."""
         request = gateway_pb2.ResolveImageConfigRequest(ref=ref, resolve_mode="pull", log_name=f"resolve {ref}")
         if platform is not None:
-            os, architecture, *variant = platform.split("/")
-            request.platform.os, request.platform.architecture, request.platform.variant = (
-                os,
-                architecture,
-                "".join(variant),
-            )
+            wanted = Platform.parse(platform)
+            request.platform.os, request.platform.architecture = wanted.os, wanted.architecture
+            request.platform.variant = wanted.variant
         with (
             OpenSession(self._channel, session or Session(), stores={}, targets={}) as opened,
             self._gateway(opened.id) as metadata,

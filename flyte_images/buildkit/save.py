@@ -7,6 +7,8 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
 
+from flyte_images_runtime.system.platform import Platform
+
 from ..errors import EngineError
 from ..store.oci_layout import Layout
 from .address import Docker
@@ -57,15 +59,9 @@ def _manifest(index: dict[str, Any], platform: str, layout: Layout) -> str | Non
         if "manifests" in found:
             if inner := _manifest(found, platform, layout):
                 return inner
-        elif layout.complete(digest) and _fits(layout.config(digest), platform):
+        elif layout.complete(digest) and Platform.parse(platform).fits(layout.config(digest)):
             return digest
     return None
-
-
-def _fits(config: dict[str, Any], platform: str) -> bool:
-    system, architecture, *variant = platform.split("/")
-    same = (config.get("os"), config.get("architecture")) == (system, architecture)
-    return same and (not variant or config.get("variant", variant[0]) == variant[0])
 
 
 def _digest(path: str) -> str:

@@ -12,13 +12,15 @@ as soon as the operation exists.
     True
 """
 
+from flyte_images_runtime.system.platform import Platform
+
 from .definition import Definition, marshal
 from .exec import Exec, Network, SecretEnv, run
 from .files import Action, copy, file, mkdir, mkfile
 from .layers import diff, merge
 from .mounts import Mount, bind, output, secret, tmpfs
 from .sources import http, image, local, oci_layout
-from .state import Group, Note, Platform, State, Vertex, scratch
+from .state import Group, Note, State, Vertex, scratch
 
 __all__ = [
     "Action",

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from flyte_images_runtime.system.platform import Platform
+
 from .definition import Definition
 from .pb import ops_pb2
-from .state import Platform
 from .state import digest as digest_of
 
 _SHOWN = 200  # bytes of a file's content

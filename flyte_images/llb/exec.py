@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
+from flyte_images_runtime.system.platform import Platform
+
 from ..errors import SpecError
 from .mounts import Mount
 from .pb import ops_pb2
-from .state import Inputs, Note, Platform, State, scratch, text, vertex
+from .state import Inputs, Note, State, scratch, text, vertex
 
 _NO_OUTPUT = -1  # proto3's default, 0, would be an output
 

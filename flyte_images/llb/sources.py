@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit
 
+from flyte_images_runtime.system.platform import Platform
+
 from ..errors import SpecError
 from .pb import ops_pb2
-from .state import Note, Platform, State, text, vertex
+from .state import Note, State, text, vertex
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

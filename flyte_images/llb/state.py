@@ -15,47 +15,13 @@ from types import MappingProxyType
 
 from google.protobuf.message import Message
 
+from flyte_images_runtime.system.platform import Platform
+
 from ..errors import Location, SpecError
 from .pb import ops_pb2
 from .wire import entry, field
 
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 _BODIES = ops_pb2.ExecOp | ops_pb2.SourceOp | ops_pb2.FileOp | ops_pb2.MergeOp | ops_pb2.DiffOp
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """The operating system and CPU architecture of an image or a command.
-
-    >>> str(Platform.parse("linux/aarch64")), Platform.parse("linux/arm/v7").variant
-    ('linux/arm64', 'v7')
-    """
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Platform:
-        """Parse `os/architecture[/variant]`. Other names of an architecture (aarch64) give the same platform.
-
-        Raises SpecError for any other text.
-        """
-        os, _, remainder = text.partition("/")
-        architecture, _, variant = remainder.partition("/")
-        architecture = _ARCHITECTURES.get(architecture, architecture)
-        if not os or not architecture or "/" in variant:
-            raise SpecError(f"`{text}` is not a platform", hint="write it like linux/amd64 or linux/arm/v7")
-        if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")):
-            variant = ""  # the first variant: images are published without it
-        return cls(os, architecture, variant)
-
-    def __str__(self) -> str:
-        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
-
-    def message(self) -> ops_pb2.Platform:
-        """Return BuildKit's message for this platform."""
-        return ops_pb2.Platform(OS=self.os, Architecture=self.architecture, Variant=self.variant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +129,7 @@ def vertex(
             ops_pb2.Input(digest=parent.digest, index=state.index)
             for state, parent in zip(inputs, parents, strict=True)
         ],
-        platform=platform.message() if platform else None,
+        platform=_platform(platform) if platform else None,
     )
     # BuildKit names a vertex by the bytes that BuildKit itself writes, and it writes the operation after the platform
     # although the operation's field number is lower. With another order the build works, but events and errors carry
@@ -172,6 +138,10 @@ def vertex(
     name, caps, note = digest(op), frozenset(caps), note or Note()
     encoded = (field(1, op), entry(2, name, serialize(metadata(caps, note))))
     return Vertex(op=op, digest=name, inputs=parents, caps=caps, note=note, encoded=encoded)
+
+
+def _platform(platform: Platform) -> ops_pb2.Platform:
+    return ops_pb2.Platform(OS=platform.os, Architecture=platform.architecture, Variant=platform.variant)
 
 
 def text(value: str, what: str) -> str:

@@ -6,9 +6,11 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flyte_images_runtime.system.platform import Platform
+
 from ..errors import ResolveError
 
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_ARCHITECTURES = ("amd64", "arm64")  # those for which wheels are resolved
 _KNOWN_LIBCS = (17, 28, *range(31, 41))  # the glibc 2.x that uv has a name for
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _DEFAULT_LIBC = "2.28"  # what nearly every base of the last years has
@@ -29,14 +31,14 @@ class Target:
         >>> Target(python="3.11", platform="linux/amd64", libc="2.36").uv_platform
         'x86_64-manylinux_2_36'
         """
-        architecture = self.platform.split("/")[1]
-        if architecture not in _MACHINES:
+        platform = Platform.parse(self.platform)
+        if platform.architecture not in _ARCHITECTURES:
             raise ResolveError(
                 f"no Python packages are resolved for `{self.platform}`", hint="linux/amd64, linux/arm64"
             )
         wanted = int((self.libc or _DEFAULT_LIBC).split(".")[1])
         minor = max((it for it in _KNOWN_LIBCS if it <= wanted), default=_KNOWN_LIBCS[0])
-        return f"{_MACHINES[architecture]}-manylinux_2_{minor}"
+        return f"{platform.machine}-manylinux_2_{minor}"
 
 
 def rank(filename: str, target: Target) -> int:
@@ -52,7 +54,7 @@ def _ranks(target: Target) -> Mapping[str, int]:
     from packaging.tags import compatible_tags, cpython_tags
 
     python = tuple(map(int, target.python.split(".")))
-    machine = _MACHINES[target.platform.split("/")[1]]
+    machine = Platform.parse(target.platform).machine
     platforms: list[str] = []
     for minor in range(int((target.libc or _DEFAULT_LIBC).split(".")[1]), 4, -1):
         old = _OLD_NAMES.get(minor)  # of PEP 513, 571 and 599

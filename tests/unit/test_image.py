@@ -16,6 +16,7 @@ import pytest
 from flyte_images.errors import Location, SpecError
 from flyte_images.image import Image
 from flyte_images_layers import DebianBase, EnvVars, PipPackages, ReferenceBase, SourceFile, SourceFolder
+from flyte_images_runtime.system.platform import Platform
 
 HERE = str(Path(__file__))
 
@@ -99,8 +100,7 @@ def test_python_versions(written: Any, kept: tuple[int, int]) -> None:
 
 
 def test_the_platform_is_this_machines_unless_said() -> None:
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-    assert Image.from_debian_base().platform == (f"linux/{machine}",)
+    assert Image.from_debian_base().platform == (str(Platform.parse(f"linux/{os.uname().machine}")),)
     assert Image.from_debian_base(platform="linux/arm64").platform == ("linux/arm64",)
     assert Image.from_base("a", platform=["linux/arm64", "linux/amd64"]).platform == ("linux/arm64", "linux/amd64")
 
@@ -303,6 +303,7 @@ REFUSED: list[tuple[Make, str, str | None]] = [
         "'windows/amd64' is not a platform",
         "linux/amd64",
     ),
+    (lambda image: Image.from_base("a", platform="linux/a/b/c"), "'linux/a/b/c' is not a platform", "linux/amd64"),
     (lambda image: Image.from_base("a", platform=[]), "an image needs a platform", 'platform="linux/amd64"'),
     (lambda image: image.clone(platform=["linux/amd64", 3]), "3 is not a platform", 'platform="linux/amd64"'),  # type: ignore[list-item]
 ]

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from ..errors import ImageCannotStart
 from ..system import atomic
+from ..system.platform import Platform
 from .rootfs import Rootfs
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -61,7 +62,7 @@ def _manifest(place: Path, digest: str) -> dict[str, Any]:
         digest = listed[0]["digest"]
     found: dict[str, Any] = json.loads(_blob(place, digest).read_bytes())
     if "manifests" in found:
-        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+        machine = Platform.of_this_machine().architecture
         fitting = [
             one["digest"] for one in found["manifests"] if one.get("platform", {}).get("architecture") == machine
         ]

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from flyte_images.bootstrap.base_record import known_base
-from flyte_images.bootstrap.engine_store import fits, full_name, image_config
+from flyte_images.bootstrap.engine_store import full_name, image_config
 from flyte_images.bootstrap.select import find_base
 from flyte_images.buildkit.address import Address, Unix
 from flyte_images.buildkit.build_context import BuildContext
@@ -184,4 +184,3 @@ def test_an_image_for_another_platform_is_none() -> None:
     store = blobs([{"os": "linux", "architecture": "amd64"}])
     assert image_config(store.__getitem__, "manifest0", "linux/amd64") is not None
     assert image_config(store.__getitem__, "manifest0", "linux/arm64") is None
-    assert not fits({}, "linux/amd64")

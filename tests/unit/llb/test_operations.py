@@ -271,7 +271,6 @@ def test_sources(state: llb.State, identifier: str, attrs: dict[str, str]) -> No
         lambda: llb.http("https://files.test/a", checksum="abc"),
         lambda: llb.http("https://files.test/a", checksum=SUM, filename="a/b"),
         lambda: llb.local("ctx", unique=""),
-        lambda: llb.Platform.parse("linux"),
     ],
 )
 def test_an_invalid_or_ambiguous_source_is_refused(make: Any) -> None:

@@ -10,6 +10,7 @@ from typing import IO, Any
 from ...errors import EngineLost, ImageCannotStart
 from ...oci.images import Images
 from ...oci.rootfs import Rootfs
+from ...system.platform import Platform
 from ...task.engine import Running
 from ...task.exchange import Exchange
 from ...task.spec import TaskSpec
@@ -20,7 +21,6 @@ from .as_root import check_as_root, start_as_root
 from .program import Program, find, known
 
 _LIBRARY = Path(__file__).resolve().parents[2]
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class OciEngine:
@@ -100,7 +100,7 @@ class OciEngine:
 
 
 def _check_machine(spec: TaskSpec, rootfs: Rootfs) -> None:
-    machine = _MACHINES.get(os.uname().machine, os.uname().machine)
+    machine = Platform.of_this_machine().architecture
     if rootfs.architecture not in ("", machine):
         raise ImageCannotStart(
             f"image {spec.image} is for {rootfs.architecture}, this machine is {machine}",
