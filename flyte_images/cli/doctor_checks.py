@@ -173,10 +173,11 @@ def index(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Which of this machine's network settings steps are given. Names alone: values may hold passwords."""
+    from ..plan.network_settings import CA_VARIABLES
     from ..serving.host_settings import host_secrets
 
     given = sorted(name.removeprefix("flyte-images-env-") for name in host_secrets(environ) if "-env-" in name)
-    named = [name for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE") if environ.get(name)]
+    named = [name for name in CA_VARIABLES if environ.get(name)]
     missing = [f"{name}={environ[name]}" for name in named if not Path(environ[name]).is_file()]
     if missing:
         what = f"there is no such file: {', '.join(missing)}"

@@ -19,6 +19,7 @@ from .. import llb
 from ..bootstrap.base_image import BaseImage
 from ..errors import SpecError
 from .model import VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+from .network_settings import PROXY_VARIABLES, STEP_CA_VARIABLES
 from .one_layer import one_layer
 from .sources import Abilities, Places, base_state, layout_state, package_state
 
@@ -254,11 +255,9 @@ STEP_ENV = {
 # What a step with network has of this machine's settings. All of it is optional and none of it in a digest: a machine
 # without a proxy, or with another, has the same steps.
 BUNDLE_PATH = f"{_SECRETS}/ca-bundle.pem"
-BUNDLE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
-PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 HOST_BUNDLE = llb.secret(BUNDLE_PATH, id="flyte-images-ca-bundle", mode=0o444, optional=True)
 HOST_SETTINGS = tuple(
-    llb.SecretEnv(name, f"flyte-images-env-{name}", optional=True) for name in (*BUNDLE_VARIABLES, *PROXY_VARIABLES)
+    llb.SecretEnv(name, f"flyte-images-env-{name}", optional=True) for name in (*STEP_CA_VARIABLES, *PROXY_VARIABLES)
 )
 
 

@@ -11,8 +11,10 @@ from flyte_images_runtime.task.redaction import Redactor
 
 from ..buildkit.services.secrets import Secret
 from ..errors import SpecError
-from ..plan.lower import BUNDLE_PATH, BUNDLE_VARIABLES, PROXY_VARIABLES, limits, secret_id
+from ..plan.lower import BUNDLE_PATH, limits, secret_id
 from ..plan.model import Built, Command, Debs, Plan
+from ..plan.network_settings import PROXY_VARIABLES, STEP_CA_VARIABLES
+from .ca_bundle import ca_bundle
 
 USUAL = StepLimits()
 
@@ -20,10 +22,10 @@ USUAL = StepLimits()
 def host_secrets(environ: Mapping[str, str]) -> dict[str, Secret]:
     """This machine's CA bundle and proxies, for steps that have a network. No login of this machine is among them."""
     secrets: dict[str, Secret] = {}
-    bundle = environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT") or environ.get("REQUESTS_CA_BUNDLE")
-    if bundle and Path(bundle).is_file():
+    bundle = ca_bundle(environ)
+    if bundle:
         secrets["flyte-images-ca-bundle"] = Path(bundle).read_bytes
-        secrets |= {f"flyte-images-env-{name}": BUNDLE_PATH.encode() for name in BUNDLE_VARIABLES}
+        secrets |= {f"flyte-images-env-{name}": BUNDLE_PATH.encode() for name in STEP_CA_VARIABLES}
     for name in PROXY_VARIABLES:
         if environ.get(name):
             secrets[f"flyte-images-env-{name}"] = without_login(environ[name]).encode()

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import http.client
 import io
-import os
 import socket
 import ssl
 import time
@@ -23,6 +22,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from flyte_images_runtime.system.interruptible import ending
 
+from .ca_bundle import ca_bundle
 from .index_logins import Login, login, origin
 
 _CHUNK = 1 << 18
@@ -48,8 +48,7 @@ class Reader:
 
     def __init__(self, url: str, environ: Mapping[str, str], patience: Patience, indexes: Iterable[str] = ()) -> None:
         self._patience = patience
-        bundle = environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT") or environ.get("REQUESTS_CA_BUNDLE")
-        context = _trusting(bundle if bundle and os.path.isfile(bundle) else None)  # noqa: PTH113
+        context = _trusting(ca_bundle(environ))
         opener = urllib.request.OpenerDirector()  # the usual ones would open files and FTP addresses too
         for handler in (
             urllib.request.ProxyHandler(),
