@@ -7,7 +7,6 @@ anything, so nothing inside is worth attacking.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import os
 import socket
@@ -116,12 +115,7 @@ class Gate:
 def handed_over(link: socket.socket) -> socket.socket | None:
     """The listening TCP socket that came; None if what came is something else."""
     link.settimeout(_PATIENCE)
-    size = array.array("i").itemsize
-    _, ancillary, _, _ = link.recvmsg(1, socket.CMSG_SPACE(size), socket.MSG_CMSG_CLOEXEC)
-    numbers = array.array("i")
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(content[: len(content) - len(content) % size])
+    _, numbers, _, _ = socket.recv_fds(link, 1, 1, socket.MSG_CMSG_CLOEXEC)
     for number in numbers[1:]:
         os.close(number)
     if not numbers:

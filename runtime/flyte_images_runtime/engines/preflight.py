@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..cgroup import Group, make_group
 from ..errors import EngineLost, ImageCannotStart
 from ..resources.quantity import format_size
 from ..task import disk
@@ -18,6 +19,12 @@ from ..task.spec import SHARE_THE_KERNEL, TaskSpec
 
 _TUN = "/dev/net/tun"
 _FIRST = (1000, 1000)
+_ENGINE_PROCESSES = 16  # a container runtime and its helpers count against the cgroup of the task
+
+
+def task_group(spec: TaskSpec, exchange: Exchange) -> Group | None:
+    """Make the cgroup of a task, with its limits. Return None where this process may not make cgroups."""
+    return make_group(exchange.group, spec.limits, pids=spec.hardening.pids + _ENGINE_PROCESSES)
 
 
 def check_sources(spec: TaskSpec) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import threading
 import time
@@ -21,6 +22,9 @@ from .outcome import killed_at_start
 
 class ForegroundRunning:
     """What is the same of all such engines. They say how a container is ended, explained and removed."""
+
+    patience = 0.5
+    """Seconds between the first kill and that of the program itself."""
 
     def __init__(
         self,
@@ -103,8 +107,24 @@ class ForegroundRunning:
                 self._group.remove()
 
     def _kill(self) -> None:
-        """End the container and see its end, at whatever moment of its making this comes."""
-        raise NotImplementedError
+        """Kill the processes of the container until the program has ended.
+
+        Again and again: a container that is still being made gets its first process later.
+        """
+        deadline = time.monotonic() + self.patience
+        while True:
+            for pid in self._processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if self._process.poll() is not None:
+                return
+            if time.monotonic() > deadline:  # the program itself hangs
+                self._process.kill()
+            time.sleep(0.005)
+
+    def _processes(self) -> list[int]:
+        """Return the pids in the cgroup of the task, without 0, which stands for a process of another namespace."""
+        return [pid for pid in self._group.processes() if pid] if self._group is not None else []
 
     def _complaint(self) -> str:
         """What the program says if it could not start the container."""

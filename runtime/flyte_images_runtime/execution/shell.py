@@ -6,7 +6,6 @@ other what there is to read and write. So a shell runs on every engine that runs
 
 from __future__ import annotations
 
-import array
 import contextlib
 import fcntl
 import os
@@ -241,10 +240,10 @@ class _Terminal(_Relay):
         self._link = link
 
     def run(self, over: threading.Event) -> None:
-        found = _received(self._link, 1)
-        if not found:
+        _, descriptors, _, _ = socket.recv_fds(self._link, 1, 1)
+        if not descriptors:  # the worker has ended
             return
-        [far] = found
+        [far] = descriptors
         try:
             os.set_blocking(far, False)
             self.out, self.source, self.sink = {far: 1}, 0, far
@@ -271,8 +270,7 @@ class _Pipes(_Relay):
         try:
             for number in theirs:
                 os.fchmod(number, 0o666)  # `echo >/dev/stderr` opens it anew, as another user
-            rights = array.array("i", theirs)
-            self._link.sendmsg([b"s"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            socket.send_fds(self._link, [b"s"], theirs)
             for number in theirs:
                 os.close(number)
             theirs = []
@@ -288,16 +286,6 @@ class _Pipes(_Relay):
         if self.sink is not None:
             os.close(self.sink)
             self.sink = None
-
-
-def _received(link: socket.socket, count: int) -> list[int]:
-    """Descriptors that the worker has sent; none if it is gone."""
-    found = array.array("i")
-    _, ancillary, _, _ = link.recvmsg(1, socket.CMSG_SPACE(count * found.itemsize))
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return list(found)
 
 
 def _write_all(number: int, content: bytes) -> None:

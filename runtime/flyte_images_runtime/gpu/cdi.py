@@ -1,26 +1,26 @@
-"""Container Device Interface: specification files -> what a named device puts into a container.
+"""Container Device Interface: specification files -> what a named device changes in a container.
 
-Reads files and nothing else. Engines read the same files; a runtime without CDI of its own is told `edits(...)`.
+Reads files and nothing else. Engines read the same files; a runtime that does not know CDI gets `Registry.edits(...)`.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DeviceError
 
-DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))  # in the order of their priority, lowest first
-_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_-]*")
+if TYPE_CHECKING:
+    from .cdi_document import ContainerEdits, DeviceNode, Document
+
+DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))  # lowest priority first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A device node: where it is in the container, and on the host if that is another place."""
+    """A device node: `path` in the container, `host` on this machine."""
 
     path: str
     host: str
@@ -32,7 +32,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """A file or a directory of the host."""
+    """A file or a directory of the host, shown in the container at `path`."""
 
     host: str
     path: str
@@ -42,7 +42,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """A program that the runtime starts at a point of the container's life: `createContainer`, `startContainer`, ..."""
+    """A program that the runtime starts at a stage of the container's life: `createContainer`, `startContainer`, ..."""
 
     name: str
     path: str
@@ -62,7 +62,7 @@ class Edits:
     groups: tuple[int, ...] = ()
 
     def __add__(self, other: Edits) -> Edits:
-        """Both, what they share once.
+        """Return both together; what they share is there once.
 
         >>> node = Node(path="/dev/a", host="/dev/a")
         >>> (Edits(nodes=(node,)) + Edits(nodes=(node,), env=("A=1",))).nodes == (node,)
@@ -79,7 +79,7 @@ class Edits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One file: devices of one kind, and what each of them brings besides its own."""
+    """One file: devices of one kind, their edits by name, and the `common` edits of all of them."""
 
     kind: str
     path: Path
@@ -89,35 +89,38 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """All the specifications of a machine. `problems` are files that no engine could read either."""
+    """All specifications of a machine. `problems` says which files cannot be read, with line and field."""
 
     specs: tuple[Spec, ...] = ()
     problems: tuple[str, ...] = ()
     directories: tuple[Path, ...] = field(default=DIRECTORIES)
 
     def names(self, kind: str) -> dict[str, Edits]:
-        """Return the devices of a kind; where two files have one name, the directory of the higher priority counts."""
-        found: dict[str, Edits] = {}
+        """Return the devices of a kind. Where two files have one name, the directory of the higher priority wins."""
+        devices: dict[str, Edits] = {}
         for spec in self.specs:
             if spec.kind == kind:
-                found.update(spec.devices)
-        return found
+                devices.update(spec.devices)
+        return devices
 
     def knows(self, names: Sequence[str]) -> bool:
-        """Has a file each of these devices?"""
+        """Return whether each of these full names is in a file."""
         return all(name.partition("=")[2] in self.names(name.partition("=")[0]) for name in names)
 
     def edits(self, names: Sequence[str]) -> Edits:
-        """Return what the devices of these full names (`nvidia.com/gpu=0`) change together."""
+        """Return the edits of the devices with these full names (`nvidia.com/gpu=0`), together.
+
+        Raises DeviceError for a name that no file has.
+        """
         total = Edits()
         for name in names:
             kind, _, device = name.partition("=")
             holding = [spec for spec in self.specs if spec.kind == kind and device in spec.devices]
             if not holding:
-                places = ", ".join(map(str, self.directories))
-                raise DeviceError(
-                    f"no CDI specification has the device `{name}`", hint=f"one is looked for in {places}"
-                )
+                hint = f"specifications are read from {', '.join(map(str, self.directories))}"
+                if self.problems:
+                    hint += f"; not a specification: {'; '.join(self.problems)}"
+                raise DeviceError(f"no CDI specification has the device `{name}`", hint=hint)
             total = total + holding[-1].common + holding[-1].devices[device]
         return total
 
@@ -133,74 +136,66 @@ def read(directories: Sequence[Path] = DIRECTORIES) -> Registry:
             continue
         for path in paths:
             try:
-                specs.append(parse(_load(path), path))
-            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-                problems.append(f"{path}: {error}")
+                specs.append(_load(path))
+            except (OSError, ValueError) as error:
+                line = getattr(error, "line", 0)
+                problems.append(f"{path}:{line}: {error}" if line else f"{path}: {error}")
     return Registry(specs=tuple(specs), problems=tuple(problems), directories=tuple(directories))
 
 
+def _load(path: Path) -> Spec:
+    from .cdi_document import load
+
+    return _spec(load(path), path)
+
+
 def parse(document: Mapping[str, Any], path: Path) -> Spec:
-    """Return a document of the CDI specification (versions 0.3 to 1.0) as a value; ValueError says what is wrong.
+    """Return a document of the CDI specification (versions 0.3 to 1.0) as a value; ValueError names the wrong field.
 
     >>> spec = parse({"cdiVersion": "0.6.0", "kind": "acme.com/gpu", "devices": [
     ...     {"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/acme0"}]}}]}, Path("acme.json"))
     >>> spec.devices["0"].nodes[0].host
     '/dev/acme0'
     """
-    kind = document["kind"]
-    if not isinstance(document.get("cdiVersion"), str) or not _KIND.fullmatch(kind):
-        raise ValueError("not a CDI specification")
-    devices = {str(device["name"]): _edits(device.get("containerEdits") or {}) for device in document["devices"]}
-    return Spec(kind=kind, path=path, devices=devices, common=_edits(document.get("containerEdits") or {}))
+    from .cdi_document import validate
+
+    return _spec(validate(document), path)
 
 
-def _load(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        return json.loads(text)
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {error}") from None
+def _spec(document: Document, path: Path) -> Spec:
+    devices = {device.name: _edits(device.container_edits) for device in document.devices}
+    return Spec(kind=document.kind, path=path, devices=devices, common=_edits(document.container_edits))
 
 
-def _edits(written: Mapping[str, Any]) -> Edits:
+def _edits(edits: ContainerEdits) -> Edits:
     return Edits(
-        env=tuple(written.get("env") or ()),
-        nodes=tuple(_node(node) for node in written.get("deviceNodes") or ()),
+        env=edits.env,
+        nodes=tuple(_node(node) for node in edits.device_nodes),
         mounts=tuple(
             Mount(
-                host=mount["hostPath"],
-                path=mount["containerPath"],
-                options=tuple(mount.get("options") or ("rbind", "rprivate")),
-                type=mount.get("type") or "bind",
+                host=mount.host_path,
+                path=mount.container_path,
+                options=mount.options or ("rbind", "rprivate"),
+                type=mount.type or "bind",
             )
-            for mount in written.get("mounts") or ()
+            for mount in edits.mounts
         ),
         hooks=tuple(
-            Hook(
-                name=hook["hookName"],
-                path=hook["path"],
-                args=tuple(hook.get("args") or ()),
-                env=tuple(hook.get("env") or ()),
-                timeout=hook.get("timeout"),
-            )
-            for hook in written.get("hooks") or ()
+            Hook(name=hook.hook_name, path=hook.path, args=hook.args, env=hook.env, timeout=hook.timeout)
+            for hook in edits.hooks
         ),
-        groups=tuple(written.get("additionalGids") or ()),
+        groups=edits.additional_gids,
     )
 
 
-def _node(node: Mapping[str, Any]) -> Node:
+def _node(node: DeviceNode) -> Node:
     return Node(
-        path=node["path"],
-        host=node.get("hostPath") or node["path"],
-        permissions=node.get("permissions") or "rwm",
-        mode=node.get("fileMode"),
-        uid=node.get("uid"),
-        gid=node.get("gid"),
+        path=node.path,
+        host=node.host_path or node.path,
+        permissions=node.permissions or "rwm",
+        mode=node.file_mode,
+        uid=node.uid,
+        gid=node.gid,
     )
 
 

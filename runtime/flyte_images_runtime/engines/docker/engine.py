@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from ...cgroup import Group, make_group
+from ...cgroup import Group
 from ...errors import EngineLost, ImageCannotStart
 from ...oci.network import NETWORK, Bridge
 from ...resources.metrics import Usage
@@ -25,6 +25,7 @@ from ..preflight import (
     check_room,
     runtime_missing,
     set_up_disk,
+    task_group,
     user_of,
     why_no_disk,
     why_the_image,
@@ -181,7 +182,7 @@ class DockerEngine:
         # what a user was given of version 2 is not below the engine's
         if os.geteuid() != 0 or self.facts.get("CgroupDriver") != "cgroupfs" or spec.hardening.runtime is not None:
             return None
-        return make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
+        return task_group(spec, exchange)
 
     def _shm(self, spec: TaskSpec) -> int:
         limits = spec.limits

@@ -14,7 +14,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ...cgroup import make_group
 from ...errors import EngineLost, ImageCannotStart, TaskError
 from ...gpu.cdi_names import edits_of
 from ...system.process_id import current
@@ -25,6 +24,7 @@ from ..docker.api import Api
 from ..docker.container import Settings, create_body
 from ..docker.images import layers_of, open_image
 from ..docker_defaults import spell_out
+from ..oci.program import find
 from ..preflight import (
     check_disk,
     check_names,
@@ -33,6 +33,7 @@ from ..preflight import (
     check_user,
     runtime_missing,
     set_up_disk,
+    task_group,
     user_of,
     why_no_disk,
     why_the_image,
@@ -68,7 +69,7 @@ class NerdctlEngine:
         """The OCI runtimes that it can be told to use: runc's relatives by their program, others by their shim."""
         shims = {path.name for place in _SHIMS for path in Path(place).glob("containerd-shim-*-v[0-9]")}
         named = (name.removeprefix("containerd-shim-").rpartition("-") for name in sorted(shims))
-        relatives = [name for name in ("crun", "runc", "youki") if _program(name)]
+        relatives = [name for name in ("crun", "runc", "youki") if find([name])]
         return [*relatives, *(f"io.containerd.{kind}.{version}" for kind, _, version in named if kind != "runc")]
 
     def take_image(self, reference: str, docker: Api) -> None:
@@ -135,7 +136,7 @@ class NerdctlEngine:
             )
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
-        group = make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
+        group = task_group(spec, exchange)
         if group is None:
             raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
         try:
@@ -167,10 +168,6 @@ class NerdctlEngine:
             cwd="/",
             start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
         )
-
-
-def _program(name: str) -> bool:
-    return any(os.access(f"{place}/{name}", os.X_OK) for place in _SHIMS)
 
 
 def _pump(archive: Any, write: int) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
 import subprocess
 import time
 from collections import deque
@@ -20,9 +17,7 @@ from ...worker import paths
 from ..subprocess_engine import ForegroundRunning, close_streams
 from .program import Nerdctl, Refused, said
 
-_REMOVAL = 30.0  # seconds that may pass until a container that ends can be removed
-
-
+_REMOVAL = 30.0  # seconds until a container that ends can be removed
 _TRIES = 5
 # It looks at all containers of its namespace before it makes one, and gives up when one of them goes meanwhile.
 _OVERTAKEN = re.compile(r'container "[0-9a-f]+" in namespace ".*": not found')
@@ -38,6 +33,8 @@ def container_name(exchange: Exchange) -> str:
 
 class NerdctlRunning(ForegroundRunning):
     """See `engine.Running`. What nerdctl itself has to say comes with the task's stderr, so its end is kept."""
+
+    patience = _REMOVAL
 
     def __init__(
         self,
@@ -73,17 +70,6 @@ class NerdctlRunning(ForegroundRunning):
     def pid(self) -> int | None:
         found = self._nerdctl.inspect("container", self._container)
         return int((found or {}).get("State", {}).get("Pid") or 0) or None
-
-    def _kill(self) -> None:
-        """End all that is in the task's cgroup, until nerdctl sees it: a container that is being made comes later."""
-        deadline = time.monotonic() + _REMOVAL
-        while self._process.poll() is None:
-            for pid in filter(None, self._group.processes() if self._group else ()):  # 0: this process's own
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            if time.monotonic() > deadline:  # nerdctl itself hangs
-                self._process.kill()
-            time.sleep(0.01)
 
     def _complaint(self) -> str:
         """What nerdctl says, if the task never began."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
-from ...cgroup import make_group
 from ...egress.fence import Fence
 from ...errors import EngineLost
 from ...gpu import cdi
@@ -21,10 +19,10 @@ from ...task.exchange import Exchange, shown_disks
 from ...task.spec import TaskSpec
 from ..docker.api import Api
 from ..docker.way_out import bridge_for
-from ..preflight import check_disk, user_of
+from ..preflight import check_disk, task_group, user_of
 from .errors import why_not
 from .program import Program
-from .running import OciRunning
+from .running import OciRunning, runtime_log
 from .settings import Surroundings, container_settings, own_files
 
 _BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
@@ -46,11 +44,10 @@ def start_as_root(
 ) -> Running:
     """Start the container. Raises EngineLost, and then has left nothing."""
     edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
-    group = make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
+    group = task_group(spec, exchange)
     if group is None:
         raise EngineLost("this process may not make cgroups", task=spec.task, hint="use the docker engine")
-    log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
-    try:
+    with runtime_log(spec, group) as log:
         user = user_of(spec, exchange)
         programs = spec.limits.disk is not None or not spec.hardening.read_only_root
         if not exchange.make_disk(spec.limits.disk, programs=programs) and spec.limits.disk is not None:
@@ -68,12 +65,6 @@ def start_as_root(
         settings = container_settings(spec, here)
         bridge = bridge_for(spec, docker) if spec.network == "outbound" else None
         process = in_own_namespace(lambda: _launch(spec, exchange, rootfs, program, here, settings, log, bridge))
-    except BaseException as error:
-        os.close(log)
-        group.remove()
-        if isinstance(error, OSError):
-            raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
-        raise
     return OciRunning(process, log, spec, group, why_not)
 
 

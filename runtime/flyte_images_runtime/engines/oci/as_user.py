@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...cgroup import Group, delegation, make_group
+from ...cgroup import Group, delegation
 from ...egress.fence import Fence
 from ...errors import EngineLost, ImageCannotStart, TaskError
 from ...gpu import cdi
@@ -18,10 +17,10 @@ from ...oci.rootfs import Rootfs
 from ...task.engine import Running
 from ...task.exchange import Exchange
 from ...task.spec import TaskSpec
-from ..preflight import check_cable, check_disk, user_of
+from ..preflight import check_cable, check_disk, task_group, user_of
 from .errors import why_not
 from .program import Program
-from .running import OciRunning
+from .running import OciRunning, runtime_log
 from .settings import Surroundings, container_settings, own_files
 
 
@@ -51,11 +50,10 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
     if spec.image.startswith("dir:"):
         _check_layers(spec, rootfs)
     edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
-    group = make_group(exchange.group, spec.limits, pids=spec.hardening.pids + 16)
+    group = task_group(spec, exchange)
     if group is None and (spec.limits.cpu is not None or spec.limits.memory is not None):
         raise EngineLost(f"the limits of task `{spec.task}` could not be set", task=spec.task, hint="run it as root")
-    log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
-    try:
+    with runtime_log(spec, group) as log:
         user = user_of(spec, exchange)
         place = exchange.inputs.parent / "bundle"
         place.mkdir()
@@ -79,13 +77,6 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
             fence=_fence(spec, here),
         )
         started = rootless.launch(plan, log, user=user, cgroup=_beside(group))
-    except BaseException as error:
-        os.close(log)
-        if group is not None:
-            group.remove()
-        if isinstance(error, OSError):
-            raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
-        raise
     return RootlessRunning(started, log, spec, group, why_not)
 
 

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...cgroup import Group
-from ...errors import TaskError
+from ...errors import EngineLost, TaskError
 from ...task.spec import TaskSpec
 from ..subprocess_engine import ForegroundRunning
 from .program import complaint
 
 
+@contextlib.contextmanager
+def runtime_log(spec: TaskSpec, group: Group | None) -> Iterator[int]:
+    """Give a descriptor for the log of the runtime while a container is made.
+
+    On an error the log is closed and the cgroup is removed; an OSError becomes an EngineLost.
+    """
+    log = os.memfd_create("flyte-images-log", os.MFD_CLOEXEC)
+    try:
+        yield log
+    except BaseException as error:
+        os.close(log)
+        if group is not None:
+            group.remove()
+        if isinstance(error, OSError):
+            raise EngineLost(f"the container could not be made: {error}", task=spec.task) from None
+        raise
+
+
 class OciRunning(ForegroundRunning):
-    """See `engine.Running`. `process` is the runtime, which runs for as long as the container."""
+    """A container of an OCI runtime (see `engine.Running`). `process` is the runtime, which lives as long as it."""
+
+    patience = 0.5
 
     def __init__(
         self,
@@ -31,24 +49,13 @@ class OciRunning(ForegroundRunning):
         super().__init__(process, spec, group, explain)
         self._log = log
 
-    def _kill(self) -> None:
-        """End all that is in the task's cgroup, until its end is seen: a container that is being made comes later."""
-        for attempt in range(200):
-            for pid in self._processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            if self._process.poll() is not None:
-                return
-            if attempt == 100:  # the runtime itself hangs
-                self._process.kill()
-            time.sleep(0.005)
-
     def _processes(self) -> list[int]:
-        """All that runs for the task. Without a cgroup: what the runtime has started, but not itself, who waits."""
-        if self._group is not None:
-            # 0 would be this process's own group; the runtime of an ordinary user is in the task's too, and waits
-            return [pid for pid in self._group.processes() if pid not in (0, self._process.pid)]
-        return below(self._process.pid)
+        """Return the processes of the container, without the runtime, which waits for them.
+
+        The runtime of an ordinary user is in the task's cgroup too. Without a cgroup: the descendants of the runtime.
+        """
+        found = below(self._process.pid) if self._group is None else super()._processes()
+        return [pid for pid in found if pid != self._process.pid]
 
     def _complaint(self) -> str:
         """What the runtime has written to its log, if it could not start the container."""

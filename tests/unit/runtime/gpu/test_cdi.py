@@ -89,6 +89,34 @@ def test_a_file_that_says_nothing_is_told_and_hides_no_other(tmp_path: Path, tex
     assert len(registry.problems) == 2
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("path: /dev/acme0, ", "", "acme.yaml:8: devices[0].containerEdits.deviceNodes[0].path: Field required"),
+        ("fileMode: 438", "fileMode: rw", "acme.yaml:8: devices[0].containerEdits.deviceNodes[0].fileMode: "),
+        ("env: [ACME=1]", "env: {}", "acme.yaml:12: containerEdits.env: Input should be a valid tuple, got {}"),
+        ("kind: acme.com/gpu", "kind: acme", "acme.yaml:3: kind: "),
+        ("devices:", "devices: [", "acme.yaml:5: not YAML: "),
+    ],
+)
+def test_an_error_in_a_file_names_the_line_and_the_field(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    (tmp_path / "acme.yaml").write_text(FULL.replace(old, new))
+    registry = read([tmp_path])
+    assert registry.problems[0].startswith(f"{tmp_path}/{problem}")
+    with pytest.raises(DeviceError) as refused:
+        registry.edits(["acme.com/gpu=0"])
+    assert problem in (refused.value.hint or "")
+
+
+def test_a_json_file_has_lines_too(tmp_path: Path) -> None:
+    (tmp_path / "acme.json").write_text('{"cdiVersion": "0.5.0",\n "kind": "a.b/c",\n "devices": [{"name": []}]}')
+    (tmp_path / "bad.json").write_text('{"cdiVersion":\n')
+    assert [problem.removeprefix(f"{tmp_path}/").partition(": ")[0] for problem in read([tmp_path]).problems] == [
+        "acme.json:3",
+        "bad.json:2",
+    ]
+
+
 def test_a_card_has_the_name_that_still_is_this_card(tmp_path: Path) -> None:
     (tmp_path / "nvidia.json").write_text(_spec("nvidia.com/gpu", **{"0": ["/dev/nvidia3"], "GPU-1": ["/dev/nvidia3"]}))
     assert names_of([CARD], [tmp_path], write=False)[0] == {"GPU-1": "nvidia.com/gpu=GPU-1"}
