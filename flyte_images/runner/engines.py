@@ -223,16 +223,19 @@ def _look_at_docker() -> str | None:
 
 
 def _look_at_podman() -> str | None:
-    """By its program alone: its service is started when a task needs it."""
-    import subprocess
-
+    """Look at Podman by its program alone: its service is started when a task needs it."""
     program = shutil.which("podman")
     if program is None:
         return None
-    done = subprocess.run((program, "--version"), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise EngineError(f"{program} does not work: {done.stderr.strip()[-200:]}", hint="see `podman info`")
-    return f"{done.stdout.strip()}{_of_whom()}"
+    from python_on_whales import DockerClient
+    from python_on_whales.exceptions import DockerException
+
+    try:
+        client = DockerClient(client_call=[program], client_type="podman").version().client
+    except DockerException as error:
+        said = (error.stderr or "").strip()[-200:]
+        raise EngineError(f"{program} does not work: {said}", hint="see `podman info`") from None
+    return f"podman version {client.version if client else ''}{_of_whom()}"
 
 
 def _of_whom() -> str:
