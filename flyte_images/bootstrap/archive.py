@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from flyte_images_runtime.system.diagnostics import timed
+
 from ..errors import EngineError, ResolveError, SpecError
 from ..store.leftovers import temporary_directory
 from .catalog import Package, Release
@@ -195,7 +197,8 @@ def _apt(tool: str, directory: Path) -> tuple[str, ...]:
 
 def _run(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     env = {**environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-    return subprocess.run(argv, env=env, text=True, errors="replace", capture_output=True, stdin=subprocess.DEVNULL)
+    with timed("running %s", argv[0]):
+        return subprocess.run(argv, env=env, text=True, errors="replace", capture_output=True, stdin=subprocess.DEVNULL)
 
 
 def _unusable(suite: str, sources: str, output: str) -> ResolveError:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from flyte_images_runtime.system.diagnostics import timed
+
 from ..errors import BuildError, EngineError, ResolveError
 from .archive import Archive, public
 from .catalog import SUITES
@@ -48,7 +50,8 @@ def make_tree(archive: Archive, target: Path, *, held: int) -> None:
         "SOURCE_DATE_EPOCH": str(archive.epoch),
         "TMPDIR": str(archive.directory),
     }
-    code, said = _run(argv, environ, target, held)
+    with timed("running mmdebstrap for %s", archive.suite):
+        code, said = _run(argv, environ, target, held)
     if code:
         raise _failed(archive.suite, said)
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import grpc
 
+from flyte_images_runtime.system.diagnostics import timed
 from flyte_images_runtime.system.platform import Platform
 
 from ..errors import BuildError, EngineError
@@ -94,7 +95,8 @@ def open_choice(choice: Choice, *, patience: float = PATIENCE, stall: float = ST
         held = stack.enter_context(start(choice.daemon)) if choice.daemon else contextlib.nullcontext()
         client = stack.enter_context(Client(choice.address, patience=patience, stall=stall, held=held))
         try:
-            client.info()
+            with timed("connecting to BuildKit at %s (%s)", choice.address, choice.because):
+                client.info()
         except ConnectionLostError as error:
             raise EngineError(
                 f"no BuildKit answers at {choice.address}: {error.reason}",
@@ -195,7 +197,8 @@ class Client:
         with contextlib.ExitStack() as until_done:
             for pause in _PAUSES:
                 try:
-                    return self._solve(request, session, on_event, timeout, until_done)
+                    with timed("solving a graph of %d bytes at %s", len(definition), self.address):
+                        return self._solve(request, session, on_event, timeout, until_done)
                 except (BuildError, EngineError) as error:
                     if not interrupted(error) and not stuck(error):
                         raise
@@ -245,6 +248,7 @@ class Client:
         with (
             OpenSession(self._channel, session or Session(), stores={}, targets={}) as opened,
             self._gateway(opened.id) as metadata,
+            timed("asking the registry of `%s` through the engine", ref),
         ):
             answer = self._call(RESOLVE_IMAGE, request, metadata=metadata, timeout=timeout)
         return answer.digest, answer.config

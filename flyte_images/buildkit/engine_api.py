@@ -15,6 +15,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from flyte_images_layers.record import record
+from flyte_images_runtime.system.diagnostics import DEBUG, log
 
 from ..errors import BuildError, EngineError
 from .address import Docker
@@ -159,6 +160,7 @@ class _Exchange:
         self.status = 0
 
     def __enter__(self) -> _Exchange:
+        log("asking %s: %s %s", self._engine, self._method, self._path, level=DEBUG)
         self._connection: Connection = dial(self._engine.api)
         self._connection.socket.settimeout(self._patience)
         self._answer: IO[bytes] = self._connection.socket.makefile("rb")

@@ -52,7 +52,7 @@ class _Command(click.Command):
     def options(self) -> dict[str, bool]:
         """The names of all options; True for those that take a value."""
         return {
-            name: not option.is_flag
+            name: not option.is_flag and not option.count
             for option in self.params
             if isinstance(option, click.Option)
             for name in (*option.opts, *option.secondary_opts)
@@ -101,7 +101,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     chosen = find_task(load(given["file"]), given["task"])
     parameters, own = chosen.parameters(), ctx.command
     assert isinstance(own, _Command)
-    mine, theirs = split(ctx.meta[__name__], {**own.options(), "--help": False, "-h": False}, parameters)
+    mine, theirs = split(ctx.meta[__name__], {**own.options(), "--help": False, "-h": False, "-vv": False}, parameters)
     if {"--help", "-h"} & set(mine):
         click.echo(task_help(ctx, given["file"], chosen))
         return

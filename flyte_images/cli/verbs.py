@@ -7,6 +7,7 @@ import click
 from .. import __version__
 from ..errors import SpecError
 from .suggest import closest
+from .verbose import verbose_option
 
 _VERBS = {
     "build": "build the images of a file; print one reference a line",
@@ -35,6 +36,9 @@ class Verbs(click.Group):
             return None
         module = __import__(f"{__package__}.{cmd_name}", fromlist=["command"])
         command: click.Command = module.command
+        for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            if not isinstance(each, click.Group) and not any("--verbose" in it.opts for it in each.params):
+                each.params.append(verbose_option())
         return command
 
     def resolve_command(
@@ -56,6 +60,9 @@ def verbs() -> None:
 
     Results go to stdout, progress and errors to stderr. FLYTE_IMAGES_DEBUG=1 shows where an error came from.
     """
+
+
+verbs.params.append(verbose_option())
 
 
 def usage(ctx: click.Context) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flyte_images_runtime.system.diagnostics import timed
 from flyte_images_runtime.system.interruptible import ending
 
 from ..errors import ResolveError
@@ -66,7 +67,7 @@ def run_uv(
     )
     try:
         _hold(process.pid)
-        with ending(lambda: _kill(process.pid)):
+        with timed("running uv %s", " ".join(words[:2])), ending(lambda: _kill(process.pid)):
             out, errors = _listen(process, time.monotonic() + seconds)
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     finally:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TextIO
 
+from flyte_images_runtime.system.diagnostics import is_logged
+
 from .lines import Counts, Display, Json, Plain, Quiet
 
 if TYPE_CHECKING:  # loaded by the first image that has events; a no-op build has none
@@ -36,6 +38,8 @@ def chosen_mode(mode: Mode, stream: TextIO, env: Mapping[str, str]) -> Mode:
     """
     if mode != "auto":
         return mode
+    if is_logged():  # lines of the log would break the bars
+        return "plain"
     try:
         terminal = stream.isatty()
     except ValueError:  # closed

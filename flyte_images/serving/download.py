@@ -20,6 +20,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from flyte_images_layers.file_names import file_name
+from flyte_images_runtime.system.diagnostics import timed
 from flyte_images_runtime.system.interruptible import together
 
 from ..errors import ResolveError
@@ -61,7 +62,8 @@ def fetch(
     path = directory / f"download-{os.urandom(8).hex()}"
     try:
         reader = Reader(package.url, environ, patience, indexes)
-        [found] = together([lambda: _download(reader, package, path)], 1)
+        with timed("downloading %s from %s", name, host):
+            [found] = together([lambda: _download(reader, package, path)], 1)
     except (OSError, ValueError) as error:
         path.unlink(missing_ok=True)
         raise ResolveError(

@@ -16,6 +16,7 @@ from ..cgroup.usage import read_usage, traffic
 from ..engines.outcome import Report, judge
 from ..errors import ImageCannotStart, Killed, OutOfMemory, Process, TaskError
 from ..resources.metrics import Metrics, Usage
+from ..system.diagnostics import timed
 from ..task.engine import Ending, Engine, OnLine, Running, Stream
 from ..task.exchange import Exchange
 from ..task.log import Log
@@ -92,11 +93,12 @@ def execute(
     asked, clock = time.time(), time.monotonic()
     engine.check(spec)
     exchange.describe(task=spec.task, image=spec.image, engine=engine.name)
-    running = engine.start(spec, exchange)
+    with timed("starting %s on the engine %s", spec.task, engine.name):
+        running = engine.start(spec, exchange)
     try:
         if on_running is not None:
             on_running(running)
-        with Watch(exchange, running.cancel) as watch:
+        with Watch(exchange, running.cancel) as watch, timed("running %s", spec.task):
             ending = running.wait(redactor.lines(keep))
     except BaseException:
         running.remove()

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from ...errors import EngineLost
+from ...system.diagnostics import DEBUG, timed
 
 _VERSION = "v1.43"
 _PATIENCE = 60.0  # seconds without an answer; creating a container on a busy disk takes some
@@ -39,9 +40,10 @@ class Api:
         try:
             content = None if body is None else json.dumps(body)
             headers = {"Content-Type": "application/json"} if content is not None else {}
-            connection.request(method, _target(path, query), body=content, headers=headers)
-            answer = connection.getresponse()
-            text = answer.read()
+            with timed("asking %s: %s %s", self.address, method, path, level=DEBUG):
+                connection.request(method, _target(path, query), body=content, headers=headers)
+                answer = connection.getresponse()
+                text = answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise lost(self.address, error) from error
         finally:
