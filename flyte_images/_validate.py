@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import CodeType
+from typing import TypeVar
 
 from flyte_images_layers import DebianBase, LayerError
 from flyte_images_layers.steps import SecretMount, StepLimits
@@ -17,6 +18,7 @@ from flyte_images_runtime.system.platform import Platform
 from .errors import FlyteImagesError, Location, SpecError
 
 PythonVersion = str | tuple[int, int]
+Place = TypeVar("Place")
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
 LOGINS = (
@@ -29,6 +31,18 @@ def no_secrets(given: object, call: str, hint: str, location: Location) -> None:
     """Flyte mounts secrets into the step that installs; here no such step needs any."""
     if given is not None:
         raise SpecError(f"{call} takes no secret_mounts", hint=hint, location=location)
+
+
+def no_flyte(install: bool, version: str | None, registry_secret: object, location: Location) -> None:
+    """Refuse parameters that `from_debian_base` has in Flyte and that decide nothing here."""
+    if install or version is not None:
+        package = "flyte" if version is None else f"flyte=={version}"
+        message = f"no image has `{package}` by itself: tasks run without it"
+        hint = f'.with_pip_packages("{package}") if your own code needs it'
+        raise SpecError(message, hint=hint, location=location)
+    if registry_secret is not None:
+        hint = "registries are asked with this machine's own logins: `docker login`"
+        raise SpecError("from_debian_base takes no registry_secret", hint=hint, location=location)
 
 
 def secret_mounts_of(given: object, location: Location) -> tuple[SecretMount, ...]:
@@ -210,11 +224,11 @@ def _is_ours(code: CodeType) -> bool:
 
 
 @contextmanager
-def at(location: object) -> Iterator[None]:
+def at(location: Place) -> Iterator[Place]:
     """Give errors that are raised inside this block the user's line, and turn a LayerError into a SpecError."""
     place = location if isinstance(location, Location) else None
     try:
-        yield
+        yield location
     except LayerError as error:
         raise SpecError(str(error), hint=error.hint, location=place) from None
     except FlyteImagesError as error:

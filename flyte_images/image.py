@@ -1,5 +1,4 @@
-"""`Image`: what a user says an image is. A frozen value; making one reads the lists of packages that it names, and of
-other sources whether they are there."""
+"""`Image`: the description of an image, a frozen value. Reads package lists when they are named, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,6 +32,7 @@ from ._validate import (
     dependencies_only,
     did_you_mean,
     name_of,
+    no_flyte,
     no_secrets,
     platforms_of,
     project_and_lock,
@@ -43,14 +43,15 @@ from ._validate import (
     step_limits_of,
     words_of,
 )
-from .errors import Location, SpecError
+from .errors import Location
 
 
 @record(kw_only=True)
 class Image:
-    """An image: a base and layers on it. It never changes; each `with_*` returns a new one.
+    """An image: a base and the layers above it. An image never changes; each `with_*` method returns a new one.
 
-    `name`, `registry` and the places in the user's code are how it is called, not what it is: they are in no digest.
+    `name`, `registry` and the lines of the user's code are labels: no digest covers them. Every method raises SpecError
+    for a value that no image can have, with the line that holds the value and a hint.
 
     >>> image = Image.from_debian_base("3.11").with_pip_packages("pandas", "scikit-learn")
     >>> [layer.title for layer in image.layers]
@@ -77,19 +78,21 @@ class Image:
         install_flyte: bool = False,
         flyte_version: str | None = None,
     ) -> Image:
-        """Debian with Python `python_version` (default: the one that runs this), for this machine's platform.
+        """Return Debian with Python.
 
-        Raises SpecError for what is no Python version; whether a source offers it is asked when it is built. No image
-        has the `flyte` package by itself: tasks need nothing of it (`install_flyte`, `flyte_version` are Flyte's).
+        `python_version` is "3.12" or (3, 12); the default is the Python that runs this. `platform` is "linux/amd64" or
+        several; the default is this machine's. The build decides whether a source offers that Python.
+        `install_flyte`, `flyte_version` and `registry_secret` are accepted for Flyte's signature, with their defaults
+        alone: tasks need no package in the image, and registries get the logins of `docker login`.
+
+        Raises:
+            SpecError: The version, the platform, the name or the registry is not valid.
+
+        >>> Image.from_debian_base("3.12", name="app").python_version
+        (3, 12)
         """
         location = caller()
-        if install_flyte or flyte_version is not None:
-            wanted = "flyte" if flyte_version is None else f"flyte=={flyte_version}"
-            said = f"no image has `{wanted}` by itself: tasks run without it"
-            raise SpecError(said, hint=f'.with_pip_packages("{wanted}") if your own code needs it', location=location)
-        if registry_secret is not None:
-            hint = "registries are asked with this machine's own logins: `docker login`"
-            raise SpecError("from_debian_base takes no registry_secret", hint=hint, location=location)
+        no_flyte(install_flyte, flyte_version, registry_secret, location)
         python = python_of(python_version, location)
         return cls(
             base=DebianBase(python=python),
@@ -110,9 +113,17 @@ class Image:
         name: str | None = None,
         platform: str | Sequence[str] | None = None,
     ) -> Image:
-        """Any image by name. `python_version` is that of its Python, which `with_pip_packages` needs to know."""
-        location = caller()
-        with at(location):
+        """Return an image of a registry or of the engine, by name with a tag or a digest.
+
+        `python_version` is the version of the Python in it, which `with_pip_packages` needs.
+
+        Raises:
+            SpecError: `image_uri` is not an image reference, or another value is not valid.
+
+        >>> Image.from_base("ubuntu:24.04", python_version="3.12").base.title
+        'ubuntu:24.04'
+        """
+        with at(caller()) as location:
             base = ReferenceBase(reference=image_uri)
         return cls(
             base=base,
@@ -132,16 +143,23 @@ class Image:
         extra_args: str | None = None,
         secret_mounts: object = None,
     ) -> Image:
-        """Add Python packages by requirement (PEP 508): `with_pip_packages("pandas>=2", "httpx[http2]")`.
+        """Add Python packages by requirement (PEP 508).
 
-        All packages of an image are resolved together, and each is a layer of its own (small ones share a few), so
-        that adding one costs that one. `index_url` replaces the default index, `extra_index_urls` are asked first;
-        `extra_args` are those options as pip spells them, and `--no-binary NAME`: build that one from source.
+        All packages of an image are resolved together. Each large package is a layer and small ones share a few layers,
+        so that adding a package costs that package alone. `index_url` replaces the default index; `extra_index_urls`
+        are asked first; `pre` admits pre-releases; `extra_args` has these options as pip spells them, and
+        `--no-binary NAME` to build a package from source. Indexes are asked by this machine with its own logins, so
+        `secret_mounts` is refused.
+
+        Raises:
+            SpecError: A requirement, an index address or an option is not valid.
+
+        >>> Image.from_debian_base().with_pip_packages("pandas>=2", "httpx[http2]").layers[0].packages
+        ('httpx[http2]', 'pandas>=2')
         """
-
-        def layer(location: Location) -> Layer:
+        with at(caller()) as location:
             no_secrets(secret_mounts, "with_pip_packages", LOGINS, location)
-            return PipPackages.of(
+            layer = PipPackages.of(
                 packages,
                 index_url=index_url,
                 extra_index_urls=extra_index_urls,
@@ -149,8 +167,7 @@ class Image:
                 extra_args=extra_args,
                 location=location,
             )
-
-        return self._with(layer)
+        return self._append(layer)
 
     def with_requirements(
         self,
@@ -162,17 +179,23 @@ class Image:
         extra_args: str | None = None,
         secret_mounts: object = None,
     ) -> Image:
-        """Add what a requirements.txt asks for: as `with_pip_packages` of its lines, with its hashes and constraints.
+        """Add the packages of a requirements.txt, with its hashes and constraints.
 
-        `file`, and what it includes, is read now. Options are those of `with_pip_packages`.
+        `file`, relative to the file that names it, and the files that it includes are read now. The other parameters
+        are those of `with_pip_packages`.
+
+        Raises:
+            SpecError: The file is missing, or a line of it is not supported.
+
+        >>> Image.from_debian_base().with_requirements("requirements.txt").layers[0].packages
+        ('httpx==0.28.1', 'pandas>=2')
         """
+        from .manifests import requirements
 
-        def layer(location: Location) -> Layer:
-            from .manifests import requirements
-
+        with at(caller()) as location:
             no_secrets(secret_mounts, "with_requirements", LOGINS, location)
             path = source(file, location, folder=False)
-            return requirements.read(path).layer(
+            layer = requirements.read(path).layer(
                 os.path.basename(path),  # noqa: PTH119
                 index_url=index_url,
                 extra_index_urls=extra_index_urls,
@@ -180,8 +203,7 @@ class Image:
                 extra_args=extra_args,
                 location=location,
             )
-
-        return self._with(layer)
+        return self._append(layer)
 
     def with_uv_project(
         self,
@@ -195,20 +217,26 @@ class Image:
         secret_mounts: object = None,
         project_install_mode: str = "dependencies_only",
     ) -> Image:
-        """Add what a uv project needs, in the versions and with the hashes of its uv.lock; not the project itself.
+        """Add the dependencies of a uv project, in the versions and with the hashes of its uv.lock.
 
-        `pyproject_file` and `uvlock` (default: uv.lock beside it) are read now, and no other file of the project.
-        `extra_args` chooses among extras and groups as `uv sync` does: `--no-dev`, `--extra NAME`, `--group NAME`, ...
+        `pyproject_file` and `uvlock` (default: uv.lock beside it) are read now, and no other file of the project; the
+        project itself is not installed. `extra_args` selects extras and groups as `uv sync` does: `--no-dev`,
+        `--extra NAME`, `--group NAME`, ...
+
+        Raises:
+            SpecError: A file is missing or not valid, or the lock does not fit the project.
+
+        >>> Image.from_debian_base("3.12").with_uv_project("uv-project/pyproject.toml").layers[0].title
+        'pip packages idna==3.10'
         """
+        from .manifests import uv_project
 
-        def layer(location: Location) -> Layer:
-            from .manifests import uv_project
-
+        with at(caller()) as location:
             no_secrets(secret_mounts, "with_uv_project", LOGINS, location)
             dependencies_only(project_install_mode, location)
             project, lock = project_and_lock(pyproject_file, uvlock, "uv.lock", "uv lock", location)
             words, others = uv_project.own_words(words_of(extra_args))
-            return uv_project.read(project, lock, words, self.python, os.environ).layer(
+            layer = uv_project.read(project, lock, words, self.python, os.environ).layer(
                 "pyproject.toml",
                 index_url=index_url,
                 extra_index_urls=extra_index_urls,
@@ -216,8 +244,7 @@ class Image:
                 extra_args=others,
                 location=location,
             )
-
-        return self._with(layer)
+        return self._append(layer)
 
     def with_poetry_project(
         self,
@@ -228,39 +255,66 @@ class Image:
         secret_mounts: object = None,
         project_install_mode: str = "dependencies_only",
     ) -> Image:
-        """Add what a Poetry project needs, in the versions and with the hashes of its poetry.lock; not the project.
+        """Add the dependencies of a Poetry 2 project, in the versions and with the hashes of its poetry.lock.
 
-        `pyproject_file` and `poetry_lock` (default: poetry.lock beside it; of Poetry 2) are read now, and nothing else.
-        `extra_args` chooses as `poetry install` does: `--only main`, `--with GROUP`, `--extras NAME`, ...
+        `pyproject_file` and `poetry_lock` (default: poetry.lock beside it) are read now, and no other file of the
+        project; the project itself is not installed. `extra_args` selects as `poetry install` does: `--only main`,
+        `--with GROUP`, `--extras NAME`, ...
+
+        Raises:
+            SpecError: A file is missing or not valid, or the lock does not fit the project.
+
+        >>> Image.from_debian_base("3.12").with_poetry_project("poetry-project/pyproject.toml").layers[0].title
+        'pip packages idna==3.10'
         """
+        from .manifests import poetry
 
-        def layer(location: Location) -> Layer:
-            from .manifests import poetry
-
+        with at(caller()) as location:
             no_secrets(secret_mounts, "with_poetry_project", LOGINS, location)
             dependencies_only(project_install_mode, location)
             project, lock = project_and_lock(pyproject_file, poetry_lock, "poetry.lock", "poetry lock", location)
-            found = poetry.read(project, lock, words_of(extra_args), self.python, os.environ)
-            return found.layer("pyproject.toml", location=location)
-
-        return self._with(layer)
+            selected = poetry.read(project, lock, words_of(extra_args), self.python, os.environ)
+            layer = selected.layer("pyproject.toml", location=location)
+        return self._append(layer)
 
     def with_apt_packages(self, *packages: str, secret_mounts: object = None) -> Image:
-        """Add Debian packages, by name or `name=version`, without what they only recommend."""
+        """Add Debian packages by `name` or `name=version`, without the packages that they only recommend.
 
-        def layer(location: Location) -> Layer:
+        The base's own apt asks its archives, so `secret_mounts` is refused.
+
+        Raises:
+            SpecError: A name is not that of a Debian package.
+
+        >>> Image.from_debian_base().with_apt_packages("git", "curl").layers[0].packages
+        ('curl', 'git')
+        """
+        with at(caller()) as location:
             no_secrets(secret_mounts, "with_apt_packages", "the base's own apt asks its archives", location)
-            return AptPackages(packages=packages, location=location)
-
-        return self._with(layer)
+            return self._append(AptPackages(packages=packages, location=location))
 
     def with_env_vars(self, env_vars: Mapping[str, str]) -> Image:
-        """Set environment variables, for the commands below and for what runs in the image."""
-        return self._with(lambda location: EnvVars(variables=env_vars, location=location))
+        """Set environment variables, for the layers that follow and for programs that run in the image.
+
+        Raises:
+            SpecError: A name or a value is not a string that a process can have.
+
+        >>> Image.from_debian_base().with_env_vars({"MODE": "fast"}).layers[0].title
+        'environment MODE'
+        """
+        with at(caller()) as location:
+            return self._append(EnvVars(variables=env_vars, location=location))
 
     def with_workdir(self, workdir: str) -> Image:
-        """Set the working directory (absolute); relative destinations below are in it."""
-        return self._with(lambda location: Workdir(path=workdir, location=location))
+        """Set the working directory, an absolute path; relative destinations of the layers that follow are in it.
+
+        Raises:
+            SpecError: The path is not absolute.
+
+        >>> Image.from_debian_base().with_workdir("/app").layers[0].path
+        '/app'
+        """
+        with at(caller()) as location:
+            return self._append(Workdir(path=workdir, location=location))
 
     def with_commands(
         self,
@@ -270,18 +324,24 @@ class Image:
         limits: object = None,
         timeout: object = None,
     ) -> Image:
-        """Run commands on all that is above, as root, with network.
+        """Run commands on the layers so far, as root and with network.
 
-        A string is run by `/bin/sh -ec`; a list is an argv that meets no shell. `secret_mounts` are secrets, by name or
-        as `Secret`, that these commands see and nothing keeps; `limits=Resources(mem="8Gi")` is the most memory of each
-        command (default: three quarters of the machine's) and `timeout` its time (default: two hours).
+        `/bin/sh -ec` runs a string; a list is an argv that no shell reads. `secret_mounts` are secrets, by name or as
+        `Secret`, that these commands see and that no layer keeps. `limits=Resources(mem="8Gi")` bounds the memory of
+        each command (default: three quarters of the machine's), `timeout`, in seconds or as a timedelta, its time
+        (default: two hours).
+
+        Raises:
+            SpecError: A command, a secret or a limit is not valid.
+
+        >>> Image.from_debian_base().with_commands(["useradd app", ["touch", "/a b"]], timeout=60).layers[0].title
+        'useradd app (+1 more)'
         """
-
-        def layer(location: Location) -> Layer:
+        with at(caller()) as location:
             mounts, most = secret_mounts_of(secret_mounts, location), step_limits_of(limits, timeout, location)
-            return Commands(commands=commands, secret_mounts=mounts, limits=most, location=location)  # type: ignore[arg-type]
-
-        return self._with(layer)
+            return self._append(
+                Commands(commands=commands, secret_mounts=mounts, limits=most, location=location)  # type: ignore[arg-type]
+            )
 
     def with_source_folder(
         self,
@@ -291,25 +351,35 @@ class Image:
         *,
         ignore: Sequence[str] = (),
     ) -> Image:
-        """Add a local folder as `dst/<its name>`, or its contents alone in `dst`.
+        """Add a local folder as `dst/<its name>`, or with `copy_contents_only` its contents as `dst`.
 
-        `src` is relative to the file that says so. Its `.dockerignore` holds; `ignore` are more of such patterns.
+        `src` is relative to the file that names it. The folder's `.dockerignore` holds; `ignore` are further patterns.
+
+        Raises:
+            SpecError: `src` is not a folder, or `dst` leaves the image's root.
+
+        >>> Image.from_debian_base().with_source_folder("src", "/app").layers[0].target
+        '/app/src'
         """
-
-        def layer(location: Location) -> Layer:
+        with at(caller()) as location:
             path = source(src, location, folder=True)
-            return SourceFolder.at(path, dst=dst, contents_only=copy_contents_only, ignore=ignore, location=location)
-
-        return self._with(layer)
+            return self._append(
+                SourceFolder.at(path, dst=dst, contents_only=copy_contents_only, ignore=ignore, location=location)
+            )
 
     def with_source_file(self, src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], dst: str = ".") -> Image:
-        """Add local files, each as `dst/<its name>`; relative to the file that says so."""
+        """Add local files, each as `dst/<its name>`. Each `src` is relative to the file that names it.
+
+        Raises:
+            SpecError: A file is missing or is a folder, or `dst` leaves the image's root.
+
+        >>> Image.from_debian_base().with_source_file(["main.py"], "/app").layers[0].targets
+        ('/app/main.py',)
+        """
         several = [src] if isinstance(src, (str, os.PathLike)) else list(src)
-        return self._with(
-            lambda location: SourceFile.at(
-                [source(path, location, folder=False) for path in several], dst=dst, location=location
-            )
-        )
+        with at(caller()) as location:
+            paths = [source(path, location, folder=False) for path in several]
+            return self._append(SourceFile.at(paths, dst=dst, location=location))
 
     def clone(
         self,
@@ -320,10 +390,16 @@ class Image:
         platform: str | Sequence[str] | None = None,
         base_image: str | None = None,
     ) -> Image:
-        """Return the same image with another name, registry, Python, platform or base; what is not given stays."""
-        location = caller()
-        python = self.python if python_version is None else python_of(python_version, location)
-        with at(location):
+        """Return the same image with another name, registry, Python, platform or base; None leaves a value as it is.
+
+        Raises:
+            SpecError: A value is not valid.
+
+        >>> Image.from_debian_base("3.11").clone(python_version=(3, 12)).base.title
+        'debian with python 3.12'
+        """
+        with at(caller()) as location:
+            python = self.python if python_version is None else python_of(python_version, location)
             if base_image is not None:
                 base: Base = ReferenceBase(reference=base_image)
             else:
@@ -340,32 +416,35 @@ class Image:
 
     @property
     def python_version(self) -> tuple[int, int]:
-        """The Python of the image, as `(3, 12)`."""
+        """The version of the Python in the image, as `(3, 12)`."""
         major, minor = self.python.split(".")
         return int(major), int(minor)
 
     @property
     def digest(self) -> str:
-        """Identity of the description, `sha256:...`: every layer, the base by name, the content of local files.
+        """The identity of the description, `sha256:...`: every layer, the base by name, the content of local files.
 
-        Needs no engine and no network; reads the local files that changed since the last time. Two descriptions with
-        the same digest are built to the same image as long as the packages they name are resolved to the same files.
+        Needs neither an engine nor network; reads the local files that changed since the last time. Two descriptions
+        with one digest are built to the same image as long as the packages that they name resolve to the same files.
+
+        Raises:
+            SpecError: A local file cannot be read.
+
+        >>> Image.from_debian_base("3.11").digest == Image.from_debian_base("3.11", name="app").digest
+        True
         """
         from .context import content_digests
 
         contents = tuple(content_digests(layer) for layer in self.layers)
         return digest("image", (self.base, self.python, self.platform, self.layers, contents))
 
-    if not TYPE_CHECKING:  # or any name would be one of an image to a type checker
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute of an image
 
         def __getattr__(self, name: str) -> Any:
-            """Say what was meant."""
+            """Raise AttributeError with the closest method."""
             question = None if name.startswith("_") else did_you_mean(name, dir(type(self)))
-            raise AttributeError(
-                f"an image has no `{name}`" + (f", {question}" if question else ""), name=name, obj=self
-            )
+            message = f"an image has no `{name}`" + (f", {question}" if question else "")
+            raise AttributeError(message, name=name, obj=self)
 
-    def _with(self, make: Any) -> Image:
-        location = caller()
-        with at(location):
-            return replace(self, layers=(*self.layers, make(location)))
+    def _append(self, layer: Layer) -> Image:
+        return replace(self, layers=(*self.layers, layer))
