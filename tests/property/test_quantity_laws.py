@@ -1,4 +1,4 @@
-"""Laws of quantities: what is written is read back exactly; notation never changes a value."""
+"""Laws of quantities: a formatted value parses to the same value; notation never changes a value."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ millicores = st.integers(10, 65536_000)
 
 
 @given(sizes)
-def test_a_size_that_was_written_is_read_back(size: int) -> None:
+def test_a_formatted_size_parses_to_the_size(size: int) -> None:
     assert parse_size(format_size(size)) == parse_size(size) == size
     assert len(format_size(size)) <= len(str(size))
 
 
 @given(millicores)
-def test_cores_that_were_written_are_read_back(thousandths: int) -> None:
+def test_formatted_cores_parse_to_the_cores(thousandths: int) -> None:
     cores = Decimal(thousandths) / 1000
     assert parse_cpu(format_cpu(cores)) == parse_cpu(cores) == parse_cpu(float(cores)) == cores
     assert parse_cpu(str(cores)) == parse_cpu(f"{thousandths}m") == cores
@@ -49,7 +49,7 @@ def test_a_larger_number_is_a_larger_quantity(one: int, other: int) -> None:
 @given(
     st.text(max_size=12) | st.integers() | st.floats() | st.booleans() | st.none() | st.lists(st.integers(), max_size=3)
 )
-def test_whatever_is_written_is_a_limit_or_a_refusal_with_a_remedy(written: object) -> None:
+def test_any_value_is_a_limit_or_an_error_with_a_remedy(written: object) -> None:
     for field in ("cpu", "memory", "disk", "shm", "gpu"):
         try:
             limits = Resources(**{field: written}).limits()  # type: ignore[arg-type]

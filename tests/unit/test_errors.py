@@ -54,7 +54,7 @@ def test_the_module_of_errors_offers_each_of_them() -> None:
     ("wrong", "code"),
     [
         (lambda: flyte.Resources(cpu="x"), 2),
-        (lambda: flyte.Resources(gpu="A10G:9").requests(), 2),
+        (lambda: flyte.Resources(gpu="A10G:9"), 2),
         (lambda: flyte.Image.from_debian_base().with_pip_packages(), 2),
         (lambda: flyte.TaskEnvironment(name="env", memry=1), 2),  # type: ignore[call-arg]
         (lambda: flyte.TaskEnvironment(name="env", max_result="x"), 2),
@@ -82,11 +82,11 @@ def test_a_code_and_a_place_belong_to_one_error() -> None:
 def test_the_root_catches_them_inside_a_task_too() -> None:
     program = """
 from flyte_images_runtime.worker import nested_client, stub
-stub.install({})
+stub.install()
 import flyte_images as flyte
 for name in ("OutOfMemory", "SpecError", "EngineError", "InvalidResult"):
     try:
-        raise nested_client.kind(name)("message")
+        raise nested_client.error_class(name)("message")
     except flyte.errors.FlyteImagesError as error:
         print(type(error).__name__, isinstance(error, flyte.TaskError), isinstance(error, ValueError))
 """

@@ -1,1 +1,1 @@
-"""What a task asks for: CPU, memory, GPUs, exact and checked."""
+"""The resources of a task: CPU, memory, GPUs; requests, limits and metrics, exact and checked."""

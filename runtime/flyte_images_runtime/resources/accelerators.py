@@ -1,27 +1,27 @@
-"""What a user writes for an accelerator -> GPURequest: family, model, how many, which part. Pure.
+"""An accelerator as a user writes it -> GPURequest: family, model, count, partition. Pure.
 
-A name that the catalogue (`models.py`) does not hold is kept as text and looked for on the machine by that text.
+A name that the catalogue (`gpu_models.py`) does not have is kept as text, and compared with the names of the machine's
+cards.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ..errors import SpecError
 from .gpu_models import MODELS, Family, Model, find_model
 
-MOST = 64  # accelerators that one task can ask for; no machine has more
+MOST = 64  # accelerators of one task; no machine has more
 _SHARED = re.compile(r"[ _-]shared$", re.IGNORECASE)
 _TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
 _PROFILE = re.compile(r"[1-9]g\.[1-9][0-9]{0,2}gb")
 
 
 class GPUAccelerator(StrEnum):
-    """Cards by name: `accelerator=GPUAccelerator.NVIDIA_A10G`. Any other is named as text: `accelerator="RTX 4090"`."""
+    """Cards by name: `accelerator=GPUAccelerator.NVIDIA_A10G`. Name another card as text: `accelerator="RTX 4090"`."""
 
     NVIDIA_K80 = "K80"
     NVIDIA_M60 = "M60"
@@ -64,7 +64,7 @@ class GPUAccelerator(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPURequest:
-    """What is to be leased: `count` devices of `family` and `model` (None: any), each a whole one or a `partition`.
+    """The devices to lease: `count` devices of `family` and `model` (None: any), each a whole card or a `partition`.
 
     >>> str(GPURequest(family="nvidia", model="A100", count=2, partition="1g.5gb"))
     '2 x NVIDIA A100 (1g.5gb)'
@@ -80,16 +80,16 @@ class GPURequest:
 
     def __str__(self) -> str:
         notes = [note for note in (self.partition, "shared" if self.shared else None) if note]
-        told = f" ({', '.join(notes)})" if notes else ""
+        suffix = f" ({', '.join(notes)})" if notes else ""
         if self.model is None:
-            return f"{self.count} GPU{'s' if self.count > 1 else ''} of any model{told}"
-        named = MODELS.get(self.model)
-        return f"{self.count} x {named.title if named else self.model}{told}"
+            return f"{self.count} GPU{'s' if self.count > 1 else ''} of any model{suffix}"
+        model = MODELS.get(self.model)
+        return f"{self.count} x {model.title if model else self.model}{suffix}"
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Device:
-    """An accelerator as a value. `GPU`, `TPU`, `Neuron` and the others make it, and refuse what no machine has."""
+    """An accelerator as a value. `GPU` and `AMD_GPU` make it, and raise SpecError for a device that no machine has."""
 
     device: str | None
     quantity: int
@@ -106,7 +106,10 @@ class Device:
 def GPU(  # noqa: N802 - flyte's spelling of a value
     device: str | None = None, quantity: int = 1, partition: str | None = None, *, shared: bool = False
 ) -> Device:
-    """A GPU by model, count and MIG partition; `shared` takes one that other tasks may use at the same time.
+    """Return a GPU by model, count and MIG partition. With `shared`, other tasks may use the card at the same time.
+
+    Raises:
+        SpecError: no machine has so many cards of the model, or the model has no such partition.
 
     >>> GPU("A100", 2, "1g.5gb").request
     GPURequest(count=2, family='nvidia', model='A100', partition='1g.5gb', shared=False)
@@ -118,52 +121,35 @@ def GPU(  # noqa: N802 - flyte's spelling of a value
         request = GPURequest(count=_count(quantity, None), shared=shared)
         if partition is not None:
             raise SpecError(
-                f"partition `{partition}` of no model", hint=f'name the model: GPU("A100", 1, "{partition}")'
+                f"partition `{partition}` without a model", hint=f'name the model: GPU("A100", 1, "{partition}")'
             )
         return Device(None, quantity, None, request)
     if not isinstance(device, str):
-        raise SpecError(f"GPU({device!r}) names no model", hint='GPU("A10G", 1), or GPU(quantity=1) for any model')
-    name, says_shared = _split_shared(str(device))
-    request = _request(name, quantity, partition=partition, shared=shared or says_shared)
+        raise SpecError(f"GPU({device!r}) does not name a model", hint='GPU("A10G", 1), or GPU(quantity=1) for any')
+    name, suffix_shared = _split_shared(str(device))
+    request = _request(name, quantity, partition=partition, shared=shared or suffix_shared)
     return Device(str(device), quantity, partition, request)
 
 
-def TPU(device: str, partition: str | None = None) -> Device:  # noqa: N802
-    """A slice of a TPU: V5E and V6E have two-dimensional topologies, V5P three-dimensional ones.
-
-    >>> TPU("V5E", "2x4").request.family
-    'tpu'
-    """
-    name = _one_of(device, "tpu", "TPU")
-    sides = 3 if name == "V5P" else 2
-    if partition is not None and not re.fullmatch(r"[1-9][0-9]?" + r"x[1-9][0-9]?" * (sides - 1), partition):
-        example = "2x2x1" if sides == 3 else "2x4"
-        raise SpecError(f"`{partition}` is no slice of a TPU {name}", hint=f'for example TPU("{name}", "{example}")')
-    return Device(device, 1, partition, GPURequest(count=1, family="tpu", model=name, partition=partition))
-
-
-def Neuron(device: str, quantity: int = 1) -> Device:  # noqa: N802
-    """AWS Inferentia and Trainium: `Neuron("Trn1", 16)` or `Neuron("Trn1:16")`."""
-    return _simple(device, quantity, "neuron", "Neuron")
-
-
 def AMD_GPU(device: str, quantity: int = 1) -> Device:  # noqa: N802
-    """AMD Instinct by model: `AMD_GPU("MI300X", 2)`."""
-    return _simple(device, quantity, "amd", "AMD_GPU")
+    """Return an AMD Instinct card by model: `AMD_GPU("MI300X", 2)` or `AMD_GPU("MI300X:2")`.
 
-
-def HABANA_GAUDI(device: str = "Gaudi1", quantity: int = 1) -> Device:  # noqa: N802
-    """Intel Gaudi: `HABANA_GAUDI("Gaudi1")`."""
-    return _simple(device, quantity, "gaudi", "HABANA_GAUDI")
-
-
-def APPLE_SILICON() -> Device:  # noqa: N802
-    """The GPU of a Mac with an Apple chip."""
-    return Device("AppleSilicon", 1, None, GPURequest(count=1, family="apple", model="AppleSilicon"))
+    >>> str(AMD_GPU("MI300X", 2).request)
+    '2 x AMD MI300X'
+    """
+    name, colon, number = device.partition(":") if isinstance(device, str) else (device, "", "")
+    model = find_model(name) if isinstance(name, str) else None
+    if model is None or model.family != "amd":
+        names = ", ".join(name for name, row in MODELS.items() if row.family == "amd")
+        raise SpecError(f"AMD_GPU({name!r}) does not name an AMD model", hint=f"the models are {names}")
+    if colon and not number.isdecimal():
+        raise SpecError(f"`{device}` does not end in a number", hint=f'AMD_GPU("{model.name}", 1)')
+    request = _request(model.name, int(number) if colon else quantity, written=device if colon else None)
+    return Device(device, request.count, None, request)
 
 
 def parse_gpu(value: object) -> GPURequest | None:
-    """Return what `gpu=` asks for; None for none (0).
+    """Return the request that `gpu=` stands for; None for 0.
 
     >>> parse_gpu("A10G:2") == parse_gpu(GPU("A10G", 2))
     True
@@ -177,7 +163,7 @@ def parse_gpu(value: object) -> GPURequest | None:
     if isinstance(value, Device):
         return value.request
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise SpecError(f"gpu={value!r} is no number of GPUs and no model", hint=hint)
+        raise SpecError(f"gpu={value!r} is neither a number of GPUs nor a model", hint=hint)
     if isinstance(value, int) or value.isdecimal():
         count = _count(int(value), value, zero=True)
         return GPURequest(count=count) if count else None
@@ -188,12 +174,12 @@ def parse_gpu(value: object) -> GPURequest | None:
         raise SpecError(f"`{value}` does not end in a number of GPUs", hint=hint)
     name, shared = _split_shared(name)
     if not colon and find_model(name) is None and not re.search(r"[0-9]", name):
-        raise SpecError(f"gpu={value!r} is no number of GPUs and no model", hint=_suggestion(name) or hint)
+        raise SpecError(f"gpu={value!r} is neither a number of GPUs nor a model", hint=_suggestion(name) or hint)
     return _request(name, int(number), shared=shared, written=value)
 
 
 def parse_accelerator(value: object) -> GPURequest:
-    """Return what `accelerator=` asks for: one device of that model.
+    """Return the request that `accelerator=` stands for: one device of that model.
 
     >>> parse_accelerator(GPUAccelerator.NVIDIA_L4) == parse_accelerator("nvidia-l4") == parse_accelerator("L4")
     True
@@ -201,14 +187,14 @@ def parse_accelerator(value: object) -> GPURequest:
     request = None if isinstance(value, (int, float)) else parse_gpu(value)
     if request is None or request.model is None:
         raise SpecError(
-            f"accelerator={value!r} names no model",
+            f"accelerator={value!r} does not name a model",
             hint='accelerator=GPUAccelerator.NVIDIA_A10G, or any other by text: accelerator="RTX 4090"',
         )
     return request
 
 
 def combine(gpu: object, accelerator: object) -> GPURequest | None:
-    """Return what `gpu=` and `accelerator=` ask for together: the count of one, the model of the other.
+    """Return the request of `gpu=` and `accelerator=` together: the count of one, the model of the other.
 
     >>> str(combine("2", GPUAccelerator.NVIDIA_T4))
     '2 x NVIDIA T4'
@@ -216,35 +202,38 @@ def combine(gpu: object, accelerator: object) -> GPURequest | None:
     Traceback (most recent call last):
     flyte_images_runtime.errors.SpecError: gpu=`T4:1` and accelerator=`A10G` name two models
     """
-    asked = None if gpu is None else parse_gpu(gpu)
+    request = None if gpu is None else parse_gpu(gpu)
     if accelerator is None:
-        return asked
-    kind = parse_accelerator(accelerator)
+        return request
+    device = parse_accelerator(accelerator)
     if gpu is None:
-        return kind
-    if asked is None:
+        return device
+    if request is None:
         raise SpecError(
-            f"gpu={gpu!r} asks for none and accelerator={_told(accelerator)} for one", hint="leave out one of the two"
+            f"gpu={gpu!r} asks for none and accelerator={_quoted(accelerator)} for one", hint="leave out one of the two"
         )
-    if asked.model is None:
-        return _with_count(kind, asked, gpu)
-    if (asked.family, asked.model) != (kind.family, kind.model) or kind.partition not in (None, asked.partition):
+    if request.model is None:
+        return _with_count(device, request, gpu)
+    same_model = (request.family, request.model) == (device.family, device.model)
+    if not same_model or device.partition not in (None, request.partition):
         raise SpecError(
-            f"gpu={_told(gpu)} and accelerator={_told(accelerator)} name two models", hint="leave out one of the two"
+            f"gpu={_quoted(gpu)} and accelerator={_quoted(accelerator)} name two models",
+            hint="leave out one of the two",
         )
-    return asked
+    return request
 
 
-def _with_count(kind: GPURequest, asked: GPURequest, written: object) -> GPURequest:
-    model = MODELS.get(kind.model or "")
-    if model is not None and asked.count > model.most:
-        raise SpecError(f"no machine has {asked.count} {model.title}: {_told(written)}", hint=f"at most {model.most}")
+def _with_count(device: GPURequest, counted: GPURequest, written: object) -> GPURequest:
+    """Return the request for the device of `accelerator=` in the number of `gpu=`."""
+    count, model = counted.count, MODELS.get(device.model or "")
+    if model is not None and count > model.most:
+        raise SpecError(f"no machine has {count} {model.title}: {_quoted(written)}", hint=f"at most {model.most}")
     return GPURequest(
-        count=asked.count,
-        family=kind.family,
-        model=kind.model,
-        partition=kind.partition,
-        shared=kind.shared or asked.shared,
+        count=count,
+        family=device.family,
+        model=device.model,
+        partition=device.partition,
+        shared=device.shared or counted.shared,
     )
 
 
@@ -254,9 +243,9 @@ def _request(
     model = find_model(name)
     if model is None:
         if not _TEXT.fullmatch(name) or not re.search(r"[A-Za-z]", name):
-            raise SpecError(f"`{written or name}` names no model", hint=_suggestion(name) or 'for example "A10G:1"')
+            raise SpecError(f"`{written or name}` is not a model", hint=_suggestion(name) or 'for example "A10G:1"')
         if partition is not None and not _PROFILE.fullmatch(partition):
-            raise SpecError(f"`{partition}` is no MIG partition", hint='for example "1g.10gb"')
+            raise SpecError(f"`{partition}` is not a MIG partition", hint='for example "1g.10gb"')
         return GPURequest(count=_count(quantity, written), model=name, partition=partition, shared=shared)
     count = _count(quantity, written)
     if partition is None and count > model.most:
@@ -274,39 +263,20 @@ def _check_partition(model: Model, partition: str | None) -> None:
         raise SpecError(f"the {model.title} cannot be partitioned: `{partition}`", hint="leave the partition out")
     if partition not in model.partitions:
         raise SpecError(
-            f"`{partition}` is no partition of the {model.title}", hint="there are " + ", ".join(model.partitions)
+            f"`{partition}` is not a partition of the {model.title}",
+            hint="the partitions are " + ", ".join(model.partitions),
         )
 
 
 def _count(quantity: object, written: object, *, zero: bool = False) -> int:
-    told = written if written is not None else quantity
+    source = written if written is not None else quantity
     if isinstance(quantity, bool) or not isinstance(quantity, int):
-        raise SpecError(f"{told!r} is no number of GPUs", hint="a whole number: 1")
+        raise SpecError(f"{source!r} is not a number of GPUs", hint="a whole number: 1")
     if quantity < (0 if zero else 1):
-        raise SpecError(f"`{told}` asks for {quantity} GPUs", hint="ask for one or more, or leave it out")
+        raise SpecError(f"`{source}` asks for {quantity} GPUs", hint="ask for one or more, or leave it out")
     if quantity > MOST:
-        raise SpecError(f"no machine has {quantity} GPUs: `{told}`", hint="a task runs on one machine")
+        raise SpecError(f"no machine has {quantity} GPUs: `{source}`", hint="a task runs on one machine")
     return quantity
-
-
-def _simple(device: str, quantity: int, family: Family, call: str) -> Device:
-    name, colon, number = device.partition(":") if isinstance(device, str) else (device, "", "")
-    model = MODELS[_one_of(name, family, call)]
-    if colon and not number.isdecimal():
-        raise SpecError(f"`{device}` does not end in a number", hint=f'{call}("{model.name}", 1)')
-    request = _request(model.name, int(number) if colon else quantity, written=device if colon else None)
-    if model.counts and request.count not in model.counts:
-        told = ", ".join(map(str, model.counts))
-        raise SpecError(f"no machine has {request.count} {model.title}", hint=f"there are machines with {told}")
-    return Device(device, request.count, None, request)
-
-
-def _one_of(device: object, family: Family, call: str) -> str:
-    model = find_model(device) if isinstance(device, str) else None
-    if model is None or model.family != family:
-        names = ", ".join(name for name, one in MODELS.items() if one.family == family)
-        raise SpecError(f"{call}({device!r}) names no model of that kind", hint=f"there are {names}")
-    return model.name
 
 
 def _split_shared(name: str) -> tuple[str, bool]:
@@ -319,13 +289,5 @@ def _suggestion(name: str) -> str | None:
     return f"did you mean `{close[0]}`?" if close else None
 
 
-def _told(value: object) -> str:
+def _quoted(value: object) -> str:
     return f"`{value.request}`" if isinstance(value, Device) else f"`{value}`"
-
-
-def names_by_family() -> Mapping[Family, tuple[str, ...]]:
-    """The models that the catalogue knows, for lists that people read."""
-    found: dict[Family, tuple[str, ...]] = {}
-    for model in MODELS.values():
-        found[model.family] = (*found.get(model.family, ()), model.name)
-    return found

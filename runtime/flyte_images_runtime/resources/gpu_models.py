@@ -1,7 +1,7 @@
-"""The catalogue of accelerators: one row a model, and how a name finds its row. Pure, no I/O.
+"""The catalogue of accelerators: one row for each model, and the row for a name. Pure.
 
-A model that is not here needs no row: it can be named as text. A row adds what text cannot say: the family, the
-partitions, the other spellings, and the size that tells two cards of one name apart.
+A model without a row can be named as text. A row adds the family, the partitions, other spellings of the name, and the
+memory size that distinguishes two cards of one name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ Family = Literal["nvidia", "amd", "tpu", "neuron", "gaudi", "apple"]
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A card. `driver` is what the driver calls it, and `gib` the size of its memory, where one name has two cards."""
+    """A model of card. No machine has more than `most` of them.
+
+    driver   the name in the driver, where it differs from `name`
+    gib      bounds of the memory size, where two cards have one name in the driver
+    spelled  other spellings that users write
+    """
 
     name: str
     family: Family
@@ -24,11 +29,10 @@ class Model:
     driver: str | None = None
     gib: tuple[int, int] | None = None
     spelled: tuple[str, ...] = ()
-    counts: tuple[int, ...] = ()
 
     @property
     def title(self) -> str:
-        """How people call it.
+        """The name in messages, with the maker's name.
 
         >>> MODELS["RTX_PRO_6000"].title, MODELS["MI300X"].title, MODELS["A100_80G"].title
         ('NVIDIA RTX PRO 6000', 'AMD MI300X', 'NVIDIA A100 80G')
@@ -45,7 +49,7 @@ class Model:
 
 
 def normal(name: str) -> str:
-    """Return `name` as it is compared: small letters, one blank for `-`, `_` and `:`.
+    """Return the form of `name` that is compared: small letters, one space for each `-` and `_`.
 
     >>> normal("NVIDIA A100-SXM4-80GB")
     'nvidia a100 sxm4 80gb'
@@ -61,13 +65,13 @@ def find_model(name: str) -> Model | None:
     >>> find_model("nvidia-tesla-t4").name, find_model("RTX 4090")
     ('T4', None)
     """
-    told = normal(name)
+    spelling = normal(name)
     for maker in ("nvidia ", "amd ", "tesla ", "instinct "):
-        told = told.removeprefix(maker)
-    return _SPELLED.get(told)
+        spelling = spelling.removeprefix(maker)
+    return _SPELLED.get(spelling)
 
 
-# Partitions: NVIDIA's table of MIG profiles. Counts: the largest machine that is sold with the card.
+# Partitions: NVIDIA's table of MIG profiles. The number: how many cards the largest machine on sale has.
 _ROWS = (
     Model("K80", "nvidia"),
     Model("M60", "nvidia"),
@@ -114,7 +118,7 @@ _ROWS = (
     *(Model(name, "tpu", 1, spelled=(f"TPU {name}",)) for name in ("V5E", "V5P", "V6E")),
     Model("Inf1", "neuron", 16),
     Model("Inf2", "neuron", 12),
-    *(Model(name, "neuron", 16, counts=(1, 4, 8, 16)) for name in ("Trn1", "Trn1n", "Trn2", "Trn2u")),
+    *(Model(name, "neuron", 16) for name in ("Trn1", "Trn1n", "Trn2", "Trn2u")),
     Model("Gaudi1", "gaudi", 8, spelled=("Gaudi",)),
     Model("AppleSilicon", "apple", 1, spelled=("Apple Silicon",)),
 )

@@ -1,4 +1,4 @@
-"""Limits: what a task is held to, in the kernel's units. A value without behaviour; Resources makes it."""
+"""Limits: the upper bounds of a task in the kernel's units. A value without behavior; Resources makes it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .accelerators import GPURequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Hard upper bounds. None: not limited by this task.
+    """Hard upper bounds. None means that the task does not set the bound.
 
     cpu     cores
-    memory  bytes; swap comes on top of it for nobody
+    memory  bytes; a task gets no swap beyond them
     shm     bytes of /dev/shm, which count as memory; None: as much as the memory limit
-    disk    bytes that the task may write to its disk: results, and /tmp, which then is not memory; None: results
-            and what it writes to its root take 16 GiB at most, /tmp is memory
-    gpu     what is leased to the task
+    disk    bytes that the task may write to its disk: results, and /tmp, which is then on the disk; None: results and
+            writes to the root file system take 16 GiB at most, and /tmp is in memory
+    gpu     the devices that are leased to the task
     """
 
     cpu: Decimal | None = None

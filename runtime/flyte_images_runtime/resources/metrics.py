@@ -1,4 +1,4 @@
-"""Metrics: what a run used. Usage: what its cgroup says. Values."""
+"""Metrics: what a run used. Usage: what a cgroup reports. Values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """A task's account of itself and all below it, until now or until its end. None: that is not known here.
+    """What a task and all its processes have used, until now or until their end. None: the figure is not known.
 
-    The last three are of this moment: memory, and what its cards do (used bytes of all, share of the time from 0 to 1).
+    cpu, throttled                 seconds
+    periods, throttled_periods     scheduler periods, and those in which the CPU limit stopped the task
+    peak_memory, peak_pids         the highest values: bytes; processes and threads
+    oom_kills                      processes that the kernel killed for lack of memory
+    ..._bytes                      read from and written to disks; received and sent over the task's network
+    memory, gpu_memory             bytes at this moment
+    gpu_utilisation                the share of time in which the task's cards compute at this moment, from 0 to 1
     """
 
     cpu: float | None = None
@@ -28,7 +34,7 @@ class Usage:
     gpu_utilisation: float | None = None
 
     def or_else(self, other: Usage) -> Usage:
-        """This account; what it lacks, from another."""
+        """Return this usage, with the figures of `other` where this one has None."""
         names = self.__dataclass_fields__
         mine = {name: getattr(self, name) for name in names}
         return Usage(**{name: getattr(other, name) if value is None else value for name, value in mine.items()})
@@ -36,18 +42,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """What one run took. Times in seconds, sizes in bytes.
+    """What one run used. Times in seconds, sizes in bytes. None: the figure is not known.
 
-    queue      waiting for its turn and for devices
-    start      from asking the engine until the task's function began
-    wall       the function itself
-    total      all of it, with what came after
-    cpu        CPU time of all its processes
-    throttled  time in which it was held back by its CPU limit
+    queue      waiting for a turn and for devices
+    start      from the request to the engine until the task's function began
+    wall       the task's function
+    total      from the call to the result, everything included
+    cpu        CPU time of all processes of the task
+    throttled  time in which the CPU limit stopped the task
     read_bytes, written_bytes     from and to disks
-    received_bytes, sent_bytes    over its own network; None where it had none, or the host's
-    gpu_peak_memory, gpu_utilisation  of the cards that it had: the most that was in use on all together, and the mean
-                                      share of the time in which they computed, from 0 to 1
+    received_bytes, sent_bytes    over the task's own network; None without one, and with the host's network
+    gpu_peak_memory, gpu_utilisation  of the task's cards: the most memory in use on all cards together, and the mean
+                                      share of time in which the cards computed, from 0 to 1
     """
 
     queue: float = 0.0
@@ -67,5 +73,5 @@ class Metrics:
     gpu_utilisation: float | None = None
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """For machines."""
+        """Return the figures by their names, for JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

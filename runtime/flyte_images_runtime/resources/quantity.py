@@ -2,7 +2,7 @@
 
     <number><suffix>    suffix: n u m (none) k M G T P E, or Ki Mi Gi Ti Pi Ei, or an exponent: 1e3, 2E9
 
-A quantity is never rounded: what the kernel could not be told exactly is refused.
+A quantity is never rounded: one that the kernel cannot hold exactly is an error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LARGEST_SIZE = 1 << 63  # the kernel's counters are signed 64-bit
 
 
 def parse_quantity(text: str) -> Decimal | None:
-    """Return the exact value of a Kubernetes quantity, or None if `text` is none. There are no negative ones.
+    """Return the exact value of a Kubernetes quantity, or None if `text` is not a quantity. None is negative.
 
     >>> parse_quantity("500m"), parse_quantity("16Gi"), parse_quantity("2e3"), parse_quantity("1 gigabyte")
     (Decimal('0.500'), Decimal('17179869184'), Decimal('2E+3'), None)
@@ -46,7 +46,7 @@ def parse_quantity(text: str) -> Decimal | None:
 
 
 def parse_cpu(value: object, *, name: str = "cpu") -> Decimal:
-    """Return a number of cores, to the thousandth.
+    """Return a number of cores, to the thousandth. Raise SpecError for a value that cannot be one.
 
     >>> parse_cpu("500m") == parse_cpu(0.5) == parse_cpu("0.5") == Decimal("0.5")
     True
@@ -74,7 +74,7 @@ def parse_cpu(value: object, *, name: str = "cpu") -> Decimal:
 
 
 def parse_size(value: object, *, name: str = "memory", smallest: int = 1) -> int:
-    """Return a size in bytes. A plain number is bytes.
+    """Return a size in bytes. A plain number is bytes. Raise SpecError for a value that cannot be a size.
 
     >>> parse_size("16Gi"), parse_size("500M"), parse_size("1.5Ki"), parse_size("1e3")
     (17179869184, 500000000, 1536, 1000)
@@ -87,14 +87,13 @@ def parse_size(value: object, *, name: str = "memory", smallest: int = 1) -> int
         raise SpecError(f"{name}={value!r} is not a size", hint=hint)
     size = _number(value)
     if size is None:
-        raise SpecError(f"`{value}` is not a size", hint=_meant(str(value), name) or hint)
+        raise SpecError(f"`{value}` is not a size", hint=_suggestion(str(value), name) or hint)
     if size >= _LARGEST_SIZE:
-        raise SpecError(f"{name}={value!r} is more than a kernel can count", hint=hint)
-    if size < smallest or size % 1:  # in this order: of a number far below zero there is no exact remainder
+        raise SpecError(f"{name}={value!r} is more than the kernel can count", hint=hint)
+    if size < smallest or size % 1:  # in this order: a number far below zero has no exact remainder
         least = f"at least {format_size(smallest)}" if smallest > 1 else "at least one byte"
-        what = "less than can be" if size < smallest else "not a whole number of bytes"
-        meant = _meant(str(value), name)
-        raise SpecError(f"{name}={value!r} is {what}", hint=meant or f"{hint}; {least}")
+        fault = "too small" if size < smallest else "not a whole number of bytes"
+        raise SpecError(f"{name}={value!r} is {fault}", hint=_suggestion(str(value), name) or f"{hint}; {least}")
     return int(size)
 
 
@@ -127,8 +126,8 @@ def _number(value: int | float | Decimal | str) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _meant(text: str, name: str) -> str | None:
-    """The spelling that was probably meant by `512m`, `1 gigabyte`, `16GB`, `4g`."""
+def _suggestion(text: str, name: str) -> str | None:
+    """Return a hint with the quantity that a user probably means by `512m`, `1 gigabyte`, `16GB` or `4g`."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp])([a-z]*)\s*", text.lower())
     if match is None or match[3] not in ("", "b", "i", "ib", "byte", "bytes", *_WORDS):
         return None

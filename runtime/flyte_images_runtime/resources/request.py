@@ -1,7 +1,7 @@
-"""Resources: what a task may use at most, as the user writes it. Refused here if nothing could mean it. Pure.
+"""Resources: the most that a task may use, as the user writes it; checked where it is written. Pure.
 
-Every single value is a limit: a hard upper bound. A pair is (request, limit), as in Kubernetes: the limit counts on
-this machine, the request is for whoever schedules.
+A single value is a limit: a hard upper bound. A pair is (request, limit), as in Kubernetes: the limit holds on this
+machine, the request is for a scheduler of other machines.
 """
 
 from __future__ import annotations
@@ -25,10 +25,17 @@ _V = TypeVar("_V", int, Decimal)
 
 @dataclass(frozen=True, slots=True, init=False)
 class Resources:
-    """The most that a task gets. `mem` and `memory` are the same; what is left out is not limited.
+    """The most that a task may use. `mem` and `memory` are two names of one limit; omitted limits are not set.
 
-    `disk` counts what a task leaves for its caller, /tmp, and with the oci engine what it writes to its root. Left out,
-    it is 16 GiB, and /tmp is memory.
+    cpu     cores: 2, 0.5, "500m"; or (request, limit)
+    memory  size: "16Gi", "500M", bytes; or (request, limit)
+    gpu     number, model or both: 1, "A10G", "A10G:2", GPU("A100", 1, "1g.5gb")
+    disk    size of the task's disk: results, /tmp, and with the oci engine writes to the root file system; by default
+            16 GiB, with /tmp in memory
+    shm     size of /dev/shm, or "auto": as much as the memory limit
+
+    Raises:
+        SpecError: a value that no limit can have; `hint` says what to write.
 
     >>> Resources(cpu="2", mem="8Gi", gpu="1").limits("A10G")  # doctest: +NORMALIZE_WHITESPACE
     Limits(cpu=Decimal('2'), memory=8589934592, shm=None, disk=None,
@@ -64,37 +71,26 @@ class Resources:
         values = {"cpu": cpu, "memory": memory, "gpu": gpu, "disk": disk, "shm": shm}
         for field, value in values.items():
             object.__setattr__(self, field, tuple(value) if isinstance(value, list) else value)
-        self.limits()  # whatever is wrong is told where it is written
+        self.limits()  # raises here, where the user writes the values
 
     @property
     def mem(self) -> Size | tuple[Size, Size] | None:
-        """The other name of `memory`."""
+        """The limit `memory` under its second name."""
         return self.memory
 
     def limits(self, accelerator: GPUAccelerator | Device | str | None = None) -> Limits:
         """Return the upper bounds in the kernel's units, for a task on `accelerator`."""
-        cpu, memory = self._cpu()[1], self._memory()[1]
+        cpu, memory = _limit(self.cpu, "cpu", parse_cpu), _limit(self.memory, "memory", _memory_size)
         disk = None if self.disk is None else parse_size(self.disk, name="disk")
         return Limits(cpu=cpu, memory=memory, shm=self._shm(memory), disk=disk, gpu=combine(self.gpu, accelerator))
 
-    def requests(self, accelerator: GPUAccelerator | Device | str | None = None) -> Limits:
-        """Return what the task needs at least: the first of each pair, else the limit."""
-        limits = self.limits(accelerator)
-        return Limits(cpu=self._cpu()[0], memory=self._memory()[0], shm=limits.shm, disk=limits.disk, gpu=limits.gpu)
-
-    def _cpu(self) -> tuple[Decimal | None, Decimal | None]:
-        return _pair(self.cpu, "cpu", parse_cpu)
-
-    def _memory(self) -> tuple[int | None, int | None]:
-        return _pair(self.memory, "memory", _memory_size)
-
     def _shm(self, memory: int | None) -> int | None:
-        if self.shm is None or self.shm == "auto":  # as much as the memory limit: its pages count there anyway
+        if self.shm is None or self.shm == "auto":  # as much as the memory limit, since pages of /dev/shm are memory
             return None
         size = parse_size(self.shm, name="shm")
         if memory is not None and size > memory:
             raise SpecError(
-                f"shm={self.shm!r} is more than memory={self.memory!r}, and what is in it counts as memory",
+                f"shm={self.shm!r} is more than memory={self.memory!r}, although files in /dev/shm count as memory",
                 hint=f'raise memory, or write shm="auto" for all of it ({format_size(memory)})',
             )
         return size
@@ -104,13 +100,12 @@ def _memory_size(value: object) -> int:
     return parse_size(value, name="memory", smallest=SMALLEST_MEMORY)
 
 
-def _pair(written: object, name: str, parse: Callable[[object], _V]) -> tuple[_V | None, _V | None]:
-    """Return (request, limit) of a value, or of a pair of them."""
+def _limit(written: object, name: str, parse: Callable[[object], _V]) -> _V | None:
+    """Return the limit of a value, or of a pair (request, limit)."""
     if written is None:
-        return None, None
+        return None
     if not isinstance(written, tuple):
-        one = parse(written)
-        return one, one
+        return parse(written)
     if len(written) != 2:
         raise SpecError(
             f"{name}={written!r} has {len(written)} values",
@@ -121,4 +116,4 @@ def _pair(written: object, name: str, parse: Callable[[object], _V]) -> tuple[_V
         raise SpecError(
             f"{name}={written!r}: the request is more than the limit", hint=f"{name}=({written[1]!r}, {written[0]!r})"
         )
-    return request, limit
+    return limit

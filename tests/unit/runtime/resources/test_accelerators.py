@@ -1,29 +1,20 @@
-"""What users write for accelerators: every spelling of flyte, and what no machine has."""
+"""The spellings of accelerators: every one of Flyte's, and devices that no machine has."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import get_args
 
 import pytest
 
 from flyte_images_runtime.errors import SpecError
 from flyte_images_runtime.resources.accelerators import (
     AMD_GPU,
-    APPLE_SILICON,
     GPU,
-    HABANA_GAUDI,
-    TPU,
-    Device,
     GPUAccelerator,
     GPURequest,
-    Neuron,
     combine,
-    names_by_family,
     parse_accelerator,
     parse_gpu,
 )
-from flyte_images_runtime.resources.gpu_models import MODELS, Family, find_model
+from flyte_images_runtime.resources.gpu_models import MODELS, find_model
 
 
 def _nvidia(model: str, count: int = 1, partition: str | None = None, *, shared: bool = False) -> GPURequest:
@@ -31,7 +22,7 @@ def _nvidia(model: str, count: int = 1, partition: str | None = None, *, shared:
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("written", "request_"),
     [
         (1, GPURequest(count=1)),
         ("1", GPURequest(count=1)),
@@ -54,20 +45,18 @@ def _nvidia(model: str, count: int = 1, partition: str | None = None, *, shared:
         (GPU("T4 shared", 1), _nvidia("T4", shared=True)),
         (GPU("TITAN V"), GPURequest(model="TITAN V", count=1)),
         (GPUAccelerator.NVIDIA_T4, _nvidia("T4")),
-        (TPU("V5P", "2x2x1"), GPURequest(family="tpu", model="V5P", count=1, partition="2x2x1")),
-        (Neuron("Inf2", 12), GPURequest(family="neuron", model="Inf2", count=12)),
-        (Neuron("Trn1:4"), GPURequest(family="neuron", model="Trn1", count=4)),
+        ("V5E:1", GPURequest(family="tpu", model="V5E", count=1)),
+        ("Gaudi1", GPURequest(family="gaudi", model="Gaudi1", count=1)),
         (AMD_GPU("MI250X"), GPURequest(family="amd", model="MI250X", count=1)),
-        (HABANA_GAUDI(), GPURequest(family="gaudi", model="Gaudi1", count=1)),
-        (APPLE_SILICON(), GPURequest(family="apple", model="AppleSilicon", count=1)),
+        (AMD_GPU("MI300X:2"), GPURequest(family="amd", model="MI300X", count=2)),
     ],
 )
-def test_a_spelling_means_one_request(written: object, meant: GPURequest) -> None:
-    assert parse_gpu(written) == meant
+def test_a_spelling_means_one_request(written: object, request_: GPURequest) -> None:
+    assert parse_gpu(written) == request_
 
 
 @pytest.mark.parametrize("written", [0, "0"])
-def test_none_is_none(written: object) -> None:
+def test_zero_is_no_request(written: object) -> None:
     assert parse_gpu(written) is None
 
 
@@ -83,18 +72,18 @@ def test_nonsense_is_refused_with_a_remedy(written: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "partition", "told"),
+    ("model", "partition", "message"),
     [
         ("A10", "1g.5gb", "the NVIDIA A10 cannot be partitioned: `1g.5gb`"),
-        ("A100", "1g.18gb", "`1g.18gb` is no partition of the NVIDIA A100"),
-        ("RTX 4090", "half", "`half` is no MIG partition"),
-        (None, "1g.5gb", "partition `1g.5gb` of no model"),
+        ("A100", "1g.18gb", "`1g.18gb` is not a partition of the NVIDIA A100"),
+        ("RTX 4090", "half", "`half` is not a MIG partition"),
+        (None, "1g.5gb", "partition `1g.5gb` without a model"),
     ],
 )
-def test_a_partition_that_the_card_lacks_is_refused(model: str | None, partition: str, told: str) -> None:
+def test_a_partition_that_the_card_lacks_is_refused(model: str | None, partition: str, message: str) -> None:
     with pytest.raises(SpecError) as refused:
         GPU(model, 1, partition)
-    assert str(refused.value) == told
+    assert str(refused.value) == message
 
 
 @pytest.mark.parametrize("quantity", [0, -1, True, 1.5, "1", 9])
@@ -103,17 +92,14 @@ def test_a_count_that_no_machine_has_is_refused(quantity: object) -> None:
         GPU("A10G", quantity)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("make", "arguments"),
-    [(TPU, ("A10G",)), (TPU, ("V5P", "2x2")), (Neuron, ("T4",)), (Neuron, ("Trn1", 3)), (AMD_GPU, ("H100",))],
-)
-def test_devices_of_another_kind_are_refused(make: Callable[..., Device], arguments: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("device", ["H100", "RTX 4090", "MI300X:x", 3])
+def test_devices_of_another_kind_are_refused(device: str) -> None:
     with pytest.raises(SpecError) as refused:
-        make(*arguments)
+        AMD_GPU(device)
     assert refused.value.hint
 
 
-def test_the_count_and_the_model_may_stand_apart() -> None:
+def test_the_count_and_the_model_may_be_given_apart() -> None:
     assert combine("2", "T4") == _nvidia("T4", 2)
     assert combine(None, GPUAccelerator.NVIDIA_H100) == _nvidia("H100")
     assert combine("T4:2", "T4") == _nvidia("T4", 2)
@@ -124,7 +110,8 @@ def test_the_count_and_the_model_may_stand_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpu", "accelerator"), [("T4:1", "A10G"), (0, "T4"), (9, "T4"), ("1", "2"), (1, True), (GPU("T4"), TPU("V5E"))]
+    ("gpu", "accelerator"),
+    [("T4:1", "A10G"), (0, "T4"), (9, "T4"), ("1", "2"), (1, True), (GPU("T4"), AMD_GPU("MI300X"))],
 )
 def test_a_conflict_is_refused(gpu: object, accelerator: object) -> None:
     with pytest.raises(SpecError) as refused:
@@ -159,7 +146,3 @@ def test_no_two_cards_share_a_spelling() -> None:
         spelling.lower().replace("_", " ") for model in MODELS.values() for spelling in (model.name, *model.spelled)
     ]
     assert len(spellings) == len(set(spellings))
-
-
-def test_every_family_has_its_list() -> None:
-    assert set(names_by_family()) == set(get_args(Family))

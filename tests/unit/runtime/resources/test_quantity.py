@@ -1,4 +1,4 @@
-"""Kubernetes quantities: what they mean, and what is refused with the remedy."""
+"""Kubernetes quantities: their values, and errors with a remedy for texts that are not quantities."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_quantity_is_read_as_kubernetes_reads_it(written: str, bytes_: int) ->
     "written",
     ["", " 1", "1 ", "x", "1g", "1KI", "1ki", "1K", "-1", "+1", "1,5", "0x10", "1_000", "\u0661", "1e", "1e100", "nan"],
 )
-def test_what_is_no_quantity_is_none(written: str) -> None:
+def test_another_text_is_not_a_quantity(written: str) -> None:
     assert parse_quantity(written) is None
 
 
@@ -49,7 +49,7 @@ def test_cores_are_exact(written: object, cores: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         ("x", "`x` is not a number of cores"),
         (True, "cpu=True is not a number of cores"),
@@ -66,38 +66,38 @@ def test_cores_are_exact(written: object, cores: str) -> None:
         ("4Gi", "cpu='4Gi' is more cores than any machine has"),
     ],
 )
-def test_cores_that_cannot_be_are_refused_with_a_remedy(written: object, told: str) -> None:
+def test_cores_that_cannot_be_are_refused_with_a_remedy(written: object, message: str) -> None:
     with pytest.raises(SpecError) as refused:
         parse_cpu(written)
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
     assert refused.value.hint
     assert refused.value.exit_code == 2
 
 
 @pytest.mark.parametrize(
-    ("written", "told", "remedy"),
+    ("written", "message", "remedy"),
     [
         ("1 gigabyte", "`1 gigabyte` is not a size", 'did you mean memory="1Gi" or memory="1G"?'),
         ("16GB", "`16GB` is not a size", 'did you mean memory="16Gi" or memory="16G"?'),
         ("4g", "`4g` is not a size", 'did you mean memory="4Gi" or memory="4G"?'),
         ("64KB", "`64KB` is not a size", 'did you mean memory="64Ki" or memory="64k"?'),
-        ("512m", "memory='512m' is less than can be", 'did you mean memory="512Mi" or memory="512M"?'),
+        ("512m", "memory='512m' is too small", 'did you mean memory="512Mi" or memory="512M"?'),
         ("1.5", "memory='1.5' is not a whole number of bytes", "Gi"),
         ("lots", "`lots` is not a size", "Gi"),
         ("-1Gi", "`-1Gi` is not a size", "Gi"),
-        (-1, "memory=-1 is less than can be", "at least one byte"),
-        ("0", "memory='0' is less than can be", "at least one byte"),
+        (-1, "memory=-1 is too small", "at least one byte"),
+        ("0", "memory='0' is too small", "at least one byte"),
         (1.5, "memory=1.5 is not a size", "Gi"),
         (True, "memory=True is not a size", "Gi"),
-        (10**28, "memory=10000000000000000000000000000 is more than a kernel can count", "Gi"),
+        (10**28, "memory=10000000000000000000000000000 is more than the kernel can count", "Gi"),
         ("1.0000000000000000000000000001", "memory='1.0000000000000000000000000001' is not a whole", "Gi"),
-        ("8Ei", "memory='8Ei' is more than a kernel can count", "Gi"),
+        ("8Ei", "memory='8Ei' is more than the kernel can count", "Gi"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused_with_a_remedy(written: object, told: str, remedy: str) -> None:
+def test_sizes_that_cannot_be_are_refused_with_a_remedy(written: object, message: str, remedy: str) -> None:
     with pytest.raises(SpecError) as refused:
         parse_size(written)
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
     assert refused.value.hint is not None
     assert remedy in refused.value.hint
 
