@@ -12,7 +12,7 @@ import pytest
 
 from flyte_images import leftovers
 from flyte_images_runtime.engines import reaper
-from flyte_images_runtime.system.process_id import Owner, booted, current
+from flyte_images_runtime.system.process_id import ProcessId, booted, current
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_cache_without_a_place_or_that_cannot_be_written_is_no_error(tmp_path:
 
 def test_of_an_earlier_boot_is_what_is_older_than_this_one() -> None:
     """D14: after a crash of the machine; what is younger may be of another machine that shares the engine."""
-    earlier = Owner("00000000", current().space, os.getpid(), "1")
+    earlier = ProcessId("00000000", current().space, os.getpid(), "1")
     assert earlier.is_gone(booted() - 3600)
     assert not earlier.is_gone(booted() + 3600)
     assert not earlier.is_gone()
@@ -70,7 +70,7 @@ def test_of_another_pid_namespace_is_what_no_process_is_in(monkeypatch: pytest.M
     """D14: a caller in a container that is gone, as root of the machine sees."""
     from flyte_images_runtime.system import process_id
 
-    inside = Owner(current().boot, "4026532999", 17, "3")
+    inside = ProcessId(current().boot, "4026532999", 17, "3")
     monkeypatch.setattr(process_id, "_spaces", lambda: {current().space, "4026532999"})
     assert not inside.is_gone()
     monkeypatch.setattr(process_id, "_spaces", lambda: {current().space})

@@ -1,1 +1,1 @@
-"""What this machine has for tasks: process identities, users, private directories, mounts, atomic files."""
+"""What this machine provides for tasks: process identities, users, private directories, mounts, atomic files."""

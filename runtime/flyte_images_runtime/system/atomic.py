@@ -1,7 +1,7 @@
-"""Write files and directories so that others see all of one or nothing, readable by this user alone.
+"""Write files and directories atomically: others see a whole entry or none. Only this user can read the entries.
 
-An entry that is being written is called `.partial-<owner>-<number>` until it is whole and gets its name. The owner is
-the process that writes it (owner.py), so what a killed process left can be found and removed: `sweep`.
+An entry that is being written is called `.partial-<owner>-<number>`; when it is whole it is renamed. The owner is the
+writing process (process_id.py), so `sweep` can find and remove the entries of killed processes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import BinaryIO
 from .process_id import new_name, parse
 
 PREFIX = ".partial-"
-_STRANGE = 86400.0  # seconds after which a partial entry without an owner that can be seen from here is given up
+_FOREIGN_AGE = 86400.0  # seconds after which a partial entry is removed although its owner cannot be seen from here
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file whole or not at all. Raise OSError if the file cannot be written."""
+    """Write a file atomically. Raise OSError if the file cannot be written."""
     private_directory(path.parent)
     with partial_file(path.parent, mode=mode) as (partial, file):
         file.write(data)
@@ -30,7 +30,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 @contextlib.contextmanager
 def partial_path(directory: Path) -> Iterator[Path]:
-    """Return a new path in `directory` to write to and then to rename. What is still there at the end is removed."""
+    """Return a new path in `directory` to write to and then to rename. At the end, remove what still has that path."""
     path = directory / f"{PREFIX}{new_name()}"
     try:
         yield path
@@ -57,7 +57,7 @@ def partial_directory(directory: Path) -> Iterator[Path]:
 
 
 def private_directory(path: Path) -> None:
-    """Make a directory and those above it that are missing, for this user alone."""
+    """Make a directory, and the missing ones above it, for this user alone."""
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
@@ -73,26 +73,26 @@ def sweep(directory: Path, prefix: str = PREFIX) -> int:
     count = 0
     with contextlib.suppress(OSError):
         for name in os.listdir(directory):  # noqa: PTH208 - names alone: the directory may be large
-            if name.startswith(prefix) and _is_left(directory / name, name.removeprefix(prefix)):
+            if name.startswith(prefix) and _is_abandoned(directory / name, name.removeprefix(prefix)):
                 remove(directory / name)
                 count += 1
     return count
 
 
-def _is_left(path: Path, name: str) -> bool:
+def _is_abandoned(path: Path, name: str) -> bool:
     owner = parse(name)
     if owner is not None and owner.is_here():
         return owner.is_gone()
     with contextlib.suppress(OSError):
-        return time.time() - path.lstat().st_mtime > _STRANGE
+        return time.time() - path.lstat().st_mtime > _FOREIGN_AGE
     return False
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory, if it is there and belongs to this user."""
+    """Remove a file or a directory. Do nothing if it is absent or belongs to another user."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
-            import shutil  # loads every compression there is, and mostly nothing is left
+            import shutil  # loads all compression modules, and is seldom needed
 
             shutil.rmtree(path)
         else:

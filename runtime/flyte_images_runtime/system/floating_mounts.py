@@ -1,7 +1,7 @@
-"""File systems that are mounted nowhere: this process reaches one through a descriptor.
+"""File systems without a mount point: this process reaches one through a descriptor.
 
-A container is given one in a mount namespace of its own. When neither has it any more it is gone, however they ended.
-For root, since Linux 5.2.
+A container gets the file system attached in the container's own mount namespace. The kernel frees the file system when
+neither the process nor the container has it, however they ended. For root, from Linux 5.2 on.
 """
 
 from __future__ import annotations
@@ -18,39 +18,42 @@ _CLOEXEC = 0x1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 NOSUID, NODEV, NOEXEC, NOATIME = 0x2, 0x4, 0x8, 0x10
 _FROM_DESCRIPTOR = 0x4  # MOVE_MOUNT_F_EMPTY_PATH
-_HERE = -100  # AT_FDCWD
+_AT_FDCWD = -100
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Floating:
-    """A file system, for as long as it is not closed. `path` is a directory in it, for this process alone."""
+class FloatingMount:
+    """A file system without a mount point, until `close`. `path` is a directory in it, for this process alone."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._descriptor = descriptor
         self._guard = threading.Lock()
         self._name = name
-        # By its own name in it, as the descriptor's number can be another's when this one is closed.
+        # With the directory's name, since the descriptor's number can be another file's after `close`.
         self.path = Path(f"/proc/self/fd/{descriptor}/{name}")
 
-    def attach(self, place: Path) -> None:
-        """Mount it at `place`, in the mount namespace of the calling thread. Its content is below its name there."""
-        _call(_MOVE_MOUNT, self._descriptor, b"", _HERE, os.fsencode(place), _FROM_DESCRIPTOR)
+    def attach(self, target: Path) -> None:
+        """Mount the file system at `target`, in the mount namespace of the calling thread."""
+        _call(_MOVE_MOUNT, self._descriptor, b"", _AT_FDCWD, os.fsencode(target), _FROM_DESCRIPTOR)
 
-    def below(self, place: Path, part: str) -> str:
-        """Return where `part` is once the file system is attached at `place`."""
-        return f"{place}/{self._name}/{part}"
+    def below(self, target: Path, part: str) -> str:
+        """Return the path of the entry `part` of `path`, once the file system is attached at `target`."""
+        return f"{target}/{self._name}/{part}"
 
     def close(self) -> None:
-        """Free it, as soon as no container has it any more. A second time does nothing."""
+        """Give the file system up: the kernel frees it when no container has it. A second call does nothing."""
         with self._guard:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
             self._descriptor = -1
 
 
-def make_floating(kind: str, name: str, options: Mapping[str, str | None], attributes: int) -> Floating:
-    """Make one of that kind with a directory `name` that all may pass. OSError where this kernel cannot."""
+def make_floating(kind: str, name: str, options: Mapping[str, str | None], attributes: int) -> FloatingMount:
+    """Make a file system of that kind, with a directory `name` that all users may pass.
+
+    Raise OSError where this kernel or this user cannot make it.
+    """
     context = _call(_FSOPEN, kind.encode(), _CLOEXEC)
     try:
         for key, value in options.items():
@@ -62,18 +65,18 @@ def make_floating(kind: str, name: str, options: Mapping[str, str | None], attri
         descriptor = _call(_FSMOUNT, context, _CLOEXEC, attributes)
     finally:
         os.close(context)
-    made = Floating(descriptor, name)
+    mounted = FloatingMount(descriptor, name)
     try:
-        made.path.mkdir(mode=0o711)
+        mounted.path.mkdir(mode=0o711)
     except OSError:
-        made.close()
+        mounted.close()
         raise
-    return made
+    return mounted
 
 
 def _call(number: int, *arguments: object) -> int:
-    done = int(_libc.syscall(ctypes.c_long(number), *arguments))
-    if done < 0:
+    result = int(_libc.syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"{os.strerror(error)}: a file system that is mounted nowhere")
-    return done
+        raise OSError(error, f"{os.strerror(error)}: a file system without a mount point")
+    return result

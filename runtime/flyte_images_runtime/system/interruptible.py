@@ -1,8 +1,8 @@
 """Work in threads that ends at once when its caller is interrupted or one part fails.
 
-A thread that waits for a socket or a program hears of no signal: only the main thread does. Each such wait says here
-how it is ended (`ending`), and the caller waits in a way that a signal interrupts (`together`): what waits is ended,
-and a thread that does not come back, in a look-up of a host's name, is left behind and keeps no process alive.
+Only the main thread receives signals: a thread that waits for a socket or a program does not. Each such wait registers
+how to end the wait (`ending`), and the caller waits in a way that a signal interrupts (`together`). A thread that does
+not return, such as one that looks up a host's name, is left behind; it keeps no process alive.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
-_GRACE = 2.0  # seconds in which threads that were stopped may clean up
+_GRACE = 2.0  # seconds that stopped threads have to clean up
 
 
 class Stopped(Exception):
-    """The work was stopped, since its caller was interrupted or another part of it failed."""
+    """The work was stopped, because its caller was interrupted or another part of the work failed."""
 
 
 class Work:
-    """What one caller has others do; `stop` ends all of it, from any thread."""
+    """The work of one caller in all its threads; `stop` ends it, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class Work:
 
     @contextlib.contextmanager
     def ending(self, end: Callable[[], object]) -> Iterator[None]:
-        """While this lasts, `stop` calls `end`. Raise Stopped if it was called before."""
+        """In the `with` block, let `stop` call `end`. Raise Stopped if the work is stopped already."""
         with self._lock:
             if self.is_stopped:
                 raise Stopped
@@ -55,20 +55,21 @@ class Work:
 
 _ALL = Work()
 _CURRENT: contextvars.ContextVar[Work] = contextvars.ContextVar("work", default=_ALL)
-atexit.register(_ALL.stop)  # a thread that nobody waits for leaves no program behind
+atexit.register(_ALL.stop)  # a daemon thread leaves no program running when this process exits
 
 
 def ending(end: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
-    """While this lasts, `end` is called when the work of this thread is stopped."""
+    """In the `with` block, let a stop of this thread's work call `end`."""
     return _CURRENT.get().ending(end)
 
 
 def together(parts: Sequence[Callable[[], _Result]], at_once: int) -> list[_Result]:
-    """Return what the parts return, `at_once` of them at a time; the first that fails ends the others and is raised.
+    """Call the parts in threads, `at_once` of them at a time; return their results in order.
 
-    Any exception in the calling thread, Ctrl-C above all, ends all of them.
+    The first error of a part ends the other parts and is raised. Any exception in the calling thread, Ctrl-C above all,
+    ends all parts.
     """
-    from queue import SimpleQueue  # a build that changes nothing needs none
+    from queue import SimpleQueue  # a build that changes nothing needs no queue
 
     todo, done = SimpleQueue[int](), SimpleQueue[tuple[int, _Result | None, BaseException | None]]()
     for number in range(len(parts)):
@@ -78,7 +79,7 @@ def together(parts: Sequence[Callable[[], _Result]], at_once: int) -> list[_Resu
     def loop() -> None:
         _CURRENT.set(work)
         while not work.is_stopped and not todo.empty():
-            with contextlib.suppress(Exception):  # another thread has taken the last one
+            with contextlib.suppress(Exception):  # another thread has taken the last number
                 number = todo.get_nowait()
                 try:
                     done.put((number, parts[number](), None))
@@ -103,7 +104,7 @@ def together(parts: Sequence[Callable[[], _Result]], at_once: int) -> list[_Resu
             work.stop()
             _await(threads)
             raise
-    return [results[number] for number in range(len(parts))]  # type: ignore[misc]  # each has one
+    return [results[number] for number in range(len(parts))]  # type: ignore[misc]  # each part has a result
 
 
 def _await(threads: Sequence[threading.Thread]) -> None:

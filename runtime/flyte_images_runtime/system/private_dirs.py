@@ -1,7 +1,7 @@
-"""Directories in places where every user may make a name first: /dev/shm, /tmp, /var/tmp.
+"""Directories in places where another user may have made the same name first: /dev/shm, /tmp, /var/tmp.
 
-A directory there is this user's alone, or it is not used. One that all users share belongs to root or to this user, and
-its sticky bit keeps each user's files from the others.
+A private directory there is this user's alone, or it is not used. A shared one belongs to root or to this user, and its
+sticky bit protects each user's files from the other users.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 
 def private_directory(base: Path) -> Path:
-    """Return the directory `base`, and make it if it is not there; another name beside it where `base` is not ours.
+    """Return the directory `base`, made if necessary, or a directory beside it where `base` is another user's.
 
-    The other name cannot be foreseen: a user who takes the first one keeps nobody from running tasks.
+    The other name is random, so a user who takes the first name cannot keep other users from running tasks.
     """
     for _ in range(100):
-        with contextlib.suppress(FileExistsError):  # `exist_ok` looks again, and by then it may be gone
+        with contextlib.suppress(FileExistsError):  # not `exist_ok`, which fails if the directory is removed meanwhile
             base.mkdir(mode=0o700)
         with contextlib.suppress(FileNotFoundError):
             if _is_private(base.lstat()):
@@ -30,35 +30,35 @@ def private_directory(base: Path) -> Path:
 
 
 def private_directories(base: Path) -> list[Path]:
-    """Return what `private_directory(base)` may have returned, as far as it is still there."""
-    found = []
+    """Return the existing directories that `private_directory(base)` may have returned."""
+    directories = []
     with contextlib.suppress(OSError), os.scandir(base.parent) as entries:
         for entry in entries:
             if entry.name == base.name or entry.name.startswith(f"{base.name}-"):
                 with contextlib.suppress(FileNotFoundError):
                     if _is_private(entry.stat(follow_symlinks=False)):
-                        found.append(base.parent / entry.name)
-    return sorted(found)
+                        directories.append(base.parent / entry.name)
+    return sorted(directories)
 
 
-def _is_private(found: os.stat_result) -> bool:
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+def _is_private(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
 def problem_of_shared(path: Path) -> str | None:
-    """Say why the directory `path` cannot be shared with other users; None: it can."""
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    """Return why the directory `path` cannot be shared with other users; None if it can."""
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         return "it is not a directory"
-    if found.st_uid not in (0, os.geteuid()):
-        return f"it belongs to {user_name(found.st_uid)}, who can remove what is in it"
-    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
-        return f"its mode {stat.S_IMODE(found.st_mode):o} lets every user remove what is in it"
+    if status.st_uid not in (0, os.geteuid()):
+        return f"it belongs to {user_name(status.st_uid)}, who can remove its files"
+    if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+        return f"its mode {stat.S_IMODE(status.st_mode):o} lets every user remove its files"
     return None
 
 
 def user_name(uid: int) -> str:
-    """Return the words for a user: the name and the number."""
+    """Return a user's name and number, for messages."""
     try:
         return f"user {pwd.getpwuid(uid).pw_name} ({uid})"
     except KeyError:

@@ -1,4 +1,7 @@
-"""Owner: which process of which boot made something, in a form that a label, a directory and a cgroup can bear."""
+"""ProcessId: one process of one boot, as a text for the names of labels, directories and cgroups.
+
+A pid alone is not enough: the kernel gives it to another process later.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,17 @@ from pathlib import Path
 
 _FORM = re.compile(r"(?P<boot>[0-9a-f]{8})-(?P<space>[0-9]+)-(?P<pid>[0-9]+)-(?P<start>[0-9]+)")
 _counter = itertools.count(1)
-_CLOCK = 60.0  # seconds by which the clock may have been set since the boot
+_CLOCK_ERROR = 60.0  # seconds by which the clock may have been set since the boot
 MACHINE = "4026531836"
 """The pid namespace of the machine itself: the kernel gives it this number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """boot: of the machine; space: the pid namespace; pid and start: the process."""
+class ProcessId:
+    """`boot` and `space` are the machine's boot and the pid namespace; `pid` and `start` (in ticks) are the process's.
+
+    `str` gives the text for names, and `parse` reads it.
+    """
 
     boot: str
     space: str
@@ -30,40 +36,40 @@ class Owner:
         return f"{self.boot}-{self.space}-{self.pid}-{self.start}"
 
     def is_here(self) -> bool:
-        """Is it a process that can be seen from here: of this boot and this namespace?"""
+        """Return whether this process can see it: both are of one boot and one pid namespace."""
         here = current()
         return self.boot == here.boot and self.space == here.space
 
     def is_gone(self, made: float | None = None) -> bool:
-        """Is it certain that the process has ended?
+        """Return whether the process has certainly ended.
 
-        `made`: when the thing that bears the mark was made, if that is known. A process of another boot is gone if the
-        thing is older than this boot: that boot was this machine's. A process of another pid namespace is gone if no
-        process is in that namespace, which only root of the machine can see.
+        `made` is when the thing with the process's name was made, if that is known. A process of another boot is gone
+        if the thing is older than this boot, since that boot was this machine's. A process of another pid namespace is
+        gone if the namespace has no process, which only root of the machine can see.
         """
         here = current()
         if self.boot != here.boot:
-            return made is not None and made < booted() - _CLOCK
+            return made is not None and made < booted() - _CLOCK_ERROR
         if self.space != here.space:
             spaces = _spaces()
             return spaces is not None and self.space not in spaces
         return _start_of(self.pid) != self.start
 
 
-def parse(text: str) -> Owner | None:
-    """The owner at the beginning of a name.
+def parse(text: str) -> ProcessId | None:
+    """Return the process id at the beginning of a name; None if the name has none.
 
     >>> str(parse("0a1b2c3d-4026531836-17-999-3"))
     '0a1b2c3d-4026531836-17-999'
     >>> parse("something else") is None
     True
     """
-    found = _FORM.match(text)
-    return Owner(found["boot"], found["space"], int(found["pid"]), found["start"]) if found else None
+    match = _FORM.match(text)
+    return ProcessId(match["boot"], match["space"], int(match["pid"]), match["start"]) if match else None
 
 
 def short(name: str) -> str:
-    """What a person types for the task of that name: the caller's pid and a number.
+    """Return the short name of a task, for people: the caller's pid and a number.
 
     >>> short("0a1b2c3d-4026531836-17-999-3")
     '17-3'
@@ -72,46 +78,46 @@ def short(name: str) -> str:
     return f"{pid}-{number}"
 
 
-def current() -> Owner:
-    """This process."""
+def current() -> ProcessId:
+    """Return the id of this process."""
     return _process(os.getpid())
 
 
-@functools.lru_cache(maxsize=1)  # a fork is another process
-def _process(pid: int) -> Owner:
+@functools.lru_cache(maxsize=1)  # keyed by the pid, since a fork is another process
+def _process(pid: int) -> ProcessId:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")[:8]
     space = re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
-    return Owner(boot, space, pid, _start_of(pid) or "0")
+    return ProcessId(boot, space, pid, _start_of(pid) or "0")
 
 
 def booted() -> float:
-    """When this machine started, by its clock."""
+    """Return when this machine started, in seconds since the epoch by its present clock."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _spaces() -> set[str] | None:
-    """The pid namespaces in which there are processes; None where not all can be seen."""
+    """Return the pid namespaces that have processes; None where this process cannot see all of them."""
     if current().space != MACHINE:
         return None
-    found: set[str] = set()
+    spaces: set[str] = set()
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit():
             try:
-                found.add(re.sub(r"\D", "", str(Path(f"/proc/{name}/ns/pid").readlink())))
-            except (FileNotFoundError, ProcessLookupError):  # it has just ended
+                spaces.add(re.sub(r"\D", "", str(Path(f"/proc/{name}/ns/pid").readlink())))
+            except (FileNotFoundError, ProcessLookupError):  # the process has just ended
                 continue
-            except OSError:  # another user's
+            except OSError:  # the process is another user's
                 return None
-    return found
+    return spaces
 
 
 def new_name() -> str:
-    """A name for one task's things: the owner's, and a number."""
+    """Return a new name for the things of one task: this process's id and a number."""
     return f"{current()}-{next(_counter)}"
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks; None if there is none. A zombie has ended."""
+    """Return when the process started, in the kernel's ticks; None if it has ended. A zombie has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import EngineLost
 from ..resources.quantity import format_size
-from ..system.floating_mounts import NOATIME, NODEV, NOEXEC, NOSUID, Floating, make_floating
+from ..system.floating_mounts import NOATIME, NODEV, NOEXEC, NOSUID, FloatingMount, make_floating
 from ..worker.paths import RESERVE
 
 OUT = "out"
@@ -66,9 +66,9 @@ class Disks:
     def __init__(self, place: Callable[[], Path]) -> None:
         self._place = place
         self._guard = threading.Lock()
-        self._spare: dict[tuple[int, int, bool], Floating | None] = {}
+        self._spare: dict[tuple[int, int, bool], FloatingMount | None] = {}
 
-    def take(self, size: int, *, programs: bool) -> Floating:
+    def take(self, size: int, *, programs: bool) -> FloatingMount:
         """Return a disk, its file below the place without a name. OSError where this machine cannot make one.
 
         With `programs` what is on it may be executed.
@@ -91,7 +91,7 @@ class Disks:
                 others.close()
 
 
-def make_disk(place: Path, size: int, *, programs: bool) -> Floating:
+def make_disk(place: Path, size: int, *, programs: bool) -> FloatingMount:
     """Make one, with the directories of a task in it."""
     name = os.urandom(8).hex()
     path = place / f"disk-{name}"

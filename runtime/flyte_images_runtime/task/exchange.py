@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..resources.quantity import format_size
-from ..system.floating_mounts import Floating
+from ..system.floating_mounts import FloatingMount
 from ..system.mounts import NO_DEV, NO_EXEC, NO_SUID, mount, unmount
 from ..system.private_dirs import private_directories, private_directory
 from ..system.process_id import new_name
@@ -56,9 +56,9 @@ class Exchange:
     memory: Path
     run: str = ""
     within: str = ""
-    large: Floating | None = None
+    large: FloatingMount | None = None
     """Holds `memory`, and `in` for large inputs."""
-    disk: Floating | None = None
+    disk: FloatingMount | None = None
     """Holds `outputs`, from the start of the task on."""
     directory: Path = field(init=False)
     """What is on disk."""

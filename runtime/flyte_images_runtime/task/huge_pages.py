@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 
-from ..system.floating_mounts import NODEV, NOEXEC, NOSUID, Floating, make_floating
+from ..system.floating_mounts import NODEV, NOEXEC, NOSUID, FloatingMount, make_floating
 
 _POLICY = "within_size"  # a large page for what is known to fill one: a small file has a small page
 
 
-def make_large_pages(name: str) -> Floating | None:
+def make_large_pages(name: str) -> FloatingMount | None:
     """Make such a file system with a directory `name`; None where this process or this kernel cannot."""
     if os.geteuid() != 0:
         return None

@@ -11,7 +11,7 @@ import pytest
 
 import flyte_images as flyte
 from flyte_images.runner.engines import EngineName
-from flyte_images_runtime.system.floating_mounts import Floating
+from flyte_images_runtime.system.floating_mounts import FloatingMount
 from flyte_images_runtime.system.mounts import in_own_namespace
 from flyte_images_runtime.task.exchange import Exchange, make_exchange
 from flyte_images_runtime.task.huge_pages import make_large_pages
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine  # and root, as the oci engine
 
 
 @pytest.fixture
-def made() -> Iterator[Floating]:
+def made() -> Iterator[FloatingMount]:
     found = make_large_pages("one")
     assert found is not None
     yield found
@@ -39,7 +39,7 @@ def test_an_ordinary_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_large_pages("one") is None
 
 
-def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: Floating, tmp_path: Path) -> None:
+def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: FloatingMount, tmp_path: Path) -> None:
     before = mounts()
     (made.path / "in").mkdir()
     (made.path / "in" / "file").write_text("content")
@@ -56,7 +56,7 @@ def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: Floating, tmp_pa
     (made.path / "in" / "later").write_text("content")  # the namespace has ended, this process still has it
 
 
-def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: Floating) -> None:
+def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: FloatingMount) -> None:
     path = made.path
     made.close()
     made.close()

@@ -16,7 +16,7 @@ from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.cgroup.group import Group, parse_mounts
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.engines.reaper import sweep
-from flyte_images_runtime.system.process_id import Owner, current
+from flyte_images_runtime.system.process_id import ProcessId, current
 
 from . import tasks
 from .conftest import NOTHING, left
@@ -181,7 +181,7 @@ def _keepers(pid: int) -> list[int]:
 def test_the_sweep_leaves_the_living_alone(program: Program, name: str) -> None:
     process = program(SLEEPER.replace("{engine}", name))
     owner = asleep(process)
-    assert not Owner(*(lambda o: (o.boot, o.space, o.pid, o.start))(current())).is_gone()
+    assert not ProcessId(*(lambda o: (o.boot, o.space, o.pid, o.start))(current())).is_gone()
     sweep("unix:///var/run/docker.sock")
     assert left(owner) != NOTHING
     process.send_signal(signal.SIGINT)

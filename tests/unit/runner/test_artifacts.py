@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from flyte_images.runner.artifacts import Arrival, forget
-from flyte_images_runtime.system.process_id import Owner, current
+from flyte_images_runtime.system.process_id import ProcessId, current
 from flyte_images_runtime.values import Dir, File, Files, codec
 
 
 @pytest.fixture
-def gone() -> Owner:
+def gone() -> ProcessId:
     """A process of this machine that has ended."""
     program = "from flyte_images_runtime.system.process_id import current; print(current())"
     done = subprocess.run((sys.executable, "-c", program), check=True, capture_output=True, text=True)
     boot, space, pid, start = done.stdout.strip().split("-")
-    return Owner(boot, space, int(pid), start)
+    return ProcessId(boot, space, int(pid), start)
 
 
 def left(directory: Path, name: str, size: int = 0, *, whole: bool = True, age: float = 0.0) -> Path:
@@ -52,7 +52,7 @@ def test_a_run_has_a_directory_of_its_own_once_a_file_comes(tmp_path: Path) -> N
     assert not (tmp_path / "files").exists()
 
 
-def test_what_is_of_the_living_stays_and_the_rest_has_an_end(tmp_path: Path, gone: Owner) -> None:
+def test_what_is_of_the_living_stays_and_the_rest_has_an_end(tmp_path: Path, gone: ProcessId) -> None:
     week = 7 * 86400.0
     mine = left(tmp_path, f"{current()}-1", age=2 * week)
     receiving = left(tmp_path, f"{current()}-2", whole=False)
@@ -66,7 +66,7 @@ def test_what_is_of_the_living_stays_and_the_rest_has_an_end(tmp_path: Path, gon
     assert not any(path.exists() for path in (old, partial, before_a_boot))
 
 
-def test_the_oldest_go_first_when_there_is_too_much(tmp_path: Path, gone: Owner) -> None:
+def test_the_oldest_go_first_when_there_is_too_much(tmp_path: Path, gone: ProcessId) -> None:
     newest, middle, oldest = (left(tmp_path, f"{gone}-{at}", 1000, age=at * 60) for at in (1, 2, 3))
     mine = left(tmp_path, f"{current()}-1", 5000)
     forget(tmp_path, largest=2500)
