@@ -22,6 +22,7 @@ _VERBS = {
     "base": "Debian bases that are made without a registry",
     "cache": "what is kept on this machine: ls, du, prune",
     "doctor": "what works on this machine, and the fix for what does not",
+    "schema": "JSON Schemas of the documents that --json prints",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,8 +10,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from flyte_images.cli.documents import DOCUMENTS
 
 from ...fakes.package_index import Index, serve
 from ..runtime.own_engines import own_podman
@@ -41,6 +45,12 @@ class Shell:
         return subprocess.Popen(
             argv, cwd=self.folder, env=self.environ({}), stdout=subprocess.PIPE, stderr=stderr, text=True
         )
+
+
+def document(name: str, text: str) -> Any:
+    """Return a document that a verb has printed, if it fits the published schema `name`."""
+    DOCUMENTS[name].model_validate_json(text, strict=True)
+    return json.loads(text)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from ...fakes.package_index import Index
-from .conftest import Shell
+from .conftest import Shell, document
 
 HEAVY = ("grpc", "google.protobuf", "pydantic", "rich", "yaml", "asyncio", "ssl", "subprocess", "http.client")
 pytestmark = pytest.mark.engine
@@ -60,7 +60,7 @@ def test_several_images_are_built_at_once_and_told_apart(shell: Shell) -> None:
     shell.write("app.py", f"a = flyte.Image.from_debian_base(){unique()}\nb = flyte.Image.from_debian_base(){unique()}")
     done = shell("build", "app.py", "--json", "--progress=json")
     assert done.returncode == 0, done.stderr
-    images = json.loads(done.stdout)["images"]
+    images = document("build", done.stdout)["images"]
     assert [it["name"] for it in images] == ["a", "b"]
     assert len({it["ref"] for it in images}) == 2
     events = [json.loads(line) for line in done.stderr.splitlines()]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ...fakes.package_index import Index
-from .conftest import Shell
+from .conftest import Shell, document
 
 pytestmark = pytest.mark.engine
 
@@ -31,7 +31,7 @@ def test_the_plan_needs_no_engine(app: Shell) -> None:
     text = app("show", "plan", "app.py")
     assert text.returncode == 0, text.stderr
     assert "bottom 2.5" in text.stdout and "app.py:3" in text.stdout and "MODE=fast" in text.stdout
-    [image] = json.loads(app("show", "plan", "app.py", "--json").stdout)["images"]
+    [image] = document("show-plan", app("show", "plan", "app.py", "--json").stdout)["images"]
     assert image["digest"] in text.stdout
     wheels = [wheel["name"] for step in image["steps"] for wheel in step.get("wheels", ())]
     assert sorted(wheels) == ["bottom", "top"]
@@ -76,7 +76,7 @@ def test_several_images_need_a_name_where_one_is_shown(shell: Shell) -> None:
 
 
 def test_the_bases_that_are_there_are_listed(app: Shell) -> None:
-    bases = json.loads(app("base", "ls", "--json").stdout)["bases"]
+    bases = document("base-ls", app("base", "ls", "--json").stdout)["bases"]
     lines = app("base", "ls").stdout.splitlines()
     assert len(bases) == len(lines)
     for base, line in zip(bases, lines, strict=True):
@@ -86,7 +86,7 @@ def test_the_bases_that_are_there_are_listed(app: Shell) -> None:
 def test_the_doctor_finds_what_works(shell: Shell, index: Index) -> None:
     index.add("pip", "99.9")
     done = shell("doctor", "--json")
-    findings = json.loads(done.stdout)["findings"]
+    findings = document("doctor", done.stdout)["findings"]
     areas = {finding["area"]: finding for finding in findings}
     assert done.returncode == 0, [it for it in findings if it["state"] == "failed"]
     assert areas["buildkit"]["state"] == "ok" and "pip 99.9" in areas["index"]["what"]

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from .conftest import Shell
+from .conftest import Shell, document
 
 pytestmark = pytest.mark.engine
 
@@ -52,12 +52,12 @@ def test_the_result_is_data_and_the_output_is_not(tasks: Shell) -> None:
 def test_a_program_gets_one_document_and_events(tasks: Shell) -> None:
     done = tasks("run", "--json", "--progress=json", "app.py", "tiny.add", "--a=1", "--b=1")
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert (document["task"], document["result"], document["attempts"]) == ("tiny.add", {"sum": 2}, 1)
-    assert document["metrics"]["peak_memory"] > 1_000_000
+    printed = document("run", done.stdout)
+    assert (printed["task"], printed["result"], printed["attempts"]) == ("tiny.add", {"sum": 2}, 1)
+    assert printed["metrics"]["peak_memory"] > 1_000_000
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {"event": "output", "task": "tiny.add", "stream": "stdout", "text": "adding"} in events
-    assert events[-1]["event"] == "task" and events[-1]["metrics"] == document["metrics"]
+    assert events[-1]["event"] == "task" and events[-1]["metrics"] == printed["metrics"]
 
 
 def test_what_a_task_raises_is_shown_with_the_users_line(tasks: Shell) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import HERE, Shell
+from .conftest import HERE, Shell, document
 from .terminal import Terminal
 
 pytestmark = pytest.mark.engine
@@ -124,13 +124,14 @@ def test_an_option_and_a_parameter_of_one_name(tasks: Shell) -> None:
 def test_what_a_run_printed_can_be_read_afterwards(tasks: Shell, engine: str) -> None:
     done = tasks("run", "--json", "--no-follow", "--engine", engine, "app.py", "talk", "--lines", "4")
     assert done.returncode == 0 and "line 0" not in done.stderr, done.stderr
-    run = json.loads(done.stdout)["id"]
+    run = document("run", done.stdout)["id"]
     logs = tasks("logs", run)
     assert (logs.returncode, logs.stdout, logs.stderr) == (0, "line 0\nline 2\n***\n", "line 1\nline 3\n")
     last = tasks("logs", run[:7], "--json", "--tail", "2", "--stdout").stdout.splitlines()
-    found = [(line["stream"], line["text"]) for line in map(json.loads, last)]
+    found = [(line["stream"], line["text"]) for line in (document("logs", text) for text in last)]
     assert found == [("stdout", "line 2"), ("stdout", "***")]
-    [noted] = [entry for entry in json.loads(tasks("runs", "-n", "10000", "--json").stdout) if entry.get("id") == run]
+    history = document("runs", tasks("runs", "-n", "10000", "--json").stdout)
+    [noted] = [entry for entry in history if entry["id"] == run]
     assert (noted["task"], noted["end"]) == ("tiny.talk", "done")
     assert run in tasks("runs", "-n", "10000").stdout
 
@@ -152,7 +153,7 @@ def test_a_run_is_seen_followed_and_stopped_while_it_goes_on(tasks: Shell, engin
         assert process.stderr is not None
         while (line := process.stderr.readline()) != f"{mark}\n":
             assert line, "the task ended before it began"
-        running = [one for one in json.loads(tasks("ps", "--json").stdout) if one["task"] == "tiny.wait"]
+        running = [one for one in document("ps", tasks("ps", "--json").stdout) if one["task"] == "tiny.wait"]
         [run] = [one["id"] for one in running if one["engine"] == engine and mark in tasks("logs", one["id"]).stdout]
         assert re.search(rf"{run} +tiny\.wait +{engine} ", tasks("ps").stdout)
         with tasks.start("logs", "--follow", run) as following:
