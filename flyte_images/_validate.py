@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import CodeType
@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from flyte_images_layers import DebianBase, LayerError
 from flyte_images_layers.steps import SecretMount, StepLimits
+from flyte_images_runtime.portable.suggest import did_you_mean
 from flyte_images_runtime.system.platform import Platform
 
 from .errors import FlyteImagesError, Location, SpecError
@@ -234,15 +235,3 @@ def at(location: Place) -> Iterator[Place]:
     except FlyteImagesError as error:
         error.location = error.location or place
         raise
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Return the question that names the closest of `known`, or None if nothing is close.
-
-    >>> did_you_mean("memry", ["cpu", "memory"])
-    'did you mean `memory`?'
-    """
-    import difflib
-
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean `{close[0]}`?" if close else None

@@ -23,6 +23,7 @@ from flyte_images_layers import (
     digest,
 )
 from flyte_images_layers.record import record
+from flyte_images_runtime.portable.suggest import did_you_mean
 
 from ._validate import (
     LOGINS,
@@ -30,7 +31,6 @@ from ._validate import (
     at,
     caller,
     dependencies_only,
-    did_you_mean,
     name_of,
     no_flyte,
     no_secrets,

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, TypeVar
 
+from flyte_images_runtime.portable.suggest import did_you_mean
 from flyte_images_runtime.resources.accelerators import Device, GPUAccelerator
 from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.resources.quantity import parse_size
 from flyte_images_runtime.resources.request import Resources
 from flyte_images_runtime.task.spec import Hardening, Mount
 
-from ._validate import at, caller, did_you_mean
+from ._validate import at, caller
 from .errors import Location, SpecError
 
 _VARIABLE = re.compile(r"[^=\0]+")

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from flyte_images_runtime.portable.suggest import did_you_mean
+
 from ..errors import FlyteImagesError, Location, SpecError
 from ..image import Image
-from .suggest import closest
 
 if TYPE_CHECKING:
     from ..environment import TaskEnvironment
@@ -73,7 +74,7 @@ class Loaded:
                 everything = [known for it in there for known in it.known_as]
                 raise SpecError(
                     f"`{shown(self.file)}` has no image and no environment `{name}`",
-                    hint=closest(name, everything) or f"it has {', '.join(f'`{known}`' for known in everything)}",
+                    hint=did_you_mean(name, everything) or f"it has {', '.join(f'`{known}`' for known in everything)}",
                 )
             if one not in chosen:
                 chosen.append(one)
@@ -112,7 +113,7 @@ def _check(path: Path) -> None:
         raise SpecError(f"`{shown(path)}` is a folder", hint="name a Python file in it")
     if not path.exists():
         near = [it.name for it in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise SpecError(f"there is no file `{shown(path)}`", hint=closest(path.name, near))
+        raise SpecError(f"there is no file `{shown(path)}`", hint=did_you_mean(path.name, near))
     if path.suffix != ".py":
         raise SpecError(f"`{shown(path)}` is no Python file", hint="its name has to end in .py")
 

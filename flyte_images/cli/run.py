@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from flyte_images_runtime.portable.suggest import did_you_mean
+
 from ..errors import SpecError
 from .interrupt import Activity
 from .options import (
@@ -24,7 +26,6 @@ from .options import (
     progress_option,
     timeout_option,
 )
-from .suggest import closest
 from .task_argv import arguments_help, check_names, front, pairs, split
 from .terminal import show_data
 
@@ -212,7 +213,7 @@ def find_task(loaded: Loaded, name: str | None) -> Task[..., Any]:
     if not names:
         hint = "a task is a function with @env.task above it, of an environment that a name of the module holds"
     else:
-        hint = (name and closest(name, names)) or f"it has {', '.join(f'`{known}`' for known in names)}"
+        hint = (name and did_you_mean(name, names)) or f"it has {', '.join(f'`{known}`' for known in names)}"
     if name is None:
         raise SpecError(f"which task of `{loaded.file.name}`?", hint=hint)
     raise SpecError(f"`{loaded.file.name}` has no task `{name}`", hint=hint)

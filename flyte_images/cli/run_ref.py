@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from flyte_images_runtime.portable.suggest import did_you_mean
+
 from ..errors import SpecError
-from .suggest import closest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def find(word: str, there: Sequence[Known], *, running: bool = False) -> Known:
     words = {name for one in newest_last for name in (one.id, one.task, one.task.partition(".")[2])}
     said = f"no task `{word}` is running" if running else f"no run is known as `{word}`"
     listing = "`flyte-images ps` lists them" if running else "`flyte-images runs` lists them"
-    raise SpecError(said, hint=closest(word, words) or listing)
+    raise SpecError(said, hint=did_you_mean(word, words) or listing)
 
 
 def _listed(several: Sequence[Known]) -> str:

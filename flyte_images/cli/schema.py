@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from flyte_images_runtime.portable.suggest import did_you_mean
+
 from ..errors import SpecError
-from .suggest import closest
 
 
 @click.command("schema")
@@ -24,6 +25,6 @@ def command(*, name: str | None) -> None:
         return
     if name not in DOCUMENTS:
         raise SpecError(
-            f"`{name}` is not a document", hint=closest(name, DOCUMENTS) or f"one of {', '.join(DOCUMENTS)}"
+            f"`{name}` is not a document", hint=did_you_mean(name, DOCUMENTS) or f"one of {', '.join(DOCUMENTS)}"
         )
     click.echo(json.dumps(schema_of(name), indent=2))

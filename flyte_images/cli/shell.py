@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flyte_images_runtime.portable.suggest import did_you_mean
+
 from ..errors import SpecError
 from .interrupt import Activity
 from .options import builder_option, engine_option, file_argument, progress_option
-from .suggest import closest
 
 if TYPE_CHECKING:
     from ..environment import TaskEnvironment
@@ -107,5 +108,5 @@ def find_environment(loaded: Loaded, name: str | None) -> TaskEnvironment:
     known = [word for variable, one in there.items() for word in (one.name, variable)]
     raise SpecError(
         f"`{loaded.file.name}` has no environment `{name}`",
-        hint=closest(name, known) or "it has " + ", ".join(f"`{one.name}`" for one in there.values()),
+        hint=did_you_mean(name, known) or "it has " + ", ".join(f"`{one.name}`" for one in there.values()),
     )

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from flyte_images_runtime.portable.suggest import did_you_mean
+
 from ..errors import SpecError
-from .suggest import closest
 
 if TYPE_CHECKING:
     from flyte_images_runtime.values.cli_args import Parameter
@@ -134,7 +135,7 @@ def check_names(given: Iterable[str], parameters: Sequence[Parameter], options: 
         if name not in known:
             words = [f"--{one.replace('_', '-')}" for one in known] + list(options)
             takes = ", ".join(f"{one.name}: {one.type}" for one in parameters)
-            near = closest(f"--{name.replace('_', '-')}", words)
+            near = did_you_mean(f"--{name.replace('_', '-')}", words)
             listing = f"the parameters are {takes}" if takes else "the task takes no parameters"
             raise SpecError(f"there is no parameter `{name}`", hint=near or listing)
 

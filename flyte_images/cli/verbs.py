@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from flyte_images_runtime.portable.suggest import did_you_mean
+
 from .. import __version__
 from ..errors import SpecError
-from .suggest import closest
 from .verbose import verbose_option
 
 _VERBS = {
@@ -46,7 +47,7 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _VERBS and not args[0].startswith("-"):
-            raise SpecError(f"no such command: `{args[0]}`", hint=closest(args[0], _VERBS) or usage(ctx))
+            raise SpecError(f"no such command: `{args[0]}`", hint=did_you_mean(args[0], _VERBS) or usage(ctx))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,12 +6,12 @@ cards.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ..errors import SpecError
+from ..portable.suggest import did_you_mean
 from .gpu_models import MODELS, Family, Model, find_model
 
 MOST = 64  # accelerators of one task; no machine has more
@@ -174,7 +174,9 @@ def parse_gpu(value: object) -> GPURequest | None:
         raise SpecError(f"`{value}` does not end in a number of GPUs", hint=hint)
     name, shared = _split_shared(name)
     if not colon and find_model(name) is None and not re.search(r"[0-9]", name):
-        raise SpecError(f"gpu={value!r} is neither a number of GPUs nor a model", hint=_suggestion(name) or hint)
+        raise SpecError(
+            f"gpu={value!r} is neither a number of GPUs nor a model", hint=did_you_mean(name.upper(), MODELS) or hint
+        )
     return _request(name, int(number), shared=shared, written=value)
 
 
@@ -243,7 +245,9 @@ def _request(
     model = find_model(name)
     if model is None:
         if not _TEXT.fullmatch(name) or not re.search(r"[A-Za-z]", name):
-            raise SpecError(f"`{written or name}` is not a model", hint=_suggestion(name) or 'for example "A10G:1"')
+            raise SpecError(
+                f"`{written or name}` is not a model", hint=did_you_mean(name.upper(), MODELS) or 'for example "A10G:1"'
+            )
         if partition is not None and not _PROFILE.fullmatch(partition):
             raise SpecError(f"`{partition}` is not a MIG partition", hint='for example "1g.10gb"')
         return GPURequest(count=_count(quantity, written), model=name, partition=partition, shared=shared)
@@ -282,11 +286,6 @@ def _count(quantity: object, written: object, *, zero: bool = False) -> int:
 def _split_shared(name: str) -> tuple[str, bool]:
     bare = _SHARED.sub("", name.strip())
     return bare, bare != name.strip()
-
-
-def _suggestion(name: str) -> str | None:
-    close = difflib.get_close_matches(name.upper(), list(MODELS), n=1, cutoff=0.6)
-    return f"did you mean `{close[0]}`?" if close else None
 
 
 def _quoted(value: object) -> str:
