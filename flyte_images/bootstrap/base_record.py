@@ -1,6 +1,6 @@
-"""Which image a base was found to be, and the record of it, so that the next build asks nobody.
+"""The record of which image a base was found to be, so that the next build asks neither an engine nor a registry.
 
-Reads a few small files and dials nothing: a build that changes nothing goes through here.
+The module reads a few small files and opens no connection: a build that changes nothing passes through here.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from .base_image import BaseImage
 _FORMAT = 2
 
 
-def known_base(base: Base, platform: str, environ: Mapping[str, str]) -> BaseImage | None:
-    """What `base` was found to be on this machine, if that is known and a layout still holds it in full."""
+def recorded_base(base: Base, platform: str, environ: Mapping[str, str]) -> BaseImage | None:
+    """Return the image that is recorded for `base`; None without a record, or if a blob of the layout is gone."""
     try:
-        raw = json_cache.load(_record(base, platform, environ))
-        if raw["format"] != _FORMAT or raw["wanted"] != _wanted(base, platform):
+        raw = json_cache.load(_record_path(base, platform, environ))
+        if raw["format"] != _FORMAT or raw["wanted"] != _request(base, platform):
             return None
-        found = BaseImage(**raw["found"])
+        image = BaseImage(**raw["found"])
     except (OSError, ValueError, LookupError, TypeError):
-        return None  # none, damaged, or of another version of this package: it is found again
-    if found.origin == "layout" and not Layout(layout_dir(environ)).complete(found.digest):
+        return None  # no record, a damaged one, or one of another version of this package
+    if image.origin == "layout" and not Layout(layout_dir(environ)).complete(image.digest):
         return None
-    return found
+    return image
 
 
-def remember(base: Base, platform: str, found: BaseImage, *, environ: Mapping[str, str]) -> None:
-    """Write what `base` was found to be, whole or not at all."""
-    value = {"format": _FORMAT, "wanted": _wanted(base, platform), "found": asdict(found)}
-    write_record(_record(base, platform, environ), value)
+def record_base(base: Base, platform: str, image: BaseImage, *, environ: Mapping[str, str]) -> None:
+    """Record that `base` is `image`. Raise FlyteImagesError if the cache directory cannot be written."""
+    value = {"format": _FORMAT, "wanted": _request(base, platform), "found": asdict(image)}
+    write_record(_record_path(base, platform, environ), value)
 
 
 def write_record(path: Path, value: object) -> None:
-    """Write a record under its name when it is whole: others may be reading."""
+    """Write a record atomically: other processes may read it meanwhile."""
     try:
         json_cache.save(path, value)
     except OSError as error:
         raise FlyteImagesError(
             f"`{path.parent}` cannot be written: {error.strerror}",
-            hint="make room there, check its permissions, or set FLYTE_IMAGES_CACHE to another directory",
+            hint="free some space, check the permissions, or set FLYTE_IMAGES_CACHE to another directory",
         ) from None
 
 
-def _wanted(base: Base, platform: str) -> list[str]:
+def _request(base: Base, platform: str) -> list[str]:
     return [base.kind, *map(str, asdict(base).values()), platform]
 
 
-def _record(base: Base, platform: str, environ: Mapping[str, str]) -> Path:
-    name = hashlib.sha256("\0".join(_wanted(base, platform)).encode()).hexdigest()[:20]
+def _record_path(base: Base, platform: str, environ: Mapping[str, str]) -> Path:
+    name = hashlib.sha256("\0".join(_request(base, platform)).encode()).hexdigest()[:20]
     return cache_dir(environ) / "bases" / f"found-{name}.json"

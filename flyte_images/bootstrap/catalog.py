@@ -1,4 +1,4 @@
-"""What a bootstrapped base is, and the record of it beside the layout that holds its image."""
+"""The bootstrapped bases of this machine: a record of each, beside the OCI layout that holds its image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from .base_image import BaseImage
 from .base_record import write_record
 
 SUITES = {"bookworm": "3.11", "trixie": "3.13"}
-"""The Debian releases that can be made, each with the Python that it brings."""
+"""The Debian releases that can be made, each with its version of Python."""
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A suite of the archive as it was: the date (ISO 8601) of its signed Release file, which vouches for the package
-    lists and through them for every package; the sha256 of that file, and of each list that was used."""
+    """A state of one suite of the archive.
+
+    `date` (ISO 8601) and `sha256` are those of the signed Release file, which vouches for the package lists and so for
+    every package; `lists` holds the sha256 of each list that was used.
+    """
 
     suite: str
     date: str
@@ -32,7 +35,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """An installed package; `sha256` is that of its .deb file."""
+    """An installed package; `sha256` is the hash of its .deb file."""
 
     name: str
     version: str
@@ -41,11 +44,13 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bootstrapped:
-    """A Debian with Python in the layout. `architecture` is in OCI's words.
+class BootstrappedBase:
+    """A Debian image with Python in the layout.
 
-    `releases` and `packages` say what it was made from, `made` when that was (ISO 8601). `created` is the date of its
-    newest package: the same packages are the same image on any day.
+    `architecture` has OCI's spelling (`amd64`); `manifest` describes the image, and `config` is the digest of its
+    configuration; `size` is that of the compressed layer, in bytes. The base was made from `releases` and `packages`
+    at `made` (ISO 8601). `created` is the date of the newest package, so the same packages give the same image on any
+    day.
     """
 
     suite: str
@@ -61,12 +66,12 @@ class Bootstrapped:
 
     @property
     def state(self) -> str:
-        """The date of the newest Release file that it was made from."""
+        """The date of the newest of `releases`."""
         return max(release.date for release in self.releases)
 
-    def found(self, *, environ: Mapping[str, str]) -> BaseImage:
-        """This base as what an image may stand on."""
-        libc = next(it.version for it in self.packages if it.name == "libc6").partition("-")[0]
+    def base_image(self, *, environ: Mapping[str, str]) -> BaseImage:
+        """Return this base as an image to build on."""
+        libc = next(package.version for package in self.packages if package.name == "libc6").partition("-")[0]
         return BaseImage(
             origin="layout",
             reference=f"local/debian-{self.suite}@{self.manifest.digest}",
@@ -79,35 +84,35 @@ class Bootstrapped:
         )
 
 
-def list_bases(environ: Mapping[str, str]) -> list[Bootstrapped]:
-    """All bootstrapped bases that are there in full, the newest first."""
+def list_bases(environ: Mapping[str, str]) -> list[BootstrappedBase]:
+    """Return the bootstrapped bases whose blobs are all present, the newest first."""
     layout = Layout(layout_dir(environ))
     loaded = (_load(path) for path in (cache_dir(environ) / "bases").glob("made-*.json"))
-    whole = [base for base in loaded if base is not None and layout.complete(base.manifest.digest)]
-    return sorted(whole, key=lambda base: (base.made, base.suite), reverse=True)
+    complete = [base for base in loaded if base is not None and layout.complete(base.manifest.digest)]
+    return sorted(complete, key=lambda base: (base.made, base.suite), reverse=True)
 
 
-def newest(environ: Mapping[str, str], *, python: str, architecture: str) -> Bootstrapped | None:
-    """The base with Python X.Y that was made last, if there is one."""
+def newest(environ: Mapping[str, str], *, python: str, architecture: str) -> BootstrappedBase | None:
+    """Return the base with Python X.Y that was made last, or None."""
     wanted = (python, architecture)
-    return next((it for it in list_bases(environ) if (it.python, it.architecture) == wanted), None)
+    return next((base for base in list_bases(environ) if (base.python, base.architecture) == wanted), None)
 
 
-def save(base: Bootstrapped, *, environ: Mapping[str, str]) -> None:
+def save(base: BootstrappedBase, *, environ: Mapping[str, str]) -> None:
     """Write the record of `base`."""
     name = f"made-{base.suite}-{base.architecture}-{base.manifest.digest.removeprefix('sha256:')[:16]}.json"
     write_record(cache_dir(environ) / "bases" / name, {"format": _FORMAT, **asdict(base)})
 
 
-def _load(path: Path) -> Bootstrapped | None:
-    """A record; one that is damaged, or of another version of this package, is as good as none."""
+def _load(path: Path) -> BootstrappedBase | None:
+    """Return a record; None if it is damaged or of another version of this package."""
     try:
         raw: dict[str, Any] = json_cache.load(path)
         if raw.pop("format") != _FORMAT:
             return None
-        releases = tuple(Release(**{**it, "lists": tuple(it["lists"])}) for it in raw["releases"])
-        packages = tuple(Package(**it) for it in raw["packages"])
-        return Bootstrapped(
+        releases = tuple(Release(**{**fields, "lists": tuple(fields["lists"])}) for fields in raw["releases"])
+        packages = tuple(Package(**fields) for fields in raw["packages"])
+        return BootstrappedBase(
             **{**raw, "manifest": Descriptor(**raw["manifest"]), "releases": releases, "packages": packages}
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -1,6 +1,6 @@
-"""A state of the archive -> the files of a small Debian with Python, as a tar. mmdebstrap does the work.
+"""A state of the archive -> the files of a small Debian system with Python, as a tar, made by mmdebstrap.
 
-What is particular to this machine (host name, resolver, proxies, mirror, keys to it) is not in the result.
+Settings of this machine (host name, resolver, proxies, mirror, credentials of the mirror) are not in the result.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from pathlib import Path
 from flyte_images_runtime.system.diagnostics import timed
 
 from ..errors import BuildError, EngineError, ResolveError
-from .archive import Archive, public
+from .archive import Archive, without_logins
 from .catalog import SUITES
 
 PACKAGES = ("ca-certificates", "netbase", "passwd", "python3", "tzdata")
 
-# Where apt finds its way and its rights; a base is made with them and does not keep them.
+# Settings with which apt reaches the archive. A base is made with them and does not keep them.
 _APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries", "Acquire::ForceIPv")
 
 
-def make_tree(archive: Archive, target: Path, *, held: int) -> None:
-    """Write the files of `archive.suite` to `target`. What goes wrong leaves no mounts and no files.
+def make_tree(archive: Archive, target: Path, *, lock_fd: int) -> None:
+    """Write the files of `archive.suite` to `target`, a tar file. A failure leaves neither mounts nor files.
 
-    What is run inherits the open file `held`.
+    The programs inherit the descriptor `lock_fd`. Raise EngineError without the rights, ResolveError if a package
+    cannot be fetched, BuildError for any other failure of mmdebstrap.
     """
     settings = archive.directory / "apt.conf"
     settings.write_text(_apt_settings(archive.environ), encoding="utf-8")
@@ -51,60 +52,60 @@ def make_tree(archive: Archive, target: Path, *, held: int) -> None:
         "TMPDIR": str(archive.directory),
     }
     with timed("running mmdebstrap for %s", archive.suite):
-        code, said = _run(argv, environ, target, held)
-    if code:
-        raise _failed(archive.suite, said)
+        status, stderr = _run(argv, environ, target, lock_fd)
+    if status:
+        raise _error(archive.suite, stderr)
 
 
-def _run(argv: tuple[str, ...], environ: Mapping[str, str], target: Path, held: int) -> tuple[int, str]:
-    """Run to the end. When interrupted, wait until all is ended and has taken down what it had put up."""
-    watched, ours = os.pipe()  # closed with this process, however that ends
+def _run(argv: tuple[str, ...], environ: Mapping[str, str], target: Path, lock_fd: int) -> tuple[int, str]:
+    """Return status and stderr. When interrupted, wait until the programs have cleaned up and ended."""
+    guard_input, alive = os.pipe()  # guard.sh ends the programs when `alive` is closed, also by the kernel
     try:
         with open(target, "wb") as out:
             process = subprocess.Popen(
                 argv,
                 env=environ,
-                stdin=watched,
+                stdin=guard_input,
                 stdout=out,
                 stderr=subprocess.PIPE,
                 umask=0o022,
-                pass_fds=(held,),
+                pass_fds=(lock_fd,),
                 start_new_session=True,
             )
         with process:
             try:
-                _, said = process.communicate()
+                _, stderr = process.communicate()
             except BaseException:
-                os.close(ours)
-                ours = -1
+                os.close(alive)
+                alive = -1
                 process.communicate()
                 raise
     finally:
-        os.close(watched)
-        if ours >= 0:
-            os.close(ours)
-    return process.returncode, said.decode(errors="replace")
+        os.close(guard_input)
+        if alive >= 0:
+            os.close(alive)
+    return process.returncode, stderr.decode(errors="replace")
 
 
-def _failed(suite: str, said: str) -> BuildError | EngineError | ResolveError:
-    lines = [public(line.strip()) for line in said.splitlines()]
+def _error(suite: str, stderr: str) -> BuildError | EngineError | ResolveError:
+    lines = [without_logins(line.strip()) for line in stderr.splitlines()]
     errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
     log = "\n".join(lines)
     if any(word in log for word in ("newuidmap", "/etc/subuid", "unshare", "user namespace")):
         return EngineError(
-            f"no rights to make a Debian base: {errors[0] if errors else 'no user namespace'}",
-            hint="run it as root, or install uidmap and give the user a range in /etc/subuid and /etc/subgid",
+            f"this user cannot make a Debian base: {errors[0] if errors else 'no user namespace'}",
+            hint="run the command as root, or install uidmap and give the user a range in /etc/subuid and /etc/subgid",
         )
     if any("Failed to fetch" in line for line in errors):
         fetch = next(line for line in errors if "Failed to fetch" in line)
-        return ResolveError(f"a package of {suite} cannot be fetched: {fetch}", hint="check the network; then again")
+        return ResolveError(f"a package of {suite} cannot be fetched: {fetch}", hint="check the network and try again")
     if "No space left on device" in log:
-        return BuildError(f"no space left while {suite} was made", hint="make room, or set TMPDIR", log=log)
-    return BuildError(f"mmdebstrap could not make {suite}: {errors[0] if errors else 'it says nothing'}", log=log)
+        return BuildError(f"no space left while {suite} was made", hint="free some space, or set TMPDIR", log=log)
+    return BuildError(f"mmdebstrap could not make {suite}: {errors[0] if errors else 'no message'}", log=log)
 
 
 def _apt_settings(environ: Mapping[str, str]) -> str:
-    """This machine's settings of apt that decide whether the archive can be reached."""
+    """Return the settings of this machine's apt with which the archive is reached."""
     done = subprocess.run(("apt-config", "dump"), env=environ, text=True, capture_output=True, check=False)
     kept = [line for line in done.stdout.splitlines() if line.startswith(_APT_SETTINGS)]
     keys = ('Dir::Etc::netrc "/etc/apt/auth.conf";', 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";')
@@ -117,12 +118,12 @@ def _network(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _with_sbin(path: str) -> str:
-    """Debian's users have no /usr/sbin on PATH, which what runs in the new system needs."""
+    """Return PATH with the system directories: users lack /usr/sbin on Debian, and the new system needs it."""
     return ":".join(dict.fromkeys((*filter(None, path.split(":")), "/usr/sbin", "/usr/bin", "/sbin", "/bin")))
 
 
 def _script(name: str, archive: Archive) -> str:
-    """A script of this package where mmdebstrap can read it, whoever it is in its namespace."""
+    """Copy a script of this package to where any user of mmdebstrap's namespace can read it."""
     path = archive.directory / name
     path.write_bytes((files(__package__) / name).read_bytes())
     path.chmod(0o644)
@@ -130,5 +131,5 @@ def _script(name: str, archive: Archive) -> str:
 
 
 def _hook(script: str, *arguments: str) -> str:
-    """mmdebstrap gives hooks to a shell, the new system's directory as $1."""
+    """Return a hook of mmdebstrap: a shell command that gets the directory of the new system as $1."""
     return f'sh {shlex.quote(script)} "$1" {shlex.join(arguments)}'

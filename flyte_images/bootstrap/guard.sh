@@ -1,5 +1,5 @@
-# Run a program; when standard input ends, end it and all that it has started: guard.sh PROGRAM...
-# mmdebstrap itself ignores signals, but takes down what it has put up when the programs that it runs are ended.
+# guard.sh PROGRAM...: run a program; when standard input ends, end the program and all that it has started.
+# mmdebstrap ignores signals, but cleans up when the programs that it runs are ended.
 exec 3<&0 </dev/null
 trap : TERM
 "$@" 3<&- &
@@ -12,7 +12,7 @@ watch=$!
 while :; do
     wait "$program"
     status=$?
-    kill -0 "$program" 2>/dev/null || break # else it was the trap that ended the waiting
+    kill -0 "$program" 2>/dev/null || break # otherwise the trap ended the wait
 done
 kill "$watch" 2>/dev/null
 exit "$status"

@@ -1,7 +1,7 @@
-"""The files of a Debian, as a tar -> a layer that is the same whenever the packages are the same.
+"""The files of a Debian system, as a tar -> a layer that is the same whenever the packages are the same.
 
-Files of packages keep their dates. What was written while the system was made gets the date of the newest of them: so
-nothing in the layer tells when, where, or from which day's package lists it was made.
+Files of packages keep their dates. Files that were written while the system was made get the date of the newest package
+file, so the layer does not depend on when, where, or from which day's package lists it was made.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 _COMPRESSION = 5
-"""Of gzip. It makes 43.3 MB of the 121 MB of bookworm in 2.8 s; level 1: 47.2 MB in 1.5 s, 6: 43.0 MB in 4.5 s."""
+"""The gzip level: 121 MB of bookworm become 43.3 MB in 2.8 s; level 1: 47.2 MB in 1.5 s, level 6: 43.0 MB in 4.5 s."""
 
-# What containers get from their engine, what only this machine has, and what is of no use or different each time.
-_LEFT_OUT = re.compile(
+# Paths that the engine provides, that belong to this machine, that are useless, or that differ each time.
+_EXCLUDED = re.compile(
     r"""
       (?:dev|run|tmp|proc|sys)/.+
     | etc/(?:hostname|resolv\.conf|machine-id|\.pwd\.lock)
@@ -37,25 +37,25 @@ _LEFT_OUT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A compressed layer: the digest of the tar in it, and the date (seconds since 1970) of its newest file."""
+class PackedLayer:
+    """A compressed layer: the digest of the tar inside, and the date (seconds since 1970) of its newest file."""
 
     diff_id: str
     newest: int
 
 
-def pack(tree: Path, target: Path, *, before: int) -> Packed:
-    """Write the layer of `tree` to `target`. Files of packages are older than `before`, a time."""
+def pack_layer(tree: Path, target: Path, *, before: int) -> PackedLayer:
+    """Write the layer of `tree` to `target`. A file older than `before` (seconds since 1970) is a package's."""
     newest = 0
     for member in _members(tree):
         if member.isreg() and member.mtime < before:
             newest = max(newest, int(member.mtime))
     with open(target, "wb") as raw, gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as packed:
-        out = _Hashing(packed)
+        out = _HashingWriter(packed)
         with tarfile.open(tree, "r:") as source, tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as new:
             for member in source:
                 name = _name(member)
-                if left_out(name, is_directory=member.isdir()):
+                if is_excluded(name, is_directory=member.isdir()):
                     continue
                 member.name = name
                 member.linkname = member.linkname.removeprefix("./") if member.islnk() else member.linkname
@@ -65,26 +65,26 @@ def pack(tree: Path, target: Path, *, before: int) -> Packed:
                     key: value for key, value in member.pax_headers.items() if key.startswith("SCHILY.xattr.")
                 }
                 new.addfile(member, source.extractfile(member) if member.isreg() else None)
-    return Packed(f"sha256:{out.state.hexdigest()}", newest)
+    return PackedLayer(f"sha256:{out.state.hexdigest()}", newest)
 
 
-def left_out(name: str, *, is_directory: bool) -> bool:
-    """Whether a path of the tree is no part of a base.
+def is_excluded(name: str, *, is_directory: bool) -> bool:
+    """Return whether a path of the tree is left out of a base.
 
-    >>> left_out("etc/resolv.conf", is_directory=False), left_out("var/log/apt", is_directory=True)
+    >>> is_excluded("etc/resolv.conf", is_directory=False), is_excluded("var/log/apt", is_directory=True)
     (True, False)
     """
     if not name:
-        return True  # the root itself: it is there already
+        return True  # the root itself exists already
     if is_directory and not re.match(r"(?:dev|run|tmp|proc|sys)/|var/lib/apt/lists/(?!partial)", name):
         return False
-    return _LEFT_OUT.fullmatch(name) is not None
+    return _EXCLUDED.fullmatch(name) is not None
 
 
 def _members(tree: Path) -> Iterator[tarfile.TarInfo]:
     with tarfile.open(tree, "r:") as source:
         for member in source:
-            if not left_out(_name(member), is_directory=member.isdir()):
+            if not is_excluded(_name(member), is_directory=member.isdir()):
                 yield member
 
 
@@ -92,8 +92,8 @@ def _name(member: tarfile.TarInfo) -> str:
     return member.name.removeprefix("./").strip("/") if member.name != "." else ""
 
 
-class _Hashing(io.RawIOBase):
-    """What is written to it goes on to `file`, and is hashed."""
+class _HashingWriter(io.RawIOBase):
+    """Passes its input on to `file`, and hashes it."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         self.file = file
@@ -102,6 +102,6 @@ class _Hashing(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:  # any buffer: what tarfile has at hand
+    def write(self, data: Any) -> int:  # any buffer, as tarfile passes
         self.state.update(data)
         return self.file.write(data)

@@ -1,4 +1,4 @@
-"""Suite -> Bootstrapped: the archive's state, the files, the layer, the image in the layout, and the record of it."""
+"""Debian suite -> BootstrappedBase: package lists, files, layer, image in the layout, record in the catalog."""
 
 from __future__ import annotations
 
@@ -15,53 +15,59 @@ from ..errors import EngineError, SpecError
 from ..store.blobs import using_layout
 from ..store.cache_dir import cache_dir, layout_dir
 from ..store.oci_layout import LAYER_GZIP, Layer, Layout
-from .archive import Archive, fetch, require_tools
-from .base_record import remember
-from .catalog import SUITES, Bootstrapped, newest, save
+from .archive import Archive, fetch_archive, require_tools
+from .base_record import record_base
+from .catalog import SUITES, BootstrappedBase, newest, save
 from .debian import make_tree
-from .layer import pack
-from .scratch_dir import Workplace, alone, workplace
+from .layer import pack_layer
+from .scratch_dir import ScratchDir, exclusive, open_scratch_dir
 
 _ARCHITECTURES = ("amd64", "arm64", "ppc64le", "s390x", "riscv64")  # those of Debian's archive
 
 Note = Callable[[str], None]
 
 
-def bootstrap(suite: str, *, environ: Mapping[str, str], note: Note, again: bool = True) -> Bootstrapped:
-    """Make the base of `suite` from the archive as it is now, and let images stand on it from now on.
+def bootstrap(suite: str, *, environ: Mapping[str, str], note: Note, rebuild: bool = True) -> BootstrappedBase:
+    """Make the base of `suite` from the current archive; later builds use it.
 
-    The same packages give the same image, byte for byte. It takes some 25 s, and 600 MB in TMPDIR meanwhile. When
-    several processes do this at once, one makes the base and the others take it. `again=False` takes one that is there.
+    The same packages give the same image, byte for byte. Making one takes about 25 s, and 600 MB in TMPDIR meanwhile.
+    When several processes call this function at once, one makes the base and the others take the result. With
+    `rebuild=False` an existing base is returned. `note` receives lines of progress. Raise SpecError for an unknown
+    suite, EngineError without the programs and rights, ResolveError if the archive is unusable.
     """
     if suite not in SUITES:
-        raise SpecError(f"unknown suite `{suite}`", hint=f"there are {', '.join(SUITES)}")
+        raise SpecError(f"unknown suite `{suite}`", hint=f"known suites: {', '.join(SUITES)}")
     require_tools(environ)
     python, architecture = SUITES[suite], this_architecture()
-    begun = _now()
+    started = _now()
     lock = cache_dir(environ) / "bases" / f".{suite}.lock"
     waiting = functools.partial(note, f"base: debian {suite}: another process is making it")
-    with using_layout(cache_dir(environ)), alone(lock, waiting=waiting) as waited:
+    with using_layout(cache_dir(environ)), exclusive(lock, waiting=waiting) as waited:
         base = newest(environ, python=python, architecture=architecture)
-        if base is None or (again and not (waited and base.made >= begun)):
-            with workplace(environ) as place:
-                base = _make(suite, place, architecture=architecture, environ=environ, note=note)
+        if base is None or (rebuild and not (waited and base.made >= started)):
+            with open_scratch_dir(environ) as scratch:
+                base = _make(suite, scratch, architecture=architecture, environ=environ, note=note)
         wanted = DebianBase(python=python)
-        remember(wanted, f"linux/{architecture}", base.found(environ=environ), environ=environ)
+        record_base(wanted, f"linux/{architecture}", base.base_image(environ=environ), environ=environ)
     return base
 
 
-def _make(suite: str, place: Workplace, *, architecture: str, environ: Mapping[str, str], note: Note) -> Bootstrapped:
+def _make(
+    suite: str, scratch: ScratchDir, *, architecture: str, environ: Mapping[str, str], note: Note
+) -> BootstrappedBase:
     note(f"base: debian {suite}: fetching the package lists")
-    archive = fetch(suite, place.directory / "archive", environ=environ)
-    note(f"base: debian {suite}: installing packages (archive of {max(it.date for it in archive.releases)})")
-    return from_archive(archive, place, architecture=architecture, environ=environ)
+    archive = fetch_archive(suite, scratch.directory / "archive", environ=environ)
+    note(f"base: debian {suite}: installing packages (archive of {max(release.date for release in archive.releases)})")
+    return from_archive(archive, scratch, architecture=architecture, environ=environ)
 
 
-def from_archive(archive: Archive, place: Workplace, *, architecture: str, environ: Mapping[str, str]) -> Bootstrapped:
-    """Make a base of a state of the archive."""
-    tree, layer = place.directory / "tree.tar", place.directory / "layer.tar.gz"
-    make_tree(archive, tree, held=place.held)
-    packed = pack(tree, layer, before=archive.epoch)
+def from_archive(
+    archive: Archive, scratch: ScratchDir, *, architecture: str, environ: Mapping[str, str]
+) -> BootstrappedBase:
+    """Make a base from a state of the archive, and record it in the catalog."""
+    tree, layer = scratch.directory / "tree.tar", scratch.directory / "layer.tar.gz"
+    make_tree(archive, tree, lock_fd=scratch.lock_fd)
+    packed = pack_layer(tree, layer, before=archive.epoch)
     created = datetime.fromtimestamp(packed.newest, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     config = {
         "architecture": architecture,
@@ -80,7 +86,7 @@ def from_archive(archive: Archive, place: Workplace, *, architecture: str, envir
     layout = Layout(layout_dir(environ))
     packages = archive.packages(installed(tree))
     manifest = layout.put_image([Layer(layout.put_file(layer, LAYER_GZIP), packed.diff_id)], config)
-    base = Bootstrapped(
+    base = BootstrappedBase(
         suite=archive.suite,
         python=SUITES[archive.suite],
         architecture=architecture,
@@ -105,7 +111,7 @@ def this_architecture() -> str:
 
 
 def installed(tree: Path) -> Iterator[tuple[str, str, str]]:
-    """Read what dpkg has recorded in a tree: (name, version, architecture)."""
+    """Yield (name, version, architecture) of each package that dpkg has recorded in `tree`, a tar file."""
     with tarfile.open(tree, "r:") as files:
         status = files.extractfile("./var/lib/dpkg/status")
         text = status.read().decode() if status else ""

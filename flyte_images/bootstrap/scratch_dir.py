@@ -1,4 +1,4 @@
-"""The directory in which a base is made: gone at the end, and swept by the next one where a process was killed."""
+"""The directory in which a base is made: removed at the end, or by the next process if its own was killed."""
 
 from __future__ import annotations
 
@@ -21,48 +21,49 @@ _LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
-    """A directory, and the open file whose lock says that it is in use.
+class ScratchDir:
+    """A directory, and the descriptor of the open file whose lock marks the directory as in use.
 
-    A program that inherits the file keeps the directory from being swept after this process was killed.
+    A program that inherits the descriptor keeps the lock, so the directory is not removed under the program when this
+    process is killed.
     """
 
     directory: Path
-    held: int
+    lock_fd: int
 
 
 @contextlib.contextmanager
-def workplace(environ: Mapping[str, str]) -> Iterator[Workplace]:
-    """A new directory in TMPDIR that others may enter: where there is no root, mmdebstrap is another user."""
+def open_scratch_dir(environ: Mapping[str, str]) -> Iterator[ScratchDir]:
+    """Make a directory in TMPDIR that other users may enter: without root, mmdebstrap runs as another user."""
     parent = Path(environ.get("TMPDIR") or tempfile.gettempdir())
     try:
         _sweep(parent, environ)
         new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-        held = os.open(new / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(held, fcntl.LOCK_EX)
+        lock_fd = os.open(new / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock_fd, fcntl.LOCK_EX)
         new.chmod(0o755)
-        directory = new.rename(parent / new.name.removeprefix("."))  # nobody sweeps it before it is locked
+        directory = new.rename(parent / new.name.removeprefix("."))  # renamed when locked: no process removes it
     except OSError as error:
         raise FlyteImagesError(
-            f"no directory can be made in `{parent}`: {error.strerror}", hint="make room there, or set TMPDIR"
+            f"cannot make a directory in `{parent}`: {error.strerror}", hint="free some space, or set TMPDIR"
         ) from None
     try:
-        yield Workplace(directory, held)
+        yield ScratchDir(directory, lock_fd)
     finally:
         _remove(directory, environ)
-        os.close(held)
-        _sweep(parent, environ)  # what was still in use at the beginning
+        os.close(lock_fd)
+        _sweep(parent, environ)  # directories that were in use at the beginning
 
 
 @contextlib.contextmanager
-def alone(path: Path, *, waiting: Callable[[], None]) -> Iterator[bool]:
-    """Hold the lock file `path`. Where another process holds it first, `waiting` is called, and True is given."""
+def exclusive(path: Path, *, waiting: Callable[[], None]) -> Iterator[bool]:
+    """Hold the lock file `path`. If another process holds the lock, call `waiting`, wait, and yield True."""
     try:
         private_directory(path.parent)
         file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
         raise FlyteImagesError(
-            f"`{path}` cannot be made: {error.strerror}", hint="set FLYTE_IMAGES_CACHE to another directory"
+            f"cannot create `{path}`: {error.strerror}", hint="set FLYTE_IMAGES_CACHE to another directory"
         ) from None
     try:
         waited = False
@@ -78,30 +79,30 @@ def alone(path: Path, *, waiting: Callable[[], None]) -> Iterator[bool]:
 
 
 def _sweep(parent: Path, environ: Mapping[str, str]) -> None:
-    """Remove what killed processes of this user have left, if nothing that they started is still at work there."""
+    """Remove the directories of killed processes of this user, except those in which a program still runs."""
     for directory in parent.glob(f"{_PREFIX}*"):
         try:
             if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
                 continue
-            held = os.open(directory / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            lock_fd = os.open(directory / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
         except OSError:
             continue
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(directory, environ)
         except BlockingIOError:
             pass  # in use
         finally:
-            os.close(held)
+            os.close(lock_fd)
 
 
 def _remove(directory: Path, environ: Mapping[str, str]) -> None:
-    """Remove a workplace, but never through something that is mounted there."""
+    """Remove a scratch directory, unless a file system is mounted in it."""
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     if any(f"{line} ".split(" ")[4].startswith(f"{directory}/") for line in mounts.splitlines()):
         return
     shutil.rmtree(directory, ignore_errors=True)
-    if directory.exists():  # without root, a killed mmdebstrap leaves files of other users of its namespace
+    if directory.exists():  # without root, a killed mmdebstrap leaves files of other users
         argv = ("mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", str(directory))
         with contextlib.suppress(OSError):
             subprocess.run(argv, env=environ, stdin=subprocess.DEVNULL, capture_output=True)

@@ -1,5 +1,8 @@
-"""A base as the user wrote it -> the image to stand on. Asks this machine's cache, the engine, a registry, in this
-order, and makes a base from Debian's archive where they have none; what was found is remembered."""
+"""The base that the user wrote -> the image to build on.
+
+The search goes through this machine's cache, the engine's store and the registry, in this order. If none of them has a
+Debian base, one is made from Debian's archive. The result is recorded.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ from ..errors import EngineError, ResolveError
 from ..store.cache_dir import layout_dir
 from ..store.oci_layout import Layout
 from .base_image import BaseImage
-from .base_record import known_base, remember
+from .base_record import record_base, recorded_base
 from .catalog import SUITES, newest
-from .engine_store import Stored, full_name, in_store
-from .image_config import checked
+from .engine_store import StoredImage, find_in_store, full_name
+from .image_config import check_config
 from .make import bootstrap, this_architecture
 
 _LIBC = {"bookworm": "2.36", "trixie": "2.41"}
-_PATIENCE = 8.0  # seconds for a registry to tell what a tag is; without a route to it the engine says so at once
+_PATIENCE = 8.0  # seconds for a registry to resolve a tag; without a route to it the engine fails at once
 
 
 def find_base(
@@ -43,7 +46,7 @@ def find_base(
     A recorded image is used as long as it exists; `refresh` looks it up again. Raise ResolveError if no source has the
     image, EngineError if the engine does not answer.
     """
-    if not refresh and (known := known_base(base, platform, context.environ)) is not None:
+    if not refresh and (known := recorded_base(base, platform, context.environ)) is not None:
         return known
     match base:
         case DebianBase():
@@ -52,7 +55,7 @@ def find_base(
             found = _reference(base.reference, platform, context)
         case _:
             assert_never(base)
-    remember(base, platform, found, environ=context.environ)
+    record_base(base, platform, found, environ=context.environ)
     context.note(f"base: {found.description}")
     return found
 
@@ -61,48 +64,48 @@ def _debian(python: str, platform: str, context: BuildContext) -> BaseImage:
     wanted = Platform.parse(platform)
     made = newest(context.environ, python=python, architecture=wanted.architecture)
     if made is not None:
-        return made.found(environ=context.environ)
+        return made.base_image(environ=context.environ)
     engine = context.connect()
     for suite in SUITES:
         name = f"docker.io/library/python:{python}-slim-{suite}"
-        if stored := in_store(engine, name, platform):
-            return _official(python, suite, "engine", stored)
+        if stored := find_in_store(engine, name, platform):
+            return _official_python(python, suite, "engine", stored)
     name = f"docker.io/library/python:{python}-slim-bookworm"
     answer = _registry(engine, name, platform)
-    if isinstance(answer, Stored):
-        return _official(python, "bookworm", "registry", answer)
+    if isinstance(answer, StoredImage):
+        return _official_python(python, "bookworm", "registry", answer)
     suite = next((suite for suite, version in SUITES.items() if version == python), "")
     if suite and (wanted.os, wanted.architecture) == ("linux", this_architecture()):
-        context.note(f"base: {_shown(name)} is not to be had ({answer}), so debian {suite} is bootstrapped")
-        made = bootstrap(suite, environ=context.environ, note=context.note, again=False)
-        return made.found(environ=context.environ)
+        context.note(f"base: {_short_name(name)} is not available ({answer}), so debian {suite} is bootstrapped")
+        made = bootstrap(suite, environ=context.environ, note=context.note, rebuild=False)
+        return made.base_image(environ=context.environ)
     offers = ", ".join(f"debian {suite} has {version}" for suite, version in SUITES.items())
     raise ResolveError(
-        f"no base with python {python} for {platform} is to be had: the engine has no `{_shown(name)}`; "
+        f"no base with python {python} for {platform} is available: the engine has no `{_short_name(name)}`; "
         f"its registry: {answer}; to bootstrap on linux/{this_architecture()}, {offers}",
-        hint=f"load `{_shown(name)}` into the engine, take a version that is there, or name an image: from_base(...)",
+        hint=f"load `{_short_name(name)}` into the engine, use an available version, or name an image: from_base(...)",
     )
 
 
 def _reference(reference: str, platform: str, context: BuildContext) -> BaseImage:
     name = full_name(reference)
     engine = context.connect()
-    stored = in_store(engine, name, platform)
+    stored = find_in_store(engine, name, platform)
     if stored is not None:
-        return _any("engine", stored, f"{reference} in the engine")
-    if (copied := _of_docker(engine, name, platform, context.environ)) is not None:
-        return _any("layout", copied, f"{reference} of Docker's store")
+        return _named_image("engine", stored, f"{reference} in the engine")
+    if (copied := _copy_from_docker(engine, name, platform, context.environ)) is not None:
+        return _named_image("layout", copied, f"{reference} from Docker's store")
     answer = _registry(engine, name, platform)
-    if isinstance(answer, Stored):
-        return _any("registry", answer, f"{reference} from its registry")
+    if isinstance(answer, StoredImage):
+        return _named_image("registry", answer, f"{reference} from its registry")
     raise ResolveError(
-        f"the image `{reference}` for {platform} is neither in the engine nor to be had from its registry: {answer}",
+        f"the image `{reference}` for {platform} is neither in the engine nor available from its registry: {answer}",
         hint="check the name; `docker login` for a private registry; or load the image into the engine",
     )
 
 
-def _of_docker(engine: Client, name: str, platform: str, environ: Mapping[str, str]) -> Stored | None:
-    """The image in Docker's store, brought to this machine's layout, where BuildKit is another one than Docker's."""
+def _copy_from_docker(engine: Client, name: str, platform: str, environ: Mapping[str, str]) -> StoredImage | None:
+    """Copy an image from Docker's store to the layout; None if BuildKit is Docker's own or Docker lacks the image."""
     docker = None if isinstance(engine.address, Docker) else docker_engine(environ=environ)
     if docker is None or find_image(docker, name.removeprefix("docker.io/library/")) is None:
         return None
@@ -110,36 +113,38 @@ def _of_docker(engine: Client, name: str, platform: str, environ: Mapping[str, s
     digest = save(docker, name.removeprefix("docker.io/library/"), platform, layout)
     if digest is None:
         return None
-    config = checked(layout.read(layout.manifest(digest)["config"]["digest"]), name)
-    called = re.sub(r"[^a-z0-9]+", "-", name.partition("@")[0]).strip("-")
-    return Stored(reference=f"local/{called}@{digest}", digest=digest, config=config)
+    config = check_config(layout.read(layout.manifest(digest)["config"]["digest"]), name)
+    slug = re.sub(r"[^a-z0-9]+", "-", name.partition("@")[0]).strip("-")
+    return StoredImage(reference=f"local/{slug}@{digest}", digest=digest, config=config)
 
 
-def _registry(engine: Client, name: str, platform: str) -> Stored | str:
-    """The image in its registry, or in words why it is not to be had."""
+def _registry(engine: Client, name: str, platform: str) -> StoredImage | str:
+    """Return the image from its registry, or the reason why it is not available, in words."""
     try:
         digest, config = engine.resolve_image(name, platform=platform, timeout=_PATIENCE)
     except ConnectionLostError:
         raise
     except EngineError as error:
         return _reason(str(error))
-    return Stored(reference=f"{name.partition('@')[0]}@{digest}", digest=digest, config=checked(config, name))
+    return StoredImage(reference=f"{name.partition('@')[0]}@{digest}", digest=digest, config=check_config(config, name))
 
 
-def _reason(said: str) -> str:
-    """What BuildKit says of a registry, without what everybody knows.
+def _reason(message: str) -> str:
+    """Return BuildKit's message about a registry without its constant parts.
 
     >>> _reason('refused: failed to do request: Head "https://r.test/v2/x/manifests/1": dial tcp: no such host')
     'dial tcp: no such host'
     >>> _reason("the BuildKit at unix:///x does not answer")
     'it does not answer'
     """
-    if said.endswith("does not answer"):
+    if message.endswith("does not answer"):
         return "it does not answer"
-    return re.sub(r'^.*(failed to do request: (\w+ "[^"]*": )?|refused: (failed to resolve .*? for \S+: )?)', "", said)
+    return re.sub(
+        r'^.*(failed to do request: (\w+ "[^"]*": )?|refused: (failed to resolve .*? for \S+: )?)', "", message
+    )
 
 
-def _official(python: str, suite: str, origin: Literal["engine", "registry"], image: Stored) -> BaseImage:
+def _official_python(python: str, suite: str, origin: Literal["engine", "registry"], image: StoredImage) -> BaseImage:
     place = "in the engine" if origin == "engine" else "from the registry"
     return BaseImage(
         origin=origin,
@@ -153,7 +158,7 @@ def _official(python: str, suite: str, origin: Literal["engine", "registry"], im
     )
 
 
-def _any(origin: Literal["layout", "engine", "registry"], image: Stored, description: str) -> BaseImage:
+def _named_image(origin: Literal["layout", "engine", "registry"], image: StoredImage, description: str) -> BaseImage:
     version = re.search(r'"PYTHON_VERSION=(3\.\d+)', image.config)
     return BaseImage(
         origin=origin,
@@ -165,5 +170,5 @@ def _any(origin: Literal["layout", "engine", "registry"], image: Stored, descrip
     )
 
 
-def _shown(name: str) -> str:
+def _short_name(name: str) -> str:
     return name.removeprefix("docker.io/library/")

@@ -1,10 +1,10 @@
-# Run by mmdebstrap before anything is installed: setup.sh ROOT LISTS
+# mmdebstrap runs this script before it installs packages: setup.sh ROOT LISTS
 set -eu
 root=$1
 lists=$2
 
-# Since Debian 12 a system is made with /bin in /usr from the start. Its usrmerge would do the same later, and keep 50 MB
-# of Perl for it. In Debian 13 base-files has these links.
+# Since Debian 12 a new system has /bin in /usr. Its usrmerge would move /bin later, and keep 50 MB
+# of Perl for that. In Debian 13 base-files has these links.
 case $(dpkg --print-architecture) in
     amd64 | ppc64el) more=lib64 ;;
     *) more= ;;
@@ -18,9 +18,9 @@ printf 'Package: usrmerge\nPin: release *\nPin-Priority: -1\n' >"$root/etc/apt/p
 mkdir -p "$root/var/lib/apt/lists"
 cp "$lists"/*_* "$root/var/lib/apt/lists/"
 
-# No documentation and no translations, whatever is installed, now and later. In this way and not by an option, for which
-# mmdebstrap has a Python program filter each essential package: 10 of 33 s of processor time. apt's examples are read
-# and removed by finish.sh.
+# Exclude documentation and translations from all packages, now and later. An option of mmdebstrap would do the same,
+# but filters each essential package with a Python program: 10 of 33 s of processor time. finish.sh reads and removes
+# apt's examples.
 mkdir -p "$root/etc/dpkg/dpkg.cfg.d"
 cat >"$root/etc/dpkg/dpkg.cfg.d/no-documentation" <<'END'
 path-exclude=/usr/share/doc/*

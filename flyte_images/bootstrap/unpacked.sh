@@ -1,5 +1,5 @@
-# Run by mmdebstrap when it has unpacked the essential packages, before dpkg installs them: unpacked.sh ROOT
-# Documentation that dpkg is going to leave out goes before anything makes a link to it.
+# mmdebstrap runs this script between unpacking and installing the essential packages: unpacked.sh ROOT
+# Remove the documentation that dpkg will exclude before a package makes a link to it.
 set -eu
 cd "$1"
 find usr/share/doc -type f ! -name copyright -delete

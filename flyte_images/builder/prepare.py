@@ -10,7 +10,7 @@ from pathlib import Path
 from flyte_images_layers import Base, DebianBase, Layer, digest
 
 from ..bootstrap.base_image import BaseImage
-from ..bootstrap.base_record import known_base
+from ..bootstrap.base_record import recorded_base
 from ..buildkit.build_context import BuildContext
 from ..errors import ResolveError, SpecError
 from ..image import Image
@@ -72,7 +72,7 @@ def locked(image: Image, context: BuildContext, *, contents: Sequence[Sequence[s
             return project
 
     def find(base: Base, *, refresh: bool) -> BaseImage:
-        found = None if refresh else known_base(base, platform, context.environ)
+        found = None if refresh else recorded_base(base, platform, context.environ)
         if found is None:
             from ..bootstrap.select import find_base
 

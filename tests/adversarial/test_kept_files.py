@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flyte_images.bootstrap.base_image import BaseImage
-from flyte_images.bootstrap.base_record import known_base, remember
+from flyte_images.bootstrap.base_record import record_base, recorded_base
 from flyte_images.context import Source, file_index, pack, settled
 from flyte_images.errors import FlyteImagesError
 from flyte_images.runner.result_cache import Results
@@ -49,7 +49,7 @@ def resolved(environ: dict[str, str]) -> object:
 def found_base(environ: dict[str, str]) -> object:
     """Which image a base was found to be."""
     wanted = ReferenceBase(reference="registry.test/a:1")
-    found = known_base(wanted, "linux/amd64", environ)
+    found = recorded_base(wanted, "linux/amd64", environ)
     if found is None:
         value = BaseImage(
             origin="registry",
@@ -61,8 +61,8 @@ def found_base(environ: dict[str, str]) -> object:
             libc="2.36",
             description="a base",
         )
-        remember(wanted, "linux/amd64", value, environ=environ)
-        found = known_base(wanted, "linux/amd64", environ)
+        record_base(wanted, "linux/amd64", value, environ=environ)
+        found = recorded_base(wanted, "linux/amd64", environ)
     return found
 
 

@@ -24,8 +24,8 @@ import pytest
 
 from flyte_images import llb
 from flyte_images.bootstrap.base_image import BaseImage
-from flyte_images.bootstrap.base_record import known_base
-from flyte_images.bootstrap.catalog import Bootstrapped, list_bases
+from flyte_images.bootstrap.base_record import recorded_base
+from flyte_images.bootstrap.catalog import BootstrappedBase, list_bases
 from flyte_images.bootstrap.make import bootstrap
 from flyte_images.bootstrap.select import find_base
 from flyte_images.buildkit import exporters
@@ -84,14 +84,14 @@ def making(environ: dict[str, str]) -> Iterator[Making]:
 class Made:
     """The base, in whose making one process was killed while two others waited for it."""
 
-    base: Bootstrapped
+    base: BootstrappedBase
     environ: dict[str, str]
     notes: tuple[list[str], ...]
     temporary: Path
 
     @property
     def found(self) -> BaseImage:
-        found = known_base(DebianBase(python="3.11"), PLATFORM, self.environ)
+        found = recorded_base(DebianBase(python="3.11"), PLATFORM, self.environ)
         assert found is not None
         return found
 
@@ -162,7 +162,7 @@ def solve(client: Client, state: llb.State, session: Session, *wanted: exporters
     client.solve(llb.marshal(state).to_pb().SerializeToString(), session=session, exporters=wanted)
 
 
-def members(made: Made, base: Bootstrapped, environ: dict[str, str]) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
+def members(made: Made, base: BootstrappedBase, environ: dict[str, str]) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
     layout = Layout(layout_dir(environ))
     (layer,) = layout.manifest(base.manifest.digest)["layers"]
     with tarfile.open(layout.path(layer["digest"])) as tar:
@@ -266,7 +266,7 @@ def test_an_image_in_the_engine_is_a_base_without_a_registry(made: Made, client:
         assert found.reference == f"docker.io/library/python:3.97-slim-bookworm@{found.digest}"
         assert json.loads(found.config)["rootfs"] == json.loads(made.found.config)["rootfs"]
         assert notes == ["base: python:3.97-slim-bookworm in the engine"]
-        assert known_base(wanted, PLATFORM, environ) == found
+        assert recorded_base(wanted, PLATFORM, environ) == found
         by_name = ReferenceBase(reference="python:3.97-slim-bookworm")
         named = find_base(by_name, PLATFORM, BuildContext(environ=environ, connect=lambda: client, note=notes.append))
         assert (named.origin, named.reference, named.python_path) == ("engine", found.reference, "")
@@ -286,7 +286,7 @@ def test_an_image_in_a_registry_is_a_base(made: Made, client: Client, tmp_path: 
         found = find_base(wanted, PLATFORM, BuildContext(environ=environ, connect=lambda: client))
     assert (found.origin, found.reference) == ("registry", f"{name}@{found.digest}")
     assert json.loads(found.config)["rootfs"] == json.loads(made.found.config)["rootfs"]
-    assert known_base(wanted, PLATFORM, environ) == found  # though the registry is gone
+    assert recorded_base(wanted, PLATFORM, environ) == found  # though the registry is gone
 
 
 def test_an_archive_that_does_not_answer_is_named_and_leaves_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.bootstrap.archive import Mirror, fetch, host_mirror, read_release, require_tools
+from flyte_images.bootstrap.archive import Mirror, fetch_archive, host_mirror, read_release, require_tools
 from flyte_images.bootstrap.make import bootstrap
 from flyte_images.errors import EngineError, SpecError
 
@@ -64,7 +64,7 @@ def test_a_release_is_its_date_its_digest_and_those_of_its_lists(tmp_path: Path)
 
 def test_a_mirror_that_is_no_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="`mirror`") as raised:
-        fetch("bookworm", tmp_path, environ={"FLYTE_IMAGES_DEBIAN_MIRROR": "mirror"})
+        fetch_archive("bookworm", tmp_path, environ={"FLYTE_IMAGES_DEBIAN_MIRROR": "mirror"})
     assert "http://" in str(raised.value.hint)
 
 

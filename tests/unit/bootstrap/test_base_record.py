@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flyte_images.bootstrap.base_image import BaseImage
-from flyte_images.bootstrap.base_record import known_base, remember
-from flyte_images.bootstrap.catalog import Bootstrapped, Package, Release, list_bases, newest, save
+from flyte_images.bootstrap.base_record import record_base, recorded_base
+from flyte_images.bootstrap.catalog import BootstrappedBase, Package, Release, list_bases, newest, save
 from flyte_images.errors import FlyteImagesError
 from flyte_images.store.cache_dir import layout_dir
 from flyte_images.store.oci_layout import LAYER_GZIP, Layer, Layout
@@ -25,13 +25,13 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
 
 
-def base(environ: dict[str, str], content: bytes = b"layer", *, made: str = "2026-01-02T00:00:00") -> Bootstrapped:
+def base(environ: dict[str, str], content: bytes = b"layer", *, made: str = "2026-01-02T00:00:00") -> BootstrappedBase:
     """A base whose one layer is no file system; only its blobs count here."""
     layout = Layout(layout_dir(environ))
     blob = layout.put_blob(content, LAYER_GZIP)
     config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["A=1"]}}
     manifest = layout.put_image([Layer(blob, "sha256:" + "0" * 64)], config)
-    found = Bootstrapped(
+    found = BootstrappedBase(
         suite="bookworm",
         python="3.11",
         architecture="amd64",
@@ -47,7 +47,7 @@ def base(environ: dict[str, str], content: bytes = b"layer", *, made: str = "202
     return found
 
 
-def layer_of(made: Bootstrapped, environ: dict[str, str]) -> Path:
+def layer_of(made: BootstrappedBase, environ: dict[str, str]) -> Path:
     layout = Layout(layout_dir(environ))
     return layout.path(layout.manifest(made.manifest.digest)["layers"][0]["digest"])
 
@@ -64,45 +64,45 @@ def registry(reference: str = "registry.test/a:1") -> BaseImage:
 
 
 def test_what_is_remembered_is_known(environ: dict[str, str]) -> None:
-    found = base(environ).found(environ=environ)
-    assert known_base(DEBIAN, PLATFORM, environ) is None
-    remember(DEBIAN, PLATFORM, found, environ=environ)
-    assert known_base(DEBIAN, PLATFORM, environ) == found
+    found = base(environ).base_image(environ=environ)
+    assert recorded_base(DEBIAN, PLATFORM, environ) is None
+    record_base(DEBIAN, PLATFORM, found, environ=environ)
+    assert recorded_base(DEBIAN, PLATFORM, environ) == found
     assert (found.reference, found.libc) == (f"local/debian-bookworm@{found.digest}", "2.36")
     assert json.loads(found.config)["config"] == {"Env": ["A=1"]}
 
 
 def test_it_is_known_for_that_base_on_that_platform_only(environ: dict[str, str]) -> None:
-    remember(DEBIAN, PLATFORM, registry(), environ=environ)
-    assert known_base(DEBIAN, "linux/arm64", environ) is None
-    assert known_base(DebianBase(python="3.12"), PLATFORM, environ) is None
-    assert known_base(ReferenceBase(reference="3.11"), PLATFORM, environ) is None
+    record_base(DEBIAN, PLATFORM, registry(), environ=environ)
+    assert recorded_base(DEBIAN, "linux/arm64", environ) is None
+    assert recorded_base(DebianBase(python="3.12"), PLATFORM, environ) is None
+    assert recorded_base(ReferenceBase(reference="3.11"), PLATFORM, environ) is None
 
 
 @pytest.mark.parametrize("harm", [b"", b"short", None])
 def test_a_base_whose_layer_is_damaged_or_gone_is_not_known(environ: dict[str, str], harm: bytes | None) -> None:
     made = base(environ)
-    remember(DEBIAN, PLATFORM, made.found(environ=environ), environ=environ)
+    record_base(DEBIAN, PLATFORM, made.base_image(environ=environ), environ=environ)
     layer = layer_of(made, environ)
     layer.unlink() if harm is None else layer.write_bytes(harm[:4])
-    assert known_base(DEBIAN, PLATFORM, environ) is None
+    assert recorded_base(DEBIAN, PLATFORM, environ) is None
     assert list_bases(environ) == []
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"format": 0}', '{"format": 2, "wanted": [], "found": {}}'])
 def test_a_damaged_record_is_as_good_as_none(environ: dict[str, str], text: str) -> None:
-    remember(DEBIAN, PLATFORM, registry(), environ=environ)
+    record_base(DEBIAN, PLATFORM, registry(), environ=environ)
     (record,) = (Path(environ["FLYTE_IMAGES_CACHE"]) / "bases").iterdir()
     record.write_text(text)
-    assert known_base(DEBIAN, PLATFORM, environ) is None
-    remember(DEBIAN, PLATFORM, registry(), environ=environ)
-    assert known_base(DEBIAN, PLATFORM, environ) == registry()
+    assert recorded_base(DEBIAN, PLATFORM, environ) is None
+    record_base(DEBIAN, PLATFORM, registry(), environ=environ)
+    assert recorded_base(DEBIAN, PLATFORM, environ) == registry()
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FlyteImagesError, match="cannot be written") as raised:
-        remember(DEBIAN, PLATFORM, registry(), environ={"FLYTE_IMAGES_CACHE": str(tmp_path / "file")})
+        record_base(DEBIAN, PLATFORM, registry(), environ={"FLYTE_IMAGES_CACHE": str(tmp_path / "file")})
     assert "FLYTE_IMAGES_CACHE" in str(raised.value.hint)
 
 

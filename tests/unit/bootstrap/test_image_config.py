@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flyte_images.bootstrap.image_config import checked
+from flyte_images.bootstrap.image_config import check_config
 from flyte_images.errors import ResolveError
 
 
@@ -19,8 +19,8 @@ from flyte_images.errors import ResolveError
 )
 def test_what_is_not_a_configuration_is_refused(data: bytes) -> None:
     """D18: a registry could make a build end in a fault of this package, by a configuration of another form."""
-    with pytest.raises(ResolveError, match="is not one of an image") as caught:
-        checked(data, "registry.test/x")
+    with pytest.raises(ResolveError, match="is not that of an image") as caught:
+        check_config(data, "registry.test/x")
     assert len(str(caught.value)) < 200 and caught.value.hint
 
 
@@ -28,4 +28,4 @@ def test_what_is_not_a_configuration_is_refused(data: bytes) -> None:
     "data", [b"{}", b'{"config": null}', b'{"config": {"Env": null, "Cmd": ["sh"], "Labels": {}}}']
 )
 def test_a_configuration_is_taken_as_it_is(data: bytes) -> None:
-    assert checked(data, "x").encode() == data
+    assert check_config(data, "x").encode() == data

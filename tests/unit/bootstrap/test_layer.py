@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.bootstrap.layer import left_out, pack
+from flyte_images.bootstrap.layer import is_excluded, pack_layer
 
 EPOCH = 2_000  # what was written while the system was made has this date
 
@@ -46,7 +46,7 @@ def test_what_was_written_today_has_the_date_of_the_newest_package(tmp_path: Pat
         entry("./usr/lib/new", mtime=1_500.75),
         entry("./etc/resolv.conf", mtime=1_900),  # left out, so it dates nothing
     )
-    packed = pack(given, tmp_path / "layer", before=EPOCH)
+    packed = pack_layer(given, tmp_path / "layer", before=EPOCH)
     assert packed.newest == 1_500
     assert {name: it.mtime for name, it in read(tmp_path / "layer").items()} == {
         "etc": 1_500,
@@ -60,13 +60,13 @@ def test_the_day_it_is_made_changes_no_byte(tmp_path: Path) -> None:
     layers = []
     for epoch in (EPOCH, EPOCH + 86_400):
         given = tree(tmp_path / "tree", entry("./a", mtime=700), entry("./b", mtime=epoch))
-        pack(given, tmp_path / "layer", before=epoch)
+        pack_layer(given, tmp_path / "layer", before=epoch)
         layers.append((tmp_path / "layer").read_bytes())
     assert layers[0] == layers[1]
 
 
 def test_the_diff_id_is_of_the_tar_inside(tmp_path: Path) -> None:
-    packed = pack(tree(tmp_path / "tree", entry("./a")), tmp_path / "layer", before=EPOCH)
+    packed = pack_layer(tree(tmp_path / "tree", entry("./a")), tmp_path / "layer", before=EPOCH)
     inside = gzip.decompress((tmp_path / "layer").read_bytes())
     assert packed.diff_id == f"sha256:{hashlib.sha256(inside).hexdigest()}"
 
@@ -79,7 +79,7 @@ def test_owners_modes_links_and_capabilities_stay(tmp_path: Path) -> None:
         entry("./bin", tarfile.SYMTYPE, linkname="usr/bin"),
         entry("./usr/bin/ping", pax_headers={"SCHILY.xattr.security.capability": "cap", "atime": "1234.5"}),
     )
-    pack(given, tmp_path / "layer", before=EPOCH)
+    pack_layer(given, tmp_path / "layer", before=EPOCH)
     found = read(tmp_path / "layer")
     assert (found["usr/bin/su"].mode, found["usr/bin/su"].gid) == (0o4755, 42)
     assert found["usr/bin/hard"].linkname == "usr/bin/su"
@@ -103,7 +103,7 @@ def test_owners_modes_links_and_capabilities_stay(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_of_a_machine_or_a_day_is_left_out(name: str) -> None:
-    assert left_out(name, is_directory=False)
+    assert is_excluded(name, is_directory=False)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_what_is_of_a_machine_or_a_day_is_left_out(name: str) -> None:
     ],
 )
 def test_the_rest_stays(name: str) -> None:
-    assert not left_out(name, is_directory=False)
+    assert not is_excluded(name, is_directory=False)
 
 
 @pytest.mark.parametrize("name", ["dev", "run", "tmp", "var/log", "var/log/apt", "var/cache/apt/archives/partial"])
 def test_directories_that_programs_expect_stay(name: str) -> None:
-    assert not left_out(name, is_directory=True)
+    assert not is_excluded(name, is_directory=True)

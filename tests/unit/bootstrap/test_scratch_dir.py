@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.bootstrap.scratch_dir import alone, workplace
+from flyte_images.bootstrap.scratch_dir import exclusive, open_scratch_dir
 from flyte_images.errors import FlyteImagesError
 
 _DIE = """
 import os, sys
-from flyte_images.bootstrap.scratch_dir import workplace
-with workplace({"TMPDIR": sys.argv[1]}) as place:
+from flyte_images.bootstrap.scratch_dir import open_scratch_dir
+with open_scratch_dir({"TMPDIR": sys.argv[1]}) as place:
     (place.directory / "half").mkdir()
     (place.directory / "half" / "made").write_text("x")
     os._exit(9)
@@ -25,7 +25,7 @@ with workplace({"TMPDIR": sys.argv[1]}) as place:
 
 def test_a_workplace_is_gone_at_the_end_whatever_happens(tmp_path: Path) -> None:
     environ = {"TMPDIR": str(tmp_path)}
-    with pytest.raises(ValueError), workplace(environ) as place:
+    with pytest.raises(ValueError), open_scratch_dir(environ) as place:
         (place.directory / "file").touch()
         assert place.directory.stat().st_mode & 0o777 == 0o755
         raise ValueError
@@ -36,17 +36,17 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None
     assert subprocess.run((sys.executable, "-c", _DIE, str(tmp_path))).returncode == 9
     (left,) = tmp_path.iterdir()
     assert (left / "half" / "made").exists()
-    with workplace({"TMPDIR": str(tmp_path)}) as place:
+    with open_scratch_dir({"TMPDIR": str(tmp_path)}) as place:
         assert list(tmp_path.iterdir()) == [place.directory]
 
 
 def test_what_is_still_in_use_stays(tmp_path: Path) -> None:
     """A program that inherited the lock holds the place after the process that made it was killed."""
     environ = {"TMPDIR": str(tmp_path)}
-    with workplace(environ) as used:
+    with open_scratch_dir(environ) as used:
         inherited = os.dup(used.held)
         os.close(used.held)
-        with workplace(environ):
+        with open_scratch_dir(environ):
             assert used.directory.exists()
         os.dup2(inherited, used.held)
         os.close(inherited)
@@ -59,7 +59,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "lock").touch()
     (tmp_path / "flyte-images-base-link").symlink_to(tmp_path / "elsewhere")
     before = sorted(tmp_path.iterdir())
-    with workplace({"TMPDIR": str(tmp_path)}):
+    with open_scratch_dir({"TMPDIR": str(tmp_path)}):
         pass
     assert sorted(tmp_path.iterdir()) == before
 
@@ -67,7 +67,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
 def test_no_room_for_a_workplace_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with (
         pytest.raises(FlyteImagesError, match="no directory can be made") as raised,
-        workplace({"TMPDIR": str(tmp_path / "nowhere")}),
+        open_scratch_dir({"TMPDIR": str(tmp_path / "nowhere")}),
     ):
         pass
     assert "TMPDIR" in str(raised.value.hint)
@@ -75,7 +75,7 @@ def test_no_room_for_a_workplace_is_an_error_with_a_remedy(tmp_path: Path) -> No
 
 def test_who_comes_first_does_not_wait(tmp_path: Path) -> None:
     calls: list[str] = []
-    with alone(tmp_path / "new" / "lock", waiting=lambda: calls.append("waiting")) as waited:
+    with exclusive(tmp_path / "new" / "lock", waiting=lambda: calls.append("waiting")) as waited:
         assert not waited
     assert calls == []
 
@@ -90,6 +90,6 @@ def test_who_comes_second_is_told_and_waits(tmp_path: Path) -> None:
         calls.append("waiting")
         os.close(first)  # the other one is done
 
-    with alone(path, waiting=waiting) as waited:
+    with exclusive(path, waiting=waiting) as waited:
         assert waited
     assert calls == ["waiting"]

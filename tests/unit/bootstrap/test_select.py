@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from flyte_images.bootstrap.base_record import known_base
+from flyte_images.bootstrap.base_record import recorded_base
 from flyte_images.bootstrap.engine_store import full_name, image_config
 from flyte_images.bootstrap.select import find_base
 from flyte_images.buildkit.address import Address, Unix
@@ -65,7 +65,7 @@ def test_a_registry_gives_the_official_image(ask: Asking) -> None:
     engine = Engine({"docker.io/library/python:3.12-slim-bookworm": '{"os": "linux"}'})
     wanted = DebianBase(python="3.12")
     ask(wanted, engine)
-    found = known_base(wanted, PLATFORM, ask.environ)
+    found = recorded_base(wanted, PLATFORM, ask.environ)
     assert found is not None
     assert found.reference == f"docker.io/library/python:3.12-slim-bookworm@{DIGEST}"
     assert (found.origin, found.python, found.python_path) == ("registry", "3.12", "/usr/local/bin/python3.12")
@@ -91,7 +91,7 @@ def test_a_version_that_nobody_has_names_what_there_is(ask: Asking) -> None:
     assert "its registry: dial tcp: lookup registry.test: no such host" in message
     assert "debian bookworm has 3.11, debian trixie has 3.13" in message
     assert "from_base" in str(raised.value.hint)
-    assert known_base(DebianBase(python="3.12"), PLATFORM, ask.environ) is None
+    assert recorded_base(DebianBase(python="3.12"), PLATFORM, ask.environ) is None
 
 
 def test_nothing_is_bootstrapped_for_another_architecture(ask: Asking) -> None:
@@ -103,7 +103,7 @@ def test_where_a_registry_does_not_answer_the_own_python_of_a_suite_is_bootstrap
     """As far as that goes without mmdebstrap."""
     with pytest.raises(EngineError, match="`mmdebstrap` is not installed"):
         ask(DebianBase(python="3.13"), Engine(error=EngineError("the BuildKit at unix:///x does not answer")))
-    reason = "python:3.13-slim-bookworm is not to be had (it does not answer)"
+    reason = "python:3.13-slim-bookworm is not available (it does not answer)"
     assert ask.notes == [f"base: {reason}, so debian trixie is bootstrapped"]
 
 
@@ -125,7 +125,7 @@ def test_python_of_an_image_by_name_is_what_it_says(ask: Asking) -> None:
     name = "docker.io/library/python:3.14"
     wanted = ReferenceBase(reference="python:3.14")
     ask(wanted, Engine({name: json.dumps({"config": {"Env": ["PATH=/x", "PYTHON_VERSION=3.14.1"]}})}))
-    found = known_base(wanted, PLATFORM, ask.environ)
+    found = recorded_base(wanted, PLATFORM, ask.environ)
     assert found is not None
     assert (found.python, found.python_path, found.libc) == ("3.14", "", "")
 
