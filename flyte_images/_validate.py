@@ -1,4 +1,4 @@
-"""What a user writes where an image is described -> checked values, or a SpecError with the line and the remedy."""
+"""Arguments of `Image` methods -> checked values, or SpecError with the user's line and a remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOGINS = (
 
 
 def no_secrets(given: object, call: str, hint: str, location: Location) -> None:
-    """Flyte mounts secrets into the step that installs; here no such step needs any."""
+    """Refuse `secret_mounts`, which Flyte mounts into the step that installs; no such step here needs a secret."""
     if given is not None:
         raise SpecError(f"{call} takes no secret_mounts", hint=hint, location=location)
 
@@ -47,30 +47,30 @@ def no_flyte(install: bool, version: str | None, registry_secret: object, locati
 
 
 def secret_mounts_of(given: object, location: Location) -> tuple[SecretMount, ...]:
-    """The secrets that commands are to see: a name or a `Secret` each, by name."""
-    several = given if isinstance(given, (list, tuple)) else () if given is None else (given,)
-    found = []
-    for one in several:
-        if isinstance(one, str):
-            if not re.fullmatch(r"[A-Za-z0-9_.-]+", one):
-                raise SpecError(f"{one!r} is not a secret's key", hint='secret_mounts="hf-token"', location=location)
-            found.append(SecretMount(name=one, variable=re.sub(r"[^A-Za-z0-9_]", "_", one).upper()))
-        elif all(hasattr(one, name) for name in ("key", "variable", "mount")):
-            path = None if one.mount is None else str(one.mount)
-            found.append(SecretMount(name=one.key, variable=one.variable, path=path))
+    """Return the secrets that commands see, sorted by name; each is given as a key or as a `Secret`."""
+    items = given if isinstance(given, (list, tuple)) else () if given is None else (given,)
+    mounts = []
+    for item in items:
+        if isinstance(item, str):
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", item):
+                raise SpecError(f"{item!r} is not a secret's key", hint='secret_mounts="hf-token"', location=location)
+            mounts.append(SecretMount(name=item, variable=re.sub(r"[^A-Za-z0-9_]", "_", item).upper()))
+        elif all(hasattr(item, name) for name in ("key", "variable", "mount")):
+            path = None if item.mount is None else str(item.mount)
+            mounts.append(SecretMount(name=item.key, variable=item.variable, path=path))
         else:
             raise SpecError(
-                f"secret_mounts: {one!r} is not a Secret", hint='secret_mounts=[Secret("hf-token")]', location=location
+                f"secret_mounts: {item!r} is not a Secret", hint='secret_mounts=[Secret("hf-token")]', location=location
             )
-    return tuple(sorted(found, key=lambda it: (it.name, it.path or "", it.variable)))
+    return tuple(sorted(mounts, key=lambda mount: (mount.name, mount.path or "", mount.variable)))
 
 
 def step_limits_of(limits: object, timeout: object, location: Location) -> StepLimits:
-    """The limits of a build step: the memory of a `Resources`, and seconds or a timedelta."""
+    """Return the limits of a build step, from the memory of a `Resources` and a time in seconds or as a timedelta."""
     from flyte_images_runtime.resources.request import Resources
 
-    usual = StepLimits()
-    memory, seconds = usual.memory, usual.seconds
+    default = StepLimits()
+    memory, seconds = default.memory, default.seconds
     if limits is not None:
         if not isinstance(limits, Resources):
             raise SpecError(
@@ -85,19 +85,20 @@ def step_limits_of(limits: object, timeout: object, location: Location) -> StepL
             )
         memory = limits.limits().memory or memory
     if timeout is not None:
-        given = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given < 10**9:
+        value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 10**9:
             raise SpecError(f"timeout={timeout!r} is not a time", hint="seconds: timeout=3600", location=location)
-        seconds = int(given)
-    return StepLimits(memory=memory, processes=usual.processes, seconds=seconds)
+        seconds = int(value)
+    return StepLimits(memory=memory, processes=default.processes, seconds=seconds)
 
 
 def dependencies_only(mode: object, location: Location) -> None:
+    """Refuse to install a project itself, which would make each edit of it a new package."""
     if mode != "dependencies_only":
         raise SpecError(
-            f"project_install_mode={mode!r} is not supported: a project's own code is no package here",
-            hint='with_source_folder("src", "/app") and with_env_vars({"PYTHONPATH": "/app/src"}) bring it, '
-            "and an edit of it rebuilds no package",
+            f"project_install_mode={mode!r} is not supported: a project's own code is not installed as a package",
+            hint='with_source_folder("src", "/app") and with_env_vars({"PYTHONPATH": "/app/src"}) add the code, '
+            "and an edit rebuilds no package",
             location=location,
         )
 
@@ -105,10 +106,10 @@ def dependencies_only(mode: object, location: Location) -> None:
 def project_and_lock(
     file: str | os.PathLike[str], lock: str | os.PathLike[str] | None, name: str, maker: str, location: Location
 ) -> tuple[str, str]:
-    """Where a pyproject.toml and its lock are."""
+    """Return the paths of a pyproject.toml and of its lock, which is beside it unless `lock` names it."""
     project = source(file, location, folder=False)
     if os.path.basename(project) != "pyproject.toml":  # noqa: PTH119
-        raise SpecError(f"`{file}` is no pyproject.toml", location=location)
+        raise SpecError(f"`{file}` is not a pyproject.toml", location=location)
     if lock is not None:
         return project, source(lock, location, folder=False)
     beside = os.path.join(os.path.dirname(project), name)  # noqa: PTH118, PTH120
@@ -118,6 +119,7 @@ def project_and_lock(
 
 
 def words_of(text: object) -> list[str]:
+    """Return the words of `extra_args`, split as a shell splits them."""
     import shlex
 
     if text is None:
@@ -133,13 +135,11 @@ def words_of(text: object) -> list[str]:
 
 
 def source(src: str | os.PathLike[str], location: Location, *, folder: bool) -> str:
-    """Where a local source is, in full; refused if it is not there."""
+    """Return the absolute path of a local file or, with `folder`, of a local folder."""
     text = os.fspath(src) if isinstance(src, (str, os.PathLike)) else ""
     if not text or "\0" in text:
         raise SpecError(f"`{src!r}` is not a path", location=location)
-    written = os.path.expanduser(text)  # noqa: PTH111 - a plain string is all that is needed
-    near = os.path.dirname(location.file) if os.path.isfile(location.file) else ""  # noqa: PTH113, PTH120
-    path = os.path.abspath(os.path.join(near, written))  # noqa: PTH100, PTH118
+    path = local_path(text, location)
     if not os.path.exists(path):  # noqa: PTH110
         raise SpecError(f"there is no `{text}` at `{path}`", hint=_nearby(path), location=location)
     if folder != os.path.isdir(path):  # noqa: PTH112
@@ -147,6 +147,12 @@ def source(src: str | os.PathLike[str], location: Location, *, folder: bool) -> 
         what = "a file, not a folder" if folder else "a folder, not a file"
         raise SpecError(f"`{text}` is {what}", hint=f"use {call}", location=location)
     return path
+
+
+def local_path(text: str, location: Location) -> str:
+    """Return an absolute path; a relative one is relative to the file that names it, or to the working directory."""
+    near = os.path.dirname(location.file) if os.path.isfile(location.file) else ""  # noqa: PTH113, PTH120
+    return os.path.abspath(os.path.join(near, os.path.expanduser(text)))  # noqa: PTH100, PTH111, PTH118
 
 
 def _nearby(path: str) -> str:

@@ -16,7 +16,7 @@ from .house.house import ROOT, modules
 
 # Exceptions that another module of the same package catches; none reaches a caller.
 INTERNAL = {
-    *("LayerError", "Problem"),  # converted by `_validate.at`, and where a call is encoded and decoded
+    *("InvalidDocument", "LayerError", "Problem"),  # converted where a document, a layer or a value is read
     *("NoSnapshot", "NotWritten", "Refused", "RefusedAnswer", "RefusedError", "Stopped", "Unavailable", "Unfit"),
 }
 

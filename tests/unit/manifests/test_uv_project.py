@@ -174,7 +174,7 @@ def test_what_cannot_be_is_refused_with_the_remedy(locked: Path, tmp_path: Path)
     with pytest.raises(SpecError, match="project_install_mode='install_project' is not supported") as caught:
         read(locked, project_install_mode="install_project")
     assert "with_source_folder" in (caught.value.hint or "")
-    with pytest.raises(SpecError, match=r"is no pyproject.toml"):
+    with pytest.raises(SpecError, match=r"is not a pyproject.toml"):
         debian().with_uv_project(locked / "uv.lock")
     with pytest.raises(SpecError, match="with_uv_project takes no secret_mounts"):
         read(locked, secret_mounts="x")

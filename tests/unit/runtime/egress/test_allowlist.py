@@ -82,7 +82,7 @@ def test_what_is_not_an_entry_is_refused(entry: str) -> None:
     [
         (["https://example.org"], "`https://example.org` is not a name"),
         (["example.org:x"], "`x` is not a port"),
-        (["outbound", "example.org"], "`outbound` stands alone"),
+        (["outbound", "example.org"], "`outbound` cannot be in a list"),
         ([7], "7 is not a name"),
         (7, "7 is not a name"),
         ("example.org", "network='example.org' is not known"),
