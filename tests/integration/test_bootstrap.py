@@ -1,4 +1,4 @@
-"""A real Debian, made once: how that goes when it is killed and awaited, what is in it, and images that stand on it."""
+"""A real Debian base, made once: killed and concurrent processes, the content of the base, and images on it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def making(environ: dict[str, str]) -> Iterator[Making]:
 
 @dataclass(frozen=True)
 class Made:
-    """The base, in whose making one process was killed while two others waited for it."""
+    """The base. One process was killed while it made the base, and two others waited for the result."""
 
     base: BootstrappedBase
     environ: dict[str, str]
@@ -127,7 +127,7 @@ def made() -> Iterator[Made]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """The engine, in which no step of these tests stays."""
+    """The engine, without the cached steps of these tests."""
     with connect() as connected:
         yield connected
         for record in connected.disk_usage():
@@ -137,7 +137,7 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def inside(made: Made, client: Client) -> dict[str, object]:
-    """What inside.py saw in the base."""
+    """The report of inside.py, which runs in the base."""
     script = (Path(__file__).parent / "bootstrap_inside.py").read_bytes()
     platform = llb.Platform.parse(PLATFORM)
     mounts = [llb.output("/out"), llb.bind("/script", llb.file(llb.scratch(), [llb.mkfile("/inside.py", script)]))]
@@ -178,13 +178,13 @@ def test_a_killed_process_leaves_nothing(made: Made) -> None:
     assert str(made.temporary) not in Path("/proc/self/mountinfo").read_text()
 
 
-def test_one_process_makes_it_and_the_other_takes_it(made: Made) -> None:
+def test_one_process_makes_the_base_and_the_other_uses_it(made: Made) -> None:
     working = [any("installing" in line for line in lines) for lines in made.notes]
     assert sorted(working) == [False, True]
 
 
 def test_the_same_packages_are_the_same_image_on_another_machine(made: Made) -> None:
-    """Elsewhere, through a proxy, in another time zone, with another umask: no byte of that is in the image."""
+    """Another directory, a proxy, another time zone and another umask change no byte of the image."""
     with forwarding() as proxy, tempfile.TemporaryDirectory(prefix="bootstrap-") as name:
         Path(name).chmod(0o755)
         address = f"127.0.0.1:{proxy.server_address[1]}"
@@ -209,7 +209,7 @@ def test_the_same_packages_are_the_same_image_on_another_machine(made: Made) -> 
             assert address.encode() not in data, name
 
 
-def test_nothing_of_the_day_or_the_machine_is_in_it(made: Made) -> None:
+def test_the_base_holds_nothing_of_the_day_or_the_machine(made: Made) -> None:
     found = members(made, made.base, made.environ)
     for name in ("etc/hostname", "etc/resolv.conf", "etc/machine-id", "etc/apt/sources.list"):
         assert name not in found
@@ -222,7 +222,7 @@ def test_nothing_of_the_day_or_the_machine_is_in_it(made: Made) -> None:
     assert {(it.uname, it.gname) for it, _ in found.values()} == {("", "")}
 
 
-def test_the_record_says_what_it_was_made_from(made: Made) -> None:
+def test_the_record_names_the_releases_and_packages(made: Made) -> None:
     base = made.base
     assert {release.suite for release in base.releases} == {"bookworm", "bookworm-updates", "bookworm-security"}
     assert all(len(release.lists) == 1 for release in base.releases)
@@ -233,7 +233,7 @@ def test_the_record_says_what_it_was_made_from(made: Made) -> None:
     assert made.found.libc == "2.36"
 
 
-def test_python_and_apt_are_complete_in_it(inside: dict[str, object]) -> None:
+def test_python_and_apt_are_complete_in_the_base(inside: dict[str, object]) -> None:
     assert inside["python"] == [3, 11]
     assert inside["executable"] == "/usr/bin/python3"
     assert inside["encodings"] == ["utf-8", "utf-8", "utf-8"]
@@ -247,7 +247,7 @@ def test_python_and_apt_are_complete_in_it(inside: dict[str, object]) -> None:
     assert inside["kept_packages"] == []
 
 
-def test_an_image_of_it_runs_on_a_read_only_root(made: Made, client: Client) -> None:
+def test_the_base_runs_with_a_read_only_root(made: Made, client: Client) -> None:
     name = f"docker.io/library/flyte-images-test-{secrets.token_hex(4)}:1"
     with stored(client, made, name):
         program = "import sys, ssl, zoneinfo; zoneinfo.ZoneInfo('Asia/Tokyo'); print(sys.stdout.encoding, 'ä')"
@@ -256,7 +256,7 @@ def test_an_image_of_it_runs_on_a_read_only_root(made: Made, client: Client) -> 
 
 
 def test_an_image_in_the_engine_is_a_base_without_a_registry(made: Made, client: Client, tmp_path: Path) -> None:
-    """Python 3.97 exists in no registry, so this can only be the engine's own."""
+    """No registry has Python 3.97, so the image is the engine's."""
     notes: list[str] = []
     environ = {"FLYTE_IMAGES_CACHE": str(tmp_path)}
     wanted = DebianBase(python="3.97")
@@ -300,7 +300,7 @@ def test_an_archive_that_does_not_answer_is_named_and_leaves_nothing(tmp_path: P
     assert not layout_dir(environ).exists()
 
 
-def test_an_archive_that_debian_has_not_signed_is_refused(tmp_path: Path) -> None:
+def test_an_archive_without_debians_signature_is_refused(tmp_path: Path) -> None:
     for name in ("debian/dists/bookworm", "debian/dists/bookworm-updates", "debian-security/dists/bookworm-security"):
         lists = tmp_path / name / "main" / f"binary-{debian_architecture()}"
         lists.mkdir(parents=True)
@@ -348,7 +348,7 @@ def processes(text: str) -> list[str]:
 
 
 class Forwarding(http.server.ThreadingHTTPServer):
-    """A proxy for plain HTTP that remembers what it fetched."""
+    """A proxy for plain HTTP that records the addresses that it fetched."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), ForwardingHandler)

@@ -1,4 +1,4 @@
-"""Where the archive is, and what its signed files say."""
+"""The address of the archive, and the content of its signed files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_sources_accept_only_what_debian_has_signed() -> None:
     assert all("[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" in line for line in lines)
 
 
-def test_a_release_is_its_date_its_digest_and_those_of_its_lists(tmp_path: Path) -> None:
+def test_a_release_has_its_date_its_hash_and_the_hashes_of_its_lists(tmp_path: Path) -> None:
     text = "Hash: SHA256\n\nCodename: trixie\nDate: Sat, 21 Nov 2026 09:15:44 UTC\nSHA256:\n"
     (tmp_path / "m_dists_trixie_InRelease").write_text(text)
     (tmp_path / "m_dists_trixie_main_binary-amd64_Packages").write_text("Package: a\n")
@@ -62,7 +62,7 @@ def test_a_release_is_its_date_its_digest_and_those_of_its_lists(tmp_path: Path)
     assert found.lists == (hashlib.sha256(b"Package: a\n").hexdigest(),)
 
 
-def test_a_mirror_that_is_no_address_is_refused(tmp_path: Path) -> None:
+def test_a_mirror_that_is_not_an_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="`mirror`") as raised:
         fetch_archive("bookworm", tmp_path, environ={"FLYTE_IMAGES_DEBIAN_MIRROR": "mirror"})
     assert "http://" in str(raised.value.hint)
@@ -78,5 +78,5 @@ def test_without_mmdebstrap_the_remedy_is_named(tmp_path: Path) -> None:
 def test_an_unknown_suite_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="`buster`") as raised:
         bootstrap("buster", environ={"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}, note=print)
-    assert raised.value.hint == "there are bookworm, trixie"
+    assert raised.value.hint == "known suites: bookworm, trixie"
     assert not (tmp_path / "cache").exists()

@@ -1,4 +1,4 @@
-"""The record of what a base was found to be, and of the bases that were made."""
+"""The records of the images that bases were found to be, and of the bases that were made."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def base(environ: dict[str, str], content: bytes = b"layer", *, made: str = "2026-01-02T00:00:00") -> BootstrappedBase:
-    """A base whose one layer is no file system; only its blobs count here."""
+    """A base whose one layer is not a file system; these tests read blobs only."""
     layout = Layout(layout_dir(environ))
     blob = layout.put_blob(content, LAYER_GZIP)
     config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["A=1"]}}
@@ -63,7 +63,7 @@ def registry(reference: str = "registry.test/a:1") -> BaseImage:
     )
 
 
-def test_what_is_remembered_is_known(environ: dict[str, str]) -> None:
+def test_a_recorded_base_is_found(environ: dict[str, str]) -> None:
     found = base(environ).base_image(environ=environ)
     assert recorded_base(DEBIAN, PLATFORM, environ) is None
     record_base(DEBIAN, PLATFORM, found, environ=environ)
@@ -72,7 +72,7 @@ def test_what_is_remembered_is_known(environ: dict[str, str]) -> None:
     assert json.loads(found.config)["config"] == {"Env": ["A=1"]}
 
 
-def test_it_is_known_for_that_base_on_that_platform_only(environ: dict[str, str]) -> None:
+def test_a_record_is_for_one_base_on_one_platform(environ: dict[str, str]) -> None:
     record_base(DEBIAN, PLATFORM, registry(), environ=environ)
     assert recorded_base(DEBIAN, "linux/arm64", environ) is None
     assert recorded_base(DebianBase(python="3.12"), PLATFORM, environ) is None
@@ -80,7 +80,7 @@ def test_it_is_known_for_that_base_on_that_platform_only(environ: dict[str, str]
 
 
 @pytest.mark.parametrize("harm", [b"", b"short", None])
-def test_a_base_whose_layer_is_damaged_or_gone_is_not_known(environ: dict[str, str], harm: bytes | None) -> None:
+def test_a_base_whose_layer_is_damaged_or_gone_is_not_found(environ: dict[str, str], harm: bytes | None) -> None:
     made = base(environ)
     record_base(DEBIAN, PLATFORM, made.base_image(environ=environ), environ=environ)
     layer = layer_of(made, environ)
@@ -90,7 +90,7 @@ def test_a_base_whose_layer_is_damaged_or_gone_is_not_known(environ: dict[str, s
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"format": 0}', '{"format": 2, "wanted": [], "found": {}}'])
-def test_a_damaged_record_is_as_good_as_none(environ: dict[str, str], text: str) -> None:
+def test_a_damaged_record_counts_as_missing(environ: dict[str, str], text: str) -> None:
     record_base(DEBIAN, PLATFORM, registry(), environ=environ)
     (record,) = (Path(environ["FLYTE_IMAGES_CACHE"]) / "bases").iterdir()
     record.write_text(text)
@@ -123,7 +123,7 @@ def test_the_same_base_made_again_is_one_base(environ: dict[str, str]) -> None:
     assert list_bases(environ) == [again]
 
 
-def test_a_damaged_record_of_a_base_hides_no_other(environ: dict[str, str]) -> None:
+def test_a_damaged_record_does_not_hide_other_bases(environ: dict[str, str]) -> None:
     made = base(environ)
     folder = Path(environ["FLYTE_IMAGES_CACHE"]) / "bases"
     (folder / "made-x.json").write_text('{"format": 1, "releases": 3}')

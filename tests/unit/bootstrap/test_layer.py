@@ -1,4 +1,4 @@
-"""A tree as mmdebstrap gives it -> a layer."""
+"""A tree as mmdebstrap writes it -> a layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from flyte_images.bootstrap.layer import is_excluded, pack_layer
 
-EPOCH = 2_000  # what was written while the system was made has this date
+EPOCH = 2_000  # the date of files that were written while the system was made
 
 
 def tree(path: Path, *entries: tarfile.TarInfo) -> Path:
@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, tarfile.TarInfo]:
         return {it.name: it for it in tar}
 
 
-def test_what_was_written_today_has_the_date_of_the_newest_package(tmp_path: Path) -> None:
+def test_files_that_were_written_today_get_the_date_of_the_newest_package(tmp_path: Path) -> None:
     given = tree(
         tmp_path / "tree",
         entry("./", tarfile.DIRTYPE, mtime=EPOCH),
@@ -44,7 +44,7 @@ def test_what_was_written_today_has_the_date_of_the_newest_package(tmp_path: Pat
         entry("./etc/passwd", mtime=EPOCH),
         entry("./usr/lib/old", mtime=500),
         entry("./usr/lib/new", mtime=1_500.75),
-        entry("./etc/resolv.conf", mtime=1_900),  # left out, so it dates nothing
+        entry("./etc/resolv.conf", mtime=1_900),  # excluded, so its date does not count
     )
     packed = pack_layer(given, tmp_path / "layer", before=EPOCH)
     assert packed.newest == 1_500
@@ -56,7 +56,7 @@ def test_what_was_written_today_has_the_date_of_the_newest_package(tmp_path: Pat
     }
 
 
-def test_the_day_it_is_made_changes_no_byte(tmp_path: Path) -> None:
+def test_the_day_of_the_build_changes_no_byte(tmp_path: Path) -> None:
     layers = []
     for epoch in (EPOCH, EPOCH + 86_400):
         given = tree(tmp_path / "tree", entry("./a", mtime=700), entry("./b", mtime=epoch))
@@ -102,7 +102,7 @@ def test_owners_modes_links_and_capabilities_stay(tmp_path: Path) -> None:
         *("var/cache/debconf/config.dat-old", "usr/share/info/dir"),
     ],
 )
-def test_what_is_of_a_machine_or_a_day_is_left_out(name: str) -> None:
+def test_files_of_one_machine_or_one_day_are_excluded(name: str) -> None:
     assert is_excluded(name, is_directory=False)
 
 
@@ -118,7 +118,7 @@ def test_what_is_of_a_machine_or_a_day_is_left_out(name: str) -> None:
         ),
     ],
 )
-def test_the_rest_stays(name: str) -> None:
+def test_other_files_stay(name: str) -> None:
     assert not is_excluded(name, is_directory=False)
 
 

@@ -1,4 +1,4 @@
-"""Directories that are gone at the end, and locks."""
+"""Scratch directories that are removed at the end, and locks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ with open_scratch_dir({"TMPDIR": sys.argv[1]}) as place:
 """
 
 
-def test_a_workplace_is_gone_at_the_end_whatever_happens(tmp_path: Path) -> None:
+def test_a_scratch_directory_is_removed_at_the_end_also_after_an_error(tmp_path: Path) -> None:
     environ = {"TMPDIR": str(tmp_path)}
     with pytest.raises(ValueError), open_scratch_dir(environ) as place:
         (place.directory / "file").touch()
@@ -32,7 +32,7 @@ def test_a_workplace_is_gone_at_the_end_whatever_happens(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None:
+def test_the_next_process_removes_the_directory_of_a_killed_process(tmp_path: Path) -> None:
     assert subprocess.run((sys.executable, "-c", _DIE, str(tmp_path))).returncode == 9
     (left,) = tmp_path.iterdir()
     assert (left / "half" / "made").exists()
@@ -40,21 +40,21 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None
         assert list(tmp_path.iterdir()) == [place.directory]
 
 
-def test_what_is_still_in_use_stays(tmp_path: Path) -> None:
-    """A program that inherited the lock holds the place after the process that made it was killed."""
+def test_a_directory_that_is_in_use_stays(tmp_path: Path) -> None:
+    """A program that inherited the lock keeps the directory after the process that made it was killed."""
     environ = {"TMPDIR": str(tmp_path)}
     with open_scratch_dir(environ) as used:
-        inherited = os.dup(used.held)
-        os.close(used.held)
+        inherited = os.dup(used.lock_fd)
+        os.close(used.lock_fd)
         with open_scratch_dir(environ):
             assert used.directory.exists()
-        os.dup2(inherited, used.held)
+        os.dup2(inherited, used.lock_fd)
         os.close(inherited)
 
 
-def test_what_is_not_ours_stays(tmp_path: Path) -> None:
+def test_directories_of_other_programs_stay(tmp_path: Path) -> None:
     for name in ("flyte-images-base-mine", "flyte-images-session-x"):
-        (tmp_path / name).mkdir()  # without a lock file: something else
+        (tmp_path / name).mkdir()  # without a lock file: not a scratch directory
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "lock").touch()
     (tmp_path / "flyte-images-base-link").symlink_to(tmp_path / "elsewhere")
@@ -64,23 +64,23 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_no_room_for_a_workplace_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with (
-        pytest.raises(FlyteImagesError, match="no directory can be made") as raised,
+        pytest.raises(FlyteImagesError, match="cannot make a directory") as raised,
         open_scratch_dir({"TMPDIR": str(tmp_path / "nowhere")}),
     ):
         pass
     assert "TMPDIR" in str(raised.value.hint)
 
 
-def test_who_comes_first_does_not_wait(tmp_path: Path) -> None:
+def test_the_first_process_gets_the_lock_at_once(tmp_path: Path) -> None:
     calls: list[str] = []
     with exclusive(tmp_path / "new" / "lock", waiting=lambda: calls.append("waiting")) as waited:
         assert not waited
     assert calls == []
 
 
-def test_who_comes_second_is_told_and_waits(tmp_path: Path) -> None:
+def test_the_second_process_is_notified_and_waits(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     first = os.open(path, os.O_CREAT | os.O_RDWR)
     fcntl.flock(first, fcntl.LOCK_EX)
@@ -88,7 +88,7 @@ def test_who_comes_second_is_told_and_waits(tmp_path: Path) -> None:
 
     def waiting() -> None:
         calls.append("waiting")
-        os.close(first)  # the other one is done
+        os.close(first)  # the first holder ends
 
     with exclusive(path, waiting=waiting) as waited:
         assert waited

@@ -1,4 +1,4 @@
-"""Which source a base is taken from. The engine here is one that is told what a registry answers."""
+"""The source from which a base is taken. A fake engine gives the answers of registries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flyte_images_layers import Base, DebianBase, ReferenceBase
 
 PLATFORM = "linux/amd64"
 DIGEST = "sha256:" + "a" * 64
-SAID = (
+MESSAGE = (
     "the BuildKit at unix:///x refused: failed to resolve source metadata for docker.io/library/python:3.12: "
     'failed to do request: Head "https://registry.test/v2/x": dial tcp: lookup registry.test: no such host'
 )
@@ -33,7 +33,7 @@ class Engine:
 
     def __init__(self, answers: dict[str, str] | None = None, *, error: EngineError | None = None) -> None:
         self.answers = answers or {}
-        self.error = error or EngineError(SAID)
+        self.error = error or EngineError(MESSAGE)
         self.asked: list[tuple[str, str]] = []
 
     def resolve_image(self, ref: str, *, platform: str, timeout: float) -> tuple[str, bytes]:
@@ -45,7 +45,7 @@ class Engine:
 
 
 class Asking:
-    """find_base with a cache of its own."""
+    """Calls find_base with a separate cache."""
 
     def __init__(self, cache: Path) -> None:
         self.environ = {"FLYTE_IMAGES_CACHE": str(cache), "PATH": ""}
@@ -73,7 +73,7 @@ def test_a_registry_gives_the_official_image(ask: Asking) -> None:
     assert ask.notes == ["base: python:3.12-slim-bookworm from the registry"]
 
 
-def test_what_is_known_asks_nobody_until_it_is_refreshed(ask: Asking) -> None:
+def test_a_recorded_base_is_used_until_it_is_refreshed(ask: Asking) -> None:
     wanted = ReferenceBase(reference="registry.test/team/base:1")
     old = Engine({"registry.test/team/base:1": '{"a": 1}'})
     new = Engine({"registry.test/team/base:1": '{"a": 2}'})
@@ -83,7 +83,7 @@ def test_what_is_known_asks_nobody_until_it_is_refreshed(ask: Asking) -> None:
     assert ask(wanted, new, refresh=True) != first
 
 
-def test_a_version_that_nobody_has_names_what_there_is(ask: Asking) -> None:
+def test_an_unavailable_version_names_the_available_ones(ask: Asking) -> None:
     with pytest.raises(ResolveError) as raised:
         ask(DebianBase(python="3.12"), Engine())
     message = str(raised.value)
@@ -99,29 +99,29 @@ def test_nothing_is_bootstrapped_for_another_architecture(ask: Asking) -> None:
         ask(DebianBase(python="3.11"), Engine(), platform="linux/mips64")
 
 
-def test_where_a_registry_does_not_answer_the_own_python_of_a_suite_is_bootstrapped(ask: Asking) -> None:
-    """As far as that goes without mmdebstrap."""
+def test_without_a_registry_the_python_of_a_debian_suite_is_bootstrapped(ask: Asking) -> None:
+    """The build stops at the missing mmdebstrap."""
     with pytest.raises(EngineError, match="`mmdebstrap` is not installed"):
         ask(DebianBase(python="3.13"), Engine(error=EngineError("the BuildKit at unix:///x does not answer")))
     reason = "python:3.13-slim-bookworm is not available (it does not answer)"
     assert ask.notes == [f"base: {reason}, so debian trixie is bootstrapped"]
 
 
-def test_an_engine_that_goes_away_is_no_answer(ask: Asking) -> None:
-    """Else a base would be made, and remembered, because of a restart."""
+def test_a_lost_engine_is_an_error_not_an_answer(ask: Asking) -> None:
+    """Otherwise a restart of the engine would make and record another base."""
     lost = Engine(error=ConnectionLostError("unix:///x", "it closed the connection"))
     with pytest.raises(ConnectionLostError):
         ask(DebianBase(python="3.11"), lost)
     assert ask.notes == []
 
 
-def test_an_image_by_name_that_nobody_has_is_an_error_with_the_registrys_words(ask: Asking) -> None:
+def test_an_unavailable_image_is_an_error_with_the_registrys_message(ask: Asking) -> None:
     with pytest.raises(ResolveError, match=r"`team/base:1` for linux/amd64 .*: dial tcp: .*no such host") as raised:
         ask(ReferenceBase(reference="team/base:1"), Engine())
     assert "docker login" in str(raised.value.hint)
 
 
-def test_python_of_an_image_by_name_is_what_it_says(ask: Asking) -> None:
+def test_the_python_of_a_named_image_is_read_from_its_configuration(ask: Asking) -> None:
     name = "docker.io/library/python:3.14"
     wanted = ReferenceBase(reference="python:3.14")
     ask(wanted, Engine({name: json.dumps({"config": {"Env": ["PATH=/x", "PYTHON_VERSION=3.14.1"]}})}))
@@ -130,7 +130,7 @@ def test_python_of_an_image_by_name_is_what_it_says(ask: Asking) -> None:
     assert (found.python, found.python_path, found.libc) == ("3.14", "", "")
 
 
-def test_a_damaged_record_is_found_again(ask: Asking) -> None:
+def test_a_base_with_a_damaged_record_is_looked_up_again(ask: Asking) -> None:
     wanted = ReferenceBase(reference="registry.test/a:1")
     engine = Engine({"registry.test/a:1": "{}"})
     first = ask(wanted, engine)
@@ -180,7 +180,7 @@ def test_an_index_gives_the_configuration_of_the_platform(platform: str, expecte
     assert (json.loads(config)["config"]["Cmd"] if config else None) == ([expected] if expected else None)
 
 
-def test_an_image_for_another_platform_is_none() -> None:
+def test_an_image_for_another_platform_is_not_used() -> None:
     store = blobs([{"os": "linux", "architecture": "amd64"}])
     assert image_config(store.__getitem__, "manifest0", "linux/amd64") is not None
     assert image_config(store.__getitem__, "manifest0", "linux/arm64") is None
