@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.runner.engines import docker_engine
-from flyte_images_runtime.cgroup.group import existing
+from flyte_images_runtime.cgroup.group import group_of
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
 from flyte_images_runtime.execution.execute import call_document, execute
@@ -119,7 +119,7 @@ def asleep(runs: Engine, image: str) -> Iterator[tuple[Exchange, list[int]]]:  #
             while exchange.time_of(paths.BEGAN) is None:
                 assert thread.is_alive() and time.monotonic() < deadline
                 time.sleep(0.02)
-            yield exchange, [pid for pid in existing(exchange.name).processes() if pid]
+            yield exchange, [pid for pid in group_of(exchange.name).processes() if pid]
         finally:
             for running in started:
                 running.cancel()

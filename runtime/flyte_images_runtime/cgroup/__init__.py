@@ -1,12 +1,12 @@
-"""A cgroup of the task's own above its container's: it holds the limits, and can be read after the end.
+"""A cgroup for each task, above the container's cgroup: it has the limits, and can be read after the task's end.
 
-Needs root on the engine's own host, or a part of version 2 that was given to this user (delegation.py). Elsewhere the
-worker inside the container reads what it can (worker/supervisor.py).
+To make one takes root on the engine's host, or a delegated part of cgroup version 2 (delegation.py). Elsewhere the
+worker inside the container reads the container's own files (worker/cgroup_files.py).
 """
 
 from __future__ import annotations
 
-from .group import Group, existing, exists, group_names, make_group, remove_group
+from .group import Group, exists, group_names, group_of, make_group, remove_group
 from .usage import read_usage
 
-__all__ = ["Group", "existing", "exists", "group_names", "make_group", "read_usage", "remove_group"]
+__all__ = ["Group", "exists", "group_names", "group_of", "make_group", "read_usage", "remove_group"]

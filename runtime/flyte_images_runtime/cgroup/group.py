@@ -1,4 +1,4 @@
-"""Make, read and remove a task's cgroup, on either version. On version 1 it is one directory in each hierarchy."""
+"""Make, read and remove a task's cgroup, on both versions. On version 1, a cgroup is a directory in each hierarchy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..resources.limits import Limits
 from ..resources.metrics import Usage
-from .delegation import make_room, own_part
+from .delegation import move_callers, own_part
 from .hierarchies import Hierarchies, parse_mounts
 from .usage import read_usage, traffic
 
@@ -22,9 +22,9 @@ _V2_CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A task's cgroup. `engine_parent` is what the engine is told.
+    """A task's cgroup. `engine_parent` is the parent of the container's cgroup, for the engine.
 
-    `name` is a path where the task counts against the limits of another one, whose group this one is then below.
+    `name` is a path if the task counts against the limits of another task: its cgroup is then below the other's.
     """
 
     name: str
@@ -36,53 +36,54 @@ class Group:
 
     @property
     def directory(self) -> Path:
-        """Its only directory, on version 2."""
+        """The cgroup's only directory, on version 2."""
         assert self.hierarchies.unified is not None
         return self.hierarchies.unified / PARENT / self.name
 
     def usage(self) -> Usage:
-        """What the task has used until now; also after its end."""
+        """Return what the task has used until now, or until its end."""
         return read_usage(self._read)
 
-    def now(self) -> Usage:
-        """The same while it runs, with what went over its network, if that is not the host's own."""
+    def usage_with_traffic(self) -> Usage:
+        """Return the usage of a running task, with the bytes over its network, unless that is the host's network."""
         usage = self.usage()
         for pid in self.processes():
             with contextlib.suppress(OSError):
                 if os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
                     continue
-                moved = traffic(Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8"))
-                return usage if moved is None else replace(usage, received_bytes=moved[0], sent_bytes=moved[1])
+                bytes_ = traffic(Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8"))
+                return usage if bytes_ is None else replace(usage, received_bytes=bytes_[0], sent_bytes=bytes_[1])
         return usage
 
     def exists(self) -> bool:
-        """Is it there?"""
+        """Return whether the cgroup exists."""
         return any((root / PARENT / self.name).is_dir() for root in self.hierarchies.roots())
 
     def holds(self, container: str) -> bool:
-        """Has the engine put the container below this group? It cannot where it runs on another host."""
+        """Return whether the engine has put the container below this cgroup. An engine on another host cannot."""
         return any((root / PARENT / self.name / container).is_dir() for root in self.hierarchies.roots())
 
     def processes(self) -> list[int]:
-        """The pids of everything that runs in it."""
+        """Return the pids of all processes in the cgroup and below it; 0 stands for one of another pid namespace."""
         root = self.hierarchies.legacy.get("pids") or self.hierarchies.unified
-        found: list[int] = []
+        pids: list[int] = []
         if root is not None:
-            for place, _, _ in os.walk(root / PARENT / self.name):  # which passes over what goes away meanwhile
+            for directory, _, _ in os.walk(root / PARENT / self.name):  # which skips directories that vanish
                 with contextlib.suppress(OSError):
-                    found += map(int, Path(place, "cgroup.procs").read_text(encoding="utf-8").split())
-        return found
+                    pids += map(int, Path(directory, "cgroup.procs").read_text(encoding="utf-8").split())
+        return pids
 
     def kill(self) -> bool:
-        """End all that runs in it. Was there anything? 0, a process of another namespace, would be our own group."""
-        found = False
-        for pid in filter(None, self.processes()):
+        """Kill all processes in the cgroup. Return whether there was one."""
+        killed = False
+        for pid in filter(None, self.processes()):  # kill(0) would kill this process's own process group
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-                found = True
-        return found
+                killed = True
+        return killed
 
     def remove(self) -> bool:
+        """Remove the cgroup. Return whether it is gone."""
         return remove_group(self.name, self.hierarchies)
 
     def _read(self, file: str) -> str | None:
@@ -96,32 +97,32 @@ class Group:
             return None
 
 
-def found_hierarchies(mounts: str = "/proc/self/mounts") -> Hierarchies | None:
-    """Where this process may make cgroups: anywhere if it is root's, else in its own part, if it has one."""
+def writable_hierarchies(mounts: str = "/proc/self/mounts") -> Hierarchies | None:
+    """Return where this process may make cgroups: anywhere as root, else in the delegated part, or None."""
     if os.geteuid() == 0:
         return parse_mounts(Path(mounts).read_text(encoding="utf-8"))
     return own_part(mounts)
 
 
 def exists(name: str) -> bool:
-    """Has the task of that name a cgroup?"""
-    return any((root / PARENT / name).is_dir() for root in existing(name).hierarchies.roots())
+    """Return whether the task of that name has a cgroup."""
+    return group_of(name).exists()
 
 
-def existing(name: str) -> Group:
-    """The task's cgroup as somebody made it, whether or not it is still there."""
-    return Group(name, found_hierarchies() or parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")))
+def group_of(name: str) -> Group:
+    """Return the cgroup of a task that another process may have made, and that may be gone."""
+    return Group(name, writable_hierarchies() or parse_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")))
 
 
 def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/self/mounts") -> Group | None:
-    """Make the cgroup and set the limits on it; None where this process may not."""
-    hierarchies = found_hierarchies(mounts)
+    """Make a cgroup with these limits, and at most `pids` processes; return None where this process may not."""
+    hierarchies = writable_hierarchies(mounts)
     if hierarchies is None:
         return None
     group = Group(name, hierarchies)
     try:
         if os.geteuid() != 0:
-            make_room(hierarchies)
+            move_callers(hierarchies)
         for root in group.hierarchies.roots():
             _make_below(root / PARENT, name)
         if group.hierarchies.version == 1:
@@ -136,8 +137,8 @@ def make_group(name: str, limits: Limits, *, pids: int, mounts: str = "/proc/sel
 
 def _make_below(parent: Path, name: str) -> None:
     for _ in range(100):
-        with contextlib.suppress(FileNotFoundError):  # the last task to end has just removed the parent
-            with contextlib.suppress(FileExistsError):  # `exist_ok` looks again, and by then it may be gone
+        with contextlib.suppress(FileNotFoundError):  # another task has just ended and removed the parent
+            with contextlib.suppress(FileExistsError):  # not `exist_ok`, which fails if it is removed meanwhile
                 parent.mkdir()
             (parent / name).mkdir()
             return
@@ -167,32 +168,32 @@ def _limit_v2(group: Group, limits: Limits, pids: int) -> None:
     own = root / PARENT / group.name
     for above in (root, *reversed([place for place in own.parents if place.is_relative_to(root / PARENT)])):
         for controller in _V2_CONTROLLERS:
-            with contextlib.suppress(OSError):  # one that is not there is missed below, where it is needed
+            with contextlib.suppress(OSError):  # without a needed controller, a write below fails
                 (above / "cgroup.subtree_control").write_text(f"+{controller}", encoding="utf-8")
     if limits.cpu is not None:
         (own / "cpu.max").write_text(f"{max(1000, int(limits.cpu * _PERIOD))} {_PERIOD}")
     if limits.memory is not None:
         (own / "memory.max").write_text(str(limits.memory), encoding="utf-8")
-        (own / "memory.oom.group").write_text("1", encoding="utf-8")  # the task dies as a whole, not one child of it
+        (own / "memory.oom.group").write_text("1", encoding="utf-8")  # the kernel kills all of the task, not one child
         with contextlib.suppress(OSError):  # kernels without swap
             (own / "memory.swap.max").write_text("0", encoding="utf-8")
     (own / "pids.max").write_text(str(pids), encoding="utf-8")
 
 
 def remove_group(name: str, hierarchies: Hierarchies | None = None) -> bool:
-    """Remove a task's cgroup and what the engine left below it. True if nothing of it is left."""
-    found = hierarchies or found_hierarchies()
+    """Remove a task's cgroup with all cgroups below it. Return whether it is gone."""
+    hierarchies = hierarchies or writable_hierarchies()
     gone = True
-    if found is None:
+    if hierarchies is None:
         return gone
-    for root in found.roots():
+    for root in hierarchies.roots():
         top = root / PARENT / name
         for attempt in range(20):
             if _remove_tree(top):
                 break
             time.sleep(0.005 * (attempt + 1))  # a dying process still counts
         gone = gone and not top.exists()
-        with contextlib.suppress(OSError):  # the last one takes along what it is below: they are in use else
+        with contextlib.suppress(OSError):  # remove the cgroups above too, unless another task is below them
             for above in Path(PARENT, name).parents:
                 if above.name:
                     (root / above).rmdir()
@@ -200,7 +201,7 @@ def remove_group(name: str, hierarchies: Hierarchies | None = None) -> bool:
 
 
 def _remove_tree(top: Path) -> bool:
-    # the files of a cgroup vanish with it: only directories are removed, from the inside out
+    # a cgroup's files vanish with its directory, so only directories are removed, from the inside out
     try:
         for path, _, _ in os.walk(top, topdown=False):
             os.rmdir(path)
@@ -212,11 +213,11 @@ def _remove_tree(top: Path) -> bool:
 
 
 def group_names(prefix: str) -> set[str]:
-    """The task cgroups on this host whose name begins so."""
+    """Return the names of the cgroups of tasks on this host that begin with `prefix`."""
     names: set[str] = set()
-    found = found_hierarchies()
-    for root in found.roots() if found else ():
+    hierarchies = writable_hierarchies()
+    for root in hierarchies.roots() if hierarchies else ():
         with contextlib.suppress(OSError):
-            below = (root / PARENT).iterdir()
-            names.update(entry.name for entry in below if entry.name.startswith(prefix) and entry.is_dir())
+            entries = (root / PARENT).iterdir()
+            names.update(entry.name for entry in entries if entry.name.startswith(prefix) and entry.is_dir())
     return names

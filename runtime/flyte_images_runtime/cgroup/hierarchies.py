@@ -1,4 +1,4 @@
-"""Where cgroups are mounted, in both versions. Pure."""
+"""/proc/self/mounts -> Hierarchies: where cgroups are mounted, in both versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """Where cgroups are mounted: version 2's one, and version 1's by controller."""
+    """The mount points of cgroups: `unified` for version 2, `legacy` for version 1 by controller."""
 
     unified: Path | None
     legacy: dict[str, Path]
@@ -19,7 +19,7 @@ class Hierarchies:
         return 1 if "memory" in self.legacy else 2
 
     def roots(self) -> Iterator[Path]:
-        """Each hierarchy once: `cpu` and `cpuacct` are often one."""
+        """Yield each hierarchy once: the controllers `cpu` and `cpuacct` often have one in common."""
         seen = set()
         for root in (*self.legacy.values(), *((self.unified,) if self.unified else ())):
             real = root.resolve()
@@ -29,23 +29,23 @@ class Hierarchies:
 
 
 def parse_mounts(text: str) -> Hierarchies:
-    """Read the content of /proc/self/mounts.
+    """Return the hierarchies in the content of /proc/self/mounts.
 
-    >>> found = parse_mounts("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0")
-    >>> found.version, str(found.unified)
+    >>> hierarchies = parse_mounts("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0")
+    >>> hierarchies.version, str(hierarchies.unified)
     (2, '/sys/fs/cgroup')
-    >>> found = parse_mounts("cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0")
-    >>> found.version, str(found.legacy["memory"])
+    >>> hierarchies = parse_mounts("cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0")
+    >>> hierarchies.version, str(hierarchies.legacy["memory"])
     (1, '/sys/fs/cgroup/memory')
     """
     unified: Path | None = None
     legacy: dict[str, Path] = {}
     for line in text.splitlines():
-        _, place, kind, options = (line.split() + [""] * 4)[:4]
+        _, mount_point, kind, options = (line.split() + [""] * 4)[:4]
         if kind == "cgroup2":
-            unified = Path(place)
+            unified = Path(mount_point)
         elif kind == "cgroup":
             for option in options.split(","):
                 if option not in ("rw", "ro", "relatime", "nosuid", "nodev", "noexec", "xattr"):
-                    legacy[option] = Path(place)
+                    legacy[option] = Path(mount_point)
     return Hierarchies(unified, legacy)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from ..resources.metrics import Usage
 
 Read = Callable[[str], "str | None"]
-"""File name (`memory.peak`) -> its content, None if there is no such file."""
+"""The name of a file (`memory.peak`) -> its content, or None if the file does not exist."""
 
 
 def read_usage(read: Read) -> Usage:
-    """Ask for the files of either version; take those that exist.
+    """Read the files of both versions with `read`, and return the usage by those that exist.
 
     >>> files = {"memory.peak": "4096", "cpu.stat": "usage_usec 2000000\\nnr_throttled 3\\nthrottled_usec 500000"}
     >>> usage = read_usage(files.get)
@@ -38,7 +38,7 @@ def read_usage(read: Read) -> Usage:
 
 
 def traffic(table: str) -> tuple[int, int] | None:
-    """The bytes that came in and went out over all networks but the loopback: the content of /proc/PID/net/dev.
+    """Return the bytes received and sent over all networks but the loopback, by the content of /proc/PID/net/dev.
 
     >>> head = "Inter-| Receive | Transmit\\n face |bytes packets\\n"
     >>> traffic(head + "  lo: 9 1 0 0 0 0 0 0 9 1\\n  eth0: 700 3 0 0 0 0 0 0 50 2")
@@ -51,10 +51,10 @@ def traffic(table: str) -> tuple[int, int] | None:
         for name, colon, figures in (x.partition(":") for x in table.splitlines())
         if colon
     ]
-    found = [figures for name, figures in rows if name != "lo" and len(figures) >= 9]
-    if not all(figures[at].isdigit() for figures in found for at in (0, 8)):
+    external = [figures for name, figures in rows if name != "lo" and len(figures) >= 9]
+    if not all(figures[at].isdigit() for figures in external for at in (0, 8)):
         return None
-    return (sum(int(row[0]) for row in found), sum(int(row[8]) for row in found)) if found else None
+    return (sum(int(row[0]) for row in external), sum(int(row[8]) for row in external)) if external else None
 
 
 def _first(*values: int | None) -> int | None:
@@ -70,15 +70,15 @@ def _number(text: str | None) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-@functools.lru_cache(maxsize=64)  # of short calls many have the same
+@functools.lru_cache(maxsize=64)  # many short calls have equal files
 def _table(text: str | None) -> Mapping[str, int]:
-    """`name number` a line."""
+    """Return the numbers of a file with lines `NAME NUMBER`."""
     pairs = (line.split() for line in (text or "").splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
 def _transferred(read: Read, v2: str, v1: str) -> int | None:
-    """Bytes from or to all devices: `8:0 rbytes=1 wbytes=2 ...` or `8:0 Read 1` a line."""
+    """Return the bytes from or to all devices. A line is `8:0 rbytes=1 wbytes=2 ...`, on version 1 `8:0 Read 1`."""
     text = read("io.stat")
     if text is not None:
         fields = (field.partition("=") for line in text.splitlines() for field in line.split()[1:])

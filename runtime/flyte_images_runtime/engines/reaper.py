@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cgroup import existing, group_names, remove_group
+from ..cgroup import group_names, group_of, remove_group
 from ..system.process_id import current, parse
 from ..task.exchange import left_over, remove_directory
 
@@ -154,7 +154,7 @@ def leftovers_here(owner: str | None = None) -> list[Leftover]:
 
 
 def _end_group(name: str) -> None:
-    existing(name).kill()
+    group_of(name).kill()
     remove_group(name)
 
 

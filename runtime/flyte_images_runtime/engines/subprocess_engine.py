@@ -82,7 +82,7 @@ class ForegroundRunning:
         return self._process.pid
 
     def usage(self) -> Usage:
-        return Usage() if self._group is None else self._group.now()
+        return Usage() if self._group is None else self._group.usage_with_traffic()
 
     def cancel(self) -> None:
         with self._guard:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cgroup import Group, existing
+from ..cgroup import Group, group_of
 from ..resources.metrics import Usage
 from ..system.process_id import parse, short
 from ..task.exchange import ABOUT, disk_base, left_over, memory_base
@@ -51,11 +51,11 @@ class Active:
 
     @property
     def group(self) -> Group:
-        return existing(self.path or self.name)
+        return group_of(self.path or self.name)
 
     def usage(self, api: Callable[[], Api | None] = lambda: None) -> Usage:
         """What it has used until now, as its cgroup says; where there is none of ours, as the engine's API does."""
-        usage = self.group.now()
+        usage = self.group.usage_with_traffic()
         if usage.cpu or (docker := api()) is None:
             return usage
         from ..engines.docker.api import Refused

@@ -76,7 +76,7 @@ class DockerRunning:
 
     def usage(self) -> Usage:
         group = self._group
-        usage = group.now() if group is not None else Usage()
+        usage = group.usage_with_traffic() if group is not None else Usage()
         if usage.cpu or not self._id:
             return usage
         with contextlib.suppress(Refused, EngineLost):  # it has just ended

@@ -1,4 +1,4 @@
-"""A task's process ends at once, and yet as a program does: what it has begun to write is written."""
+"""A task's process ends at once, but as a program ends: its buffers are written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_threads_then_handlers_then_what_is_printed() -> None:
+def test_threads_end_then_handlers_run_then_output_is_flushed() -> None:
     done = run("""
 import atexit, threading, time
 atexit.register(print, "handler")
@@ -42,7 +42,7 @@ process_exit.end(3)
 
 
 @pytest.mark.parametrize("how", ["open(path, 'w')", "open(path, 'wb', 1 << 20)"])
-def test_files_that_nobody_closed_are_written(tmp_path: Path, how: str) -> None:
+def test_files_left_open_are_written(tmp_path: Path, how: str) -> None:
     path = tmp_path / "log"
     script = f"path = sys.argv[2]\nfile = {how}\nfile.write('a' if file.mode == 'w' else b'a')\nprocess_exit.end(0)"
     done = run(script, str(path))
@@ -55,7 +55,7 @@ def test_a_handler_that_fails_changes_nothing() -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
-def test_code_that_is_not_pythons_own_is_known() -> None:
+def test_compiled_code_that_is_not_pythons_own_is_seen() -> None:
     script = """
 import types, zipfile
 print(process_exit.has_foreign_code())

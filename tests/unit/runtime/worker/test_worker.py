@@ -1,4 +1,4 @@
-"""What runs inside an image needs no more than the standard library of Python 3.8, and no flyte_images."""
+"""The worker needs only the standard library of Python 3.8, and no flyte_images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FOREIGN = {"numpy", "pandas", "polars", "pyarrow", "torch", "pydantic"}
 
 
 @pytest.mark.parametrize("path", _INSIDE, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_its_syntax_and_its_imports_are_those_of_python_3_8(path: Path) -> None:
+def test_syntax_and_imports_are_those_of_python_3_8(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
     at_the_top = {
         name.partition(".")[0]
@@ -67,7 +67,7 @@ if __name__ == "__main__":
 
 
 def inside(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run code as the worker would: nothing but the standard library and what the engine mounts."""
+    """Run code as in a container: with the standard library and the directories that the engine mounts."""
     (directory / "lib").mkdir()
     (directory / "lib" / "flyte_images_runtime").symlink_to(_ROOT)
     return subprocess.run(
@@ -79,7 +79,7 @@ def inside(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_users_module_imports_where_flyte_images_is_not(tmp_path: Path) -> None:
+def test_a_users_module_imports_without_flyte_images(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(USER_CODE)
     done = inside(
         f"from flyte_images_runtime.worker import stub; stub.install(); sys.path.append({str(tmp_path)!r})\n"
@@ -93,12 +93,12 @@ def test_a_users_module_imports_where_flyte_images_is_not(tmp_path: Path) -> Non
     assert done.stdout.splitlines() == ["2 3 ml.one", "[]"]
 
 
-def test_a_module_that_runs_its_tasks_when_imported_is_told_so() -> None:
+def test_a_module_that_runs_its_tasks_when_imported_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="__main__"):
         stub.run(None)
 
 
-def test_what_is_raised_is_described_with_the_users_lines_alone(tmp_path: Path) -> None:
+def test_an_error_is_described_with_the_users_lines_alone(tmp_path: Path) -> None:
     path = tmp_path / "app.py"
     path.write_text(
         "def work(n):\n    try:\n        return 1 / n\n"
@@ -109,23 +109,23 @@ def test_what_is_raised_is_described_with_the_users_lines_alone(tmp_path: Path) 
     try:
         scope["work"](0)
     except KeyError as error:
-        said = task.describe(error, {"homes": {str(tmp_path): "/home/ada/project"}})
-    json.dumps(said)
-    assert (said["type"], said["message"]) == ("KeyError", "rows")
-    assert said["cause"]["type"] == "ZeroDivisionError"
-    assert 'File "/home/ada/project/app.py", line 3, in work\n    return 1 / n' in said["traceback"]
-    assert str(tmp_path) not in said["traceback"]
-    assert "LookupError" in said["bases"]
+        description = task.describe(error, {"homes": {str(tmp_path): "/home/ada/project"}})
+    json.dumps(description)
+    assert (description["type"], description["message"]) == ("KeyError", "rows")
+    assert description["cause"]["type"] == "ZeroDivisionError"
+    assert 'File "/home/ada/project/app.py", line 3, in work\n    return 1 / n' in description["traceback"]
+    assert str(tmp_path) not in description["traceback"]
+    assert "LookupError" in description["bases"]
 
 
-def test_an_exception_that_cannot_be_shown_is_described_all_the_same() -> None:
+def test_an_exception_whose_str_raises_is_described() -> None:
     class Mean(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    said = task.describe(Mean(), {})
-    assert said["type"].endswith("Mean")
-    assert "RuntimeError" in said["message"]
+    description = task.describe(Mean(), {})
+    assert description["type"].endswith("Mean")
+    assert "RuntimeError" in description["message"]
 
 
 def test_the_start_of_a_short_task_loads_no_slow_module() -> None:

@@ -1,4 +1,4 @@
-"""Both versions of cgroups, read from their files and made in a directory that stands for the kernel's."""
+"""Both versions of cgroups, read from files and made in a directory in place of the kernel's."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ USED = Usage(
 
 
 @pytest.mark.parametrize("files", [V1, V2], ids=["v1", "v2"])
-def test_both_versions_tell_the_same(files: dict[str, str]) -> None:
-    found = read_usage(files.get)
-    assert found.cpu == pytest.approx(1.5)
-    assert Usage(**{**{name: getattr(found, name) for name in USED.__slots__}, "cpu": 1.5, "throttled": 1.0}) == USED
+def test_both_versions_give_the_same_usage(files: dict[str, str]) -> None:
+    usage = read_usage(files.get)
+    assert usage.cpu == pytest.approx(1.5)
+    assert Usage(**{**{name: getattr(usage, name) for name in USED.__slots__}, "cpu": 1.5, "throttled": 1.0}) == USED
 
 
-def test_what_a_kernel_does_not_tell_is_none() -> None:
+def test_a_figure_that_the_kernel_lacks_is_none() -> None:
     assert read_usage({}.get) == Usage()
     assert read_usage({"memory.peak": "max\n", "cpu.stat": "rubbish"}.get) == Usage()
     assert Usage(cpu=1.0).or_else(Usage(cpu=2.0, peak_memory=3)) == Usage(cpu=1.0, peak_memory=3)
@@ -63,7 +63,7 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_version_2_gets_its_limits_on_one_directory(tmp_path: Path) -> None:
+def test_version_2_has_the_limits_in_one_directory(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     root = tmp_path / "cgroup"
     root.mkdir()
@@ -84,7 +84,7 @@ def test_version_2_gets_its_limits_on_one_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_version_1_gets_them_in_each_hierarchy(tmp_path: Path) -> None:
+def test_version_1_has_the_limits_in_each_hierarchy(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     text = ""
     for controllers in ("cpu,cpuacct", "memory", "pids"):
@@ -122,13 +122,13 @@ def test_a_hybrid_machine_is_version_1() -> None:
     assert len(list(found.roots())) == 3
 
 
-def test_who_may_not_make_cgroups_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_delegated_part_makes_no_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert make_group("x", Limits(), pids=10) is None
 
 
 def _delegated(place: Path, own: str) -> tuple[str, str]:
-    """Files like those of /proc, for a machine whose version 2 is mounted at `place`."""
+    """Write files like those of /proc, for a machine with version 2 mounted at `place`; return their paths."""
     (place / "mounts").write_text(f"cgroup2 {place}/fs cgroup2 rw 0 0\n")
     (place / "own").write_text(f"0::{own}\n")
     below = place / "fs" / own.lstrip("/")
@@ -138,26 +138,28 @@ def _delegated(place: Path, own: str) -> tuple[str, str]:
     return str(place / "mounts"), str(place / "own")
 
 
-def test_the_part_that_a_user_may_order_begins_at_its_own_cgroup(tmp_path: Path) -> None:
+def test_the_delegated_part_begins_at_the_own_cgroup(tmp_path: Path) -> None:
     found = own_part(*_delegated(tmp_path, "/user.slice/a.scope"))
     assert found is not None
     assert found.unified == tmp_path / "fs/user.slice/a.scope"
     assert found.version == 2
 
 
-def test_there_is_no_part_to_order_on_version_1(tmp_path: Path) -> None:
+def test_version_1_has_no_delegated_part(tmp_path: Path) -> None:
     mounts, own = _delegated(tmp_path, "/")
     Path(mounts).write_text("cgroup /c/memory cgroup rw,memory 0 0\ncgroup2 /c/unified cgroup2 rw 0 0\n")
     assert own_part(mounts, own) is None
 
 
-def test_a_part_that_lacks_a_file_is_none(tmp_path: Path) -> None:
+def test_a_part_without_a_needed_file_is_not_delegated(tmp_path: Path) -> None:
     mounts, own = _delegated(tmp_path, "/a.scope")
     (tmp_path / "fs/a.scope/cgroup.subtree_control").unlink()
     assert own_part(mounts, own) is None
 
 
-def test_the_processes_of_a_group_that_goes_away_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_that_vanishes_while_it_is_read_has_no_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     group = Group("one", Hierarchies(tmp_path, {}))
     top = tmp_path / "flyte-images" / "one"
     for place, pids in ((top, ""), (top / "container", "7\n8\n"), (top / "container" / "inner", "9\n")):
@@ -167,9 +169,9 @@ def test_the_processes_of_a_group_that_goes_away_meanwhile(tmp_path: Path, monke
     read = Path.read_text
 
     def read_and_remove(self: Path, *args: Any, **kwargs: Any) -> str:
-        found = read(self, *args, **kwargs)
+        text = read(self, *args, **kwargs)
         shutil.rmtree(top, ignore_errors=True)
-        return found
+        return text
 
     monkeypatch.setattr(Path, "read_text", read_and_remove)
     assert group.processes() == []

@@ -1,4 +1,4 @@
-"""The same call through every Python of this machine: what the caller wrote, an older or newer one reads."""
+"""One call through every Python of this machine: older and newer versions read what the caller wrote."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ import flyte_images as flyte
 
 env = flyte.TaskEnvironment(name="old", image=flyte.Image.from_debian_base("3.8"))
 
-class Colour(enum.Enum):
+class Color(enum.Enum):
     RED = 1
 
 @dataclasses.dataclass
@@ -45,9 +45,9 @@ class Pair(NamedTuple):
 @env.task
 async def mirror(
     row: Row, either: Union[int, str], when: datetime.datetime, money: decimal.Decimal, pair: Pair,
-    anything: Any, blob: bytes, colour: Colour, *more: int, path: pathlib.Path = pathlib.Path("/"), **rest: float
-) -> Tuple[Row, Union[int, str], datetime.datetime, decimal.Decimal, Pair, Any, bytes, Colour, Dict[str, float]]:
-    return row, either, when, money, pair, anything, blob, colour, rest
+    anything: Any, blob: bytes, color: Color, *more: int, path: pathlib.Path = pathlib.Path("/"), **rest: float
+) -> Tuple[Row, Union[int, str], datetime.datetime, decimal.Decimal, Pair, Any, bytes, Color, Dict[str, float]]:
+    return row, either, when, money, pair, anything, blob, color, rest
 
 @env.task
 def fails() -> None:
@@ -63,15 +63,15 @@ sys.exit(start.perform_call(task.load_call()))
 
 
 def interpreters() -> list[str]:
-    """One for each version from 3.8 on that can be started."""
-    found = {}
+    """Return one interpreter for each version from 3.8 on that can be started."""
+    programs = {}
     for minor in range(8, 20):
         program = shutil.which(f"python3.{minor}")
         if program is not None:
-            asked = subprocess.run([program, "-c", "import sys; print(sys.version_info[1])"], capture_output=True)
-            if asked.returncode == 0:
-                found[int(asked.stdout)] = program
-    return list(found.values()) or [sys.executable]
+            version = subprocess.run([program, "-c", "import sys; print(sys.version_info[1])"], capture_output=True)
+            if version.returncode == 0:
+                programs[int(version.stdout)] = program
+    return list(programs.values()) or [sys.executable]
 
 
 @pytest.mark.parametrize("python", interpreters(), ids=lambda path: Path(path).name)
@@ -92,7 +92,7 @@ def test_values_and_errors_cross_between_versions(python: str, tmp_path: Path) -
         module.Pair(1, 2.5),
         {"a": (1, {2}), 3: None},
         b"\0" * 100_000,
-        module.Colour.RED,
+        module.Color.RED,
     )
     with Files(str(inputs)) as files:
         arguments = signature.encode((*given, 7, 8), {"path": module.pathlib.Path("/a"), "extra": 0.5}, files)
@@ -111,8 +111,8 @@ def test_values_and_errors_cross_between_versions(python: str, tmp_path: Path) -
             ],
             check=False,
         )
-        found: dict[str, object] = json.loads((outputs / "result.json").read_text())
-        return found
+        document: dict[str, object] = json.loads((outputs / "result.json").read_text())
+        return document
 
     answer = run("mirror", arguments)
     assert "error" not in answer, answer
@@ -126,7 +126,7 @@ def test_values_and_errors_cross_between_versions(python: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("python", interpreters(), ids=lambda path: Path(path).name)
 def test_each_version_serves_one_call_after_the_other(python: str, tmp_path: Path) -> None:
-    """Without forks: those end all that they can reach, and that is only in a container not all of this machine."""
+    """Without forks: after each fork the worker kills all processes that it can, which is safe only in a container."""
     directories = [tmp_path / name for name in ("in", "out", "fast", "lib")]
     for directory in directories:
         directory.mkdir()
@@ -135,13 +135,13 @@ def test_each_version_serves_one_call_after_the_other(python: str, tmp_path: Pat
     call = {"task": "old.x", "module": "app", "qualname": "count", "paths": [str(tmp_path)], "secrets": {}}
     (tmp_path / "in" / "call.json").write_text(json.dumps({**call, "serve": True, "fork": False}))
     script = f"import sys; sys.path[:0] = [{str(tmp_path / 'lib')!r}]\n{INSIDE}"
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(tmp_path / "in" / "work.sock"))
-        door.listen(1)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "in" / "work.sock"))
+        listener.listen(1)
         argv = [python, "-I", "-S", "-c", script, *map(str, directories)]
         worker = subprocess.Popen(argv, env={"PYTHONDONTWRITEBYTECODE": "1"})
-        door.settimeout(60)
-        link, _ = door.accept()
+        listener.settimeout(60)
+        link, _ = listener.accept()
     with link:
         streams = _Streams(link)
         printed: list[str] = []
