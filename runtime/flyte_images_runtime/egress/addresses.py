@@ -1,4 +1,4 @@
-"""The addresses of this machine, and the networks of its bridges, on which other containers are."""
+"""The addresses of this machine, and the networks of its bridges, in which other containers are."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .allowlist import Address, Network
 
 
 def own_addresses(proc: Path = Path("/proc")) -> set[Address]:
-    """Every address of every interface of this process's network namespace."""
+    """Return every address of every interface in this process's network namespace."""
     found: set[Address] = set()
     last = ""
-    for line in _lines(proc / "net/fib_trie"):  # `|-- ADDRESS`, and below it what the address is
+    for line in _lines(proc / "net/fib_trie"):  # `|-- ADDRESS`, and below it the kind of the address
         if line.startswith("|-- "):
             last = line[4:]
         elif line == "/32 host LOCAL":
@@ -23,7 +23,7 @@ def own_addresses(proc: Path = Path("/proc")) -> set[Address]:
 
 
 def bridged_networks(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> set[Network]:
-    """The networks of this machine's bridges: docker0, those of Podman, of nerdctl, of virtual machines."""
+    """Return the networks of this machine's bridges: those of Docker, Podman, nerdctl and virtual machines."""
     found: set[Network] = set()
     for line in _lines(proc / "net/route")[1:]:
         interface, destination, _, _, _, _, _, mask = line.split()[:8]

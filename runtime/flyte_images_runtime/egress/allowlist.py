@@ -1,8 +1,8 @@
 """Which names and addresses a task may reach through the proxy: `network=["example.org", "*.example.com"]`. Pure.
 
-An entry is a name, `*.` and a name (every name below it), an address or a network, each with `:PORT` if one port alone
-is meant. A name reaches public addresses alone: whoever answers for the name decides where it leads. Other addresses
-are reached if an entry names them.
+An entry is a name, `*.` and a name (every name below it), an address or a network, each with `:PORT` to allow only that
+port. A name may lead only to public addresses, because the owner of the name decides where the name leads. A task
+reaches other addresses if an entry names them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: a `name` (below it if `below`), or a `network`; `port` None: every port."""
+    """One entry: a `name` (every name below it if `below`), or a `network`. `port` None stands for every port."""
 
     name: str = ""
     below: bool = False
@@ -35,7 +35,7 @@ class Entry:
 
 
 def parse(text: str) -> Entry:
-    """Read an entry; ValueError says what is wrong with it.
+    """Parse an entry. Raise ValueError for text that is not one.
 
     >>> parse("*.Example.com:443")
     Entry(name='example.com', below=True, network=None, port=443)
@@ -58,7 +58,7 @@ def parse(text: str) -> Entry:
 
 
 def _split(text: str) -> tuple[str, int | None]:
-    """`host:port` -> both. An address of version 6 has colons, so it stands in brackets before a port."""
+    """Split `host:port`. An IPv6 address has colons itself, so brackets surround it before a port."""
     if "//" in text:
         return text, None
     host, colon, port = text.rpartition(":")
@@ -87,7 +87,7 @@ class Allowlist:
         return cls(tuple(map(parse, texts)))
 
     def names(self, host: str, port: int) -> bool:
-        """Does an entry name that host, as it was asked for? Not yet: where it leads.
+        """Return whether an entry names the host as it was requested. Its addresses are not looked at.
 
         >>> allowed = Allowlist.of(["*.example.com", "example.org:443"])
         >>> [allowed.names(*asked) for asked in (("a.b.example.com", 1), ("example.com", 1), ("example.org", 80))]
@@ -104,11 +104,11 @@ class Allowlist:
         )
 
     def has(self, address: Address, port: int) -> bool:
-        """Does an entry name that address, or a network that it is in?"""
+        """Return whether an entry names the address, or a network with that address."""
         return any(one.network is not None and address in one.network and one.fits_port(port) for one in self.entries)
 
     def leads_to(self, address: Address, port: int, own: Collection[Address]) -> bool:
-        """May a name that is allowed lead to that address? `own` are this machine's.
+        """Return whether an allowed name may lead to the address. `own` are the addresses of this machine.
 
         >>> allowed, own = Allowlist.of(["example.org", "10.1.0.0/16"]), {ipaddress.ip_address("1.1.1.1")}
         >>> asked = ("8.8.8.8", "1.1.1.1", "10.1.2.3", "10.2.2.3", "169.254.169.254", "::ffff:127.0.0.1", "fe80::1")
@@ -121,7 +121,7 @@ class Allowlist:
 
 
 def literal(host: str) -> Address | None:
-    """The address that `host` is, if it is not a name."""
+    """Return `host` as an address, or None if it is a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -129,7 +129,7 @@ def literal(host: str) -> Address | None:
 
 
 def _all_of(address: Address) -> list[Address]:
-    """The address, and those of version 4 that it carries: a translator on the way would deliver to them."""
+    """Return the address, and the IPv4 addresses inside it, to which a translator on the way would deliver."""
     found: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]

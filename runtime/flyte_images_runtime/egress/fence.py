@@ -1,9 +1,9 @@
 """What a task with `network="outbound"` does not reach: metadata services, this machine, and other containers.
 
-Rules of the task's own network namespace refuse these destinations before any route is looked for; the task may not
-change them, since it has no right over its network. A socket that is bound to an interface passes rules by: the kernel
-then takes every address for a neighbor. So no neighbor is ever asked for (no ARP), and the one that is known is the way
-out, under an address that stands for nothing.
+Rules in the task's own network namespace refuse these destinations before the kernel looks for a route. The task cannot
+change the rules, since it has no rights over its network. A socket that is bound to an interface bypasses rules: the
+kernel then takes every address for a neighbor. So the namespace never asks for a neighbor (no ARP), and the only known
+neighbor is the way out, under an address that belongs to no machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .addresses import bridged_networks, own_addresses
 from .allowlist import Address, Network
 
 _HOP = ipaddress.IPv4Address("192.0.0.8")
-"""The dummy address of RFC 7600: nothing answers to it, here or elsewhere."""
+"""The dummy address of RFC 7600, which no machine has."""
 _ALWAYS = tuple(
     map(
         ipaddress.ip_network,
@@ -35,28 +35,28 @@ _ALWAYS = tuple(
         ),
     )
 )
-_PASSAGE, _REFUSAL = 100, 200  # priorities; the local table stands before them and the main table behind
+_PASSAGE, _REFUSAL = 100, 200  # priorities: after the local table, before the main table
 _DNS = 53
-_WAY_OUT = 100  # a table without a network that is near: a name server may be in one
+_WAY_OUT = 100  # a table without routes to near networks, in which a refused name server may be
 _PROGRAM = bytes.fromhex("525500000002")
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The networks to be refused, this machine's own addresses among them, and the name servers to be let through."""
+    """The networks to refuse, with this machine's own addresses, and the name servers that stay reachable."""
 
     refused: tuple[Network, ...]
     servers: tuple[Address, ...] = ()
 
     @classmethod
     def here(cls, resolv_conf: str = "", more: Iterable[str] = ()) -> Fence:
-        """The one for a task of this machine whose name servers stand in `resolv_conf`."""
+        """Return the fence for a task of this machine and the name servers in `resolv_conf`; it refuses `more` too."""
         own = {ipaddress.ip_network(one) for one in own_addresses() if not one.is_loopback}
         always = (*_ALWAYS, *map(ipaddress.ip_network, more))
         return cls((*always, *sorted(own | bridged_networks(), key=str)), name_servers_of(resolv_conf))
 
     def document(self) -> dict[str, Any]:
-        """As JSON, for a process that has not these objects."""
+        """Return the fence as JSON values, for another process."""
         return {"refused": list(map(str, self.refused)), "servers": list(map(str, self.servers))}
 
     @classmethod
@@ -66,7 +66,7 @@ class Fence:
 
 
 def name_servers_of(resolv_conf: str) -> tuple[Address, ...]:
-    """The servers of a resolv.conf.
+    """Return the addresses of the name servers in a resolv.conf.
 
     >>> name_servers_of("search lan\\nnameserver 192.0.2.1\\nnameserver fe80::1%eth0\\nnameserver x\\n")
     (IPv4Address('192.0.2.1'), IPv6Address('fe80::1'))
@@ -95,10 +95,11 @@ def fence_off(link: netlink.Link, index: int, fence: Fence, way_out: bytes) -> N
 
 
 def fence_slirp(fence: Fence) -> None:
-    """Fence off the namespace of the calling thread, which a program of the user's connects: slirp4netns or pasta.
+    """Fence off the namespace of the calling thread, which slirp4netns or pasta connects for an ordinary user.
 
-    Such a program takes what comes, whatever hardware address it is for; it is itself the machine's loopback, unless it
-    was told not to be, and a name server.
+    Such a program takes every packet, whatever its hardware address. It leads to this machine's loopback, unless an
+    option
+    forbids that, and it is a name server.
     """
     with netlink.netlink() as link:
         device = next(name for _, name in socket.if_nameindex() if name != "lo")
@@ -108,11 +109,11 @@ def fence_slirp(fence: Fence) -> None:
 
 
 def close_in(link: netlink.Link, index: int, way_out: bytes) -> None:
-    """Leave one neighbor, and the default route to it."""
+    """Leave one known neighbor, and the default route to it."""
     device = socket.if_indextoname(index)
     set_kernel(f"ipv4/neigh/{device}/mcast_solicit", "0")
     set_kernel(f"ipv6/conf/{device}/disable_ipv6", "1")  # every interface has a link-local address, bridges too
-    for one in ("all", device):  # what comes from a name server that is refused otherwise is no spoof
+    for one in ("all", device):  # replies of a name server whose network is refused are not spoofed
         set_kernel(f"ipv4/conf/{one}/rp_filter", "0")
     with link.together():
         netlink.set_neighbor(link, index, _HOP, way_out)
@@ -121,7 +122,7 @@ def close_in(link: netlink.Link, index: int, way_out: bytes) -> None:
 
 
 def add_rules(link: netlink.Link, fence: Fence) -> None:
-    """Refuse the destinations; name servers are let through at their port alone."""
+    """Refuse the destinations; name servers stay reachable, at their port alone."""
     for server in fence.servers:
         for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP):
             netlink.add_passage(link, _PASSAGE, ipaddress.ip_network(server), protocol, _DNS, _WAY_OUT)
@@ -130,7 +131,7 @@ def add_rules(link: netlink.Link, fence: Fence) -> None:
 
 
 def set_kernel(name: str, value: str) -> None:
-    """Set a value of the calling thread's network namespace; one that the kernel has not is not needed."""
+    """Set a value of the calling thread's network namespace. A value that this kernel does not have is not needed."""
     path = Path("/proc/sys/net") / name
     if path.exists():
         path.write_text(value, encoding="ascii")

@@ -1,8 +1,8 @@
-"""The way out of a task that may reach some names alone.
+"""The way out of a task that may reach only some names.
 
-The task has a network namespace with nothing but its loopback. Its worker listens there, hands the listening socket
-over, and this process takes the connections: no byte leaves the container but through here. Nothing inside decides
-anything, so nothing inside is worth attacking.
+The task has a network namespace with nothing but its loopback. Its worker listens there and hands the listening socket
+to this process, which takes the connections: every byte that leaves the container goes through here. The container
+decides nothing, so an attack on the program inside gains nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .proxy import serve
 
 MOST = 64
 """Connections of one task at a time; further ones wait."""
-_NAMES = 50  # refused names that are told apart
+_NAMES = 50  # different refused names that are counted; further ones are counted together
 _PATIENCE = 20.0
 
 
 class Gate:
-    """Open from the start of a container until its end."""
+    """Accepts the connections of one container, from its start until its end."""
 
     def __init__(self, exchange: Exchange, allowed: Sequence[str], environ: Mapping[str, str]) -> None:
         self._allowed = Allowlist.of(allowed)
@@ -47,7 +47,7 @@ class Gate:
         self.close()
 
     def close(self) -> None:
-        """End every connection."""
+        """End every connection and accept no more."""
         with self._guard:
             self._closed = True
             found, self._open = self._open, set()
@@ -57,7 +57,7 @@ class Gate:
         self._door.close()
 
     def take_refused(self) -> dict[str, int]:
-        """What was refused since the last time, and how often, the most frequent first."""
+        """Return what was refused since the last call of this method, with counts, the most frequent first."""
         with self._guard:
             found, self._refused = self._refused, Counter()
         return dict(found.most_common())
@@ -70,14 +70,14 @@ class Gate:
             self._refused[key] += 1
 
     def _hold(self, one: socket.socket) -> bool:
-        """Remember a socket that `close` ends; False if it is closed already."""
+        """Remember a socket for `close` to end. Return False if the gate is closed already."""
         with self._guard:
             if not self._closed:
                 self._open.add(one)
             return not self._closed
 
     def _receive(self) -> None:
-        """Wait for the listening socket, then for connections."""
+        """Wait for the listening socket from the worker, then for connections."""
         while True:
             try:
                 link, _ = self._door.accept()
@@ -113,7 +113,7 @@ class Gate:
 
 
 def handed_over(link: socket.socket) -> socket.socket | None:
-    """The listening TCP socket that came; None if what came is something else."""
+    """Return the listening TCP socket that the worker sent. None if it sent something else."""
     link.settimeout(_PATIENCE)
     _, numbers, _, _ = socket.recv_fds(link, 1, 1, socket.MSG_CMSG_CLOEXEC)
     for number in numbers[1:]:
@@ -138,7 +138,7 @@ def handed_over(link: socket.socket) -> socket.socket | None:
 
 
 def told(refused: Mapping[str, int]) -> str:
-    """One line for a person.
+    """Return one line for people.
 
     >>> told({"a.example:443": 2, "b.example:80": 1})
     'network= refused a.example:443 (2 times), b.example:80'

@@ -21,7 +21,7 @@ _UP, _ONLINK, _PERMANENT = 0x1, 0x4, 0x80
 _BY_ADMINISTRATOR, _UNIVERSE, _UNICAST = 4, 0, 1
 _TO_TABLE, _UNREACHABLE = 1, 7
 MAIN = 254
-"""The table of routes that is looked into when no rule says another."""
+"""The table of routes that the kernel uses when no rule names another table."""
 LOOPBACK = 1
 """The index of `lo` in every namespace."""
 CLONE_NEWNET, CLONE_NEWUSER = 0x4000_0000, 0x1000_0000
@@ -100,14 +100,14 @@ def netlink() -> Iterator[Link]:
 
 
 def enter(namespace: int, kind: int = CLONE_NEWNET) -> None:
-    """Put the calling thread into a network (or another) namespace. The thread must be one that ends soon."""
+    """Put the calling thread into a network namespace, or one of another kind. The thread must end soon afterwards."""
     if libc.setns(namespace, kind):
         number = ctypes.get_errno()
         raise OSError(number, f"{os.strerror(number)}: a namespace of the container")
 
 
 def make_cable(link: Link, name: str, bridge: int, namespace: int) -> None:
-    """One end at the bridge, the other, `eth0`, in a namespace."""
+    """Make a pair of virtual interfaces: one end on the bridge, the other, `eth0`, in a namespace."""
     peer = _link(0, 0) + _text(_IFNAME, "eth0") + _number(_NETNS_FD, namespace)
     info = _attribute(_LINKINFO, _text(_INFO_KIND, "veth") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, peer)))
     message = _link(0, _UP) + _text(_IFNAME, name) + _number(_MASTER, bridge) + info
@@ -115,13 +115,13 @@ def make_cable(link: Link, name: str, bridge: int, namespace: int) -> None:
 
 
 def index_of(link: Link, name: str) -> int:
-    """The index of an interface."""
+    """Return the index of an interface."""
     answer = link.look_up(_link(0, 0) + _text(_IFNAME, name))
     return int(struct.unpack_from("=i", answer, 4)[0])
 
 
 def hardware_address(link: Link, index: int) -> bytes:
-    """The hardware address of an interface."""
+    """Return the hardware address of an interface. Raise OSError if it has none."""
     answer, at = link.look_up(_link(index, 0)), 16
     while at + 4 <= len(answer):
         length, kind = struct.unpack_from("=HH", answer, at)
@@ -132,7 +132,7 @@ def hardware_address(link: Link, index: int) -> bytes:
 
 
 def pin_hardware_address(link: Link, index: int) -> None:
-    """Let a bridge keep the address that it has, whichever interfaces come and go."""
+    """Keep the present hardware address of a bridge, whichever interfaces are added or removed."""
     address = hardware_address(link, index)
     link.ask(_NEWLINK, 0, _link(index, 0) + _attribute(_ADDRESS, address))
 
@@ -149,7 +149,7 @@ def add_address(link: Link, index: int, address: ipaddress.IPv4Address) -> None:
 
 
 def set_default_route(link: Link, index: int, hop: ipaddress.IPv4Address, table: int = MAIN) -> None:
-    """Send everything for which the table has no other route to a neighbor, in no network of ours."""
+    """Send everything without another route in the table to one neighbor, which need not be in a local network."""
     kind = (table, _BY_ADMINISTRATOR, _UNIVERSE, _UNICAST, _ONLINK)
     head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, *kind)
     body = head + _attribute(5, hop.packed) + _number(4, index)
@@ -157,19 +157,19 @@ def set_default_route(link: Link, index: int, hop: ipaddress.IPv4Address, table:
 
 
 def set_neighbor(link: Link, index: int, address: Address, hardware: bytes) -> None:
-    """Say for good which hardware address a neighbor has."""
+    """Set the hardware address of a neighbor permanently."""
     head = struct.pack("=BBHiHBB", _family(address), 0, 0, index, _PERMANENT, 0, 0)
     body = head + _attribute(1, address.packed) + _attribute(2, hardware)
     link.ask(_NEWNEIGHBOR, _CREATE | _REPLACE, body)
 
 
 def add_unreachable(link: Link, priority: int, network: Network) -> None:
-    """Refuse every destination in a network, before any route is looked for."""
+    """Refuse every destination in a network, before the kernel looks for a route."""
     _add_rule(link, priority, network, _UNREACHABLE, b"", 0)
 
 
 def add_passage(link: Link, priority: int, network: Network, protocol: int, port: int, table: int) -> None:
-    """Let one protocol to one port of a network through, by the routes of a table."""
+    """Let one protocol through to one port of a network, by the routes of a table."""
     ports = _attribute(24, struct.pack("=HH", port, port))
     _add_rule(link, priority, network, _TO_TABLE, _attribute(22, bytes((protocol,))) + ports, table)
 

@@ -1,7 +1,7 @@
-"""One connection that came out of a task: what it asks for is read, judged, connected, and bytes are passed on.
+"""One connection from a task: read the request, decide, connect, and pass bytes both ways.
 
-CONNECT for anything, and `GET http://...` for plain HTTP. The name is looked up here once, and the address that was
-judged is connected to, so what a name server says a moment later changes nothing.
+The proxy takes CONNECT for anything, and `GET http://...` for plain HTTP. A name is resolved here once, and the
+connection goes to the address that was checked: a name server that changes its answer a moment later changes nothing.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .allowlist import Address, Allowlist, literal
 from .upstream import Upstream, upstream_for
 
 _HEAD = 1 << 15  # bytes of a request's head
-_PATIENCE = 15.0  # seconds for a head to come, and for a connection to be made
+_PATIENCE = 15.0  # seconds for the head of a request to arrive, and for a connection to be made
 _HALF_OPEN = 60.0  # seconds that one direction may be silent after the other has ended
 _CHUNK = 1 << 16
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _HOP_BY_HOP = ("connection", "proxy-connection", "proxy-authorization", "keep-alive", "host")
 
 Refuse = Callable[[str, str], None]
-"""Told of the host and port that were asked for, and why they were refused."""
+"""Gets the host and port of a refused request, and the reason."""
 
 
 class Refused(Exception):
-    """The connection is not made; the text goes to the task."""
+    """The connection is not made. The task gets the text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -39,7 +39,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Where to, and the bytes to send there first; none for CONNECT, whose answer comes from here."""
+    """Where a connection goes, and the bytes to send first; None for CONNECT, which the proxy answers itself."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class Request:
 
 
 def serve(client: socket.socket, allowed: Allowlist, environ: Mapping[str, str], refuse: Refuse) -> None:
-    """Answer one connection to its end. OSError is the end of it too."""
+    """Handle one connection until it ends. An OSError ends it too."""
     client.settimeout(_PATIENCE)
     try:
         head, rest = _head(client)
@@ -67,22 +67,22 @@ def serve(client: socket.socket, allowed: Allowlist, environ: Mapping[str, str],
 
 
 def _head(client: socket.socket) -> tuple[bytes, bytes]:
-    """The request's head and what came behind it."""
+    """Return the head of the request, and the bytes after it."""
     arrived, deadline = b"", time.monotonic() + _PATIENCE
     while b"\r\n\r\n" not in arrived:
         client.settimeout(max(0.01, deadline - time.monotonic()))
         part = client.recv(_CHUNK)
         if not part or len(arrived) + len(part) > _HEAD + _CHUNK or time.monotonic() > deadline:
-            raise Refused(400, "that is not a request to a proxy")
+            raise Refused(400, "this is not a request to a proxy")
         arrived += part
     head, _, rest = arrived.partition(b"\r\n\r\n")
     if len(head) > _HEAD:
-        raise Refused(400, "the request's head is too long")
+        raise Refused(400, "the head of the request is too long")
     return head, rest
 
 
 def read_request(head: bytes) -> Request:
-    """Read a request's head.
+    """Parse the head of a request. Raise Refused for what is not a request to a proxy.
 
     >>> read_request(b"CONNECT example.org:443 HTTP/1.1")
     Request(host='example.org', port=443, first=None)
@@ -95,12 +95,12 @@ def read_request(head: bytes) -> Request:
         parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise Refused(400, "that is not a request to a proxy") from None
+        raise Refused(400, "this is not a request to a proxy") from None
     if not protocol.startswith("HTTP/1.") or not _HOST.fullmatch(host) or "\n" in first:
-        raise Refused(400, "that is not a request to a proxy")
+        raise Refused(400, "this is not a request to a proxy")
     if method == "CONNECT":
         if not port:
-            raise Refused(400, "CONNECT takes HOST:PORT")
+            raise Refused(400, "CONNECT needs HOST:PORT")
         return Request(host, port)
     if parts.scheme != "http":
         raise Refused(400, f"plain requests are for http://, not for {parts.scheme or 'nothing'}")
@@ -113,7 +113,7 @@ def read_request(head: bytes) -> Request:
 
 
 def _connected(request: Request, allowed: Allowlist, environ: Mapping[str, str], refuse: Refuse) -> socket.socket:
-    """The connection to where the request goes, if it may go there."""
+    """Return a connection to the destination of the request. Raise Refused if the task may not go there."""
     host, port = request.host, request.port
     if not allowed.names(host, port):
         refuse(_shown(host, port), "not named")
@@ -134,7 +134,7 @@ def _connected(request: Request, allowed: Allowlist, environ: Mapping[str, str],
 
 
 def _addresses(host: str, port: int, allowed: Allowlist, refuse: Refuse) -> list[Address]:
-    """The addresses of the host that may be connected to."""
+    """Return the addresses of the host to which the task may connect."""
     address = literal(host)
     if address is not None:
         return [address]
@@ -154,13 +154,13 @@ def _addresses(host: str, port: int, allowed: Allowlist, refuse: Refuse) -> list
 
 
 def _through(upstream: Upstream, host: str, port: int) -> socket.socket:
-    """A tunnel made by this machine's own proxy, which looks the name up itself."""
+    """Return a tunnel through this machine's own proxy, which resolves the name itself."""
     link = socket.create_connection((upstream.host, upstream.port), timeout=_PATIENCE)
     try:
         link.sendall(upstream.connect(host, port))
         answer = b""
         while b"\r\n\r\n" not in answer:
-            part = link.recv(1)  # what follows belongs to the task
+            part = link.recv(1)  # further bytes belong to the task
             if not part or len(answer) > _HEAD:
                 raise OSError("the proxy of this machine does not answer as a proxy does")
             answer += part
@@ -178,14 +178,14 @@ def _shown(host: str, port: int) -> str:
 
 
 class _Way:
-    """One direction: what was read from `source` and not yet written to `target`."""
+    """One direction: `pending` was read from `source` and is not yet written to `target`."""
 
     def __init__(self, source: socket.socket, target: socket.socket, pending: bytes = b"") -> None:
         self.source = source
         self.target = target
         self.pending = pending
-        self.ended = False  # nothing more comes
-        self.over = False  # and all of it is written
+        self.ended = False  # nothing more will arrive
+        self.over = False  # and everything is written
 
     def push(self) -> None:
         try:
@@ -206,7 +206,10 @@ class _Way:
 
 
 def pump(client: socket.socket, server: socket.socket, first: bytes) -> None:
-    """Pass bytes both ways until both have ended, or one has and the other is silent. Holds one chunk a direction."""
+    """Pass bytes both ways until both sides have ended, or one has ended and the other is silent for a minute.
+
+    At most one chunk is held for each direction.
+    """
     ways = (_Way(client, server, first), _Way(server, client))
     for one in (client, server):
         one.setblocking(False)

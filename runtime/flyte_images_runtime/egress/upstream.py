@@ -1,4 +1,4 @@
-"""The proxy that this machine itself has to go through: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY. Pure."""
+"""The proxy that this machine itself must use: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Upstream:
     login: str = ""
 
     def connect(self, host: str, port: int) -> bytes:
-        """What asks it for a tunnel."""
+        """Return the request for a tunnel to `host`:`port`."""
         name = f"[{host}]" if ":" in host else host
         login = f"Proxy-Authorization: Basic {self.login}\r\n" if self.login else ""
         return f"CONNECT {name}:{port} HTTP/1.1\r\nHost: {name}:{port}\r\n{login}\r\n".encode()
 
 
 def upstream_for(host: str, port: int, environ: Mapping[str, str]) -> Upstream | None:
-    """The proxy for a connection to that host; None: it is reached directly. OSError for one that is not supported.
+    """Return the proxy for a connection to `host`, or None to connect directly. Raise OSError for an unsupported proxy.
 
     >>> upstream_for("example.org", 443, {"https_proxy": "http://me:p%40w@proxy.lan:3128"})
     Upstream(host='proxy.lan', port=3128, login='bWU6cEB3')
@@ -39,7 +39,7 @@ def upstream_for(host: str, port: int, environ: Mapping[str, str]) -> Upstream |
         return None
     parts = urlsplit(address if "//" in address else f"http://{address}")
     if parts.scheme != "http" or not parts.hostname:
-        raise OSError(f"this machine's proxy is of the kind {parts.scheme}://, which tasks cannot go through")
+        raise OSError(f"this machine's proxy has the scheme {parts.scheme}://, which tasks cannot use")
     login = ""
     if parts.username:
         both = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -1,15 +1,15 @@
-"""GPUs of this machine: found, chosen, leased among all processes, and named for an engine.
+"""The GPUs of this machine: find, choose, lease among all processes, and name for an engine.
 
     with allocate(limits.gpu, environ=os.environ, wait=60, note="train") as gpus:
         argv = [f"--device={name}" for name in gpus.devices]
 
-An engine that starts a container keeps the lease with it: `gpus.hold_while(pid of the container)`, and labels the
-container with `gpus.uuids`, so that a client that died does not free a card that its container still uses.
+An engine that starts a container keeps the lease while the container runs, `gpus.hold_while(pid of the container)`, and
+labels the container with `gpus.uuids`: if the client dies first, no other task gets a card that the container uses.
 """
 
 from __future__ import annotations
 
 from .allocate import Allocation, allocate, present, search
-from .device import Card, Found, describe
+from .device import Card, Inventory, describe
 
-__all__ = ["Allocation", "Card", "Found", "allocate", "describe", "present", "search"]
+__all__ = ["Allocation", "Card", "Inventory", "allocate", "describe", "present", "search"]

@@ -1,6 +1,6 @@
-"""GPURequest -> Allocation: the cards of this machine that a task gets, leased, and what an engine calls them.
+"""GPURequest -> Allocation: the cards of this machine that a task gets, leased, and their names for an engine.
 
-What cannot be is an error before anything starts, and says what is there.
+A request that this machine cannot meet is an error before anything starts. The error says which cards are here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..resources.gpu_models import Family
 from . import cdi, lease
 from .amd import amd
 from .cdi_names import names_of
-from .device import Card, Found, describe
+from .device import Card, Inventory, describe
 from .match import matching, visible
 from .nvml import nvidia
 
@@ -32,11 +32,11 @@ _ELSEWHERE: dict[Family, str] = {
 
 @dataclass(slots=True)
 class Allocation:
-    """Cards that are this task's until `release`, or until the last process that has `fds` is gone.
+    """Cards that belong to a task until `release`, or until the last process that has `fds` has ended.
 
     devices  full CDI names, for `--device` or a DeviceRequest of the driver `cdi`
-    uuids    the cards, for a label of the container: `allocate(held=...)` refuses what a labelled container still has
-    edits    what the devices change in a container, for a runtime that knows no CDI
+    uuids    the cards, for a label of the container: `allocate(held=...)` refuses the cards of a labeled container
+    edits    what the devices change in a container, for a runtime that does not know CDI
     fds      pass them to a child that lives as long as the container (`Popen(pass_fds=...)`), or use `hold_while`
     """
 
@@ -58,11 +58,11 @@ class Allocation:
         return self.registry.edits(self.devices)
 
     def hold_while(self, pid: int) -> None:
-        """Keep the lease until the process `pid` (the container's first) is gone, even if this process dies before.
+        """Keep the lease until the process `pid` (the container's first) has ended, even if this process dies first.
 
-        `release` ends it at once, as ever.
+        `release` still ends it at once.
         """
-        subprocess.Popen(  # the child of nobody: it must survive whoever started it
+        subprocess.Popen(  # it starts a second process and ends: that one survives this process
             (sys.executable, "-I", "-S", "-c", _HOLDER, str(pid)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -74,7 +74,7 @@ class Allocation:
         ).wait()
 
     def release(self) -> None:
-        """Give the cards back. A second time does nothing."""
+        """Give the cards back. A second call does nothing."""
         self._lease.release()
 
     def __enter__(self) -> Allocation:
@@ -84,7 +84,7 @@ class Allocation:
         self.release()
 
 
-# Forks so that its parent can wait for it and go on; the grandchild holds the inherited descriptors.
+# It forks so that its parent can wait for it and go on; the grandchild holds the inherited descriptors.
 _HOLDER = """
 import os, select, sys
 try:
@@ -106,15 +106,15 @@ def allocate(
     held: Callable[[], Collection[str]] = tuple,
     directories: Sequence[Path] = cdi.DIRECTORIES,
     write: bool = True,
-    look: Callable[[GPURequest], Found] | None = None,
+    look: Callable[[GPURequest], Inventory] | None = None,
 ) -> Allocation:
-    """Lease what `request` asks for; DeviceError says why it cannot be and what is there.
+    """Lease the cards that `request` asks for. Raise DeviceError with the reason and the cards of this machine.
 
-    wait         seconds to wait for cards that others have
-    note         what others are told of this task while it has them
-    held         UUIDs that running containers have, by their label: of clients that died before their container
+    wait         seconds to wait for cards that other tasks have
+    note         the description of this task that other tasks see while it has the cards
+    held         returns the UUIDs on the labels of running containers, whose clients may have died
     directories  where the engine that will start the container looks for CDI specifications
-    write        put a specification there if none has the cards; a runtime that applies `edits` itself needs no file
+    write        write a specification there if none has the cards; a runtime that applies `edits` itself needs no file
     """
     look = look or search
     cards = present(request, environ=environ, look=look)
@@ -123,7 +123,7 @@ def allocate(
 
     def try_once() -> lease.Lease | None:
         if not request.shared and len(cards) - len(lease.holders(place, list(names))) < request.count:
-            return None  # while others have them the driver need not be asked, which can take it a second
+            return None  # without asking the driver, which can take a second
         now = {card.uuid: card for card in look(request).cards}
         taken = set(held())
 
@@ -144,23 +144,23 @@ def allocate(
     return Allocation(tuple(names[card.uuid] for card in chosen), chosen, registry, got)
 
 
-def search(request: GPURequest | None = None) -> Found:
-    """Look at this machine for the cards of the request's maker, or of all makers."""
+def search(request: GPURequest | None = None) -> Inventory:
+    """Return the cards of this machine of the request's maker, or of all makers."""
     family = request.family if request else None
     found = [look() for maker, look in (("nvidia", nvidia), ("amd", amd)) if family in (None, maker)]
-    return Found(
+    return Inventory(
         cards=tuple(card for one in found for card in one.cards),
         problems=tuple(p for one in found for p in one.problems),
     )
 
 
 def present(
-    request: GPURequest, *, environ: Mapping[str, str], look: Callable[[GPURequest], Found] = search
+    request: GPURequest, *, environ: Mapping[str, str], look: Callable[[GPURequest], Inventory] = search
 ) -> list[Card]:
-    """Return the cards that fit, at least as many as are asked for."""
+    """Return the cards that fit, at least as many as requested. Raise DeviceError if there are fewer."""
     if request.family in _ELSEWHERE:
         raise DeviceError(
-            f"asked for {request}: there is no {_ELSEWHERE[request.family]} here",
+            f"asked for {request}: this machine has no {_ELSEWHERE[request.family]}",
             hint="tasks run on this machine's processors and GPUs; leave the accelerator out to run it here",
         )
     found = look(request)
@@ -183,7 +183,7 @@ def _instead(request: GPURequest, cards: Sequence[Card]) -> str:
         return "leave the GPU out to run the task on the processor"
     if request.partition is not None and not any(card.partition for card in cards):
         return "no card of this host is partitioned: see `nvidia-smi mig`, or ask for a whole one"
-    return "ask for what is there, or gpu=N without a model for any"
+    return "ask for a card that this host has, or gpu=N without a model for any"
 
 
 def _choose(
@@ -192,7 +192,7 @@ def _choose(
     free: Callable[[Card, Callable[[str], bool]], bool],
     attempt: Callable[[str], bool],
 ) -> tuple[str, ...]:
-    """Return `count` free cards: of one model if that can be, and none otherwise."""
+    """Return the UUIDs of `count` free cards, of one model if possible. Return none if fewer are free."""
     available: list[Card] = []
     for _, same in groupby(cards, key=lambda card: (card.name, card.memory)):
         group = []
@@ -211,7 +211,7 @@ def _all_busy(
     place: Path,
     labelled: set[str],
     wait: float,
-    look: Callable[[GPURequest], Found],
+    look: Callable[[GPURequest], Inventory],
 ) -> DeviceError:
     busy = lease.holders(place, [card.uuid for card in cards])
     for card in look(request).cards:
@@ -223,5 +223,5 @@ def _all_busy(
     free = sum(card.uuid not in busy for card in cards)
     return DeviceError(
         f"asked for {request}; {free} of {len(cards)} free{waited}: {describe(cards, busy)}",
-        hint="wait longer for it (gpu_wait), or share a card with `shared`",
+        hint="wait longer (gpu_wait), or share a card with `shared`",
     )

@@ -1,4 +1,4 @@
-"""The kernel's tables of AMD GPUs -> cards. Reads sysfs only; no library of the maker is needed."""
+"""The kernel's tables of AMD GPUs -> cards. Reads sysfs only, without a library of the maker."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from .device import Card, Found
+from .device import Card, Inventory
 
-# PCI device numbers of cards whose firmware does not tell their name.
+# PCI device numbers of cards whose firmware does not give their names.
 _NAMES = {
     "0x738c": "AMD Instinct MI100",
     "0x740f": "AMD Instinct MI210",
@@ -22,11 +22,11 @@ _NAMES = {
 }
 
 
-def amd(*, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Found:
+def amd(*, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Inventory:
     """Return the AMD GPUs that can compute, in the order of the kernel."""
     topology = sys / "class/kfd/kfd/topology/nodes"
     if not topology.is_dir():
-        return Found(problems=("no AMD GPU: the driver amdgpu is not loaded",))
+        return Inventory(problems=("no AMD GPU: the driver amdgpu is not loaded",))
     cards: list[Card] = []
     for node in sorted(topology.iterdir(), key=lambda path: int(path.name) if path.name.isdecimal() else 0):
         gpu = _read(node / "gpu_id")
@@ -34,7 +34,7 @@ def amd(*, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Found:
         if gpu in ("", "0") or not minor:  # node 0 is the processor
             continue
         cards.append(_card(sys, dev, index=str(len(cards)), gpu=gpu, minor=minor))
-    return Found(cards=tuple(cards), problems=() if cards else ("no AMD GPU: the driver has none",))
+    return Inventory(cards=tuple(cards), problems=() if cards else ("no AMD GPU: the driver has none",))
 
 
 def _card(sys: Path, dev: Path, *, index: str, gpu: str, minor: int) -> Card:
@@ -56,7 +56,7 @@ def _card(sys: Path, dev: Path, *, index: str, gpu: str, minor: int) -> Card:
 
 
 def _processes(sys: Path, gpu: str) -> tuple[int, ...]:
-    """Those that hold memory of the card."""
+    """Return the pids of the processes that hold memory of the card."""
     found = []
     for used in (sys / "class/kfd/kfd/proc").glob(f"*/vram_{gpu}"):
         if _read(used) not in ("", "0") and used.parent.name.isdecimal():

@@ -1,7 +1,7 @@
-"""Cards and a driver -> a CDI specification, for machines on which the maker's toolkit never wrote one.
+"""Cards and a driver -> a CDI specification, for machines without one from the maker's toolkit.
 
-Needs no hooks: each library of the driver is bound to the name by which programs load it, in the directory where the
-dynamic linker of a Debian image looks and in the one where a Red Hat image's does.
+It needs no hooks: each library of the driver is bound under the name by which programs load it, in the directory that
+the dynamic linker of a Debian image searches, and in that of a Red Hat image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from .device import Card
 
-_VERSION = "0.5.0"  # the oldest that has all that is written here
+_VERSION = "0.5.0"  # the oldest version with all fields used here
 _CORE = re.compile(r"lib(cuda|nvidia-ml|nvidia-ptxjitcompiler|nvidia-nvvm|nvidia-gpucomp|cudadebugger)\.so")
 _SHARED_NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
 _PROGRAMS = ("nvidia-smi", "nvidia-debugdump", "nvidia-cuda-mps-control", "nvidia-cuda-mps-server")
@@ -24,7 +24,10 @@ _SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """What of the host's driver goes into a container: (file on the host, name there) of libraries, and whole paths."""
+    """The parts of the host's driver that a container needs.
+
+    (file on the host, name inside) of libraries, and paths.
+    """
 
     version: str
     libraries: tuple[tuple[str, str], ...]
@@ -34,7 +37,7 @@ class Driver:
 
 
 def read_driver(version: str, libraries: Path, *, root: Path = Path("/")) -> Driver:
-    """Look at the files of the driver of that version beside its NVML library."""
+    """Return the files of the driver of that version beside its NVML library."""
     programs = [directory / name for name in _PROGRAMS for directory in (root / "usr/bin", libraries.parent / "bin")]
     firmware = sorted((root / "lib/firmware/nvidia" / version).glob("gsp*.bin"))
     sockets = [root / path.lstrip("/") for path in _SOCKETS]
@@ -61,7 +64,7 @@ def nvidia_spec(cards: Sequence[Card], driver: Driver, *, machine: str | None = 
         "kind": "nvidia.com/gpu",
         "devices": devices,
         "containerEdits": {
-            "env": ["NVIDIA_VISIBLE_DEVICES=void"],  # so that an old hook on this host keeps its hands off
+            "env": ["NVIDIA_VISIBLE_DEVICES=void"],  # an old hook on this host then does nothing
             "deviceNodes": [{"path": _inside(node), "hostPath": node} for node in driver.nodes],
             "mounts": _mounts(driver, machine or platform.machine()),
         },
@@ -69,7 +72,7 @@ def nvidia_spec(cards: Sequence[Card], driver: Driver, *, machine: str | None = 
 
 
 def amd_spec(cards: Sequence[Card]) -> dict[str, Any]:
-    """Return the specification of kind `amd.com/gpu`; ROCm's libraries are the image's own."""
+    """Return the specification of kind `amd.com/gpu`. The libraries of ROCm come from the image."""
     devices = []
     for card in cards:
         own = [{"path": _inside(node), "hostPath": node} for node in card.nodes if not node.endswith("/kfd")]
@@ -84,7 +87,7 @@ def amd_spec(cards: Sequence[Card]) -> dict[str, Any]:
 
 
 def _libraries(version: str, directory: Path) -> list[tuple[str, str]]:
-    """The driver's libraries by the names under which programs load them: `libcuda.so.1`, `libcuda.so`, ..."""
+    """Return the driver's libraries by the names under which programs load them: `libcuda.so.1`, `libcuda.so`, ..."""
     found = []
     for path in sorted(directory.glob("lib*.so*")):
         real = path.resolve()
@@ -109,7 +112,7 @@ def _mounts(driver: Driver, machine: str) -> list[dict[str, Any]]:
 
 
 def _inside(node: str) -> str:
-    """The node's path in the container: as on the host, from its last `dev` on.
+    """Return the node's path in the container: the host's path from its last `/dev/` on.
 
     >>> _inside("/dev/nvidia0"), _inside("/tmp/stand-ins/dev/nvidia-caps/nvidia-cap1")
     ('/dev/nvidia0', '/dev/nvidia-caps/nvidia-cap1')

@@ -1,4 +1,4 @@
-"""Cards -> the names by which an engine passes them, from CDI specifications; one is made where there is none."""
+"""Cards -> the names by which an engine passes them, from CDI specifications. Makes a specification if none exists."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _OWN_SPEC = "flyte-images-{family}.json"
 
 
 def names_of(cards: Sequence[Card], directories: Sequence[Path], *, write: bool) -> tuple[dict[str, str], cdi.Registry]:
-    """Return the CDI name of each card by UUID, and the specifications that hold them.
+    """Return the CDI name of each card by UUID, and the specifications with these devices.
 
-    Where none does, one is made: as a file of the last of `directories`, or only in the value that is returned, for
-    engines that are told the parts of a device (`edits_of`), or know it by the maker's own way.
+    For cards that no specification has, one is made: as a file in the last of `directories`, or only in the returned
+    value,
+    for engines that get the parts of a device (`edits_of`) or know it by the maker's own method.
     """
     registry = cdi.read(directories)
     names = _known(cards, registry)
@@ -34,13 +35,13 @@ def names_of(cards: Sequence[Card], directories: Sequence[Path], *, write: bool)
         document = specification(family)
         path = directories[-1] / _OWN_SPEC.format(family=family)
         if write:
-            with suppress(DeviceError):  # not root's
+            with suppress(DeviceError):  # only root may write there
                 write_spec(document, path, family)
         registry = replace(registry, specs=(*registry.specs, cdi.parse(document, path)))
     names = _known(cards, registry) if missing else names
     for card in cards:
         if card.uuid not in names:
-            raise DeviceError(f"no CDI device for {card.title} ({card.uuid}) could be made", hint=_toolkit(card.family))
+            raise DeviceError(f"no CDI device for {card.title} ({card.uuid}) can be made", hint=_toolkit(card.family))
     return names, registry
 
 
@@ -63,7 +64,7 @@ def _known(cards: Sequence[Card], registry: cdi.Registry) -> dict[str, str]:
 
 
 def _is(card: Card, edits: cdi.Edits) -> bool:
-    """Whether a device of that name is still this card: an index may have moved since the file was written."""
+    """Return whether a device of that name is still this card: an index may have moved since the file was written."""
     nodes = {node.path.rpartition("/")[2] for node in edits.nodes}
     own = [node.rpartition("/")[2] for node in card.nodes if not node.endswith("/kfd")]
     first = next((node for node in own if node.startswith(("nvidia", "renderD"))), None)
@@ -71,7 +72,7 @@ def _is(card: Card, edits: cdi.Edits) -> bool:
 
 
 def edits_of(devices: Sequence[str], uuids: Sequence[str], directories: Sequence[Path] = cdi.DIRECTORIES) -> cdi.Edits:
-    """Return what the leased devices bring, by the files of this machine, or by what is made where there are none."""
+    """Return the edits of the leased devices, from the files of this machine, or from a specification made here."""
     registry = cdi.read(directories)
     if registry.knows(devices) or len(devices) != len(uuids) or any(_family(name) is None for name in devices):
         return registry.edits(devices)
@@ -84,9 +85,9 @@ def _family(device: str) -> str | None:
 
 
 def without_hooks(devices: Sequence[str], uuids: Sequence[str]) -> cdi.Edits:
-    """Return what the cards bring without a program of the maker's that a runtime would have to start.
+    """Return the edits of the cards without the maker's programs that a runtime would have to start.
 
-    The maker's own files often name some; those that are made here never do.
+    The maker's files often name such programs; specifications made here never do.
     """
     total = cdi.Edits()
     for name, uuid in zip(devices, uuids, strict=True):
@@ -101,12 +102,12 @@ def without_hooks(devices: Sequence[str], uuids: Sequence[str]) -> cdi.Edits:
 
 
 def specification(family: str) -> dict[str, Any]:
-    """Return a specification of all cards of this machine of one maker."""
+    """Return a specification of all cards of one maker in this machine."""
     if family == "amd":
         return amd_spec(amd().cards)
     known = driver()
     if known is None:
-        raise DeviceError("the NVIDIA driver went away", hint="see nvidia-smi")
+        raise DeviceError("the NVIDIA driver no longer answers", hint="see nvidia-smi")
     cards = nvidia().cards
     absent = [node for card in cards for node in card.nodes if not Path(node).exists()]
     if absent:
@@ -117,13 +118,13 @@ def specification(family: str) -> dict[str, Any]:
 
 
 def write_spec(document: Mapping[str, Any], path: Path, family: str) -> None:
-    """Put a specification where engines look."""
+    """Write a specification where engines look for it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(path, json.dumps(document, indent=1).encode(), mode=0o644)  # engines read *.json and *.yaml only
     except OSError as error:
         raise DeviceError(
-            f"a GPU is here, and no CDI specification that an engine could pass it by; `{path}`: {error.strerror}",
+            f"this machine has a GPU, but no CDI specification for an engine; `{path}`: {error.strerror}",
             hint=_toolkit(family),
         ) from None
 

@@ -1,4 +1,4 @@
-"""Card: one accelerator that is in this machine, and how a list of them is told to people. Pure."""
+"""Card: one accelerator of this machine. Inventory: all that a search found. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A GPU, or a MIG instance of one (`partition`, `parent`). `uuid` names it for good; `index` may change at reboot.
+    """A GPU, or a MIG instance of one (`partition`, `parent`). `uuid` never changes; `index` may change at a reboot.
 
     nodes      the device nodes that a process needs to use this card and no other
-    processes  those that compute on it now, whoever started them
+    processes  the pids of the processes that compute on it now, whoever started them
     """
 
     family: Literal["nvidia", "amd"]
@@ -28,14 +28,14 @@ class Card:
 
     @property
     def title(self) -> str:
-        """What people call it: the driver's name, and its partition once."""
+        """The name for people: the driver's name, and the partition once."""
         bare = self.name.partition(" MIG ")[0]
         return f"{bare} ({self.partition})" if self.partition else bare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a look at this machine gave: its cards, and for each maker without any, why."""
+class Inventory:
+    """The result of a search: the cards of this machine, and for each maker without a card, the reason."""
 
     cards: tuple[Card, ...] = ()
     problems: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Found:
 
 
 def describe(cards: Sequence[Card], busy: dict[str, str] | None = None) -> str:
-    """Return the cards as a phrase; `busy` says by UUID who has which.
+    """Return the cards as a phrase. `busy` says by UUID which process has a card.
 
     >>> t4, h = Card(family="nvidia", index="0", name="Tesla T4", uuid="a"), "NVIDIA H200"
     >>> describe([Card(family="nvidia", index=i, name=h, uuid=i) for i in "12"] + [t4], {"a": "pid 4242"})

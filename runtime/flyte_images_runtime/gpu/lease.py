@@ -1,9 +1,9 @@
-"""Leases: which process of this machine has which card. One lock file a card, which the kernel lets go when its last
-holder dies; nothing has to be cleaned up.
+"""Leases: which process of this machine has which card. Each card has a lock file, which the kernel unlocks when its
+last holder dies, so nothing has to be cleaned up.
 
 All cards of a task are taken at once while one more file is locked, so two tasks never wait for each other's cards.
-All users of the machine meet in one place, so the files lie in a directory of root's from which no user can remove
-another user's file; a directory that is not like that is refused.
+All users of the machine share one directory of root's, from which no user can remove another user's file. A directory
+without these properties is refused.
 """
 
 from __future__ import annotations
@@ -23,37 +23,39 @@ from pathlib import Path
 from ..errors import DeviceError
 from ..system.private_dirs import problem_of_shared, user_name
 
-DIRECTORY = Path("/dev/shm")  # root's, and every Linux has it
+DIRECTORY = Path("/dev/shm")  # it belongs to root, and every Linux has it
 _PREFIX = "flyte-images-"
 _PICKING = _PREFIX + "picking"
-_PATIENCE = 10.0  # seconds; it is held for as long as a few locks take, never while a task waits
+_PATIENCE = 10.0  # seconds; the lock is held for as long as a few locks take, never while a task waits
 
 
 @dataclass(slots=True)
 class Lease:
-    """A lock that is held on some keys. It lives as long as one of `fds` is open anywhere, `release` aside."""
+    """A lock on some keys. It lasts until every copy of `fds` is closed, or until `release`."""
 
     keys: tuple[str, ...]
     fds: tuple[int, ...]
 
     def release(self) -> None:
-        """Let go, whoever else has the descriptors. A second time does nothing."""
+        """Unlock, even if other processes have the descriptors. A second call does nothing."""
         fds, self.fds = self.fds, ()
         for fd in fds:
             _let_go(fd)
 
 
 def directory(environ: Mapping[str, str]) -> Path:
-    """Where the leases are: FLYTE_IMAGES_LEASES, else one place for the whole machine."""
+    """Return the directory of the leases: FLYTE_IMAGES_LEASES, else one place for the whole machine."""
     return Path(environ.get("FLYTE_IMAGES_LEASES") or DIRECTORY)
 
 
 def take(
     place: Path, choose: Callable[[Callable[[str], bool]], tuple[str, ...]], *, shared: bool = False, note: str = ""
 ) -> Lease | None:
-    """Take the keys that `choose` returns; it is given a function that tries one. None if it returned none.
+    """Take the keys that `choose` returns.
 
-    What was tried and is not returned is let go again. `note` is what others are told of the holder.
+    `choose` gets a function that tries to lock one key. None if it returned none.
+
+    Locks that were taken and are not returned are released. `note` describes the holder to others.
     """
     held: dict[str, int] = {}
 
@@ -80,10 +82,10 @@ def take(
 
 
 def holders(place: Path, keys: Sequence[str]) -> dict[str, str]:
-    """Return in words who holds which of `keys`; those that nobody holds are left out."""
+    """Return a description of the holder of each of `keys`. Free keys are left out."""
     if not place.is_dir():
         return {}
-    with _picking(place):  # else a task that takes a card in this moment would find it taken
+    with _picking(place):  # else a task that takes a card in this moment would find it locked
         return {key: told for key in keys if (told := _holder(place / _name(key))) is not None}
 
 
@@ -102,7 +104,7 @@ def _holder(path: Path) -> str | None:
 
 
 def _told(fd: int) -> str:
-    """Say who holds the lock: what the holder wrote, if the kernel says the same of the process."""
+    """Return a description of the lock's holder: the holder's own note, if the kernel names the same process."""
     pids = _lockers(fd)
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         told = json.loads(os.pread(fd, 4096, 0))
@@ -113,7 +115,7 @@ def _told(fd: int) -> str:
 
 
 def _lockers(fd: int) -> list[int]:
-    """Return the processes that locked the file, by the kernel's own list; [] where it does not say."""
+    """Return the pids that locked the file, by the kernel's list; [] where the kernel does not say."""
     found = os.fstat(fd)
     name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     pids = []
@@ -133,7 +135,7 @@ def _process(pid: int) -> str:
 
 
 def wait_for(try_once: Callable[[], Lease | None], *, seconds: float) -> Lease | None:
-    """Try until it succeeds or `seconds` have passed; at least once."""
+    """Try until `try_once` succeeds or `seconds` have passed, at least once."""
     end = time.monotonic() + seconds
     pause = 0.02
     while True:
@@ -165,10 +167,10 @@ def _picking(place: Path) -> Iterator[None]:
 
 
 def prepare(place: Path) -> None:
-    """Make the directory that everyone may use and nobody may empty, like /tmp."""
+    """Make the directory, in which everyone may add files and nobody may remove another user's, like /tmp."""
     with contextlib.suppress(FileExistsError):
         place.mkdir(parents=True)
-        place.chmod(0o1777)  # mkdir's mode goes through the umask
+        place.chmod(0o1777)  # the umask changes the mode of mkdir
     if (problem := problem_of_shared(place)) is not None:
         raise DeviceError(
             f"leases of GPUs cannot be kept in `{place}`: {problem}",
@@ -196,7 +198,7 @@ def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     for _ in range(3):
         try:
-            # Not with O_CREAT: in a directory like /tmp the kernel then refuses files of others (fs.protected_regular).
+            # Without O_CREAT: in a directory like /tmp the kernel then refuses files of others (fs.protected_regular).
             return _plain_file(os.open(path, flags), path)
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
@@ -206,7 +208,7 @@ def _open(path: Path) -> int:
         except OSError as error:
             told = "is a link" if error.errno == errno.ELOOP else (error.strerror or "cannot be opened")
             raise _unusable(path, told) from None
-    raise DeviceError(f"the lease file `{path}` comes and goes", hint="let nothing clean that directory")
+    raise DeviceError(f"the lease file `{path}` appears and disappears", hint="exclude that directory from cleaning")
 
 
 def _plain_file(fd: int, path: Path) -> int:
@@ -224,7 +226,7 @@ def _unusable(path: Path, told: str) -> DeviceError:
 
 
 def _let_go(fd: int) -> None:
-    """Unlock and close; unlocked too where a forked child still has the descriptor."""
+    """Unlock and close. The unlock also counts where a forked child still has the descriptor."""
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_UN)
     os.close(fd)

@@ -1,4 +1,4 @@
-"""Which cards are what a request asks for: by the driver's name, the memory and the partition. Pure."""
+"""Which cards fit a request: by the driver's name, the memory and the partition. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _GIB = 1 << 30
 
 
 def matching(request: GPURequest, cards: Sequence[Card]) -> list[Card]:
-    """Return the cards that fit, those with the least memory first, so that the large ones stay for who needs them."""
+    """Return the cards that fit, those with the least memory first, to keep large cards free for larger requests."""
     fitting = [card for card in cards if fits(request, card)]
-    return sorted(fitting, key=lambda card: card.memory)  # stable: of equal ones the order of the driver
+    return sorted(fitting, key=lambda card: card.memory)  # stable: equal cards keep the driver's order
 
 
 def visible(cards: Sequence[Card], environ: Mapping[str, str]) -> list[Card]:
-    """Return the cards that CUDA_VISIBLE_DEVICES leaves: by index or UUID, up to the first that does not exist.
+    """Return the cards that CUDA_VISIBLE_DEVICES leaves: by index or UUID, up to the first name without a card.
 
     >>> both = [Card(family="nvidia", index=i, name="Tesla T4", uuid=f"GPU-{i}7") for i in "01"]
     >>> [card.index for card in visible(both, {"CUDA_VISIBLE_DEVICES": "GPU-1"})], len(visible(both, {}))
@@ -42,7 +42,7 @@ def visible(cards: Sequence[Card], environ: Mapping[str, str]) -> list[Card]:
 
 
 def fits(request: GPURequest, card: Card) -> bool:
-    """Whether `card` is one of those that `request` asks for.
+    """Return whether `card` is one that `request` asks for.
 
     >>> a100 = Card(family="nvidia", index="0", name="NVIDIA A100-SXM4-40GB", uuid="GPU-1", memory=40 << 30)
     >>> [fits(GPURequest(count=1, model=model), a100) for model in ("A100", "A10", "A100_80G", "a100 sxm4")]
@@ -50,7 +50,7 @@ def fits(request: GPURequest, card: Card) -> bool:
     """
     if request.family is not None and request.family != card.family:
         return False
-    if request.partition != card.partition:  # a part of a card is not a card, nor the other way round
+    if request.partition != card.partition:  # a part of a card does not fit a request for a card, and the reverse
         return False
     if request.model is None:
         return True
@@ -63,7 +63,7 @@ def fits(request: GPURequest, card: Card) -> bool:
 
 
 def _says(driver: str, model: str) -> bool:
-    """Whether the words of `model` stand in the driver's name; `RTX4090` and `RTX 4090` are the same words."""
+    """Return whether the driver's name has the words of `model`; `RTX4090` and `RTX 4090` are the same words."""
     words = re.sub(r"(?<=[a-z])(?=[0-9]{3})", " ", normal(model)).split(" ")
     expression = r" ?".join(map(re.escape, words))
     return re.search(rf"(?<![a-z0-9]){expression}(?![a-z0-9])", normal(driver)) is not None

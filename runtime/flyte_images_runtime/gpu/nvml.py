@@ -1,6 +1,6 @@
-"""The NVIDIA driver's library -> cards. The only module that knows nvidia-ml-py, which it loads when it is asked.
+"""The NVIDIA driver's library -> cards. The only module that uses nvidia-ml-py, which it loads on the first call.
 
-No library and no device mean the same: no NVIDIA GPU in this machine.
+A missing library and a missing device mean the same: no NVIDIA GPU in this machine.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from .device import Card, Found
+from .device import Card, Inventory
 
-# Where drivers are that the dynamic linker does not know of: Google's and other bare machines, WSL, NixOS.
+# Directories of drivers that the dynamic linker does not search: on Google's machines, bare machines, WSL, NixOS.
 _LIBRARY = "libnvidia-ml.so.1"
 _DRIVER_DIRECTORIES = (
     "/usr/local/nvidia/lib64",
@@ -28,26 +28,26 @@ _DRIVER_DIRECTORIES = (
 _T = TypeVar("_T")
 
 
-def nvidia(*, dev: Path = Path("/dev"), proc: Path = Path("/proc")) -> Found:
-    """Return the NVIDIA GPUs of this machine; of a card that is partitioned its instances."""
+def nvidia(*, dev: Path = Path("/dev"), proc: Path = Path("/proc")) -> Inventory:
+    """Return the NVIDIA GPUs of this machine, and the instances of a partitioned card instead of the card."""
     try:
         import pynvml  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         if not (proc / "driver/nvidia/version").exists():
-            return Found(problems=("no NVIDIA GPU: no driver is loaded",))
-        return Found(
+            return Inventory(problems=("no NVIDIA GPU: no driver is loaded",))
+        return Inventory(
             problems=("no NVIDIA GPU can be seen: nvidia-ml-py is not installed (pip install 'flyte-images[gpu]')",)
         )
     try:
         with _session(pynvml):
             cards = [card for index in range(pynvml.nvmlDeviceGetCount()) for card in _card(pynvml, index, dev, proc)]
     except pynvml.NVMLError as error:
-        return Found(problems=(_problem(pynvml, error),))
-    return Found(cards=tuple(cards), problems=() if cards else ("no NVIDIA GPU: the driver has none",))
+        return Inventory(problems=(_problem(pynvml, error),))
+    return Inventory(cards=tuple(cards), problems=() if cards else ("no NVIDIA GPU: the driver has none",))
 
 
 def driver() -> tuple[str, Path] | None:
-    """Return the version of the driver and the directory of its libraries; None without a driver."""
+    """Return the version of the driver and the directory of its libraries. None without a driver."""
     try:
         import pynvml
     except ImportError:
@@ -63,15 +63,17 @@ def driver() -> tuple[str, Path] | None:
 
 @contextmanager
 def watch(uuids: Sequence[str]) -> Iterator[Callable[[], list[tuple[int | None, float | None]]]]:
-    """Give a function that returns each card's used bytes and the share of the last moment in which it computed."""
+    """Give a function that returns, for each card, the used bytes and the share of the last moment spent computing."""
     import pynvml
 
     def look(uuid: str) -> tuple[int | None, float | None]:
         used = busy = None
-        with suppress(pynvml.NVMLError):  # the card went away: the task will say so
+        with suppress(pynvml.NVMLError):  # the card went away: the task's own error will say so
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             used = _ask(pynvml, lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used))
-            busy = _ask(pynvml, lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu))  # a part does not tell
+            busy = _ask(
+                pynvml, lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            )  # a partition does not report it
         return used, None if busy is None else busy / 100
 
     with ExitStack() as stack:
@@ -92,7 +94,7 @@ def _session(pynvml: ModuleType) -> Iterator[None]:
 
 
 def _load() -> None:
-    """Let the client library find a driver outside the linker's directories: what is loaded is found by its name."""
+    """Load the driver's library from outside the linker's directories: the client library then finds it by its name."""
     with suppress(OSError):
         ctypes.CDLL(_LIBRARY)
         return
@@ -157,7 +159,7 @@ def _describe(pynvml: ModuleType, handle: Any, index: str, nodes: tuple[str, ...
         index=index,
         name=_text(pynvml.nvmlDeviceGetName(handle)),
         uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-        memory=memory or 0,  # cards that share the memory of the machine have none of their own to tell
+        memory=memory or 0,  # cards that share the machine's memory report none
         bus=bus,
         nodes=nodes,
         processes=tuple(sorted({int(process.pid) for process in running})),
@@ -165,7 +167,7 @@ def _describe(pynvml: ModuleType, handle: Any, index: str, nodes: tuple[str, ...
 
 
 def _capability(path: Path) -> int | None:
-    """The minor number of /dev/nvidia-caps that a MIG instance needs."""
+    """Return the minor number in /dev/nvidia-caps that a MIG instance needs."""
     with suppress(OSError):
         found = re.search(r"DeviceFileMinor:\s*([0-9]+)", path.read_text(encoding="utf-8"))
         return int(found[1]) if found else None
@@ -173,7 +175,7 @@ def _capability(path: Path) -> int | None:
 
 
 def _ask(pynvml: ModuleType, question: Callable[[], _T]) -> _T | None:
-    """Return the answer, or None where this card or this driver does not know it."""
+    """Return the answer, or None where this card or this driver does not have one."""
     try:
         return question()
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NotFound, pynvml.NVMLError_FunctionNotFound,

@@ -1,6 +1,6 @@
-"""Cards -> how much of their memory is in use and how busy they are, asked again and again while a task has them.
+"""Cards -> their used memory and their load, measured repeatedly while a task has the cards.
 
-A card belongs to one task, so what it does is what the task does; `shared` ones tell what all of their tasks do.
+A card belongs to one task, so its load is the task's. The load of a `shared` card is that of all its tasks.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from pathlib import Path
 from .device import Card
 
 Look = Callable[[], "tuple[int | None, float | None]"]
-"""Bytes that are used on all cards together, and the mean share of the time in which they compute; None: not told."""
+"""Return the used bytes of all cards together, and the mean share of time in which they compute; None if unknown."""
 
 
 @contextmanager
 def watching(cards: Sequence[Card], *, sys: Path = Path("/sys")) -> Iterator[Look]:
-    """Give a function that looks. The driver's library stays loaded until the end: to load it takes up to a second."""
+    """Give a function that measures.
+
+    The driver's library stays loaded until the end: loading it takes up to a second.
+    """
     if cards and cards[0].family == "nvidia":
         from .nvml import watch
 
@@ -28,7 +31,7 @@ def watching(cards: Sequence[Card], *, sys: Path = Path("/sys")) -> Iterator[Loo
 
 
 def together(found: Sequence[tuple[int | None, float | None]]) -> tuple[int | None, float | None]:
-    """Of several cards: the sum of the memory, the mean of the shares.
+    """Return, for several cards, the sum of the memory and the mean of the shares.
 
     >>> together([(1, 0.5), (2, 1.0), (None, None)])
     (3, 0.75)

@@ -1,7 +1,7 @@
-"""A seccomp profile -> the program that the kernel runs for each system call, made by libseccomp.
+"""A seccomp profile -> the program that the kernel runs for each system call, compiled by libseccomp.
 
-A runtime makes it anew for each container, which takes longer than all else that it does. It is made once here, and
-as a tree instead of a list, so that the calls themselves are quicker too.
+A runtime compiles the profile for each container, which takes longer than the rest of its work. It is compiled once
+here, as a tree instead of a list, so that the calls themselves are faster too.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class _Argument(ctypes.Structure):
 
 
 class Unavailable(Exception):
-    """There is no libseccomp here, or it does not know something of the profile."""
+    """This machine has no libseccomp, or the library does not know a part of the profile."""
 
 
 def compile_profile(profile: Mapping[str, Any]) -> bytes:
-    """Return the program of a `linux.seccomp` document. What the library is too old to know is left out."""
+    """Return the program of a `linux.seccomp` document, without the calls that the library is too old to know."""
     library = _library()
     context = library.seccomp_init(ctypes.c_uint32(_ERRNO | profile["defaultErrnoRet"]))
     if not context:
@@ -38,9 +38,9 @@ def compile_profile(profile: Mapping[str, Any]) -> bytes:
         for name in profile["architectures"]:
             token = library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
             _expect(library.seccomp_arch_add(ctypes.c_void_p(context), ctypes.c_uint32(token)), name, but=_EXISTS)
-        library.seccomp_attr_set(ctypes.c_void_p(context), _OPTIMIZE, _AS_A_TREE)  # a list where it cannot
+        library.seccomp_attr_set(ctypes.c_void_p(context), _OPTIMIZE, _AS_A_TREE)  # an old library makes a list
         for rule in profile["syscalls"]:
-            if rule.get("errnoRet") != profile["defaultErrnoRet"]:  # what is answered anyway may not be said again
+            if rule.get("errnoRet") != profile["defaultErrnoRet"]:  # a rule may not repeat the default answer
                 _add(library, context, rule)
         return _exported(library, context)
     finally:

@@ -1,4 +1,4 @@
-"""What a runtime needs of a container, laid out in a directory: its root filesystem, its files, its description."""
+"""The bundle of a container, laid out in a directory for an OCI runtime: root filesystem, files, configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CGROUP_FILES = ("memory", "cpu", "cpuacct", "pids")
 
 
 def make_directories(place: Path) -> None:
-    """The directories of a bundle; `place` is memory of the task's own by now."""
+    """Make the directories of a bundle. `place` is a tmpfs of the task."""
     for name in ("upper", "work", "rootfs", "state", DISK, LARGE, *(f"cgroup/{name}" for name in CGROUP_FILES)):
         (place / name).mkdir(parents=True)
 
@@ -28,7 +28,7 @@ def lay_out(
     config: Mapping[str, Any],
     ordinary_user: bool = False,
 ) -> None:
-    """Fill the bundle at `place`. What is written to the root goes to `upper`/upper."""
+    """Fill the bundle at `place`. Writes to the container's root go to `upper`/upper."""
     for name, text in files.items():
         (place / name).write_text(text, encoding="utf-8")
     if ordinary_user:

@@ -1,6 +1,6 @@
 """TaskSpec -> config.json, the OCI runtime's description of a container. Pure.
 
-The same reach as the docker engine gives a task: every item that is loosened is loosened by name in `Hardening`.
+A task gets the same rights as on the docker engine: `Hardening` names every item that is loosened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..worker import paths
 from .rootfs import Rootfs
 from .seccomp import capability, profile
 
-VERSION = "1.0.2"  # known to every runc since 1.0 and crun since 0.15
+VERSION = "1.0.2"  # every runc since 1.0 and crun since 0.15 knows it
 _MASKED = (
     "/proc/acpi",
     "/proc/asound",
@@ -38,7 +38,7 @@ _CAPABILITY_SETS = ("bounding", "effective", "permitted")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeNumber:
-    """A device node of the host, as it was found: `c` or `b`, and its numbers."""
+    """A device node of the host: its kind, `c` or `b`, and its numbers."""
 
     kind: str
     major: int
@@ -47,17 +47,17 @@ class NodeNumber:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is decided at the start and is not in the specification.
+    """Decisions made at the start, which the specification does not contain.
 
-    cgroup    where the container's own cgroup is made, below the task's
-    open_files, processes  as many as the caller may have itself
-    ordinary_user  the runtime is in a user namespace already, and its cgroup is made by others
-    groups    (directory of the host, place in the container) of the task's cgroup, for it to read; outermost first
-    large     where the file system in large pages is attached; "" where the exchange has none
-    disk      where the task's disk is attached; "" where the exchange has none
-    files     (file of the host, place in the container): hosts, resolv.conf, hostname
-    network   "new": an empty one of its own; "inherited": that of the process which starts the runtime
-    edits     what leased devices bring, with the numbers of their nodes by host path
+    cgroup    where the container's own cgroup is made, below that of the task
+    open_files, processes  as many as the caller itself may have
+    ordinary_user  the runtime runs in a user namespace, and another process makes its cgroup
+    groups    (directory of the host, path in the container) of the task's cgroup, readable inside; outermost first
+    large     where the file system in huge pages is attached; "" if the exchange has none
+    disk      where the task's disk is attached; "" if the exchange has none
+    files     (file of the host, path in the container): hosts, resolv.conf, hostname
+    network   "new": an empty network namespace; "inherited": the namespace of the process that starts the runtime
+    edits     the edits of leased devices; `nodes` has the numbers of their device nodes by host path
     """
 
     user: tuple[int, int]
@@ -80,7 +80,7 @@ class Settings:
 
 
 def bundle_config(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, settings: Settings) -> dict[str, Any]:
-    """Return the document. The root filesystem is `rootfs` beside it."""
+    """Return the document. The root filesystem is the directory `rootfs` beside it."""
     return {
         "ociVersion": VERSION,
         "hostname": "task",
@@ -97,10 +97,10 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
     devices = dict(line.partition("=")[::2] for line in settings.edits.env)
     env = {"PATH": _PATH, **image, "HOSTNAME": "task", **devices, **settings.environment}
     capabilities = sorted(capability(name) for name in spec.hardening.capabilities)
-    # without rights over its own identity a process of an ordinary user needs them inherited
+    # a process that is not root inside needs its capabilities inherited
     sets = (*_CAPABILITY_SETS, "inheritable", "ambient") if settings.user[0] else _CAPABILITY_SETS
     rlimits = [("RLIMIT_NOFILE", settings.open_files), ("RLIMIT_CORE", 0)]
-    if settings.ordinary_user:  # counted by the kernel in this user namespace, with or without a cgroup
+    if settings.ordinary_user:  # the kernel counts in this user namespace, with or without a cgroup
         rlimits.append(("RLIMIT_NPROC", min(spec.hardening.pids, settings.processes)))
     process = {
         "terminal": False,
@@ -114,7 +114,7 @@ def _process(spec: TaskSpec, rootfs: Rootfs, settings: Settings) -> dict[str, An
         "cwd": spec.workdir or rootfs.workdir or "/",
         "capabilities": dict.fromkeys(sets, capabilities),
         "noNewPrivileges": not spec.hardening.new_privileges,
-        "oomScoreAdj": 500,  # before anything of the host's
+        "oomScoreAdj": 500,  # the kernel kills the task before the host's processes
         "rlimits": [{"type": kind, "soft": most, "hard": most} for kind, most in rlimits],
     }
     return {**process, "apparmorProfile": settings.apparmor} if settings.apparmor else process
@@ -157,7 +157,7 @@ def _outputs(exchange: Exchange, settings: Settings) -> str:
 
 
 def _memory(exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
-    """Where large values are, each way."""
+    """Return the mounts of large values: arguments and results."""
     if exchange.large is None:
         return [_bind(str(exchange.memory), paths.FAST, "rw", "nosuid", "nodev", "noexec")]
     place = Path(settings.large)
@@ -168,7 +168,7 @@ def _memory(exchange: Exchange, settings: Settings) -> list[dict[str, Any]]:
 
 
 def _sys(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
-    """The machine's network shows in /sys only to its own root: who is not gets the machine's as it is."""
+    """Return the mount of /sys. Only root can mount one for the host's network; other users get the host's /sys."""
     if settings.ordinary_user and spec.network == "host":
         return _bind("/sys", "/sys", "ro", "nosuid", "noexec", "nodev")
     return _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro")
@@ -209,7 +209,7 @@ def _linux(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
 
 
 def _control(spec: TaskSpec, settings: Settings, allowed: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The container's own cgroup, below the task's, which has the limits. An ordinary user's may have none."""
+    """Return the container's own cgroup, below that of the task with the limits. An ordinary user may have none."""
     if settings.ordinary_user:
         return {"cgroupsPath": settings.cgroup} if settings.cgroup else {}
     return {
@@ -219,16 +219,17 @@ def _control(spec: TaskSpec, settings: Settings, allowed: Sequence[dict[str, Any
 
 
 def _devices(settings: Settings) -> tuple[list[dict[str, Any]], Sequence[dict[str, Any]]]:
-    """The nodes of leased devices, and the permission to open them; the runtime adds null, zero and their like.
+    """Return the nodes of leased devices, and the permission to open them. The runtime adds null, zero and the like.
 
-    An ordinary user can make none: those of the machine are shown where they belong (`_mounts`).
+    An ordinary user cannot make device nodes, so those of the host are bound into the container (`_mounts`).
     """
     devices, allowed = [], []
     if settings.ordinary_user:
         return [], []
     for node in settings.edits.nodes:
         found = settings.nodes[node.host]
-        mode = 0o666 if node.mode is None else node.mode  # as every runtime has it: the lease decides who may
+        # as every runtime has it: the lease decides which task may use the device
+        mode = 0o666 if node.mode is None else node.mode
         device = {"path": node.path, "type": found.kind, "major": found.major, "minor": found.minor, "fileMode": mode}
         devices.append({**device, "uid": node.uid or 0, "gid": node.gid or 0})
         numbers = {"type": found.kind, "major": found.major, "minor": found.minor}

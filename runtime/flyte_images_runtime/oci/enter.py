@@ -1,4 +1,4 @@
-"""The process that fences off the network of an ordinary user's container, which it enters to do so."""
+"""The process that enters the network of an ordinary user's container and fences it off."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OWNER = 0xB701  # NS_GET_USERNS
 
 
 def main(pid: int, document: str) -> None:
-    """Enter the network namespace of the process, and before it the user namespace that it belongs to."""
+    """Enter the network namespace of the process `pid`, after the user namespace that owns it, and fence it off."""
     network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     if os.fstat(network).st_ino == Path("/proc/self/ns/net").stat().st_ino:
-        raise OSError("the container has no network of its own")
+        raise OSError("the container shares the network of this process")
     owner = fcntl.ioctl(network, _OWNER)
     netlink.enter(owner, netlink.CLONE_NEWUSER)
     netlink.enter(network)

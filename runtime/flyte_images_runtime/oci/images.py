@@ -1,10 +1,10 @@
-"""Image reference -> Rootfs: where the image's files are on this machine, without a copy if that can be.
+"""Image reference -> Rootfs: the directories of the image's files on this machine, without a copy where possible.
 
-    name:tag            an image of Docker: the snapshot that its containerd has unpacked, as it lies there
-    dir:/path           an unpacked root filesystem; `dir:/` is the machine's own
-    oci-layout:/path    an OCI layout (`@sha256:...` says which of its images): unpacked once, by content
+    name:tag            an image of Docker: the snapshot that its containerd unpacked, read where it is
+    dir:/path           an unpacked root filesystem; `dir:/` is that of the machine
+    oci-layout:/path    an OCI layout (`@sha256:...` names one of its images): each layer is unpacked once, by content
 
-Found once and written down; later calls read the record and look whether the directories are still there.
+What was found is recorded. Later calls read the record and check that the directories still exist.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from . import snapshots, views
 from .rootfs import Rootfs, from_json
 
 Inspect = Callable[[str], "dict[str, Any] | None"]
-"""Asks Docker what an image is; None if it has none of that name."""
+"""Asks Docker for the description of an image. Returns None for a name that Docker does not have."""
 
 Save = Callable[[str], IO[bytes]]
-"""Asks Docker for all of an image, as an archive of an OCI layout."""
+"""Asks Docker for a whole image, as an archive of an OCI layout."""
 
-_FRESHNESS = 1.0  # seconds; what a name stands for is then asked again: many short tasks need not each ask
+_FRESHNESS = 1.0  # seconds until Docker is asked again what a name means, so that many short tasks do not all ask
 _OF_A_LAYOUT = re.compile(r"index\.json|blobs/sha256/[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The images of this machine. `store` holds records and unpacked layers; Docker is asked if there is one."""
+    """The images of this machine. `store` has records and unpacked layers; `inspect` and `save` ask Docker, if any."""
 
     store: Path
     inspect: Inspect | None = None
@@ -45,14 +45,15 @@ class Images:
     recent: dict[str, tuple[float, Rootfs]] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, reference: str) -> Rootfs:
-        """Return the image's files; ImageCannotStart says why it has none here."""
+        """Return the image's files. Raise ImageCannotStart with the reason if this machine cannot reach them."""
         if reference.startswith("dir:"):
             return self._directory(reference)
         if reference.startswith("oci-layout:"):
-            from . import layout  # what unpacks is loaded where something is to be unpacked
+            from . import layout  # the modules that unpack are loaded only when needed
 
             found = replace(layout.find(reference, self.store), identity=reference)
-            atomic.write(self._record(reference), found.to_json().encode())  # so that prune knows whose the layers are
+            # so that prune knows the owner of the layers
+            atomic.write(self._record(reference), found.to_json().encode())
             return found
         asked, known = self.recent.get(reference, (0.0, None))
         if known is not None and time.monotonic() - asked < _FRESHNESS and known.is_there():
@@ -96,7 +97,8 @@ class Images:
             kept=kept,
         )
         atomic.write(record, found.to_json().encode())
-        # What is kept here Docker cannot free, so each new image is the time to let go of those that it has no more.
+        # Docker cannot free layers that are kept here, so each new image is the time to release those that Docker
+        # removed.
         threading.Thread(target=self._prune_quietly, name="flyte-images-prune", daemon=True).start()
         return found
 
@@ -107,11 +109,11 @@ class Images:
             view.remove()
 
     def _unpacked(self, reference: str, described: dict[str, Any], layers: list[str]) -> tuple[tuple[str, ...], str]:
-        """Return the directories, and the key under which containerd keeps them."""
+        """Return the directories, and the key under which containerd keeps them for this store."""
         if places := _graph_driver(described):
             return places, ""
         chain = chain_id(layers)
-        labels = views.labels(self.store)  # another store lets go of its own
+        labels = views.labels(self.store)  # another store has views with its own labels
         key = f"{views.PREFIX}{labels[views.STORE]}-{chain.removeprefix('sha256:')}"
         reasons = []
         for socket in snapshots.reachable():
@@ -131,7 +133,7 @@ class Images:
         )
 
     def _saved(self, reference: str, save: Save) -> tuple[str, ...]:
-        """Have the engine write the image out, and unpack that. Once; the layers are kept by content."""
+        """Save the image from the engine, and unpack it. Its layers are kept by content, so this happens once."""
         import tarfile
 
         from . import layout
@@ -149,7 +151,7 @@ class Images:
             return layout.find(f"oci-layout:{place}", self.store).layers
 
     def release(self) -> None:
-        """Let go of everything, whoever still has it: the store is given up."""
+        """Release everything in the store, even what other processes use: the store is given up."""
         for record in self.store.glob("*.json"):
             with contextlib.suppress(OSError, ValueError):
                 _drop(from_json(record.read_text(encoding="utf-8")))
@@ -169,9 +171,9 @@ class Images:
         return self.inspect is not None and self.inspect(identity) is None
 
     def prune(self, *, grace: float = 3600.0) -> int:
-        """Let go of images that the engine has no more, and of layers that no record names. Return how many.
+        """Release images that the engine no longer has, and layers that no record names. Return how many.
 
-        Layers that are younger than `grace` seconds may be about to be named by another process.
+        Layers younger than `grace` seconds may be about to get a record by another process.
         """
         count, named = 0, set[str]()
         for record in self.store.glob("*.json"):
@@ -196,14 +198,14 @@ class Images:
 
 
 def _drop(rootfs: Rootfs) -> None:
-    """Let containerd collect the layers again, once nothing else needs them."""
+    """Let containerd collect the layers, unless something else needs them."""
     for socket in snapshots.reachable() if rootfs.kept else ():
         with contextlib.suppress(snapshots.NoSnapshot):
             snapshots.Snapshots(socket).drop(rootfs.kept)
 
 
 def _graph_driver(described: dict[str, Any]) -> tuple[str, ...]:
-    """The directories that Docker's older store names itself.
+    """Return the directories that Docker's older store names itself, or none.
 
     >>> _graph_driver({"GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": "/no/2", "LowerDir": "/no/1"}}})
     ()
@@ -217,7 +219,7 @@ def _graph_driver(described: dict[str, Any]) -> tuple[str, ...]:
 
 
 def chain_id(layers: list[str]) -> str:
-    """The name of a stack of layers, as the OCI image specification makes it.
+    """Return the name of a stack of layers, as the OCI image specification defines it.
 
     >>> chain_id(["sha256:" + "0" * 64])[:15]
     'sha256:00000000'

@@ -1,6 +1,6 @@
-"""An image of an OCI layout -> Rootfs. Each layer is unpacked once for all images, and named by its content.
+"""An image of an OCI layout -> Rootfs. Each layer is unpacked once for all images, in a directory named by content.
 
-What a layer deletes of those below becomes overlay's own marks, so that the layers can be stacked as they are.
+Deletions in a layer become overlay's own marks, so that the kernel can stack the layers as they are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def find(reference: str, store: Path) -> Rootfs:
         ]
     except (OSError, LookupError, TypeError, ValueError, tarfile.TarError) as error:
         raise ImageCannotStart(
-            f"`{reference}` is no image that can be unpacked: {error}", hint="build it again"
+            f"`{reference}` is not an image that can be unpacked: {error}", hint="build it again"
         ) from None
     settings = config.get("config") or {}
     return Rootfs(
@@ -58,7 +58,7 @@ def _manifest(place: Path, digest: str) -> dict[str, Any]:
     if not digest:
         listed = json.loads((place / "index.json").read_text(encoding="utf-8"))["manifests"]
         if len(listed) != 1:
-            raise ValueError(f"it holds {len(listed)} images: say which with @sha256:...")
+            raise ValueError(f"it has {len(listed)} images: name one with @sha256:...")
         digest = listed[0]["digest"]
     found: dict[str, Any] = json.loads(_blob(place, digest).read_bytes())
     if "manifests" in found:
@@ -67,21 +67,21 @@ def _manifest(place: Path, digest: str) -> dict[str, Any]:
             one["digest"] for one in found["manifests"] if one.get("platform", {}).get("architecture") == machine
         ]
         if not fitting:
-            raise ValueError(f"it holds no image for {machine}")
+            raise ValueError(f"it has no image for {machine}")
         return _manifest(place, fitting[0])
     return found
 
 
 def _blob(place: Path, digest: str) -> Path:
     if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"`{digest}` is no digest")
+        raise ValueError(f"`{digest}` is not a digest")
     return place / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
 
 def _unpacked(blob: Path, media_type: str, diff: str, store: Path) -> Path:
-    """Return the directory of a layer, made now if it is not there."""
+    """Return the directory of a layer. Unpack the layer if the directory does not exist."""
     if not _DIGEST.fullmatch(diff):
-        raise ValueError(f"`{diff}` is no digest")
+        raise ValueError(f"`{diff}` is not a digest")
     target = store / "layers" / diff.removeprefix("sha256:")
     if target.is_dir():
         return target
@@ -94,14 +94,14 @@ def _unpacked(blob: Path, media_type: str, diff: str, store: Path) -> Path:
                 _extract(tar, partial)
             counted.drain()
         if counted.digest() != diff:
-            raise ValueError(f"layer {blob.name[:12]} is damaged: its content does not fit its name")
+            raise ValueError(f"layer {blob.name[:12]} is damaged: its content does not match its digest")
         with contextlib.suppress(OSError):  # another process was first
             partial.rename(target)
     return target
 
 
 class _Hashed:
-    """Reads on, and knows the digest of all that was read."""
+    """A stream that computes the digest of all bytes read from it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -122,7 +122,7 @@ class _Hashed:
 
 @contextlib.contextmanager
 def _tar(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
-    with blob.open("rb", buffering=0) as raw:  # another program may read on from the same place
+    with blob.open("rb", buffering=0) as raw:  # zstd reads on from the same position
         magic = raw.read(4)
         raw.seek(0)
         if magic[:2] == b"\x1f\x8b":
@@ -138,7 +138,7 @@ def _tar(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def _zstd(raw: IO[bytes]) -> Iterator[IO[bytes]]:
     if shutil.which("zstd") is None:
-        raise ValueError("a layer is compressed with zstd, and there is no program `zstd` here")
+        raise ValueError("a layer is compressed with zstd, and the program `zstd` is not installed")
     process = subprocess.Popen(("zstd", "-dcq"), stdin=raw, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -149,7 +149,7 @@ def _zstd(raw: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def _extract(tar: tarfile.TarFile, root: Path) -> None:
-    """Write the members below `root` and nowhere else, whatever they are called."""
+    """Write the members below `root` and nowhere else, whatever their names are."""
     times: list[tuple[Path, float]] = []
     for member in tar:
         path = _place(root, member.name)
@@ -166,12 +166,12 @@ def _extract(tar: tarfile.TarFile, root: Path) -> None:
         _write(tar, member, path, root)
         if member.isdir():
             times.append((path, member.mtime))
-    for path, mtime in reversed(times):  # what was written into a directory has touched it
+    for path, mtime in reversed(times):  # files written into a directory changed its time
         os.utime(path, (mtime, mtime))
 
 
 def _place(root: Path, name: str) -> Path:
-    """Where a member goes. A link above it that leads out is refused: it would be followed."""
+    """Return the path of a member. Raise ValueError for `..` and for a path through a link, which could lead out."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError(f"`{name}` leads out of the layer")
@@ -179,12 +179,12 @@ def _place(root: Path, name: str) -> Path:
     for part in parts[:-1]:
         path = path / part
         if path.is_symlink():
-            raise ValueError(f"`{name}` lies behind a link")
+            raise ValueError(f"`{name}` leads through a link")
     return path / parts[-1] if parts else root
 
 
 def _is_root() -> bool:
-    """Only root can say whose a file is, and make devices: an ordinary user owns all files."""
+    """Return whether this process is root. Only root can set owners and make devices; a user owns all files."""
     return os.geteuid() == 0
 
 
@@ -215,7 +215,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
         kind = 0o020000 if member.ischr() else 0o060000
         os.mknod(path, kind | (member.mode & 0o7777), os.makedev(member.devmajor, member.devminor))
     else:
-        raise ValueError(f"`{member.name}` is of a kind that is not known here")
+        raise ValueError(f"`{member.name}` has an unknown type")
     _own(path, member)
     if not member.isdir():
         os.utime(path, (member.mtime, member.mtime))
@@ -223,7 +223,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: Path
 
 def _own(path: Path, member: tarfile.TarInfo) -> None:
     if not _is_root():
-        path.chmod(member.mode & 0o1777 | (0o700 if member.isdir() else 0o400))  # its user writes and reads on
+        # the user can then write directories and read files
+        path.chmod(member.mode & 0o1777 | (0o700 if member.isdir() else 0o400))
         return
     os.chown(path, member.uid, member.gid)
     path.chmod(member.mode & 0o7777)  # after chown, which clears setuid

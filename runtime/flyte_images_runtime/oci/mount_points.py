@@ -1,7 +1,7 @@
-"""The places in an image at which something is mounted, made beforehand where the image lacks them.
+"""Mount points that the image lacks, made in advance for the containers of an ordinary user.
 
-A runtime makes them itself, but an ordinary user's may not write in a directory that belongs to somebody else. So they
-are made in the layer that is written to, which lies on top of the image's.
+A runtime makes mount points itself, but that of an ordinary user may not write in another user's directory. So they are
+made in the writable layer, which is on top of the image's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 
 def make_places(layers: Sequence[str], upper: Path, mounts: Sequence[Mapping[str, Any]]) -> None:
-    """Make in `upper` what no layer has of the mounts' destinations. What lies behind a link is left to the runtime."""
-    inside: list[str] = []  # what another mount will hide, together with all that is below it
+    """Make in `upper` the mount points that no layer has. A path through a link is left to the runtime."""
+    inside: list[str] = []  # mounts that hide everything below them
     for mount in mounts:
         place = str(PurePosixPath(mount["destination"]))
         if any(place.startswith(f"{other}/") for other in inside):
@@ -28,7 +28,7 @@ def make_places(layers: Sequence[str], upper: Path, mounts: Sequence[Mapping[str
 
 
 def _modes(layers: Sequence[str], parts: Sequence[str]) -> list[int] | None:
-    """The modes of the directories that are there, from the root on; None if one of them is no directory."""
+    """Return the modes of the existing directories on a path, from the root on. None if one is not a directory."""
     modes: list[int] = []
     for at in range(1, len(parts) + 1):
         mode = _mode(layers, "/".join(parts[:at]))
@@ -41,7 +41,7 @@ def _modes(layers: Sequence[str], parts: Sequence[str]) -> list[int] | None:
 
 
 def _mode(layers: Sequence[str], name: str) -> int | None:
-    """As the topmost layer that has it says; None if none has, or it was deleted."""
+    """Return the mode in the topmost layer that has the name. None if no layer has it, or the file was deleted."""
     for layer in layers:
         try:
             found = Path(layer, name).lstat()

@@ -1,8 +1,8 @@
-"""A network of a task's own from which it reaches out and others do not reach in: a pair of virtual cables to a bridge.
+"""A network for one task: a pair of virtual interfaces, one on a bridge. The task reaches out; nothing reaches in.
 
-Docker is asked once to make the bridge, and keeps its address translation. The rest is a few messages to the kernel:
-one end of the cable lies in the namespace of the thread that makes the container, and goes with it, so nothing has to
-be taken down.
+Docker makes the bridge once, and does its address translation. A few messages to the kernel do the rest: one end of the
+pair is in the network namespace of the thread that makes the container, and disappears with it, so nothing has to be
+removed.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ..egress.fence import Fence, fence_off
 BRIDGE = "flyte-images0"  # an interface's name has at most 15 letters
 NETWORK = "flyte-images"
 _GETADDR, _GETMASK = 0x8915, 0x891B  # SIOCGIFADDR, SIOCGIFNETMASK
-_RESERVED = 256  # addresses at the beginning that Docker gives to containers of its own
+_RESERVED = 256  # Docker gives the first addresses to its own containers
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """The bridge's index, its own address and its hardware address, which is the way out."""
+    """The bridge's index, its own address, and its hardware address, which is the way out for tasks."""
 
     index: int
     address: ipaddress.IPv4Interface
     hardware: bytes = bytes(6)
 
     def address_of(self, cable: int) -> ipaddress.IPv4Interface:
-        """Return the address of the container on a cable: no two cables have one index at a time.
+        """Return the address of the container at the interface with index `cable`. Indexes in use are different.
 
         >>> bridge = Bridge(7, ipaddress.IPv4Interface("172.18.0.1/16"))
         >>> str(bridge.address_of(4)), str(bridge.address_of(70000))
@@ -51,7 +51,7 @@ class Bridge:
 
 
 def address_of_interface(name: str) -> ipaddress.IPv4Interface | None:
-    """The address of an interface of this machine; None if it has none, or is not there."""
+    """Return the address of an interface of this machine. None without an address or without the interface."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             request = struct.pack("256s", name.encode())
@@ -62,7 +62,7 @@ def address_of_interface(name: str) -> ipaddress.IPv4Interface | None:
 
 
 def find_bridge() -> Bridge | None:
-    """The bridge, if it has been made."""
+    """Return the bridge, or None before Docker has made it."""
     address = address_of_interface(BRIDGE)
     if address is None:
         return None
@@ -75,7 +75,7 @@ def find_bridge() -> Bridge | None:
 
 
 def docker_network() -> dict[str, Any]:
-    """What Docker is asked to make: containers on it reach out, and not each other."""
+    """Return Docker's request for the network: its containers reach out, and do not reach each other."""
     return {
         "Name": NETWORK,
         "Driver": "bridge",
@@ -86,14 +86,14 @@ def docker_network() -> dict[str, Any]:
 
 
 def plug_in(bridge: Bridge, fence: Fence) -> None:
-    """Give the calling thread a fenced network namespace of its own with a cable to the bridge.
+    """Give the calling thread a new, fenced network namespace with an interface on the bridge.
 
-    The thread must be one that ends soon: what it starts keeps the namespace.
+    The thread must end soon afterwards. Processes that it starts keep the namespace.
     """
-    with netlink.netlink() as outside:  # it stays in the namespace in which it was opened
+    with netlink.netlink() as outside:  # the socket stays in the namespace in which it was opened
         if netlink.libc.unshare(netlink.CLONE_NEWNET):
             number = ctypes.get_errno()
-            raise OSError(number, f"{os.strerror(number)}: a network namespace of its own")
+            raise OSError(number, f"{os.strerror(number)}: a new network namespace")
         namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             cable = _lay_cable(outside, bridge, namespace)
@@ -104,7 +104,7 @@ def plug_in(bridge: Bridge, fence: Fence) -> None:
 
 
 def plug_into(namespace: int, bridge: Bridge, fence: Fence) -> None:
-    """Connect a container that has a network namespace with nothing but its loopback. The calling thread ends soon."""
+    """Connect a container whose network namespace has only a loopback. The calling thread must end soon afterwards."""
     with netlink.netlink() as outside:
         cable = _lay_cable(outside, bridge, namespace)
     netlink.enter(namespace)
@@ -112,16 +112,16 @@ def plug_into(namespace: int, bridge: Bridge, fence: Fence) -> None:
 
 
 def _lay_cable(outside: netlink.Link, bridge: Bridge, namespace: int) -> int:
-    """Lay a cable from the bridge into the namespace; return the index of its end at the bridge."""
+    """Make a pair of interfaces from the bridge into the namespace. Return the index of the end at the bridge."""
     name = f"fi{secrets.token_hex(5)}"
     netlink.make_cable(outside, name, bridge.index, namespace)
-    # tasks do not reach each other; sysfs is the host's still, and shows the end that lies there
+    # tasks do not reach each other; /sys is still the host's, and shows this end
     Path(f"/sys/class/net/{name}/brport/isolated").write_text("1", encoding="utf-8")
     return netlink.index_of(outside, name)
 
 
 def _connect(bridge: Bridge, cable: int, fence: Fence) -> None:
-    """In the container's namespace: an address, and the fence, with which the way out comes."""
+    """Set up an address inside the container's namespace, then the fence, which opens the way out."""
     with netlink.netlink() as inside:
         netlink.set_up(inside, netlink.LOOPBACK)
         end = socket.if_nametoindex("eth0")
@@ -131,7 +131,7 @@ def _connect(bridge: Bridge, cable: int, fence: Fence) -> None:
 
 
 def name_servers(host: str, resolved: str) -> str:
-    """Return a resolv.conf for a container: without servers that are the host's own loopback.
+    """Return a resolv.conf for a container, without servers on the host's own loopback.
 
     `host` is the host's file and `resolved` that of systemd-resolved, which knows the servers behind 127.0.0.53.
 

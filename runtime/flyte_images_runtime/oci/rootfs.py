@@ -1,4 +1,4 @@
-"""Rootfs: an image that a container can be made of, as directories of this machine. A value."""
+"""Rootfs: an image as directories of this machine, from which a container can be made. A value."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rootfs:
-    """layers: directories, the topmost first, in overlay's form; what else is the image's configuration.
+    """`layers` are directories in overlay's form, the topmost first. The other fields are the image's configuration.
 
-    identity  of the image in the engine that it came from; "" for none
-    kept      the key under which containerd keeps the layers for us; "" where it does not
+    identity  the image's digest in its engine; "" for none
+    kept      the key under which containerd keeps the layers for this store; "" if it does not
     """
 
     layers: tuple[str, ...]
@@ -24,7 +24,7 @@ class Rootfs:
     kept: str = ""
 
     def is_there(self) -> bool:
-        """Have all its directories stayed?"""
+        """Return whether all directories still exist."""
         return bool(self.layers) and all(Path(layer).is_dir() for layer in self.layers)
 
     def to_json(self) -> str:
@@ -32,7 +32,7 @@ class Rootfs:
 
 
 def from_json(text: str) -> Rootfs:
-    """Read what `to_json` wrote; ValueError for anything else.
+    """Parse what `to_json` wrote. Raise ValueError for anything else.
 
     >>> one = Rootfs(layers=("/a/2", "/a/1"), env=("PATH=/bin",))
     >>> from_json(one.to_json()) == one
@@ -50,4 +50,4 @@ def from_json(text: str) -> Rootfs:
             kept=str(found["kept"]),
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"no record of an image: {error}") from None
+        raise ValueError(f"not a record of an image: {error}") from None

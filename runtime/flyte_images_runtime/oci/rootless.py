@@ -1,4 +1,4 @@
-"""Start an ordinary user's container: a process in a user namespace of its own, mapped, connected, and let go."""
+"""Start an ordinary user's container: a process in a new user namespace, with its id map and its network."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ _CHILD = "flyte_images_runtime.oci.userns_child"
 _ROOT = Path(__file__).resolve().parents[2]
 _ALLOW = (
     "as root: sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1 "
-    "kernel.apparmor_restrict_unprivileged_userns=0 (those that there are)"
+    "kernel.apparmor_restrict_unprivileged_userns=0 (those that exist)"
 )
 DEVICE = "tap0"
-SLIRP = "10.0.2.0/24"  # the network that slirp4netns makes, in which the machine's loopback and it itself are
-NAME_SERVER = "10.0.2.3"  # slirp4netns's own, which asks those of the machine
+SLIRP = "10.0.2.0/24"  # the network of slirp4netns, with its addresses for itself and for the machine's loopback
+NAME_SERVER = "10.0.2.3"  # slirp4netns's own name server, which asks those of the machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that inside.py does. `hidden`: files that show nothing; `fence`: of its own network, if it has one."""
+    """The work of userns_child.py.
+
+    `hidden`: files to show as empty; `fence`: that of its own network, if it has one.
+    """
 
     place: Path
     layers: tuple[str, ...]
@@ -52,15 +55,15 @@ class Plan:
 
 @functools.lru_cache(maxsize=1)
 def problem() -> tuple[str, str] | None:
-    """Why this user can have no containers here, and what helps; None: they can. Found once."""
+    """Return why this user cannot have containers here, and what to do. None if the user can. Computed once."""
     me = _own_name()
     for tool in ("newuidmap", "newgidmap"):
         if shutil.which(tool, path=_PATH) is None:
-            return f"there is no program `{tool}`", "as root: apt-get install uidmap"
+            return f"the program `{tool}` is not installed", "as root: apt-get install uidmap"
     for file in ("/etc/subuid", "/etc/subgid"):
         if _span_of(file) is None:
             return (
-                f"{file} gives the user `{me}` no numbers",
+                f"{file} has no range of ids for the user `{me}`",
                 f"as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {me}",
             )
     done = subprocess.run(
@@ -68,7 +71,7 @@ def problem() -> tuple[str, str] | None:
     )
     if done.returncode:
         return (
-            f"the kernel gives this user no user namespaces: {done.stderr.strip()[-200:]}",
+            f"the kernel refuses user namespaces to this user: {done.stderr.strip()[-200:]}",
             _ALLOW,
         )
     return None
@@ -91,13 +94,13 @@ def _span_of(file: str) -> Span | None:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The container's runtime, and the program that connects its network, which ends after it."""
+    """The container's runtime, and the program that connects its network, which ends after the runtime."""
 
     process: subprocess.Popen[bytes]
     cable: subprocess.Popen[bytes] | None
 
     def end_cable(self) -> None:
-        """See that it ends, which it does by itself."""
+        """Wait until the network program ends, which follows the end of the container. Kill it after a time limit."""
         if self.cable is not None:
             try:
                 self.cable.wait(_PATIENCE)
@@ -107,14 +110,14 @@ class Started:
 
 
 def launch(plan: Plan, log: int, *, user: tuple[int, int], cgroup: Path | None) -> Started:
-    """Start it. OSError or EngineLost: nothing is left."""
+    """Start the container. After an OSError or EngineLost nothing of it is left."""
     with contextlib.ExitStack() as stack:
         document = os.memfd_create("flyte-images-plan", os.MFD_CLOEXEC)
         stack.callback(os.close, document)
         os.write(document, plan.to_json())
         ready, says_ready = _pipe(stack)
         go, says_go = _pipe(stack)
-        lives, held = _pipe(stack)  # `held` is open for as long as the container is there
+        lives, held = _pipe(stack)  # `held` stays open as long as the container
         given = (document, log, says_ready, go)
         code = f"import sys; sys.path[:0] = [{str(_ROOT)!r}]\nfrom {_CHILD} import main; main()"
         process = subprocess.Popen(
@@ -125,7 +128,7 @@ def launch(plan: Plan, log: int, *, user: tuple[int, int], cgroup: Path | None) 
             pass_fds=(*given, held),
             env=dict(plan.environ),
             cwd="/",
-            start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
+            start_new_session=True,  # a Ctrl-C at the terminal reaches only the caller, who then ends the task
         )
         try:
             _expect(ready, process)
@@ -149,14 +152,14 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
 
 
 def _expect(ready: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until its namespaces are there; it writes to its log why they are not, and ends."""
+    """Wait until the namespaces exist. On an error the process writes the reason to its log, and ends."""
     for _ in range(int(_PATIENCE * 50)):
         if select.select((ready,), (), (), 0.02)[0]:
             os.read(ready, 1)
             return
         if process.poll() is not None:
             raise OSError("the process that makes the namespaces ended: see `unshare --user --mount true`")
-    raise OSError(f"the namespaces were not there after {_PATIENCE:g} s")
+    raise OSError(f"the namespaces did not exist after {_PATIENCE:g} s")
 
 
 def _map(pid: int, user: tuple[int, int]) -> None:
@@ -179,7 +182,7 @@ def _map(pid: int, user: tuple[int, int]) -> None:
 
 
 def _connect(pid: int, lives: int) -> subprocess.Popen[bytes]:
-    """Give the process's network a way out, for as long as somebody holds the other end of `lives`."""
+    """Give the process's network a way out, for as long as a process has the other end of `lives`."""
     options = ("--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp")
     with contextlib.ExitStack() as stack:
         said = os.memfd_create("flyte-images-cable", os.MFD_CLOEXEC)

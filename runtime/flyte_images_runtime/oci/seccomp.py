@@ -1,7 +1,7 @@
-"""The system calls that a container may make: an allow-list with the reach of Docker's default. Pure.
+"""The system calls that a container may make: an allowlist as wide as Docker's default. Pure.
 
-What is refused answers "not permitted". What this list is too old to know answers "not implemented", so that programs
-fall back to older calls instead of failing.
+A refused call answers "not permitted". A call that this list is too old to know answers "not implemented", so that
+programs fall back to older calls instead of failing.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ quotactl_fd reboot request_key security set_mempolicy set_mempolicy_home_node se
 settimeofday stime swapoff swapon sysfs syslog tuxcall umount umount2 unshare uselib userfaultfd ustat vhangup vserver
 """
 
-# Calls that come with a capability: whoever was given it may use what it is for.
+# Calls that come with a capability: a task that has the capability may make its calls.
 _BY_CAPABILITY = {
     "CAP_DAC_READ_SEARCH": "open_by_handle_at",
     "CAP_SYS_ADMIN": (
@@ -142,20 +142,20 @@ def profile(capabilities: Collection[str] = (), *, machine: str | None = None) -
 
 
 def _clone(flags: int) -> list[dict[str, Any]]:
-    """New processes, but no namespaces. `flags` is the argument that holds the flags of clone(2)."""
+    """Allow new processes without new namespaces. `flags` is the index of the argument with the flags of clone(2)."""
     every = sum(_CLONE_NAMESPACES)
     plain = {"index": flags, "value": every, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
     refused = [{"index": flags, "value": one, "valueTwo": one, "op": "SCMP_CMP_MASKED_EQ"} for one in _CLONE_NAMESPACES]
     return [
         _allow("clone", args=[plain]),
         *(_refuse("clone", args=[one]) for one in refused),
-        # its flags are behind a pointer that a filter cannot follow; C libraries then use clone
+        # a filter cannot follow the pointer to the flags of clone3; C libraries then use clone
         _refuse("clone3", number=_ENOSYS),
     ]
 
 
 def capability(name: str) -> str:
-    """`sys_nice`, `SYS_NICE` and `CAP_SYS_NICE` are one.
+    """Return the full name of a capability: `sys_nice`, `SYS_NICE` and `CAP_SYS_NICE` are the same.
 
     >>> capability("sys_nice")
     'CAP_SYS_NICE'

@@ -1,6 +1,7 @@
-"""containerd's snapshots: the directories of an image's layers, as they lie there, kept from being collected.
+"""containerd's snapshots: the directories of an image's layers, used in place and kept from garbage collection.
 
-The calls that are needed, over its socket. Their messages are a handful of strings and are put together here.
+Five calls over containerd's socket. Their messages are a few strings, and are encoded by hand here: a compiled .proto
+would load google.protobuf, 30 ms, in the start of each task whose image is new.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ _PATIENCE = 20.0
 
 
 class NoSnapshot(Exception):
-    """No containerd that can be reached has unpacked that image."""
+    """No containerd within reach has unpacked the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshots:
-    """A snapshotter of the containerd at `socket`, as clients of `namespace` see it."""
+    """A snapshotter of the containerd at `socket`, in one containerd namespace."""
 
     socket: str
     namespace: str = "moby"
     snapshotter: str = "overlayfs"
 
     def view(self, key: str, chain: str, labels: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the layers' directories, the topmost first, and keep them until `drop`. `labels` say for whom."""
+        """Return the layers' directories, the topmost first, and keep them until `drop`. `labels` name the owner."""
         every = {"containerd.io/gc.root": datetime.now(UTC).isoformat(timespec="seconds"), **labels}
         request = _text(1, self.snapshotter) + _text(2, key) + _text(3, chain)
         request += b"".join(_bytes(4, _pair(*label)) for label in every.items())
@@ -41,7 +42,7 @@ class Snapshots:
         return _directories(answer)
 
     def drop(self, key: str) -> None:
-        """Let the engine collect the layers again, once nothing else needs them."""
+        """Let the engine collect the layers, unless something else needs them."""
         with self._calls() as call, contextlib.suppress(NoSnapshot):
             call("Remove", _text(1, self.snapshotter) + _text(2, key))
 
@@ -52,7 +53,7 @@ class Snapshots:
             call("Update", _text(1, self.snapshotter) + _bytes(2, info) + _bytes(3, _text(1, f"labels.{name}")))
 
     def labelled(self, name: str) -> dict[str, dict[str, str]]:
-        """The labels of all snapshots that have that one, by their keys."""
+        """Return the labels of all snapshots that have the label `name`, by the snapshots' keys."""
         import grpc
 
         request = _text(1, self.snapshotter) + _text(2, f'labels."{name}"')
@@ -89,12 +90,12 @@ class Snapshots:
 
 
 def reachable() -> list[str]:
-    """The sockets of containerds of this machine."""
+    """Return the sockets of the containerds that this process can reach."""
     return [socket for socket in SOCKETS if os.access(socket, os.R_OK | os.W_OK) and Path(socket).is_socket()]
 
 
 def _directories(mounts: bytes) -> tuple[str, ...]:
-    """Mounts -> directories: one that is bound, or the `lowerdir` of an overlay.
+    """Return the directories of mounts: a bound directory, or the `lowerdir` of an overlay.
 
     >>> bound = _text(1, "bind") + _text(2, "/s/1/fs") + _text(4, "ro") + _text(4, "rbind")
     >>> _directories(_bytes(1, bound))
@@ -104,7 +105,7 @@ def _directories(mounts: bytes) -> tuple[str, ...]:
     """
     found = [_fields(mount) for number, mount in _fields(mounts) if number == 1]
     if len(found) != 1:
-        raise NoSnapshot(f"a snapshot of {len(found)} mounts is not known here")
+        raise NoSnapshot(f"a snapshot of {len(found)} mounts is not supported")
     kind = next((value.decode() for number, value in found[0] if number == 1), "")
     source = next((value.decode() for number, value in found[0] if number == 2), "")
     options = [value.decode() for number, value in found[0] if number == 4]
@@ -113,11 +114,11 @@ def _directories(mounts: bytes) -> tuple[str, ...]:
     for option in options:
         if kind == "overlay" and option.startswith("lowerdir="):
             return tuple(re.split(r"(?<!\\):", option.removeprefix("lowerdir=")))
-    raise NoSnapshot(f"a snapshot that is a mount of `{kind}` is not known here")
+    raise NoSnapshot(f"a snapshot that is a mount of `{kind}` is not supported")
 
 
 def _info(message: bytes) -> tuple[str, dict[str, str]]:
-    """A snapshot's key and labels.
+    """Return a snapshot's key and labels.
 
     >>> _info(_text(1, "a") + bytes([3 << 3, 2]) + _bytes(6, _pair("of", "me")))
     ('a', {'of': 'me'})
@@ -129,7 +130,7 @@ def _info(message: bytes) -> tuple[str, dict[str, str]]:
 
 
 def _fields(message: bytes) -> list[tuple[int, bytes]]:
-    """The fields of a message that are strings and messages."""
+    """Return the fields of a message that are strings or messages, with their numbers."""
     found, at = [], 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -137,7 +138,7 @@ def _fields(message: bytes) -> list[tuple[int, bytes]]:
             _, at = _varint(message, at)
             continue
         if key & 7 != 2:
-            raise NoSnapshot("containerd answered something else than mounts")
+            raise NoSnapshot("the answer of containerd is not a list of mounts")
         length, at = _varint(message, at)
         found.append((key >> 3, message[at : at + length]))
         at += length

@@ -1,7 +1,7 @@
-"""/etc/subuid and /etc/subgid -> how the users of a container are those of this machine. Pure.
+"""/etc/subuid and /etc/subgid -> the map from the users of a container to those of this machine. Pure.
 
-The task's user is the caller, so that it can write its results and read what the caller can; all others, root too, are
-numbers that belong to nobody.
+The task's user is the caller, so that the task can write its results and read the caller's files. All other users
+inside, root too, are ids that no account has.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """`count` users of the machine, from `start` on."""
+    """`count` ids of the machine, from `start` on."""
 
     start: int
     count: int
 
 
 def find_span(text: str, *, name: str, number: int) -> Span | None:
-    """The longest span that is the user's, by name or by number.
+    """Return the longest span of the user, by name or by number. None if the user has none.
 
     >>> find_span("# who:from:how many\\nme:100000:65536\\n1000:500:1\\nyou:9:9", name="me", number=1000)
     Span(start=100000, count=65536)
@@ -37,7 +37,7 @@ def _span(line: str) -> Span | None:
 
 
 def id_map(inside: int, caller: int, span: Span) -> tuple[str, ...]:
-    """Return what `newuidmap PID` takes: who is `inside` in the container is `caller` on the machine.
+    """Return the arguments of `newuidmap PID`: the user `inside` the container is `caller` on the machine.
 
     >>> " ".join(id_map(1000, 1001, Span(100000, 65536)))
     '0 100000 1000 1000 1001 1 1001 101000 64536'

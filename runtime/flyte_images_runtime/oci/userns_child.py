@@ -1,7 +1,7 @@
-"""The process that becomes an ordinary user's container runtime: its namespaces, the bundle, then the runtime itself.
+"""The process that becomes an ordinary user's container runtime: it makes namespaces and the bundle, then runs it.
 
-It has no rights but those that its own user namespace gives, and is a process of its own because Linux gives such a
-namespace to no process of several threads. What goes wrong is written to the runtime's log.
+Its only rights are those in its own user namespace. It is a separate process because Linux refuses a new user namespace
+to a process of several threads. Errors are written to the runtime's log.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ _LOW_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def main() -> None:
-    """The arguments: descriptors of the plan, of the log, to say that the namespaces are there, and to be told on."""
+    """Arguments.
+
+    Descriptors of the plan, of the log, to report that the namespaces exist, and to wait for the start.
+    """
     plan, log, ready, go = map(int, sys.argv[1:])
     try:
         document = json.loads(os.pread(plan, os.fstat(plan).st_size, 0))
         _own_namespaces(network=document["fence"] is not None)
         os.write(ready, b".")
         if os.read(go, 1) != b".":
-            sys.exit(1)  # who started it gave up, and says why
+            sys.exit(1)  # the caller gave up and reports the reason
         for number in (plan, ready, go):
             os.close(number)
         _prepare(document)
-        # all rights over what is below this namespace are root's of it: the runtime must be that root
+        # only root inside has all rights over what is below this namespace, so the runtime must be that root
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -49,11 +52,11 @@ def _own_namespaces(*, network: bool) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(flags):
         number = ctypes.get_errno()
-        raise OSError(number, f"{os.strerror(number)}: a user namespace of its own")
+        raise OSError(number, f"{os.strerror(number)}: a new user namespace")
 
 
 def _prepare(document: dict[str, Any]) -> None:
-    """Everything is made as who the caller is, so that it can be removed by the caller."""
+    """Make everything as the caller's user, so that the caller can remove it."""
     place = Path(document["place"])
     mount("none", "/", flags=RECURSIVE | PRIVATE)
     mount("flyte-images", place, "tmpfs", options="mode=711")
@@ -61,7 +64,7 @@ def _prepare(document: dict[str, Any]) -> None:
     lay_out(
         place,
         document["layers"],
-        upper=place,  # in memory: on disk it would hold files of users who are nobody, for the caller to remove
+        upper=place,  # in memory: on disk the caller could not remove files of users without an account
         files=document["files"],
         config=document["config"],
         ordinary_user=True,

@@ -1,8 +1,8 @@
-"""The views by which containerd keeps image layers for a store of ours: whose they are, and when nobody's any more.
+"""The views by which containerd keeps image layers for a store: their owners, and which are abandoned.
 
-A view bears the store's identity (a file in it), its path, and the place from which that path was seen. It is abandoned
-if the path, seen from the same place, no longer holds that identity; from another place, whose mounts may be others,
-only if the store has not been used for a month as well.
+A view has labels with the store's identity (a file in the store), its path, and the place from which the path was seen.
+A view is abandoned if the path, seen from the same place, no longer has that identity. Seen from another place, whose
+mounts may differ, it is abandoned only if the store has not been used for a month as well.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class View:
 
 
 def identity_of(store: Path) -> str:
-    """The store's own, made now if it has none yet."""
+    """Return the identity of the store. Make one if the store has none."""
     if known := _read(store):
         return known
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = store / f".{_IDENTITY}.{secrets.token_hex(8)}"
     temporary.write_text(secrets.token_hex(8), encoding="ascii")
     try:
-        with contextlib.suppress(FileExistsError):  # another process was first
+        with contextlib.suppress(FileExistsError):  # another process was faster
             os.link(temporary, store / _IDENTITY)
     finally:
         temporary.unlink()
@@ -56,13 +56,13 @@ def identity_of(store: Path) -> str:
 
 
 def labels(store: Path) -> dict[str, str]:
-    """What a view for `store` bears."""
+    """Return the labels of a view for `store`."""
     named = {STORE: identity_of(store), PATH: str(store.absolute()), PLACE: place()}
     return {**named, USED: str(int(time.time()))}
 
 
 def place() -> str:
-    """From where paths are seen: the machine itself, or one mount namespace of this boot."""
+    """Return the place from which paths are seen: "machine", or one mount namespace of this boot."""
     space = str(Path("/proc/self/ns/mnt").readlink())
     with contextlib.suppress(OSError):
         if current().space == MACHINE and str(Path("/proc/1/ns/mnt").readlink()) == space:
@@ -71,7 +71,7 @@ def place() -> str:
 
 
 def is_abandoned(said: Mapping[str, str], now: float) -> bool:
-    """Is nobody going to use a view with those labels?
+    """Return whether a view with these labels has lost its store.
 
     >>> is_abandoned({}, 0.0)  # not one of these
     False
@@ -82,13 +82,13 @@ def is_abandoned(said: Mapping[str, str], now: float) -> bool:
     try:
         if _read(Path(path)) == store:
             return False
-    except OSError:  # it cannot be looked at
+    except OSError:  # the path cannot be read
         return False
     return said.get(PLACE) == place() or now - int(used) > _MONTH
 
 
 def abandoned() -> list[View]:
-    """All abandoned views on this machine's containerds, as far as this user may ask them."""
+    """Return all abandoned views on this machine's containerds, as far as this user may ask them."""
     found: list[View] = []
     for socket in snapshots.reachable():
         one, now = snapshots.Snapshots(socket), time.time()
@@ -102,7 +102,7 @@ def abandoned() -> list[View]:
 
 
 def in_use(record: Path, key: str) -> None:
-    """Say once a day that the view is used: `record` is the file by whose time that is known."""
+    """Record once a day that the view is used. The time of the file `record` is that of the last day."""
     try:
         if time.time() - record.stat().st_mtime < _DAY:
             return
@@ -119,7 +119,7 @@ def _renew(key: str) -> None:
 
 
 def _read(store: Path) -> str:
-    """Its identity; empty if there is none. OSError if that cannot be known."""
+    """Return the identity of a store, empty if it has none. Raise OSError if it cannot be read."""
     try:
         return (store / _IDENTITY).read_text(encoding="ascii")
     except (FileNotFoundError, NotADirectoryError):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.gpu import Allocation, Card, Found, allocate
+from flyte_images_runtime.gpu import Allocation, Card, Inventory, allocate
 from flyte_images_runtime.gpu.cdi_generate import Driver, nvidia_spec
 from flyte_images_runtime.gpu.cdi_names import write_spec
 from flyte_images_runtime.resources.accelerators import GPURequest
@@ -47,7 +47,7 @@ class Machine:
             GPURequest(count=count, family="nvidia", model="H200"),
             environ=self.environ,
             directories=[CDI],
-            look=lambda _: Found(cards=self.cards),
+            look=lambda _: Inventory(cards=self.cards),
         )
 
 
@@ -133,5 +133,5 @@ def test_the_lease_ends_with_the_container_though_the_client_is_dead(busybox: st
         environ=machine.environ,
         directories=[CDI],
         wait=20,
-        look=lambda _: Found(cards=machine.cards),
+        look=lambda _: Inventory(cards=machine.cards),
     ).release()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images_runtime.errors import DeviceError
-from flyte_images_runtime.gpu import Card, Found, allocate
+from flyte_images_runtime.gpu import Card, Inventory, allocate
 from flyte_images_runtime.gpu.lease import wait_for
 from flyte_images_runtime.resources.accelerators import GPU, GPURequest, parse_gpu
 
@@ -58,9 +58,9 @@ class Machine:
             look=self.look,
         )
 
-    def look(self, _: GPURequest) -> Found:
+    def look(self, _: GPURequest) -> Inventory:
         self.looks += 1
-        return Found(cards=self.cards, problems=() if self.cards else ("no NVIDIA GPU: no driver is loaded",))
+        return Inventory(cards=self.cards, problems=() if self.cards else ("no NVIDIA GPU: no driver is loaded",))
 
     def refusal(self, request: object, **options: object) -> str:
         with pytest.raises(DeviceError) as refused:

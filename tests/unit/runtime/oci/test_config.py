@@ -134,5 +134,5 @@ def test_limits_are_not_in_it() -> None:  # they are on the task's own cgroup, w
 def test_a_record_of_an_image_is_read_back() -> None:
     assert from_json(ROOTFS.to_json()) == ROOTFS
     for text in ("", "{}", "[]", '{"layers": 1}'):
-        with pytest.raises(ValueError, match="no record"):
+        with pytest.raises(ValueError, match="not a record"):
             from_json(text)

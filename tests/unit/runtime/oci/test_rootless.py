@@ -99,9 +99,9 @@ def test_a_runtime_is_told_that_its_cgroup_is_made_by_others() -> None:
 @pytest.mark.parametrize(
     ("tools", "span", "told", "helps"),
     [
-        ((), True, "no program `newuidmap`", "uidmap"),
-        (("newuidmap", "newgidmap"), False, "gives the user", "--add-subuids"),
-        (("newuidmap", "newgidmap", "unshare"), True, "no user namespaces: not today", "max_user_namespaces"),
+        ((), True, "program `newuidmap`", "uidmap"),
+        (("newuidmap", "newgidmap"), False, "no range of ids for the user", "--add-subuids"),
+        (("newuidmap", "newgidmap", "unshare"), True, "user namespaces to this user: not today", "max_user_namespaces"),
     ],
 )
 def test_what_a_user_lacks_is_named_with_its_remedy(
