@@ -1,9 +1,9 @@
-"""The main job, on this machine: an image from one line, a task in it under limits, a limit that holds, a second build.
+"""The whole product in one run: an image from one line, a task in it under limits, a limit that holds, a second build.
 
     make demo        or: python examples/demo.py
 
-The first build fetches and installs scikit-learn and pandas; it takes a minute on a slow line, and the bars say what is
-going on. Everything that is printed is measured in this run.
+The first build fetches and installs scikit-learn and pandas. It takes a minute on a slow line, and bars show its steps.
+Every printed figure is measured in this run.
 """
 
 from __future__ import annotations
@@ -11,12 +11,8 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import flyte_images as flyte
-
-if TYPE_CHECKING:
-    from flyte_images_runtime.resources.metrics import Metrics
 
 image = flyte.Image.from_debian_base().with_pip_packages("pandas", "scikit-learn")
 
@@ -26,7 +22,7 @@ small = flyte.TaskEnvironment(name="small_env", image=image, limits=flyte.Resour
 
 @dataclass
 class Score:
-    """How well digits are told apart that the model has not seen."""
+    """How well the model recognizes digits that it was not trained on."""
 
     accuracy: float
     worst_digit: int
@@ -42,31 +38,31 @@ def train(trees: int) -> Score:
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    seen, unseen, seen_is, unseen_is = train_test_split(digits.data, digits.target, test_size=0.25, random_state=0)
-    print(f"training {trees} trees on {len(seen)} pictures", flush=True)
-    model = RandomForestClassifier(n_estimators=trees, n_jobs=2, random_state=0).fit(seen, seen_is)
-    table = pd.DataFrame({"digit": unseen_is, "right": model.predict(unseen) == unseen_is})
+    inputs, test_inputs, labels, test_labels = train_test_split(
+        digits.data, digits.target, test_size=0.25, random_state=0
+    )
+    print(f"training {trees} trees on {len(inputs)} pictures", flush=True)
+    model = RandomForestClassifier(n_estimators=trees, n_jobs=2, random_state=0).fit(inputs, labels)
+    table = pd.DataFrame({"digit": test_labels, "right": model.predict(test_inputs) == test_labels})
     by_digit = table.groupby("digit")["right"].mean()
     return Score(accuracy=float(table["right"].mean()), worst_digit=int(by_digit.idxmin()), images=len(table))
 
 
 @small.task
 def hog(mebibytes: int) -> int:
-    """Hold more memory than the environment has."""
-    held = [bytearray(b"x" * 2**20) for _ in range(mebibytes)]
-    return len(held)
+    """Allocate more memory than the environment allows."""
+    blocks = [bytearray(b"x" * 2**20) for _ in range(mebibytes)]
+    return len(blocks)
 
 
 def main() -> None:
     """Build, train, exceed a limit, build again."""
-    from flyte_images.progress import Progress
-
     title("1. An image with pandas and scikit-learn")
-    with Progress("auto", sys.stderr) as progress:
+    with flyte.Progress("auto", sys.stderr) as progress:
         built = flyte.build(image, progress=progress)
     print(f"{built.ref}\nin {built.seconds:.1f} s, on {built.base}")
 
-    title("2. A model is trained in it, under 2 CPUs and 2 GiB")
+    title("2. A model trained in it, under 2 CPUs and 2 GiB")
     run = flyte.run(train, trees=400)
     print(f"result   {run.result}")
     print(f"used     {used(run.metrics)}")
@@ -88,12 +84,12 @@ def main() -> None:
 
 
 def title(text: str) -> None:
-    """A heading between the steps."""
+    """Print a heading."""
     print(f"\n{text}\n{'-' * len(text)}", flush=True)
 
 
-def used(metrics: Metrics) -> str:
-    """What the task took; a figure that this kernel does not tell is left out."""
+def used(metrics: flyte.Metrics) -> str:
+    """Return a line with what the task used, without figures that this kernel does not report."""
     figures = {
         "{:.1f} s": metrics.wall,
         "{:.1f} s of CPU time": metrics.cpu,

@@ -1,4 +1,4 @@
-"""The smallest environment: the default image, default limits; a plain call and a call in a container.
+"""The smallest environment: the default image and no limits; a plain call and a call in a container.
 
 flyte-images run examples/hello.py greet --name Ada
 python examples/hello.py
@@ -13,11 +13,11 @@ env = flyte.TaskEnvironment(name="hello")
 
 @env.task
 def greet(name: str, times: int = 1) -> str:
-    """Say hello, from wherever this runs."""
+    """Say hello from the machine or container that runs this."""
     return "\n".join([f"hello {name}, from {platform.node()}"] * times)
 
 
 if __name__ == "__main__":
-    print(greet("Ada"))  # here, in this process
-    run = flyte.run(greet, "Ada")  # in a container of its own
+    print(greet("Ada"))  # in this process
+    run = flyte.run(greet, "Ada")  # in a container
     print(run.result)

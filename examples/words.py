@@ -1,4 +1,4 @@
-"""Files in and out, own modules in the image, and several tasks at once on an event loop.
+"""A file as an argument, a package in the image, and several tasks at once on an event loop.
 
 flyte-images run examples/words.py count --text README.md
 python examples/words.py
@@ -17,7 +17,7 @@ env = flyte.TaskEnvironment(name="words", image=image, limits=flyte.Resources(cp
 
 @env.task
 def count(text: flyte.File, most: int = 3) -> dict[str, int]:
-    """The most frequent long words of a file. `regex` is in the image; here it need not be installed."""
+    """Return the most frequent long words of a file. `regex` is in the image; the caller needs no copy of it."""
     import os
 
     import regex
@@ -28,7 +28,7 @@ def count(text: flyte.File, most: int = 3) -> dict[str, int]:
 
 
 async def main() -> None:
-    """Count the words of all READMEs, each in a container of its own, at the same time."""
+    """Count the words of each README in a container, all at the same time."""
     files = sorted(Path(__file__).parents[1].glob("*/README.md"))
     runs = await asyncio.gather(*(flyte.run.aio(count, flyte.File(str(file))) for file in files))
     for file, run in zip(files, runs, strict=True):

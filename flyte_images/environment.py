@@ -1,4 +1,4 @@
-"""TaskEnvironment: an image, limits, and the tasks that run under both. Making one starts nothing and reads nothing."""
+"""`TaskEnvironment`: an image, options, and the tasks that run under both. Making one starts and reads nothing."""
 
 from __future__ import annotations
 
@@ -21,25 +21,45 @@ R = TypeVar("R")
 
 
 class TaskEnvironment:
-    """Where tasks run: `image` under `limits`.
+    """The image and the options of its tasks.
 
-    limits, resources   Resources: hard upper bounds (two names of one thing)
-    accelerator         GPUAccelerator.NVIDIA_A10G, or a model's name as text
-    env_vars, secrets   what the task finds in its environment
-    timeout             seconds or a timedelta, from the start of the container
-    retries             further attempts after a failure: a number or a RetryStrategy
-    cache               "auto": the same code, image and arguments are not run again
-    network             "none", "outbound" (default), "host", or what alone may be reached, by name, through a proxy:
-                        ["example.org", "*.example.com:443", "10.0.0.0/8"]; `Run.refused` counts the rest
-    mounts              "data:/data", "results:/results:rw": directories of this machine
-    user, workdir, read_only_root, capabilities, seccomp, new_privileges, pids, runtime
-                        how tightly it is held; the defaults are as tight as numeric Python can be held
-    gpu_wait            seconds to wait for a GPU that another task has
-    nested              "own": a task called from inside another one has these limits beside its caller's; "shared":
-                        what it uses counts against its caller's. Default: "own" where a CPU or memory limit is stated
-                        and the call is not below another one of the same environment, else "shared"
-    max_result          bytes of files, directories, arrays and tables that one result may hold: "50Gi"; by default
-                        the largest of 10 GiB, twice the memory limit, and disk=
+    `@env.task(...)` and `task.override(...)` take the same options for one task, without those of the first group.
+
+    name                letters a-z and digits, in parts joined by `-` or `_`
+    image               an Image, the name of one in a registry, or "auto": Debian with the Python that runs this
+    description         text for people; decides nothing
+    depends_on          accepted for Flyte's signature; decides nothing
+
+    limits, resources   Resources: hard upper bounds (two names of one option)
+    accelerator         GPUAccelerator.NVIDIA_A10G, or the name of a model
+    gpu_wait            seconds to wait for a GPU that another task has (default: 0)
+    timeout             seconds or a timedelta, from the start of the container; 0 or None: no limit
+    pids                processes and threads at once (default: 4096)
+    max_result          size of the files, directories, arrays and tables that one result may hold: "50Gi" (default:
+                        the largest of 10 GiB, twice the memory limit, and `disk`)
+    retries             further attempts after a failure: a number or a RetryStrategy (default: 0)
+    cache               "auto": the same code, image and arguments do not run again (default: "disable")
+    reusable            True or a ReusePolicy: containers stay warm, and a call is a fork in one of them
+    nested              "own": a task that another task calls has its limits beside those of its caller; "shared": its
+                        use counts against its caller's limits. Default: "own" if a CPU or memory limit is stated and
+                        the call is not below another call of the same environment, else "shared"
+
+    env_vars            environment variables of the task: {"NAME": "value"}
+    secrets             names or Secret values; each is read from the caller's environment when the task starts
+    mounts              directories of this machine: "data:/data" (read-only), "results:/results:rw", or Mount
+    workdir             absolute path of the working directory
+    network             "none", "outbound" (default), "host", or the only names that the task reaches, through a proxy:
+                        ["example.org", "*.example.com:443", "10.0.0.0/8"]; `Run.refused` counts other requests
+
+    user                "uid:gid" (default: the caller, or a user without an account if the caller is root)
+    read_only_root      False: the task may write to the image's directories too (default: True)
+    capabilities        Linux capabilities that the task keeps: ["SYS_NICE"] (default: none)
+    seccomp             "default" or "unconfined"
+    new_privileges      True: setuid programs work (default: False)
+    runtime             another OCI runtime that the engine knows: "runsc"
+
+    Raises:
+        SpecError: The name, the image or an option is not valid, with the line of this call.
 
     >>> env = TaskEnvironment(name="ml", env_vars={"MODE": "fast"}, timeout=60)
     >>> @env.task
@@ -62,7 +82,7 @@ class TaskEnvironment:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise SpecError(
                 f"{name!r} is not a name for an environment",
-                hint="small letters and digits, in parts joined by `-` or `_`",
+                hint="lower-case letters and digits, in parts joined by `-` or `_`",
                 location=self.location,
             )
         if not isinstance(image, (str, Image)):
@@ -80,20 +100,20 @@ class TaskEnvironment:
 
     @staticmethod
     def all() -> list[TaskEnvironment]:
-        """Every environment of this process."""
+        """Return every environment of this process."""
         return list(_ALL)
 
     @property
     def image(self) -> str | Image:
-        """The image as it was given."""
+        """The image as the caller gave it."""
         return self._image
 
     @property
     def built_image(self) -> Image:
-        """The image as it is built: "auto" is Debian with this Python, any other text a reference."""
+        """The Image that is built: "auto" is Debian with this Python, any other text is an image reference."""
         if self._built is None:
-            made = Image.from_debian_base() if self._image == "auto" else Image.from_base(str(self._image))
-            self._built = made
+            name = str(self._image)
+            self._built = Image.from_debian_base() if name == "auto" else Image.from_base(name)
         return self._built
 
     def clone_with(
@@ -104,20 +124,23 @@ class TaskEnvironment:
         description: str | None = None,
         **settings: Unpack[Settings],
     ) -> TaskEnvironment:
-        """Another environment, with this one's image and options but for what is given. It has no tasks yet.
+        """Return an environment without tasks that has this one's image and options, and `settings` in their place.
+
+        Raises:
+            SpecError: The name or an option is not valid.
 
         >>> TaskEnvironment(name="ml", timeout=60).clone_with("ml-fast", network="none").options.timeout
         60.0
         """
         location = caller()
-        made = TaskEnvironment(
+        clone = TaskEnvironment(
             name,
             image=self._image if image is None else image,
             description=self.description if description is None else description,
             depends_on=self.depends_on,
         )
-        made.options = self.options.changed(settings, location)
-        return made
+        clone.options = self.options.changed(settings, location)
+        return clone
 
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
@@ -126,19 +149,33 @@ class TaskEnvironment:
     def task(self, **settings: Unpack[Settings]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
     def task(self, function: Any = None, /, **settings: Any) -> Any:  # type: ignore[misc]  # mypy compares Unpack[Settings] key by key
-        """Make a task of a function: `@env.task`, or with options of its own `@env.task(timeout=60)`."""
+        """Make a task of a function: `@env.task`, or `@env.task(timeout=60)` to change options for this task.
+
+        Parameters and result of the function need annotations that can cross to a container: numbers, text, lists,
+        dictionaries, dataclasses, arrays, tables, File, Dir, ... The task can still be called as a function.
+
+        Raises:
+            SpecError: An option is not valid, or the function cannot be a task.
+
+        >>> env = TaskEnvironment(name="ml")
+        >>> @env.task(timeout=60, retries=2)
+        ... def add(a: int, b: int = 1) -> int:
+        ...     return a + b
+        >>> add(2), add.options.timeout, sorted(env.tasks)
+        (3, 60.0, ['add'])
+        """
         location = caller()
         if function is None:
             options = self.options.changed(cast(Settings, settings), location)
-            return lambda later: self._made(later, options)
-        return self._made(function, self.options)
+            return lambda decorated: self._add(decorated, options)
+        return self._add(function, self.options)
 
-    def _made(self, function: Callable[P, R], options: Options) -> Task[P, R]:
+    def _add(self, function: Callable[P, R], options: Options) -> Task[P, R]:
         location = caller()
         check_function(function, location)
-        made = Task(function, self, options, location)
-        self.tasks[function.__name__] = made
-        return made
+        task = Task(function, self, options, location)
+        self.tasks[function.__name__] = task
+        return task
 
     def __repr__(self) -> str:
         return f"<environment {self.name}>"

@@ -1,4 +1,4 @@
-"""Task: a function, the environment that it belongs to, and how it runs. A plain call runs it here, in this process."""
+"""`Task`: a function, its environment, and its options. A plain call runs the function in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Environment(Protocol):
-    """What a task needs of the environment that made it."""
+    """The part of TaskEnvironment that a task uses."""
 
     @property
     def name(self) -> str: ...
@@ -32,7 +32,15 @@ class Environment(Protocol):
 
 
 class Task(Generic[P, R]):
-    """What `@env.task` makes of a function."""
+    """A function that `@env.task` made a task. `run(task, ...)` runs it in its image; `task(...)` runs it here.
+
+    >>> from flyte_images import TaskEnvironment
+    >>> @TaskEnvironment(name="ml").task
+    ... def double(n: int) -> int:
+    ...     return 2 * n
+    >>> double, double(4), double.override(timeout=60).options.timeout
+    (<task ml.double>, 8, 60.0)
+    """
 
     def __init__(
         self, function: Callable[P, R], environment: Environment, options: Options, location: Location
@@ -45,14 +53,23 @@ class Task(Generic[P, R]):
 
     @property
     def name(self) -> str:
-        """`environment.function`."""
+        """The name of the environment and of the function: `ml.double`."""
         return f"{self.environment.name}.{self.function.__name__}"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Run it here without blocking the event loop: an async function is awaited, any other gets a thread."""
+        """Run the function here without blocking the event loop: await an async one, run any other in a thread.
+
+        >>> import asyncio
+        >>> from flyte_images import TaskEnvironment
+        >>> @TaskEnvironment(name="ml").task
+        ... def double(n: int) -> int:
+        ...     return 2 * n
+        >>> asyncio.run(double.aio(4))
+        8
+        """
         if inspect.iscoroutinefunction(self.function):
             return await self.function(*args, **kwargs)
         import asyncio
@@ -60,13 +77,21 @@ class Task(Generic[P, R]):
         return await asyncio.to_thread(self.function, *args, **kwargs)
 
     def override(self, **settings: Unpack[Settings]) -> Task[P, R]:
-        """The same task with other options: `train.override(timeout=60, limits=Resources(cpu=1))`."""
+        """Return the same task with other options: `train.override(timeout=60, limits=Resources(cpu=1))`.
+
+        Raises:
+            SpecError: An option is not valid.
+        """
         location = caller()
         return Task(self.function, self.environment, self.options.changed(settings, location), location)
 
     @functools.cached_property
     def signature(self) -> Signature:
-        """How its arguments and its result cross. SpecError if something in it cannot."""
+        """How arguments and result cross to a container and back.
+
+        Raises:
+            SpecError: An annotation is missing, or its type cannot cross.
+        """
         from flyte_images_runtime.values import Problem, Signature
 
         try:
@@ -77,13 +102,17 @@ class Task(Generic[P, R]):
             ) from None
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """What a command line can give it: name, type, default, choices."""
+        """Return the parameters that a command line can give: name, type, default, choices."""
         from flyte_images_runtime.values.cli_args import parameters
 
         return parameters(self.signature)
 
     def parse(self, given: Mapping[str, str | Sequence[str]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Texts by parameter -> (args, kwargs) of a call; JSON for containers. SpecError names the parameter."""
+        """Return (args, kwargs) of a call from texts by parameter; lists, dictionaries and the like are JSON.
+
+        Raises:
+            SpecError: A parameter does not exist or is missing, or its text is not a value of its type.
+        """
         from flyte_images_runtime.values import Problem
         from flyte_images_runtime.values.cli_args import arguments
 
@@ -97,9 +126,9 @@ class Task(Generic[P, R]):
 
 
 def check_function(function: Any, location: Location) -> None:
-    """Refuse what cannot be a task."""
+    """Raise SpecError if `function` cannot be a task."""
     if isinstance(function, Task):
-        raise SpecError(f"`{function.name}` is a task already", location=location)
+        raise SpecError(f"`{function.name}` is already a task", location=location)
     if not inspect.isfunction(function):
         raise SpecError(f"{function!r} is not a function", hint="@env.task above a `def`", location=location)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from flyte_images.runner import code_bundle
 from flyte_images.runner.code_bundle import LARGEST, ship
 from flyte_images.runner.parallel_map import map_calls
 from flyte_images_runtime.errors import Cancelled
+
+from .house.house import ROOT
 
 
 def env(**settings: Any) -> flyte.TaskEnvironment:
@@ -92,6 +95,15 @@ def test_a_name_of_an_environment(name: Any) -> None:
         flyte.TaskEnvironment(name=name)
 
 
+@pytest.mark.parametrize("text", ["TaskEnvironment", "README"])
+def test_every_option_is_in_the_table(text: str) -> None:
+    table = flyte.TaskEnvironment.__doc__ if text == "TaskEnvironment" else (ROOT / "README.md").read_text("utf-8")
+    assert table is not None
+    options = {*flyte.Settings.__annotations__, "name", "image", "description", "depends_on"}
+    words = set(re.findall(r"\w+", table if text == "TaskEnvironment" else table[table.index("All options of") :]))
+    assert options - words == set()
+
+
 def test_a_name_alone_is_enough() -> None:
     one = flyte.TaskEnvironment(name="ml")
     assert one.options == Options()
@@ -129,7 +141,7 @@ def test_what_is_no_function_is_no_task() -> None:
         with pytest.raises(SpecError, match=said):
             one.task(function)
     task = one.task(lambda: None)
-    with pytest.raises(SpecError, match="is a task already"):
+    with pytest.raises(SpecError, match="is already a task"):
         one.task(task)
     with pytest.raises(SpecError, match="not a task"):
         flyte.run(lambda: None)  # type: ignore[arg-type]
