@@ -53,13 +53,16 @@ class Build:
         return done.exporter_response["containerimage.digest"]
 
 
-def new_build(base: Base, directory: Path, size: int = 500_000) -> Build:
-    """Some noise travels to the engine, is looked at by a step, and a small image comes back."""
+def new_build(base: Base, directory: Path, size: int = 500_000, *, command: bool = True) -> Build:
+    """Some noise travels to the engine, a command or a copy reads that layer, and a small image comes back."""
     store = directory / "store"
-    noisy = add_layer(base.directory, base.digest, store, {"noise": secrets.token_bytes(size)})
+    files = {"noise": secrets.token_bytes(size), "copied/nothing": b""}
     graph = Graph()
-    measured = graph.run(graph.layout(noisy), "mkdir /out; echo begin; head -c 0 /noise > /out/nothing; echo end")
-    head = graph.copy(measured, "/out", "/", timestamp=1_000_000_000)
+    source, path = graph.layout(add_layer(base.directory, base.digest, store, files)), "/copied"
+    if command:
+        source = graph.run(source, "mkdir /out; echo begin; head -c 0 /noise > /out/nothing; echo end")
+        path = "/out"
+    head = graph.copy(source, path, "/", timestamp=1_000_000_000)
     return Build(graph.definition(head), Session(stores={"base": store}), directory / "out")
 
 
@@ -74,41 +77,58 @@ def engine_behind_proxy(directory: Path) -> Iterator[tuple[Proxy, str]]:
         yield running, f"{scheme}://{directory}/proxy"
 
 
-def one_fault(base: Base, directory: Path, fault: Fault, expected: str) -> str:
-    """Build through the fault, then again without; return how the first one ended."""
-    build = new_build(base, directory)
-    with engine_behind_proxy(directory) as (broken, address):
-        broken.inject(fault)
-        try:
-            with connect(address, patience=PATIENCE) as client:
-                assert build.run(client) == expected, fault
-            ended = "built"
-        except FlyteImagesError as error:
-            assert error.hint, (fault, error)
-            ended = type(error).__name__
-        struck = broken.struck.is_set()
-        with connect(address) as client:
-            assert build.run(client) == expected, fault
-    return f"{fault.kind}: {ended if struck else 'not reached'}"
+@dataclass(frozen=True)
+class Trial:
+    """A fault, the kind of build that meets it, and the digest that the build has without a fault."""
+
+    fault: Fault
+    command: bool
+    expected: str
+
+    def run(self, base: Base, directory: Path) -> str:
+        """Build through the fault, then again without it; return how the first build ended."""
+        fault = self.fault
+        build = new_build(base, directory, command=self.command)
+        with engine_behind_proxy(directory) as (broken, address):
+            broken.inject(fault)
+            try:
+                with connect(address, patience=PATIENCE) as client:
+                    assert build.run(client) == self.expected, fault
+                ended = "built"
+            except FlyteImagesError as error:
+                assert error.hint, (fault, error)
+                ended = type(error).__name__
+            struck = broken.struck.is_set()
+            with connect(address) as client:
+                assert build.run(client) == self.expected, fault
+        return f"{fault.kind}: {ended if struck else 'not reached'}"
+
+
+def trials(base: Base, directory: Path) -> list[Trial]:
+    """Every kind of fault in both directions, anywhere among the bytes of a build; a third of the builds run a command.
+
+    A command costs the engine more than the rest of the build, so most of the builds do without.
+    """
+    whole: dict[bool, tuple[str, list[int]]] = {}
+    for command in (True, False):
+        place = directory / str(command)
+        place.mkdir()
+        with engine_behind_proxy(place) as (proxied, address), connect(address) as client:
+            whole[command] = (new_build(base, place, command=command).run(client), proxied.carried)
+    chosen = random.Random(20)
+    found = []
+    for number in range(FAULTS):
+        upward, command = number % 2 == 0, number // 6 % 3 == 0
+        expected, carried = whole[command]
+        fault = Fault(KINDS[number % len(KINDS)], chosen.randrange(carried[upward]), upward)
+        found.append(Trial(fault, command, expected))
+    return found
 
 
 def test_two_hundred_broken_connections(base: Base, tmp_path_factory: pytest.TempPathFactory) -> None:
-    first = tmp_path_factory.mktemp("f")
-    with engine_behind_proxy(first) as (whole, address), connect(address) as client:
-        expected = new_build(base, first).run(client)
-        down, up = whole.carried
-    chosen = random.Random(20)
-    faults = []
-    for number in range(FAULTS):
-        upward = number % 2 == 0
-        after = chosen.randrange(up if upward else down)
-        faults.append(Fault(KINDS[number % len(KINDS)], after, upward))
-
-    def run(fault: Fault) -> str:
-        return one_fault(base, tmp_path_factory.mktemp("f"), fault, expected)
-
+    faults = trials(base, tmp_path_factory.mktemp("f"))
     with ThreadPoolExecutor(6) as pool:
-        ended = Counter(pool.map(run, faults))
+        ended = Counter(pool.map(lambda trial: trial.run(base, tmp_path_factory.mktemp("f")), faults))
     print(dict(ended))
     assert ended.total() == FAULTS
     assert sum(count for how, count in ended.items() if how.endswith("not reached")) < FAULTS // 10
