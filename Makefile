@@ -29,7 +29,7 @@ tools: venv engine
 	sh tests/setup.sh $(BIN)
 
 test: tools ## all tests, with the real engine; ARGS="tests/unit -k lock" chooses
-	$(BIN)/python -m pytest $(or $(ARGS),--hypothesis-profile=thorough)
+	$(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --hypothesis-profile=thorough)
 
 check: venv ## ruff and mypy
 	$(BIN)/ruff check .

@@ -8,7 +8,6 @@ import pwd
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -84,10 +83,7 @@ def runs(
     if request.param == "docker":
         yield docker
     elif request.param == "podman":
-        with (
-            tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as short,
-            own_podman(Path(short)) as podman,
-        ):
+        with own_podman() as podman:
             podman.take_image(image, docker.api)
             yield podman
     else:

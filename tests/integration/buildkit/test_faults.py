@@ -53,7 +53,7 @@ class Build:
         return done.exporter_response["containerimage.digest"]
 
 
-def new_build(base: Base, directory: Path, size: int = 500_000, *, command: bool = True) -> Build:
+def new_build(base: Base, directory: Path, size: int = 100_000, *, command: bool = True) -> Build:
     """Some noise travels to the engine, a command or a copy reads that layer, and a small image comes back."""
     store = directory / "store"
     files = {"noise": secrets.token_bytes(size), "copied/nothing": b""}

@@ -57,7 +57,9 @@ def test_fifty_thousand_files_and_half_a_gigabyte(client: Client, tmp_path: Path
     try:
         assert send(project, layout, definition) < MOST
         assert send(project, layout, definition) < MOST
-        client.solve(definition.read_bytes(), exporters=[Files(dest=tmp_path / "out")])  # the engine has all: no session
+        client.solve(
+            definition.read_bytes(), exporters=[Files(dest=tmp_path / "out")]
+        )  # the engine has all: no session
         assert (tmp_path / "out" / "last").read_bytes() == b"999"
     finally:
         theirs = [record.id for record in client.disk_usage() if record.size > LARGE]

@@ -63,9 +63,9 @@ HERE = ("docker", "oci", *(["podman"] if shutil.which("podman") and os.geteuid()
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Podman of the tests' own."""
-    with own_podman(tmp_path_factory.mktemp("podman")) as engine:
+def podman() -> Iterator[str]:
+    """The address of the tests' own Podman."""
+    with own_podman() as engine:
         assert engine.facts, "it is started by the first question"
         yield engine.api.address
 

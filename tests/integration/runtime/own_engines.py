@@ -22,8 +22,13 @@ _PATIENCE = 60.0
 
 
 @contextlib.contextmanager
-def own_podman(place: Path) -> Iterator[PodmanEngine]:
-    """Root's."""
+def own_podman() -> Iterator[PodmanEngine]:
+    """Yield root's Podman, with a store in a directory whose path is short: Podman takes 50 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as directory:
+        yield from _podman_in(Path(directory))
+
+
+def _podman_in(place: Path) -> Iterator[PodmanEngine]:
     settings = place / "containers.conf"
     settings.write_text(PODMAN)
     environ = {**os.environ, "CONTAINERS_CONF": str(settings)}

@@ -84,8 +84,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, image: str) -> Iterator[PodmanEngine]:
-    with own_podman(tmp_path_factory.mktemp("podman")) as made:
+def podman(engine: DockerEngine, image: str) -> Iterator[PodmanEngine]:
+    with own_podman() as made:
         made.take_image(image, engine.api)
         yield made
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import packaging
@@ -53,21 +54,24 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory below which every user can read."""
+    with tempfile.TemporaryDirectory(prefix="fi-", dir="/var/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @pytest.mark.parametrize("kind", ["cold", "warm"])
-def test_a_user_who_is_not_root(engine: DockerEngine, image: str, tmp_path: Path, kind: str) -> None:
+def test_a_user_who_is_not_root(engine: DockerEngine, image: str, home: Path, kind: str) -> None:
     address = engine.api.address.removeprefix("unix://")
     program = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
-    home = tmp_path / "home"
-    home.mkdir()
     for package in (flyte_images, flyte_images_layers, flyte_images_runtime, packaging):
         place = Path(str(package.__file__)).parent
         shutil.copytree(place, home / place.name, ignore=shutil.ignore_patterns("__pycache__"))
     (home / "main.py").write_text(PROGRAM)
     for path in (home, *home.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    for above in (tmp_path, *tmp_path.parents[:3]):
-        if above != Path("/tmp"):
-            above.chmod(above.stat().st_mode | stat.S_IXOTH)
     done = subprocess.run(
         [program, "main.py", image, kind],
         cwd=home,
