@@ -164,6 +164,7 @@ def _write(store: Path, requests: Iterator[WriteRequest], context: grpc.Servicer
                 if request.offset != offset:
                     context.abort(grpc.StatusCode.OUT_OF_RANGE, f"expected offset {offset}, not {request.offset}")
                 file.write(request.data)
+                file.flush()  # a full disk fails this request; the close of an abandoned stream must write nothing
                 hashed.update(request.data)
                 offset += len(request.data)
             digest = f"sha256:{hashed.hexdigest()}"
