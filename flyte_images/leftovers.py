@@ -30,13 +30,13 @@ _DAY = 86400.0
 _SOON = 60.0  # until an engine that did not answer is asked again
 
 
-def watch_over(address: str) -> None:
+def watch_over(address: str, environ: Mapping[str, str]) -> None:
     """Have what this process runs on the engine at `address` end with it, and what others have left there removed."""
     from flyte_images_runtime.engines import reaper
 
-    directory = _directory(os.environ)
+    directory = _directory(environ)
     if reaper.watch_over(address, str(directory / "last") if directory else ""):
-        sweep_at_times(os.environ, address)
+        sweep_at_times(environ, address)
 
 
 def sweep_at_times(environ: Mapping[str, str], address: str = "") -> None:

@@ -30,17 +30,17 @@ class Kind(Protocol):
 
 def local_kinds() -> dict[str, Kind]:
     """Return the kinds that live below the cache directory, by name."""
-    from ..runner.artifacts import arrivals_in
-    from ..runner.bundle_cache import copies_in
+    from ..runner.artifacts import artifacts_in
+    from ..runner.bundle_cache import bundles_in
     from ..runner.run_logs import logs_in
 
     place = cache_dir(os.environ)
     logs = replace(logs_in(place / "logs"), about=_task)
     return {
         "bases": Packed(replace(bases_in(place), about=_base), place),
-        "code": copies_in(place / "code"),
+        "code": bundles_in(place / "code"),
         "context": BoundedDirectory(path=place / "context"),
-        "files": arrivals_in(place / "files"),
+        "files": artifacts_in(place / "files"),
         "layers": Packed(packed_in(place), place),
         "logs": logs,
         "resolved": BoundedDirectory(path=place / "resolved", about=_packages),

@@ -96,25 +96,27 @@ def docker(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]
 
 def runners() -> Iterator[Finding]:
     """The other engines on which tasks can run. One that is here and does not work is no failure: others do."""
-    from ..runner.engines import look_at_engines
+    from ..runner.engine_report import report_engines
 
-    for one in look_at_engines(but=("docker",)):
+    for one in report_engines(os.environ, but=("docker",)):
         state: State = "warning" if one.state == "failed" else one.state
         yield Finding(area=one.name, state=state, what=one.what, fix=one.fix)
 
 
 def reach() -> Iterator[Finding]:
     """Which engines keep a task from this machine's own addresses and metadata services."""
-    from ..runner.engines import look_at_engines, unfenced
+    from ..runner.engine_report import report_engines, why_unfenced
 
-    here = [one.name for one in look_at_engines() if one.state == "ok"]
-    open_ = [name for name in here if unfenced(name)]
+    here = [one.name for one in report_engines(os.environ) if one.state == "ok"]
+    open_ = [name for name in here if why_unfenced(os.environ, name)]
     fenced = [name for name in here if name not in open_]
     if fenced:
         what = 'network="outbound" reaches neither metadata services nor other containers nor this machine'
         yield Finding(area="network", state="ok", what=f"{what}: {', '.join(fenced)}")
     for name in open_:
-        what = f'network="outbound" on {name} reaches this machine and metadata services: {unfenced(name)}'
+        what = (
+            f'network="outbound" on {name} reaches this machine and metadata services: {why_unfenced(os.environ, name)}'
+        )
         fix = 'name what a task reaches, network=["example.org"]; or use ' + (" or ".join(fenced) or "another engine")
         yield Finding(area="network", state="warning", what=what, fix=fix)
 

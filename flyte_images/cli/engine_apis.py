@@ -14,10 +14,10 @@ def api_of(one: Active) -> Api | None:
     """Where its engine answers; None for an engine of another kind, or one that does not answer."""
     if one.engine == "docker":
         from ..errors import EngineError
-        from ..runner.engines import docker_engine
+        from ..runner.engines import Engines
 
         try:
-            return docker_engine().api
+            return Engines.of(os.environ).docker().api
         except EngineError:
             return None
     if one.engine == "podman":

@@ -16,7 +16,7 @@ from .run_ref import Known, find
 from .terminal import show_data
 
 if TYPE_CHECKING:
-    from ..runner.run_logs import Line, Stream
+    from ..runner.run_logs import LogLine, Stream
 
 
 @click.command("logs")
@@ -45,11 +45,11 @@ def command(
 
     Kept are the first megabyte and the last seven of each run, and 256 MB of all; never a secret's value.
     """
-    from ..runner.run_logs import has, lines
+    from ..runner.run_logs import exists, lines
 
     chosen = find(run, known_runs())
     activity.doing = f"the look at {chosen.id}"
-    if not has(os.environ, chosen.id) and not (follow and chosen.runs and _will_print(chosen.id)):
+    if not exists(os.environ, chosen.id) and not (follow and chosen.runs and _will_print(chosen.id)):
         what = "has printed nothing until now" if chosen.runs else "has printed nothing that is kept"
         show_data(f"{chosen.id} ({chosen.task}) {what}", err=True)
         return
@@ -62,7 +62,7 @@ def known_runs() -> list[Known]:
     from flyte_images_runtime.execution.running_tasks import active
 
     from ..runner.history import recent
-    from ..runner.run_logs import goes_on, kept
+    from ..runner.run_logs import is_active, list_runs
 
     found: dict[str, Known] = {}
     for entry in recent(os.environ, 10_000):
@@ -70,13 +70,13 @@ def known_runs() -> list[Known]:
             total = float((entry.get("metrics") or {}).get("total") or 0)
             since = float(entry.get("time") or 0) - total
             found[entry["id"]] = Known(id=entry["id"], task=str(entry.get("task")), since=since)
-    for run, head in kept(os.environ).items():
+    for run, head in list_runs(os.environ).items():
         since, also = float(head.get("since") or 0), str(head.get("container") or "")
         ended = found.get(run)
         if ended is not None:
             found[run] = replace(ended, also=also)
         else:  # it runs, or its caller was killed
-            runs = goes_on(os.environ, run)
+            runs = is_active(os.environ, run)
             found[run] = Known(id=run, task=str(head.get("task")), since=since, runs=runs, also=also)
     for one in active():
         if one.run:
@@ -88,16 +88,16 @@ def _will_print(run: str) -> bool:
     """Wait for the first line of a run, or for its end without any."""
     from flyte_images_runtime.execution.running_tasks import active
 
-    from ..runner.run_logs import has
+    from ..runner.run_logs import exists
 
     while any(one.run == run for one in active()):
-        if has(os.environ, run):
+        if exists(os.environ, run):
             return True
         time.sleep(0.1)
-    return has(os.environ, run)
+    return exists(os.environ, run)
 
 
-def _show(line: Line, *, timestamps: bool, as_json: bool) -> None:
+def _show(line: LogLine, *, timestamps: bool, as_json: bool) -> None:
     if as_json:
         import json
 

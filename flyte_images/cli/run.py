@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..progress import Mode
     from ..progress.task_progress import Tasks
     from ..runner.engines import EngineName
-    from ..runner.runner import Run
+    from ..runner.model import Run
     from ..task import Task
     from .load import Loaded
 
@@ -139,7 +139,7 @@ def perform(
         task = task.override(env_vars={**dict(task.options.env_vars), **dict(env)})
     if timeout is not None:
         task = task.override(timeout=timeout)
-    check_needs(task.options)
+    check_needs(task.options, os.environ)
     activity.doing = f"the build of the image of {task.name}"
     runner = run.using(builder=builder, engine=engine, as_is=True)
     with Progress(progress, sys.stderr) as display:

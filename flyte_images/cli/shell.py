@@ -69,14 +69,14 @@ def command(
         say(text)
 
     runner = run.using(builder=builder, engine=engine, on_line=line)
-    check_needs(chosen.options)
+    check_needs(chosen.options, os.environ)
     activity.doing = f"the build of the image of {chosen.name}"
     with Progress(progress, sys.stderr) as display:
         runner.using(progress=display).image(chosen.built_image)
     activity.doing = f"the shell in {chosen.name}"
     terminal = os.isatty(0) and os.isatty(1)
     words = ctx.meta["command"]
-    ended = open_shell(chosen, words, runner=runner, terminal=terminal, term=os.environ.get("TERM"))
+    ended = open_shell(chosen, words, options=runner, terminal=terminal, term=os.environ.get("TERM"))
     if ended.error is not None and not ended.exit_status:
         raise ended.error
     if ended.error is not None:

@@ -1,4 +1,4 @@
-"""A call for an event loop: done in a thread of its own, ended if who awaits it is cancelled."""
+"""A call for an event loop: the call runs in a thread; cancellation of the awaiting coroutine cancels the call."""
 
 from __future__ import annotations
 
@@ -8,48 +8,47 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .call import Call
-    from .runner import Run
+    from .model import CallLike, Run
 
 
-async def awaited(call: Call) -> Run[Any]:
-    """Do the call in a thread of its own; end it if the awaiting task is cancelled."""
+async def run_in_thread(call: CallLike) -> Run[Any]:
+    """Run the call in a new thread and return its Run. Cancel the call if the awaiting coroutine is canceled."""
     import asyncio
 
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[Run[Any]] = loop.create_future()
+    future: asyncio.Future[Run[Any]] = loop.create_future()
 
     def work() -> None:
         try:
-            outcome = call.run()
+            run = call.run()
         except BaseException as error:
-            _settle(loop.call_soon_threadsafe, done, None, error)
+            _settle(loop.call_soon_threadsafe, future, None, error)
         else:
-            _settle(loop.call_soon_threadsafe, done, outcome, None)
+            _settle(loop.call_soon_threadsafe, future, run, None)
 
     thread = threading.Thread(target=work, name=f"task {call.task.name}", daemon=True)
     thread.start()
     try:
-        return await asyncio.shield(done)
+        return await asyncio.shield(future)
     except asyncio.CancelledError:
         call.cancel()
-        await asyncio.wait([done])
+        await asyncio.wait([future])
         raise
     finally:
-        if done.done() and not done.cancelled():
-            done.exception()  # seen
+        if future.done() and not future.cancelled():
+            future.exception()  # mark the exception as retrieved
 
 
-def _settle(soon: Callable[..., Any], done: Any, outcome: Any, error: BaseException | None) -> None:
+def _settle(call_soon: Callable[..., Any], future: Any, result: Any, error: BaseException | None) -> None:
     def settle() -> None:
-        if done.done():
+        if future.done():
             return
         if error is None:
-            done.set_result(outcome)
-        elif isinstance(error, StopIteration):  # a future cannot hold one
-            done.set_exception(RuntimeError(f"the task raised StopIteration: {error}"))
+            future.set_result(result)
+        elif isinstance(error, StopIteration):  # a future cannot hold a StopIteration
+            future.set_exception(RuntimeError(f"the task raised StopIteration: {error}"))
         else:
-            done.set_exception(error)
+            future.set_exception(error)
 
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        soon(settle)
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so that no coroutine waits
+        call_soon(settle)

@@ -1,7 +1,7 @@
-"""The caller's source trees -> copies by content that a task may read, kept for the next run.
+"""The caller's source trees -> code bundles: copies, named by their content, that a task may read.
 
-A copy is one state of the tree, whatever is edited while the task runs, and can be read by the task's user however
-private the original is. Ignore rules are those of images (`.dockerignore`), and what no task needs.
+A bundle is the tree at one moment, so that edits during a run do not reach the task. The user of the task can read a
+bundle even if the original is private. The tree's `.dockerignore` applies, and so does a list of what no task needs.
 """
 
 from __future__ import annotations
@@ -21,67 +21,97 @@ from ..context.fingerprint import Unchanged, remember
 from ..context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
 from ..errors import SpecError
 from ..store.cache_dir import cache_dir
-from .bundle_cache import being_made, copies_in, hold, is_whole, put_away, seal
+from .bundle_cache import HeldBundles, bundles_in, is_unchanged, locked, retire, seal
 
 LARGEST = 512 << 20
-"""Bytes of a source tree; more is data, and belongs into a mount."""
+"""Bytes of a source tree. A larger tree has data in it, which belongs into a mount."""
 
 _IGNORE = ("**/venv", "**/node_modules", "**/.ssh", "**/.gnupg", "**/.aws", "**/.cache")
-_TRIES = 20
-_COMPILED: set[Path] = set()
-_SEEN: dict[tuple[str, str, tuple[str, ...]], tuple[Unchanged, str, str]] = {}
+_ATTEMPTS = 20
 
 
-def ship(root: str, *, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return a directory with what is in `root` and its content's digest. SpecError if the tree is too large."""
-    for _ in range(_TRIES):
-        try:
-            return _ship(root, environ)
-        except _Changed:
-            continue
-        except SpecError as error:  # editors and other programs make files and remove them: look again
-            if not isinstance(error.__context__, FileNotFoundError) or not Path(root).exists():
-                raise
-    raise SpecError(f"the source tree `{root}` changes while it is read", hint="stop what writes to it, or ignore it")
+class CodeBundles:
+    """The bundles that this process makes and uses."""
 
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._held = HeldBundles()
+        self._compiled: set[Path] = set()
+        self._fingerprints: dict[tuple[str, str, tuple[str, ...]], tuple[Unchanged, Path]] = {}
 
-def _ship(root: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    cache = cache_dir(environ)
-    patterns = (*_IGNORE, *_only_code(root, environ))
-    key = (root, str(cache), patterns)
-    seen = _SEEN.get(key)
-    if seen is not None and seen[0].holds() and hold(Path(seen[1])):
-        return seen[1], seen[2]
-    looked_at = time.time_ns()
-    index = Index(cache / "context", "\0".join(("code", root, *patterns)))
-    tree = scan(root, patterns)
-    _check_size(tree, root)
-    if not is_known(tree, index):
-        read_all(tree, index)
-    index.save()
-    digest = tree_digest(tree)
-    place = cache / "code" / digest.removeprefix("sha256:")
-    if place not in _COMPILED or not hold(place):
-        with being_made(place.parent):
-            is_new = not hold(place) or not is_whole(place)
+    def bundle(self, root: str) -> str:
+        """Return the directory of a bundle with the content of the tree `root`.
+
+        Raise SpecError if the tree is too large, or changes whenever it is read.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                return str(self._bundle(root))
+            except _Changed:
+                continue
+            except SpecError as error:  # an editor removed a file during the scan: scan again
+                if not isinstance(error.__context__, FileNotFoundError) or not Path(root).exists():
+                    raise
+        raise SpecError(
+            f"the source tree `{root}` changes while it is read",
+            hint="stop the program that writes to it, or ignore it",
+        )
+
+    def _bundle(self, root: str) -> Path:
+        cache = cache_dir(self._environ)
+        patterns = (*_IGNORE, *_only_loaded_modules(root, self._environ))
+        key = (root, str(cache), patterns)
+        known = self._fingerprints.get(key)
+        if known is not None and known[0].holds() and self._held.acquire(known[1]):
+            return known[1]
+        scanned_at = time.time_ns()
+        index = Index(cache / "context", "\0".join(("code", root, *patterns)))
+        tree = scan(root, patterns)
+        _check_size(tree, root)
+        if not is_known(tree, index):
+            read_all(tree, index)
+        index.save()
+        digest = tree_digest(tree)
+        bundle = cache / "code" / digest.removeprefix("sha256:")
+        if bundle not in self._compiled or not self._held.acquire(bundle):
+            self._complete(bundle, tree, root, digest)
+        fingerprint = remember(tree, patterns, looked_at=scanned_at, settled=index.has)
+        if fingerprint is not None:
+            self._fingerprints[key] = (fingerprint, bundle)
+        return bundle
+
+    def _complete(self, bundle: Path, tree: Tree, root: str, digest: str) -> None:
+        """Make the bundle unless it exists unchanged, and compile the modules that this process has loaded."""
+        with locked(bundle.parent):
+            is_new = not self._held.acquire(bundle) or not is_unchanged(bundle)
             if is_new:
-                _copy(tree, place, digest)
-                hold(place)
-            if compile_beside(place / name for name in loaded_below(root)) or is_new:
-                seal(place)
-        _COMPILED.add(place)
+                self._copy(tree, bundle, digest)
+                self._held.acquire(bundle)
+            if compile_beside(bundle / name for name in loaded_below(root)) or is_new:
+                seal(bundle)
+        self._compiled.add(bundle)
         if is_new:
-            copies_in(place.parent).evict()
-    unchanged = remember(tree, patterns, looked_at=looked_at, settled=index.has)
-    if unchanged is not None:
-        _SEEN[key] = (unchanged, str(place), digest)
-    return str(place), digest
+            bundles_in(bundle.parent).evict()
+
+    def _copy(self, tree: Tree, bundle: Path, digest: str) -> None:
+        """Copy the tree to a partial directory, then rename that to the bundle, so that no bundle is incomplete."""
+        private_directory(bundle.parent)
+        with partial_directory(bundle.parent) as partial:
+            for entry in tree.entries:
+                if entry.path:
+                    _copy_entry(tree, entry, os.fsencode(partial) + b"/" + entry.path)
+            if tree_digest(tree) != digest:  # the digest of the content that was copied
+                raise _Changed(bundle.name)
+            partial.chmod(0o755)
+            self._held.release(bundle)
+            retire(bundle)  # in case there is a damaged one
+            partial.rename(bundle)
 
 
-def _only_code(root: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """For a root that is nobody's project (a home directory, /tmp): its modules that are loaded, and nothing else."""
+def _only_loaded_modules(root: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return patterns that leave only the loaded modules of a root that is not a project: a home directory, /tmp."""
     shared = {"/", environ.get("HOME", "/"), str(Path.home()), tempfile.gettempdir(), "/tmp", "/var/tmp"}
-    if os.path.abspath(root) not in {os.path.abspath(one) for one in shared}:  # noqa: PTH100
+    if os.path.abspath(root) not in {os.path.abspath(directory) for directory in shared}:  # noqa: PTH100
         return ()
     loaded = {
         Path(file).relative_to(root).parts[0]
@@ -106,28 +136,14 @@ def _check_size(tree: Tree, root: str) -> None:
 
 
 class _Changed(Exception):
-    """The tree is not what it was when its digest was taken."""
+    """The tree has changed since its digest was taken."""
 
 
-def _copy(tree: Tree, place: Path, digest: str) -> None:
-    """Write the copy beside its place, then move it there: it is whole, or not there."""
-    private_directory(place.parent)
-    with partial_directory(place.parent) as temporary:
-        for entry in tree.entries:
-            if entry.path:
-                _place(tree, entry, os.fsencode(temporary) + b"/" + entry.path)
-        if tree_digest(tree) != digest:  # of what was read now
-            raise _Changed(place.name)
-        temporary.chmod(0o755)
-        put_away(place)  # one that was changed
-        temporary.rename(place)
-
-
-def _place(tree: Tree, entry: Entry, target: bytes) -> None:
+def _copy_entry(tree: Tree, entry: Entry, target: bytes) -> None:
     match entry.kind:
         case "d":
-            os.mkdir(target)  # noqa: PTH102 - bytes: any name
-            os.chmod(target, 0o755)  # noqa: PTH101 - whatever the umask
+            os.mkdir(target)  # noqa: PTH102 - names are bytes
+            os.chmod(target, 0o755)  # noqa: PTH101 - independent of the umask
         case "l":
             os.symlink(entry.target, target)  # noqa: PTH211
         case _:

@@ -1,4 +1,4 @@
-"""What was run on this machine: one JSON line a run, the newest last, in the user's cache directory."""
+"""The history of runs: a file of JSON lines in the user's cache directory, one line a run, the newest last."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from flyte_images_runtime.system.atomic import private_directory, write
 
 from ..errors import SpecError
 from ..store.cache_dir import cache_dir
-from .run_logs import forget
+from .run_logs import remove_logs
 
 if TYPE_CHECKING:
     from flyte_images_runtime.resources.metrics import Metrics
 
-_LARGEST = 4 << 20  # bytes; then the older half goes
+_LARGEST = 4 << 20  # bytes; when the file is larger, the older half of its lines is removed
 
 
-def path_of(environ: Mapping[str, str]) -> Path:
-    """The file."""
+def history_path(environ: Mapping[str, str]) -> Path:
+    """Return the file of the history."""
     return cache_dir(environ) / "runs.jsonl"
 
 
-def note(
+def record(
     environ: Mapping[str, str],
     *,
     task: str,
@@ -41,7 +41,10 @@ def note(
     attempts: int = 1,
     cached: bool = False,
 ) -> None:
-    """Write down a run. `end` is "done" or the name of its error. No run fails because it cannot be written down."""
+    """Append a run to the history. `end` is "done", or the class name of the error that ended the run.
+
+    A history that cannot be written is ignored: no run fails because of it.
+    """
     line = {
         "id": run,
         "time": round(time.time(), 3),
@@ -54,7 +57,7 @@ def note(
         "metrics": metrics.as_dict() if metrics else None,
     }
     with contextlib.suppress(OSError, SpecError):
-        path = path_of(environ)
+        path = history_path(environ)
         text = fast_json.dumps(line).encode() + b"\n"
         with _locked(path, fcntl.LOCK_SH) as descriptor:
             os.write(descriptor, text)  # one write: lines of two processes do not mix
@@ -65,20 +68,20 @@ def note(
 
 @contextlib.contextmanager
 def _locked(path: Path, lock: int) -> Iterator[int]:
-    """Open the file, to append to it, with a lock; it is the file of that name for as long as the lock is held."""
+    """Open the file for appending, and lock it. While the lock is held, no other file takes its name."""
     while True:
         descriptor = _open(path)
         try:
             fcntl.flock(descriptor, lock)
-            if _is(descriptor, path):
+            if _has_name(descriptor, path):
                 yield descriptor
                 return
         finally:
             os.close(descriptor)
 
 
-def _is(descriptor: int, path: Path) -> bool:
-    """Return whether the open file has that name still: halving puts another one in its place."""
+def _has_name(descriptor: int, path: Path) -> bool:
+    """Return whether the open file still has this name: `_halve` puts another file in its place."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -95,9 +98,9 @@ def _open(path: Path) -> int:
 
 
 def recent(environ: Mapping[str, str], count: int = 20) -> list[dict[str, Any]]:
-    """The last `count` runs, the newest last."""
+    """Return the last `count` runs, the newest last."""
     try:
-        lines = path_of(environ).read_bytes().splitlines()
+        lines = history_path(environ).read_bytes().splitlines()
     except OSError:
         return []
     return list(_parsed(lines[-count:]))
@@ -106,17 +109,17 @@ def recent(environ: Mapping[str, str], count: int = 20) -> list[dict[str, Any]]:
 def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                yield found
+            run = json.loads(line)
+            if isinstance(run, dict):
+                yield run
 
 
 def _halve(path: Path, environ: Mapping[str, str]) -> None:
-    """Remove the older half of the lines, and what is kept of its runs. Nobody appends meanwhile."""
+    """Remove the older half of the lines, and the logs of its runs. The lock keeps other processes from appending."""
     with _locked(path, fcntl.LOCK_EX) as descriptor:
         if os.fstat(descriptor).st_size <= _LARGEST:
-            return  # another process has done it
+            return  # another process has halved the file
         lines = path.read_bytes().splitlines(keepends=True)
         older, newer = lines[: len(lines) // 2], lines[len(lines) // 2 :]
         write(path, b"".join(newer))
-    forget(environ, {str(run.get("id")) for run in _parsed(older)})
+    remove_logs(environ, {str(run.get("id")) for run in _parsed(older)})

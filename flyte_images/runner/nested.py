@@ -1,14 +1,13 @@
-"""Calls that a running task makes of other tasks: received from its container, checked, run here as any other call.
+"""Nested calls, which a running task makes of other tasks: received from its container, checked, and run here.
 
-A container decides which task of this program is called and with what; never with which rights: those are the other
-task's own. What it sends is data until the other task's signature has checked it, and is bounded by the limits of the
-task that sends it.
+A container decides which task of this program is called, and with which arguments. It does not decide the rights of the
+call: those are the called task's. The documents of a container are data until the called task's signature has checked
+them, and the limits of the calling task bound them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -26,31 +25,31 @@ from flyte_images_runtime.worker import paths
 
 from ..environment import TaskEnvironment
 from ..errors import FlyteImagesError, Raised, SpecError
-from .artifacts import Arrival
-from .nested_limits import overridden
+from .artifacts import ArtifactDir
+from .nested_limits import override_task
 from .nested_slots import Lane
 
 if TYPE_CHECKING:
     from ..task import Task
-    from .call import Call
+    from .model import ParentCall
 
 DEEPEST = 16
-"""Tasks that call each other, one inside the other: each holds a container while it waits."""
+"""Depth of tasks that call each other: each holds a container while it waits for the next."""
 ALLOWANCE = 1 << 30
-"""Bytes of this process's memory that the calls of one task may take if it has no memory limit; else half the limit."""
+"""Bytes of this process's memory for the nested calls of a task without a memory limit; else half of that limit."""
 
-_GOODBYE = 10.0  # seconds for calls that are ended to be gone
+_CANCEL_WAIT = 10.0  # seconds for canceled calls to end
 _NUMBER = re.compile(r"n[0-9]{1,9}")
 
 
 class NestedCallServer:
-    """Answers the calls that come out of one task's container, for as long as it runs."""
+    """Answers the nested calls from one task's container, as long as the container runs."""
 
-    def __init__(self, call: Call, exchange: Exchange) -> None:
-        self._call: Call | None = call
+    def __init__(self, call: ParentCall, exchange: Exchange) -> None:
+        self._call: ParentCall | None = call
         self._exchange = exchange
         self._guard = threading.Condition()
-        self._active: set[Call] = set()
+        self._active: set[ParentCall] = set()
         self._numbers: set[str] = set()
         self._lane = Lane(call.slots)
         memory = call.limits.memory
@@ -60,21 +59,26 @@ class NestedCallServer:
             exchange.listen(paths.HOST),
             bounds,
             self._take,
-            refusal=lambda message: _said("ValueError", f"{message}; {_SMALLER}", builtin=True),
+            refusal=lambda message: _error("ValueError", f"{message}; {_SMALLER}", builtin=True),
             name=f"calls of {call.task.name}",
         )
 
     def __enter__(self) -> NestedCallServer:
         return self
 
-    def serve(self, call: Call) -> None:
-        """Take what comes from now on for calls that `call` makes, which runs in a container that has had others."""
+    def __exit__(self, *_: object) -> None:
+        """Close the server, and cancel the nested calls that the ended task still waits for."""
+        self._server.close()
+        self.end_calls()
+
+    def serve(self, call: ParentCall) -> None:
+        """Attribute further nested calls to `call`, which now runs in this reused container."""
         with self._guard:
             self._call = call
             self._lane = Lane(call.slots)
 
-    def rest(self) -> set[str]:
-        """End the calls that a call still waits for, which has ended itself. Return the numbers of all that it made."""
+    def end_calls(self) -> set[str]:
+        """Cancel the nested calls that the ended task still waits for. Return the numbers of all that it made."""
         with self._guard:
             self._call = None
             active = list(self._active)
@@ -83,39 +87,34 @@ class NestedCallServer:
         for call in active:
             call.cancel()
         with self._guard:
-            self._guard.wait_for(lambda: not self._active, _GOODBYE)
+            self._guard.wait_for(lambda: not self._active, _CANCEL_WAIT)
             numbers, self._numbers = self._numbers, set()
         return numbers
-
-    def __exit__(self, *_: object) -> None:
-        """The task has ended: so do the calls that it still waited for."""
-        self._server.close()
-        self.rest()
 
     def _take(self, received: Received) -> None:
         with self._guard:
             if self._call is not None:
                 self._lane.add(_NestedCall(self, self._call, received))
                 return
-        received.close()  # of a task that has ended
+        received.close()  # the task has ended
 
-    def answer(self, call: Call, received: Received) -> None:
-        """Do what the document asks, in the place of `call`, and send what came of it."""
-        with received, self._reserved(_cost(received.text)) as room:
+    def answer(self, call: ParentCall, received: Received) -> None:
+        """Run the call that the document describes, as a nested call of `call`, and send the outcome."""
+        with received, self._reserve(_json_memory(received.text)) as reserved:
             try:
-                if not room:
+                if not reserved:
                     raise ValueError(f"a message takes too much memory; {_SMALLER}")
-                question = fast_json.loads(bytes(received.text))
-                made = self._perform(call, question) if isinstance(question, dict) else _said("ValueError", "no call")
+                request = fast_json.loads(bytes(received.text))
+                outcome = self._perform(call, request) if isinstance(request, dict) else _error("ValueError", "no call")
             except (ValueError, RecursionError) as error:
-                made = _said("ValueError", str(error), builtin=True)
+                outcome = _error("ValueError", str(error), builtin=True)
             except Exception as error:
-                made = _said("EngineLost", f"the calling process failed: {type(error).__name__}: {error}")
-            received.answer(made)
+                outcome = _error("EngineLost", f"the calling process failed: {type(error).__name__}: {error}")
+            received.answer(outcome)
 
     @contextlib.contextmanager
-    def _reserved(self, count: int) -> Iterator[bool]:
-        """Take `count` bytes of the allowance, once they are there. False: that will never be."""
+    def _reserve(self, count: int) -> Iterator[bool]:
+        """Wait for `count` free bytes of the allowance and reserve them. Yield False if the allowance is smaller."""
         if count > self._allowance:
             yield False
             return
@@ -129,63 +128,62 @@ class NestedCallServer:
                 self._left += count
                 self._guard.notify_all()
 
-    def _perform(self, call: Call, question: dict[str, Any]) -> dict[str, Any]:
-        number = question.get("number")
+    def _perform(self, call: ParentCall, request: dict[str, Any]) -> dict[str, Any]:
+        number = request.get("number")
         if not isinstance(number, str) or not _NUMBER.fullmatch(number):
-            return _said("ValueError", "a call has a number")
+            return _error("ValueError", "a call has a number")
         if call.depth + 1 >= DEEPEST:
-            said = f"tasks call each other more than {DEEPEST} deep: is there a cycle? {_way_to(call)}"
-            return _said("RecursionError", said, builtin=True)
-        task = find_task(question.get("module"), question.get("qualname"))
+            message = f"tasks call each other more than {DEEPEST} deep: is there a cycle? {_chain(call)}"
+            return _error("RecursionError", message, builtin=True)
+        task = _task_of_function(request.get("module"), request.get("qualname"))
         if task is None:
-            return _said(
+            return _error(
                 "EngineLost",
-                f"the calling process knows no task `{question.get('module')}.{question.get('qualname')}`",
+                f"the calling process knows no task `{request.get('module')}.{request.get('qualname')}`",
                 hint="import its module before the outer task is run",
             )
         try:
-            return self._run(call, overridden(task, question.get("settings")), question.get("arguments"), number)
+            return self._run(call, override_task(task, request.get("settings")), request.get("arguments"), number)
         except Raised as error:
             builtin = error.as_builtin() is not None
             kind = error.remote.type if builtin else "Raised"
             message = error.remote.message if builtin else str(error)
-            return _said(kind, message, builtin=builtin, traceback=error.remote.traceback)
+            return _error(kind, message, builtin=builtin, traceback=error.remote.traceback)
         except (FlyteImagesError, Problem) as error:
-            return _said(type(error).__name__, str(error), hint=error.hint)
+            return _error(type(error).__name__, str(error), hint=error.hint)
 
-    def _run(self, call: Call, task: Task[..., Any], arguments: Any, number: str) -> dict[str, Any]:
+    def _run(self, call: ParentCall, task: Task[..., Any], arguments: Any, number: str) -> dict[str, Any]:
         group = self._exchange.group
-        given = Arrival.of(os.environ)
-        inner: Call | None = None
+        inputs = ArtifactDir.of(call.options.environ)
+        nested: ParentCall | None = None
         try:
             options = call.task.options
             budget = Budget.of(options.limits(), options.max_result)
             with self._exchange.output_files(number, budget=budget) as files:
-                files.arrivals = str(given.path)
+                files.arrivals = str(inputs.path)
                 args, kwargs = task.signature.decode(arguments, files)
-            inner = call.inner(task, args, kwargs, group if exists(group) else "")
+            nested = call.nested(task, args, kwargs, group if exists(group) else "")
             with self._guard:
                 if self._call is not call:
-                    return _said("Cancelled", "the calling task has ended")
-                self._active.add(inner)
+                    return _error("Cancelled", "the calling task has ended")
+                self._active.add(nested)
                 self._numbers.add(number)
-            done = inner.run()
+            run = nested.run()
             with self._exchange.input_files(number) as files:
-                return {"result": task.signature.encode_result(done.result, files)}
+                return {"result": task.signature.encode_result(run.result, files)}
         finally:
-            given.discard()  # its files have gone on into the container of the called task
-            if inner is not None:
+            inputs.discard()  # the container of the called task has had its files
+            if nested is not None:
                 with self._guard:
-                    self._active.discard(inner)
+                    self._active.discard(nested)
                     self._guard.notify_all()
-                if inner.arrival is not None:
-                    inner.arrival.discard()
+                nested.discard_artifacts()
 
 
 class _NestedCall:
-    """A document that waits for its turn."""
+    """A document that waits for a slot."""
 
-    def __init__(self, server: NestedCallServer, call: Call, received: Received) -> None:
+    def __init__(self, server: NestedCallServer, call: ParentCall, received: Received) -> None:
         self.server = server
         self.call = call
         self.received = received
@@ -200,42 +198,46 @@ class _NestedCall:
 _SMALLER = "pass a table, an array or a File"
 
 
-def _cost(text: bytearray) -> int:
-    """About the most bytes that the values of a JSON text take in this process.
+def _json_memory(text: bytearray) -> int:
+    """Return about the most bytes of memory that the values of a JSON text take in this process.
 
-    >>> _cost(bytearray(b"[" + b"[]," * 1000 + b"[]]")) > 1000 * 64
+    A budget's estimate (values/budget.py) is up to 100 bytes for each byte of a short text. Reserved from an allowance
+    that several calls share, that would keep calls with some 100 kB of arguments from working side by side.
+
+    >>> _json_memory(bytearray(b"[" + b"[]," * 1000 + b"[]]")) > 1000 * 64
     True
     """
     return 6 * len(text) + 240 * text.count(b"{") + 90 * text.count(b"[") + 80 * (text.count(b",") + text.count(b":"))
 
 
-def _way_to(call: Call, most: int = 4) -> str:
-    """The last of the tasks that have called each other: `... -> a.x -> b.y -> a.x`."""
+def _chain(call: ParentCall, most: int = 4) -> str:
+    """Return the names of the last calls: `... -> a.x -> b.y -> a.x`."""
     names = [call.task.name]
-    while call.outer is not None:
-        call = call.outer
-        names.append(call.task.name)
+    parent = call.parent
+    while parent is not None:
+        names.append(parent.task.name)
+        parent = parent.parent
     return ("... -> " if len(names) > most else "") + " -> ".join(reversed(names[:most]))
 
 
-def find_task(module: Any, qualname: Any) -> Task[..., Any] | None:
-    """The task of this process whose function a container knows by that name."""
+def _task_of_function(module: Any, qualname: Any) -> Task[..., Any] | None:
+    """Return the task of this process whose function has that name in a container; None if there is none."""
     for environment in TaskEnvironment.all():
         for task in list(environment.tasks.values()):
-            if task.function.__qualname__ == qualname and _module_of(task) == module:
+            if task.function.__qualname__ == qualname and _module_in_container(task) == module:
                 return task
     return None
 
 
-def _module_of(task: Task[..., Any]) -> str:
-    """What a container calls the module of the task's function."""
+def _module_in_container(task: Task[..., Any]) -> str:
+    """Return the name that the module of the task's function has in a container."""
     try:
         return locate(task.function).module
-    except SpecError:  # it goes by value
+    except SpecError:  # the function goes by value
         return str(task.function.__module__)
 
 
-def _said(
+def _error(
     kind: str, message: str, *, hint: str | None = None, builtin: bool = False, traceback: str = ""
 ) -> dict[str, Any]:
     return {"error": {"type": kind, "message": message, "hint": hint, "builtin": builtin, "traceback": traceback}}

@@ -1,4 +1,4 @@
-"""How many nested calls of one run work at once. The others wait in a queue, without a thread."""
+"""How many nested calls of one run work at once. The other calls wait in a queue, without a thread."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from flyte_images_runtime.values.budget import machine_memory
+
 from ..errors import SpecError
 
 
 class Job(Protocol):
-    """What waits for a slot, is then called once, or is dropped."""
+    """A job waits for a slot, and is then called once. A job that no longer needs a slot is dropped instead."""
 
     def __call__(self) -> object: ...
 
@@ -20,7 +22,7 @@ class Job(Protocol):
 
 
 def default_slots(*, cores: int, memory: int) -> int:
-    """Two for each core, as far as each has 256 MiB of the machine's memory; one at least.
+    """Return two slots for each core, but not more than one for each 256 MiB of memory, and at least one.
 
     >>> default_slots(cores=8, memory=64 << 30), default_slots(cores=8, memory=1 << 30)
     (16, 4)
@@ -29,17 +31,16 @@ def default_slots(*, cores: int, memory: int) -> int:
 
 
 def slots_for(count: int | None) -> Slots:
-    """The slots of a run; as many as this machine's default where no count is given."""
+    """Return the slots of a run; this machine's default number if `count` is None. Raise SpecError for a bad count."""
     if count is None:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        count = default_slots(cores=os.cpu_count() or 1, memory=memory)
+        count = default_slots(cores=os.cpu_count() or 1, memory=machine_memory())
     elif isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise SpecError(f"nested_calls={count!r} is not a number of calls", hint="nested_calls=4")
     return Slots(count)
 
 
 class Slots:
-    """The slots of one run, for all calls below it."""
+    """The slots of one run, which all nested calls below it share."""
 
     def __init__(self, count: int) -> None:
         self.guard = threading.Lock()
@@ -47,7 +48,7 @@ class Slots:
         self.waiting: deque[Lane] = deque()  # each lane once for each of its jobs
 
     def next_job(self) -> Job | None:
-        """A job that waits, for a slot that has become free; else the slot stays free."""
+        """Return the job that waits longest, for a slot that has become free. Without one, the slot stays free."""
         with self.guard:
             if self.waiting:
                 return self.waiting.popleft().jobs.popleft()
@@ -56,10 +57,10 @@ class Slots:
 
 
 class Lane:
-    """The calls that one task makes.
+    """The nested calls of one task.
 
-    A task that waits for a call does not work, so one call of each task needs no slot: it has the lane. Therefore
-    tasks that call each other never wait for each other's slots.
+    A task that waits for a nested call does not work itself. Therefore one nested call of each task needs no slot: it
+    uses the lane. So tasks that call each other never wait for each other's slots.
     """
 
     def __init__(self, slots: Slots) -> None:
@@ -68,7 +69,7 @@ class Lane:
         self.jobs: deque[Job] = deque()
 
     def add(self, job: Job) -> None:
-        """Do `job` in a thread, now or when there is a place for it."""
+        """Run `job` in a thread, as soon as the lane or a slot is free."""
         with self._slots.guard:
             if not self._taken:
                 self._taken, following = True, self._next_job
@@ -82,13 +83,13 @@ class Lane:
         threading.Thread(target=_work, args=(job, following), daemon=True, name="nested calls").start()
 
     def clear(self) -> list[Job]:
-        """Take back the jobs that wait."""
+        """Remove the waiting jobs and return them."""
         with self._slots.guard:
-            left = list(self.jobs)
+            removed = list(self.jobs)
             self.jobs.clear()
-            for _ in left:
+            for _ in removed:
                 self._slots.waiting.remove(self)
-            return left
+            return removed
 
     def _next_job(self) -> Job | None:
         with self._slots.guard:

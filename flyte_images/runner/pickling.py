@@ -1,7 +1,8 @@
-"""A function that no module holds -> a pickle of it, for an image with the same Python. Only ever from here to there.
+"""A function that cannot be imported by name -> a pickle, for an image with the same version of Python.
 
-What it refers to goes with it; what is of this package (tasks, environments, images) arrives as what the worker has in
-its place.
+The pickle includes what the function refers to. An object of this package (a task, an environment, an image) becomes
+the object that the worker has in its place. A pickle goes from the caller to the container only: nothing is unpickled
+here.
 """
 
 from __future__ import annotations
@@ -27,36 +28,36 @@ _OURS = ("flyte_images", "flyte_images_layers", "flyte_images_runtime")
 
 
 def write_function(spec: TaskSpec, exchange: Exchange) -> None:
-    """Write a function that goes by value into the exchange, with the package that reads it."""
+    """Write the pickle of a function into the exchange directory, with the package that reads it."""
     if spec.code.value is not None:
         import cloudpickle
 
         exchange.write_function(spec.code.value, Path(cloudpickle.__file__).parent)
 
 
-def by_value(task: Task[..., Any]) -> Code:
-    """The task's function as it is now. SpecError if something that it refers to cannot go along."""
+def pickle_function(task: Task[..., Any]) -> Code:
+    """Return the task's function as it is now. Raise SpecError if an object that it refers to cannot be pickled."""
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        def reducer_override(self, found: Any) -> Any:
-            if isinstance(found, Task):
-                return stub.task_by_value, (found.environment.name, found.function)
-            if isinstance(found, TaskEnvironment):
-                return stub.TaskEnvironment, (found.name,)
-            package = type(found).__module__.partition(".")[0]
-            if package in _OURS and not isinstance(found, type) and _is_description(found):
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, Task):
+                return stub.task_by_value, (value.environment.name, value.function)
+            if isinstance(value, TaskEnvironment):
+                return stub.TaskEnvironment, (value.name,)
+            package = type(value).__module__.partition(".")[0]
+            if package in _OURS and not isinstance(value, type) and _is_description(value):
                 return stub.Described, ()
-            return super().reducer_override(found)
+            return super().reducer_override(value)
 
     function: Callable[..., Any] = task.function
     buffer = io.BytesIO()
     try:
         Pickler(buffer, protocol=4).dump((function, type_hints(function)))
-    except Exception as error:  # whatever the pickling of a user's object raises
+    except Exception as error:  # the pickling of a user's object can raise any exception
         raise SpecError(
             f"task `{task.name}` is defined in no module and cannot go by value: {type(error).__name__}: {error}",
-            hint="define it at the top of a .py file, or do without what it refers to",
+            hint="define it at the top of a .py file, or remove the reference",
             location=task.location,
         ) from None
     return Code(
@@ -64,6 +65,6 @@ def by_value(task: Task[..., Any]) -> Code:
     )
 
 
-def _is_description(found: Any) -> bool:
-    """Is it one of the values that say how something is built or run? File and Dir are values of the task."""
-    return not type(found).__module__.startswith("flyte_images_runtime.values")
+def _is_description(value: Any) -> bool:
+    """Return whether the value describes a build or a run. File and Dir do not: they are values of the task."""
+    return not type(value).__module__.startswith("flyte_images_runtime.values")

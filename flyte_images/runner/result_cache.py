@@ -1,7 +1,8 @@
-"""Results of earlier runs, for tasks with cache="auto": what was run on what, with which code -> what came out.
+"""The result cache: results of earlier runs, for tasks with cache="auto".
 
-The key is everything that decides a result: the image, the source trees by content, the function, its arguments by
-content, the environment variables and the mounts' places. Limits, time-outs and secrets are no part of it.
+The key of a result covers everything that decides the result: the image, the source trees by content, the function,
+its arguments by content, the environment variables, and the sources and targets of mounts. Limits, time-outs and
+secrets are not part of the key.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from ..store.bounded_dir import BoundedDirectory, Entry
 from ..store.cache_dir import cache_dir
 
 _FORMAT = "flyte-images result 1"
-_UNUSED = 30 * 86400.0  # seconds after which a result that nobody asked for goes
-LARGEST = 5 << 30  # bytes of all results; beyond this, the least recently used go
+_UNUSED = 30 * 86400.0  # seconds without use after which a result is removed
+LARGEST = 5 << 30  # bytes of all results; the least recently used beyond that are removed
 _RESULT = "result.json"
 
 
-def key_of(spec: TaskSpec, image: str, arguments: Any, attachments: Path) -> str:
-    """The key of a call whose arguments have this JSON form, with files in `attachments`. `image` is its digest."""
+def cache_key(spec: TaskSpec, image: str, arguments: Any, attachments: Path) -> str:
+    """Return the key of a call: `arguments` is their JSON form, `attachments` has their files, `image` is a digest."""
     state = hashlib.sha256()
 
     def add(*parts: object) -> None:
@@ -46,43 +47,49 @@ def key_of(spec: TaskSpec, image: str, arguments: Any, attachments: Path) -> str
     return state.hexdigest()
 
 
-class Results:
-    """The results that are kept below `directory`."""
+class ResultCache:
+    """The results below `directory`."""
 
     def __init__(self, directory: Path, *, largest: int = LARGEST) -> None:
-        self._kept = BoundedDirectory(path=directory, unused=_UNUSED, largest=largest)
+        self._entries = BoundedDirectory(path=directory, unused=_UNUSED, largest=largest)
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Results:
+    def of(cls, environ: Mapping[str, str]) -> ResultCache:
+        """Return the results below the cache directory that the variables name."""
         return cls(cache_dir(environ) / "results")
 
     def find(self, key: str) -> tuple[Any, Files] | None:
-        """Return the result's JSON form and its files, if all of it is as it was kept. A damaged result is removed."""
-        place = self._kept.path / key
+        """Return the JSON form and the files of a result; None if there is no such result. Remove a damaged one."""
+        entry = self._entries.path / key
         try:
-            document = json_cache.load(place / _RESULT)
-            if document["key"] != key or any(_digest(place / name) != it for name, it in document["files"].items()):
-                raise ValueError(f"`{place}` is damaged")
-            os.utime(place)
-            return document["result"], Files(str(place), str(place))
+            document = json_cache.load(entry / _RESULT)
+            if document["key"] != key or any(
+                _digest(entry / name) != digest for name, digest in document["files"].items()
+            ):
+                raise ValueError(f"`{entry}` is damaged")
+            os.utime(entry)
+            return document["result"], Files(str(entry), str(entry))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            self._kept.remove(Entry(key, (place,), 0.0, 0))
+            self._entries.remove(Entry(key, (entry,), 0.0, 0))
             return None
 
-    def keep(self, key: str, result: Any, files: Files) -> None:
-        """Keep a result and the files that its value was made of. That it cannot be kept is no failure of the task."""
-        with contextlib.suppress(OSError, Problem):  # a full disk: the next run will do the work again
-            private_directory(self._kept.path)
-            with partial_directory(self._kept.path) as partial:
-                for name in sorted(files.opened):  # what else the task has left is not its result
+    def store(self, key: str, result: Any, files: Files) -> None:
+        """Store a result and the files that its value was made from.
+
+        A result that cannot be stored is ignored: the task does not fail because of it.
+        """
+        with contextlib.suppress(OSError, Problem):  # a full disk: the next call runs the task again
+            private_directory(self._entries.path)
+            with partial_directory(self._entries.path) as partial:
+                for name in sorted(files.opened):  # other files that the task left are not part of its result
                     with files.open(name) as source, _new(partial / name) as target:
                         size = os.fstat(source.fileno()).st_size
                         copy_range(source.fileno(), target.fileno(), size)
                         target.truncate(size)
                 digests = {path.name: _digest(path) for path in partial.iterdir()}
                 json_cache.save(partial / _RESULT, {"key": key, "result": result, "files": digests})
-                partial.rename(self._kept.path / key)  # fails where another process was as quick
-        self._kept.evict()
+                partial.rename(self._entries.path / key)  # fails if another process has stored the same result
+        self._entries.evict()
 
 
 def _new(path: Path) -> BinaryIO:

@@ -1,10 +1,10 @@
-"""What runs have printed: kept beside the history, one run a few files, bounded, to be followed while they are written.
+"""Run logs, the lines that runs print: kept in bounded files, which can be followed while they are written.
 
-<cache>/logs/ID.0      the beginning, after one line of JSON that says whose it is; locked as long as the run goes on
-<cache>/logs/ID.1 ...  what comes later, a megabyte each; of these only the last ones stay
+<cache>/logs/ID.0      the beginning, after a line of JSON: the run's task, start, container; locked until the run ends
+<cache>/logs/ID.1 ...  the lines after that, a megabyte in each file; only the last files stay
 
-A line is `SECONDS o|e TEXT`: when it came, stdout or stderr, what it says. The values of
-secrets were taken out before it came here.
+A line is `SECONDS o|e TEXT`: the time of its arrival, stdout or stderr, its text. The values of secrets are removed
+before a line reaches this module.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ..store.bounded_dir import BoundedDirectory
 from ..store.cache_dir import cache_dir
 
 PART = 1 << 20
-"""Bytes after which the next file is begun."""
+"""Bytes of a file, after which the next file begins."""
 
-_LAST = 7  # parts that stay beside the first
-_MOST = 256 << 20  # bytes of all logs; then the oldest go
-_RUNS = 2000  # whose logs are kept
+_LAST = 7  # files that stay beside the first
+_MOST = 256 << 20  # bytes of all logs; the oldest beyond that are removed
+_RUNS = 2000  # runs whose logs stay
 _FILE = re.compile(r"([0-9a-f]{4,40})\.([0-9]{1,9})")
-_PAUSE = 0.1  # seconds between two looks at a log that is being written
-_STATES = 5.0  # seconds between two kept states of a line that overwrites itself
+_PAUSE = 0.1  # seconds between two reads of a log that is being written
+_STATES = 5.0  # seconds between two recorded states of a line that overwrites itself
 
 Stream = Literal["stdout", "stderr"]
 _MARKS: dict[Stream, str] = {"stdout": "o", "stderr": "e"}
@@ -43,21 +43,21 @@ _STREAMS: dict[bytes, Stream] = {b"o": "stdout", b"e": "stderr"}
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line: when it came, where it was written to, what it says."""
+class LogLine:
+    """One line of a run log. time: seconds since 1970."""
 
     time: float
     stream: Stream
     text: str
 
 
-def directory_of(environ: Mapping[str, str]) -> Path:
-    """Where they are."""
+def logs_directory(environ: Mapping[str, str]) -> Path:
+    """Return the directory of all run logs."""
     return cache_dir(environ) / "logs"
 
 
-class Keeper:
-    """Keeps what one run prints, from its first line on. No run fails because it cannot be kept."""
+class LogWriter:
+    """Writes the log of one run, from its first line on. No run fails because its log cannot be written."""
 
     def __init__(self, environ: Mapping[str, str], run: str, *, about: Mapping[str, Any]) -> None:
         self._environ = environ
@@ -71,13 +71,13 @@ class Keeper:
         self._due = 0.0
 
     def state(self, stream: Stream, text: str) -> None:
-        """Keep what a line shows that overwrites itself, now and then."""
+        """Write a state of a line that overwrites itself; every five seconds at most."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _STATES
             self.add(stream, text)
 
     def add(self, stream: Stream, text: str) -> None:
-        """Keep a line."""
+        """Write a line."""
         if self._failed:
             return
         line = f"{time.time():.6f} {_MARKS[stream]} {text}\n".encode(errors="replace")
@@ -85,39 +85,39 @@ class Keeper:
             if self._head < 0:
                 self._begin()
             elif self._room < len(line):
-                self._go_on()
-            os.write(self._file, line)  # one write: who follows sees whole lines
+                self._begin_next_file()
+            os.write(self._file, line)  # one write, so that a reader sees whole lines
         except (OSError, SpecError):
             self._failed = True
             self.close()
         self._room -= len(line)
 
     def close(self) -> None:
-        """The run has ended."""
+        """End the log. Each sixteenth writer, by its id, also removes logs that are beyond the bounds."""
         began = self._head >= 0
         for number in {self._head, self._file} - {-1}:
             with contextlib.suppress(OSError):
-                fcntl.flock(number, fcntl.LOCK_UN)  # a fork of this process may have it too
+                fcntl.flock(number, fcntl.LOCK_UN)  # a fork of this process may hold the lock too
             with contextlib.suppress(OSError):
                 os.close(number)
         self._head = self._file = -1
         self._failed = True
-        if began and self._run.startswith("0"):  # one of sixteen, so that it costs the others nothing
-            logs_in(directory_of(self._environ)).evict()
+        if began and self._run.startswith("0"):
+            logs_in(logs_directory(self._environ)).evict()
 
     def _begin(self) -> None:
-        """The first file comes to be with its head written and its lock taken."""
-        directory = directory_of(self._environ)
+        """Make the first file, which appears under its name with its head written and its lock taken."""
+        directory = logs_directory(self._environ)
         private_directory(directory)
         with partial_path(directory) as partial:
             self._head = self._file = _new(partial)
-            with contextlib.suppress(OSError):  # a file system without locks: it looks as if the run had ended
+            with contextlib.suppress(OSError):  # without locks on this file system, the run looks as if it had ended
                 fcntl.flock(self._head, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(self._file, json.dumps({"run": self._run, "since": time.time(), **self._about}).encode() + b"\n")
             partial.rename(directory / f"{self._run}.0")
 
-    def _go_on(self) -> None:
-        directory = directory_of(self._environ)
+    def _begin_next_file(self) -> None:
+        directory = logs_directory(self._environ)
         file = _new(directory / f"{self._run}.{self._number + 1}")
         if self._file != self._head:
             os.close(self._file)
@@ -130,26 +130,26 @@ def _new(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
-def kept(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The runs of which something is kept, and what their logs' heads say: task, since, container."""
-    found = {}
-    for run, parts in _parts(directory_of(environ)).items():
+def list_runs(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the runs that have a log, and the head of each log: task, since (seconds since 1970), container."""
+    heads = {}
+    for run, parts in _parts(logs_directory(environ)).items():
         with contextlib.suppress(OSError, ValueError):
             with open(parts[0], "rb") as file:
-                said = json.loads(file.readline())
-            if isinstance(said, dict):
-                found[run] = said
-    return found
+                head = json.loads(file.readline())
+            if isinstance(head, dict):
+                heads[run] = head
+    return heads
 
 
-def has(environ: Mapping[str, str], run: str) -> bool:
-    """Is something of it kept?"""
-    return (directory_of(environ) / f"{run}.0").exists()
+def exists(environ: Mapping[str, str], run: str) -> bool:
+    """Return whether the run has a log."""
+    return (logs_directory(environ) / f"{run}.0").exists()
 
 
-def goes_on(environ: Mapping[str, str], run: str) -> bool:
-    """Is it still being written? So until the run's end, however its caller ends."""
-    return _is_locked(directory_of(environ) / f"{run}.0")
+def is_active(environ: Mapping[str, str], run: str) -> bool:
+    """Return whether the run is active: its log stays locked until the run ends or its process does."""
+    return _is_locked(logs_directory(environ) / f"{run}.0")
 
 
 def _is_locked(path: Path) -> bool:
@@ -175,25 +175,25 @@ def lines(
     follow: bool = False,
     tail: int | None = None,
     stream: Stream | None = None,
-) -> Iterator[Line]:
-    """What is kept of the run, or the last `tail` lines of it; with `follow` also what comes until its end."""
-    there: collections.deque[Line] = collections.deque(maxlen=tail)
-    waiting = tail is not None
-    for line in _lines(directory_of(environ), run, follow):
+) -> Iterator[LogLine]:
+    """Yield the lines of the run's log, or its last `tail` lines; with `follow` also new lines until the run ends."""
+    last: collections.deque[LogLine] = collections.deque(maxlen=tail)
+    collecting = tail is not None
+    for line in _lines(logs_directory(environ), run, follow):
         if line is None:
-            yield from there
-            there.clear()
-            waiting = False
+            yield from last
+            last.clear()
+            collecting = False
         elif stream in (None, line.stream):
-            if waiting:
-                there.append(line)
+            if collecting:
+                last.append(line)
             else:
                 yield line
-    yield from there
+    yield from last
 
 
-def _lines(directory: Path, run: str, follow: bool) -> Iterator[Line | None]:
-    """One after the other; None when all that is there has been read and more may come."""
+def _lines(directory: Path, run: str, follow: bool) -> Iterator[LogLine | None]:
+    """Yield the lines in order; yield None when all lines until now have been read and more may come."""
     number = 0
     while True:
         try:
@@ -203,67 +203,66 @@ def _lines(directory: Path, run: str, follow: bool) -> Iterator[Line | None]:
             if not later:
                 return
             if number:
-                yield Line(time.time(), "stderr", "... lines left out ...")
+                yield LogLine(time.time(), "stderr", "... lines left out ...")
             number = later[0]
             continue
         with file:
             if number == 0:
                 file.readline()
             while True:
-                # looked at before the last line is read: what is written in between is not missed
-                over = not follow or not _is_locked(directory / f"{run}.0")
-                over = over or any(at > number for at in _numbers(directory, run))
+                # checked before the last read, so that no line written in between is missed
+                ended = not follow or not _is_locked(directory / f"{run}.0")
+                ended = ended or any(at > number for at in _numbers(directory, run))
                 yield from _read(file)
-                if over:
+                if ended:
                     break
                 yield None
                 time.sleep(_PAUSE)
         number += 1
 
 
-def _read(file: Any) -> Iterator[Line]:
+def _read(file: Any) -> Iterator[LogLine]:
     while raw := file.readline():
-        if not raw.endswith(b"\n"):  # half of what is just being written
+        if not raw.endswith(b"\n"):  # a line that is being written
             file.seek(-len(raw), os.SEEK_CUR)
             return
-        when, _, rest = raw.rstrip(b"\n").partition(b" ")
-        mark, _, text = rest.partition(b" ")
+        when, mark, text = [*raw.rstrip(b"\n").split(b" ", 2), b"", b""][:3]
         with contextlib.suppress(ValueError, KeyError):
-            yield Line(float(when), _STREAMS[mark], text.decode(errors="replace"))
+            yield LogLine(float(when), _STREAMS[mark], text.decode(errors="replace"))
 
 
-def forget(environ: Mapping[str, str], runs: Collection[str]) -> None:
-    """Remove the logs of those runs that have ended."""
+def remove_logs(environ: Mapping[str, str], runs: Collection[str]) -> None:
+    """Remove the logs of these runs, except of those that are active."""
     with contextlib.suppress(SpecError):
-        logs = logs_in(directory_of(environ))
+        logs = logs_in(logs_directory(environ))
         for entry in logs.entries():
             if entry.name in runs:
                 logs.remove(entry)
 
 
 def logs_in(directory: Path) -> BoundedDirectory:
-    """The logs that are kept in `directory`, one entry a run, and their bounds. Logs that are being written stay."""
-    return BoundedDirectory(path=directory, largest=_MOST, most=_RUNS, entry_of=_run_of, claim=_claimed)
+    """Return the logs in `directory`, one entry a run, with their bounds. The logs of active runs stay."""
+    return BoundedDirectory(path=directory, largest=_MOST, most=_RUNS, entry_of=_run_of, claim=_claim)
 
 
 def _run_of(name: str) -> str | None:
-    found = _FILE.fullmatch(name)
-    return found[1] if found else None
+    match = _FILE.fullmatch(name)
+    return match[1] if match else None
 
 
 @contextlib.contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
+def _claim(path: Path) -> Iterator[bool]:
     yield not _is_locked(path)
 
 
 def _parts(directory: Path) -> dict[str, dict[int, Path]]:
-    """The files by run and number."""
-    found: dict[str, dict[int, Path]] = {}
+    """Return the files by run and number."""
+    files: dict[str, dict[int, Path]] = {}
     with contextlib.suppress(OSError):
         for name in sorted(path.name for path in directory.iterdir()):
-            if named := _FILE.fullmatch(name):
-                found.setdefault(named[1], {})[int(named[2])] = directory / name
-    return {run: parts for run, parts in found.items() if 0 in parts}
+            if match := _FILE.fullmatch(name):
+                files.setdefault(match[1], {})[int(match[2])] = directory / name
+    return {run: parts for run, parts in files.items() if 0 in parts}
 
 
 def _numbers(directory: Path, run: str) -> list[int]:

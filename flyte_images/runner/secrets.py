@@ -1,10 +1,9 @@
-"""The values of secrets: read from this process's environment, written where only the one task sees them."""
+"""The values of secrets: read from the caller's environment variables, written where only the one task sees them."""
 
 from __future__ import annotations
 
-import os
 import secrets as randomness
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flyte_images_runtime.task.exchange import Exchange
@@ -15,34 +14,36 @@ from ..errors import SpecError
 from ..options import Secret
 
 
-def values(secrets: Sequence[Secret]) -> dict[Secret, str]:
-    """Each secret's value. SpecError for one that has none."""
-    found: dict[Secret, str] = {}
+def secret_values(secrets: Sequence[Secret], environ: Mapping[str, str]) -> dict[Secret, str]:
+    """Return the value of each secret. Raise SpecError for a secret whose variable is not set."""
+    values: dict[Secret, str] = {}
     for secret in secrets:
-        value = os.environ.get(secret.variable)
+        value = environ.get(secret.variable)
         if value is None:
             raise SpecError(
                 f"there is no value for the secret `{secret.key}`",
                 hint=f"set the variable {secret.variable} before you run the task",
             )
-        found[secret] = value
-    return found
+        values[secret] = value
+    return values
 
 
-def redactor(secrets: Sequence[Secret]) -> Redactor:
-    """Take the values that there are out of texts."""
-    values = (os.environ.get(secret.variable) for secret in secrets)
+def redactor(secrets: Sequence[Secret], environ: Mapping[str, str]) -> Redactor:
+    """Return the function that removes the values of the secrets from a text."""
+    values = (environ.get(secret.variable) for secret in secrets)
     return redactor_of(tuple(value for value in values if value is not None))
 
 
-def exposed(spec: TaskSpec, secrets: Sequence[Secret], exchange: Exchange) -> tuple[TaskSpec, dict[str, str]]:
-    """Write the values into the exchange: in memory, below a directory that is the caller's alone.
+def write_secrets(
+    spec: TaskSpec, secrets: Sequence[Secret], exchange: Exchange, environ: Mapping[str, str]
+) -> tuple[TaskSpec, dict[str, str]]:
+    """Write the values into the exchange directory: in memory, below a directory that only the caller can open.
 
-    Returns the specification with the mounts of those that are files, and for the others the files by variable.
+    Return the specification with a mount for each secret that is a file, and for the others the file by variable.
     """
     variables: dict[str, str] = {}
     mounts: list[Mount] = []
-    for secret, value in values(secrets).items():
+    for secret, value in secret_values(secrets, environ).items():
         name = f"secret-{randomness.token_hex(8)}"
         path = exchange.inputs / name
         path.write_text(value, encoding="utf-8")

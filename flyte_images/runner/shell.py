@@ -1,6 +1,6 @@
-"""A shell, or one command, in an environment's image: held exactly as the environment's tasks are held.
+"""A shell, or one command, in an environment's image, under the limits and the hardening of the environment's tasks.
 
-Its time is not limited: a time limit is for what nobody looks at.
+The time limit does not apply: it is for tasks that run unattended.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from flyte_images_runtime.task.spec import Code, TaskSpec
 
 from ..errors import SpecError
 from ..leftovers import watch_over
-from .engines import engine_for, image_store
-from .gpu_lease import leased
-from .secrets import exposed
-from .task_spec import check_needs, specification, way_out
+from .gpu_lease import lease_devices
+from .secrets import write_secrets
+from .task_spec import check_needs, egress_gate, make_spec
 
 if TYPE_CHECKING:
     from ..environment import TaskEnvironment
-    from .runner import Runner
+    from .model import RunnerOptions
 
 _RC = """[ -r /etc/bash.bashrc ] && . /etc/bash.bashrc
 [ -r ~/.bashrc ] && . ~/.bashrc
@@ -38,17 +37,17 @@ def open_shell(
     environment: TaskEnvironment,
     command: Sequence[str] = (),
     *,
-    runner: Runner,
+    options: RunnerOptions,
     terminal: bool,
     term: str | None = None,
 ) -> Ended:
     """Run `command`, or the image's best shell, with this process's stdin, stdout and stderr; return how it ended.
 
-    `terminal`: they are a terminal, of the type `term`, and the shell gets one of its own. However this returns,
-    nothing of it is left.
+    `terminal` says that the three are a terminal, of the type `term`; the shell then gets a terminal too. When this
+    returns, nothing of the shell is left.
     """
-    spec = _specification(environment, runner)
-    watch_over(image_store().api.address)
+    spec, environ, engines = _spec(environment, options), options.environ, options.state.engines
+    watch_over(engines.image_store().api.address, environ)
     shell = Shell(
         command=tuple(command),
         terminal=terminal,
@@ -57,37 +56,39 @@ def open_shell(
     )
     exchange = make_exchange()
     try:
-        secrets = environment.options.secrets
-        with way_out(spec, exchange) as gate, leased(spec, wait=environment.options.gpu_wait) as lease:
-            final, variables = exposed(lease.spec, secrets, exchange)
+        leased = lease_devices(spec, wait=environment.options.gpu_wait, engines=engines, environ=environ)
+        with egress_gate(spec, exchange, environ) as gate, leased as lease:
+            final, variables = write_secrets(lease.spec, environment.options.secrets, exchange, environ)
             ended = run_shell(
-                engine_for(runner.engine, final),
+                engines.select(options.engine, final),
                 final,
                 exchange,
                 call_document(final, {}, secrets=variables),
                 shell,
-                on_running=lease.started,
-                complain=lambda line: runner.on_line and runner.on_line(final.task, "stderr", line),
+                on_running=lease.extend_to,
+                complain=lambda line: options.on_line and options.on_line(final.task, "stderr", line),
             )
-            if gate is not None and runner.on_line and (refused := gate.take_refused()):
-                runner.on_line(final.task, "stderr", told(refused))
+            if gate is not None and options.on_line and (refused := gate.take_refused()):
+                options.on_line(final.task, "stderr", told(refused))
             return ended
     finally:
         exchange.remove()
 
 
-def _specification(environment: TaskEnvironment, runner: Runner) -> TaskSpec:
-    """What one of the environment's tasks would be run as."""
-    name, options = f"{environment.name}.shell", environment.options
-    check_needs(options)
-    spec = specification(name, options, runner.image(environment.built_image), _code(environment))
+def _spec(environment: TaskEnvironment, options: RunnerOptions) -> TaskSpec:
+    """Return the specification that a task of the environment would have, without a time limit."""
+    settings, state = environment.options, options.state
+    check_needs(settings, options.environ)
+    image = state.images.reference(environment.built_image, progress=options.progress, builder=options.builder)
+    code = _code(environment)
+    spec = make_spec(f"{environment.name}.shell", settings, image, code, bundles=state.bundles)
     return replace(spec, timeout=None)
 
 
 def _code(environment: TaskEnvironment) -> Code:
-    """The source trees of its tasks, of which one is as good as the other."""
-    nothing = Code(module="", qualname="")
+    """Return the source trees of the environment's first task that has some, without a function."""
+    no_function = Code(module="", qualname="")
     for task in environment.tasks.values():
-        with contextlib.suppress(SpecError):  # it goes by value
-            return replace(nothing, roots=locate(task.function).roots)
-    return nothing
+        with contextlib.suppress(SpecError):  # the function goes by value
+            return replace(no_function, roots=locate(task.function).roots)
+    return no_function

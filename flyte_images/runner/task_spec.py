@@ -1,19 +1,16 @@
-"""What a call needs before it starts: its secrets and devices, its image, and what an engine is told."""
+"""A task's options, image and code -> its TaskSpec; and the checks and the proxy that a task needs before it starts."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flyte_images_runtime.task.spec import Code, TaskSpec
 
-from .code_bundle import ship
-from .engines import image_store
-from .gpu_lease import expect
-from .secrets import values
+from .gpu_lease import check_devices
+from .secrets import secret_values
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -21,38 +18,21 @@ if TYPE_CHECKING:
     from flyte_images_runtime.egress.gate import Gate
     from flyte_images_runtime.task.exchange import Exchange
 
-    from ..image import Image
     from ..options import Options
-    from ..progress import Progress
-
-_READY: dict[str, str] = {}
-_BUILDING = threading.Lock()
+    from .code_bundle import CodeBundles
 
 
-def ready_image(image: Image, *, progress: Progress | None = None, builder: str | None = None) -> str:
-    """The reference of `image` in the engine. An image by name alone is taken as it is if the engine has it."""
-    from flyte_images_layers import ReferenceBase
-
-    if not image.layers and isinstance(image.base, ReferenceBase) and image_store().has_image(image.base.reference):
-        return image.base.reference
-    digest = image.digest
-    with _BUILDING:
-        if digest not in _READY:
-            from ..builder import build
-
-            _READY[digest] = build(image, progress=progress, builder=builder).ref
-        return _READY[digest]
+def check_needs(options: Options, environ: Mapping[str, str]) -> None:
+    """Raise SpecError if a secret is missing and DeviceError if a device is, before an image is built in vain."""
+    secret_values(options.secrets, environ)
+    check_devices(options.limits(), environ)
 
 
-def check_needs(options: Options) -> None:
-    """Raise what a task would end with for want of a secret or a device: before an image is built for it."""
-    values(options.secrets)
-    expect(options.limits())
-
-
-def specification(name: str, options: Options, image: str, code: Code, *, python: str = "python3") -> TaskSpec:
-    """What an engine is told: of a task, and of a shell in its place."""
-    copies = tuple(ship(root, environ=os.environ)[0] for root in code.roots)
+def make_spec(
+    name: str, options: Options, image: str, code: Code, *, bundles: CodeBundles, python: str = "python3"
+) -> TaskSpec:
+    """Return the specification of a task, or of a shell in the place of a task. Bundle its source trees."""
+    copies = tuple(bundles.bundle(root) for root in code.roots)
     return TaskSpec(
         task=name,
         image=image,
@@ -70,10 +50,10 @@ def specification(name: str, options: Options, image: str, code: Code, *, python
     )
 
 
-def way_out(spec: TaskSpec, exchange: Exchange) -> AbstractContextManager[Gate | None]:
-    """The proxy of a task that may reach some names alone, for as long as its container; None for every other task."""
+def egress_gate(spec: TaskSpec, exchange: Exchange, environ: Mapping[str, str]) -> AbstractContextManager[Gate | None]:
+    """Return the proxy of a task with network=[...], to be open as long as its container; None for another task."""
     if not spec.reaches:
         return contextlib.nullcontext()
     from flyte_images_runtime.egress.gate import Gate
 
-    return Gate(exchange, spec.reaches, os.environ)
+    return Gate(exchange, spec.reaches, environ)

@@ -1,15 +1,14 @@
-"""A call in a warm container: the pool's next one for this task, its limits, code and secrets; else a new one."""
+"""A call in a warm container: the pool's next one for this task, limits, code and secrets, or a new one."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.execution.execute import Finished, call_document
-from flyte_images_runtime.execution.pool import Pool
 from flyte_images_runtime.execution.warm import WarmContainer
+from flyte_images_runtime.system.process_id import short
 from flyte_images_runtime.task.engine import Stream
 from flyte_images_runtime.task.exchange import make_exchange
 from flyte_images_runtime.task.log import Log
@@ -17,84 +16,91 @@ from flyte_images_runtime.task.spec import TaskSpec
 from flyte_images_runtime.values.budget import Budget
 
 from ..options import ReusePolicy
-from .engines import EngineName, engine_for, passes_large_pages
-from .gpu_lease import leased
+from .call_codec import CallCodec
+from .call_output import CallOutput
+from .current_container import CurrentContainer
+from .gpu_lease import lease_devices
 from .nested import NestedCallServer
 from .pickling import write_function
-from .secrets import exposed, values
-from .task_spec import way_out
+from .secrets import redactor, secret_values, write_secrets
+from .task_spec import egress_gate
 
 if TYPE_CHECKING:
-    from .call import Call
-
-_POOL = Pool()
+    from .model import ParentCall
 
 
 def warm_call(
-    call: Call,
+    call: ParentCall,
     spec: TaskSpec,
     policy: ReusePolicy,
     *,
-    engine: EngineName,
-    say: Callable[[Stream, str], None],
-    begun: Callable[..., None],
+    codec: CallCodec,
+    output: CallOutput,
+    container: CurrentContainer,
 ) -> tuple[Finished, Any]:
-    """Run the call in a warm container and return what came of it, and its result."""
-    asked = time.monotonic()
-    key = (spec, engine, tuple(values(call.task.options.secrets).items()), policy.fork)
+    """Run the call in a warm container. Return how it ended, and its result."""
+    began = time.monotonic()
+    options = call.options
+    values = tuple(secret_values(call.task.options.secrets, options.environ).items())
     log = Log()
 
-    def keep(stream: Stream, line: str) -> None:
+    def add(stream: Stream, line: str) -> None:
         log.add(stream, line)
-        say(stream, line)
+        output.add(stream, line)
 
-    with _POOL.take(
-        key,
-        lambda: _start(call, spec, policy, engine),
+    with options.state.warm_containers.take(
+        (spec, options.engine, values, policy.fork),
+        lambda: _start(call, spec, policy),
         replicas=policy.replicas,
         idle_ttl=policy.idle_ttl,
         max_calls=policy.max_calls,
-        check=call.still_wanted,
-    ) as container:
-        number = container.next_number()
-        begun(container.running, container.exchange.name, container.attached["cards"], container.usage)
+        check=container.check_not_canceled,
+    ) as warm:
+        number = warm.next_number()
+        output.set_container(short(warm.exchange.name))
+        container.begin(warm.running, cards=warm.attached["cards"], usage=warm.usage)
         try:
-            with container.exchange.input_files(number) as files:
-                arguments = call.encoded(files)
-            _nested(container).serve(call)
+            with warm.exchange.input_files(number) as files:
+                arguments = codec.encode(files)
+            _server(warm).serve(call)
             budget = Budget.of(spec.limits, spec.max_result)
-            finished = container.call(
-                arguments, number, on_line=keep, timeout=spec.timeout, log=log, since=asked, budget=budget
+            finished = warm.call(
+                arguments, number, on_line=add, timeout=spec.timeout, log=log, since=began, budget=budget
             )
-            call.tell_refused(container.attached["gate"], log)
+            output.add_refused(warm.attached["gate"], log)
             result = None
             if finished.error is None:
-                with container.exchange.output_files(number, budget=budget) as files:
-                    result = call.decoded(finished.result, files)
+                with warm.exchange.output_files(number, budget=budget) as files:
+                    result = codec.decode(finished.result, files)
         finally:
-            begun(None)
-            container.forget((number, *_nested(container).rest()))
+            container.end()
+            warm.forget((number, *_server(warm).end_calls()))
     return finished, result
 
 
-def _nested(container: WarmContainer) -> NestedCallServer:
-    found: NestedCallServer = container.attached["nested"]
-    return found
+def _server(warm: WarmContainer) -> NestedCallServer:
+    server: NestedCallServer = warm.attached["nested"]
+    return server
 
 
-def _start(call: Call, spec: TaskSpec, policy: ReusePolicy, engine: EngineName) -> WarmContainer:
-    """A container of its own, with its devices and its door for nested calls until it is closed."""
-    exchange = make_exchange(large_pages=passes_large_pages(engine, spec))
+def _start(call: ParentCall, spec: TaskSpec, policy: ReusePolicy) -> WarmContainer:
+    """Start a container, which keeps its devices, its proxy and its server for nested calls until it is closed."""
+    options, secrets = call.options, call.task.options.secrets
+    environ, engines = options.environ, options.state.engines
+    exchange = make_exchange(large_pages=engines.attaches_large_pages(options.engine, spec))
     with contextlib.ExitStack() as stack:
         stack.callback(exchange.remove)
-        lease = stack.enter_context(leased(spec, wait=call.task.options.gpu_wait))
+        lease = stack.enter_context(
+            lease_devices(spec, wait=call.task.options.gpu_wait, engines=engines, environ=environ)
+        )
         nested = stack.enter_context(NestedCallServer(call, exchange))
-        gate = stack.enter_context(way_out(spec, exchange))
-        final, variables = exposed(lease.spec, call.task.options.secrets, exchange)
+        gate = stack.enter_context(egress_gate(spec, exchange, environ))
+        final, variables = write_secrets(lease.spec, secrets, exchange, environ)
         document = {**call_document(final, {}, secrets=variables), "fork": policy.fork}
         write_function(final, exchange)
-        container = WarmContainer(engine_for(engine, final), final, exchange, document, redactor=call.redactor)
-        lease.started(container.running)
-        container.attached.update(nested=nested, gate=gate, cards=lease.cards)
-        container.cleanups.append(stack.pop_all().close)
-    return container
+        engine = engines.select(options.engine, final)
+        warm = WarmContainer(engine, final, exchange, document, redactor=redactor(secrets, environ))
+        lease.extend_to(warm.running)
+        warm.attached.update(nested=nested, gate=gate, cards=lease.cards)
+        warm.cleanups.append(stack.pop_all().close)
+    return warm

@@ -17,7 +17,7 @@ from flyte_images.bootstrap.base_image import BaseImage
 from flyte_images.bootstrap.base_record import record_base, recorded_base
 from flyte_images.context import Source, file_index, pack, settled
 from flyte_images.errors import FlyteImagesError
-from flyte_images.runner.result_cache import Results
+from flyte_images.runner.result_cache import ResultCache
 from flyte_images.store import json_cache
 from flyte_images.store.cache_dir import cache_dir
 from flyte_images.store.oci_layout import CONFIG, Layout
@@ -70,15 +70,15 @@ def result(environ: dict[str, str]) -> object:
     """What a task with cache="auto" has returned, with a file."""
     kind = codec(dict[str, bytes])
     out = Path(environ["HOME"]) / "out"
-    found = Results.of(environ).find(KEY)
+    found = ResultCache.of(environ).find(KEY)
     if found is None:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         with Files(str(out), str(out)) as files:
             form = json.loads(json.dumps(kind.encode({"small": b"a", "large": bytes(range(256)) * 512}, files)))
         with Files(str(out), str(out)) as files:
-            Results.of(environ).keep(KEY, form, files)
-        found = Results.of(environ).find(KEY)
+            ResultCache.of(environ).store(KEY, form, files)
+        found = ResultCache.of(environ).find(KEY)
     assert found is not None
     with found[1] as files:
         return kind.decode(found[0], files)
@@ -116,7 +116,8 @@ def copied(environ: dict[str, str]) -> object:
         (project / "package" / "module.py").write_text(f"WORD = '{'right' * 2000}'\n")
     program = (
         f"import os, sys; sys.path.insert(0, {str(project)!r}); sys.dont_write_bytecode = True; import package.module\n"
-        f"from flyte_images.runner.code_bundle import ship; print(ship({str(project)!r}, environ=os.environ)[0])"
+        "from flyte_images.runner.code_bundle import CodeBundles\n"
+        f"print(CodeBundles(os.environ).bundle({str(project)!r}))"
     )
     done = subprocess.run((sys.executable, "-c", program), check=True, capture_output=True, text=True, env=environ)
     look = "import sys; sys.path.insert(0, sys.argv[1]); import package.module as m; print(m.WORD, sys.argv[1])"

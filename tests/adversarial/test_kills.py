@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.runner.engines import docker_engine
+import flyte_images as flyte
 from flyte_images.store.cache_dir import cache_dir
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.docker.api import Api
@@ -139,7 +139,7 @@ def test_killed_runs_leave_nothing(app: Shell, kills: int) -> None:
         owners.append(kill_at_random(app, chance, *args, most=2.0))
     sweep_is_due(app)
     assert app("run", "app.py", "work", "--seconds=0").returncode == 0
-    becomes_empty(lambda: [one for owner in owners for one in left_of(owner, docker_engine().api)])
+    becomes_empty(lambda: [one for owner in owners for one in left_of(owner, flyte.run.state.engines.docker().api)])
     becomes_empty(lambda: temporary_of(app))
 
 
@@ -235,7 +235,7 @@ def test_a_store_that_is_not_seen_from_here_keeps_its_layers(tmp_path: Path) -> 
 
 def test_a_view_in_use_says_so_once_a_day(tmp_path: Path) -> None:
     """D15: the month is counted from the last use."""
-    engine = docker_engine()
+    engine = flyte.run.state.engines.docker()
     [reference] = [one["Id"] for one in engine.api.call("GET", "/images/json")][:1]
     images = Images(tmp_path / "rootfs", inspect=lambda name: engine.api.call("GET", f"/images/{name}/json"))
     key = images.find(reference).kept

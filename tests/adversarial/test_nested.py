@@ -134,6 +134,6 @@ def test_files_of_nested_calls_do_not_stay(run: Runner, tmp_path: Path, monkeypa
 
 def flyte_files() -> Path:
     """Where files of tasks arrive."""
-    from flyte_images.runner.artifacts import Arrival
+    from flyte_images.runner.artifacts import ArtifactDir
 
-    return Arrival.of(os.environ).path.parent
+    return ArtifactDir.of(os.environ).path.parent

@@ -11,10 +11,10 @@ import pytest
 
 from flyte_images.context import Source, digest
 from flyte_images.errors import SpecError
-from flyte_images.runner.artifacts import Arrival
-from flyte_images.runner.code_bundle import ship
-from flyte_images.runner.history import note
-from flyte_images.runner.result_cache import Results
+from flyte_images.runner.artifacts import ArtifactDir
+from flyte_images.runner.code_bundle import CodeBundles
+from flyte_images.runner.history import record
+from flyte_images.runner.result_cache import ResultCache
 from flyte_images.store import json_cache
 from flyte_images.store.cache_dir import cache_dir, is_cache, layout_dir
 from flyte_images.store.oci_layout import CONFIG, Layout
@@ -47,16 +47,16 @@ def keep_one_of_each(environ: dict[str, str], project: Path) -> None:
     project.mkdir(mode=0o700)
     (project / ".env").write_text("PASSWORD=hunter2")
     (project / "module.py").write_text("x = 1")
-    ship(str(project), environ=environ)
+    CodeBundles(environ).bundle(str(project))
     digest(Source(project, "/app"))
     json_cache.write(environ, "wheels", KEY, "hunter2")
     Layout(layout_dir(environ)).put_blob(b"hunter2", CONFIG)
     out = project.parent / "out"
     out.mkdir()
     with Files(str(out), str(out)) as files:
-        Results.of(environ).keep(KEY, "hunter2", files)
-    note(environ, task="t", image="i", end="done")
-    private_directory(Arrival.of(environ).path)
+        ResultCache.of(environ).store(KEY, "hunter2", files)
+    record(environ, task="t", image="i", end="done")
+    private_directory(ArtifactDir.of(environ).path)
 
 
 def opened_by_a_stranger(path: Path) -> list[str]:
@@ -109,9 +109,10 @@ def test_a_cache_inside_the_project_is_no_part_of_it(tmp_path: Path) -> None:
     (project / "module.py").write_text("x = 1")
     (project / "ci" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# of another program")
     alone = digest(Source(project, "/app"), cache=tmp_path / "elsewhere")
+    bundles = CodeBundles(environ)
     for _ in range(3):
-        copy, content = ship(str(project), environ=environ)
-        assert sorted(path.name for path in Path(copy).rglob("*")) == ["CACHEDIR.TAG", "ci", "module.py"]
+        bundle = Path(bundles.bundle(str(project)))
+        assert sorted(path.name for path in bundle.rglob("*")) == ["CACHEDIR.TAG", "ci", "module.py"]
         assert cache_dir(environ) == cache  # marks the cache that the first round has made
-        assert content == digest(Source(project, "/app"), cache=tmp_path / "elsewhere") == alone
+        assert f"sha256:{bundle.name}" == digest(Source(project, "/app"), cache=tmp_path / "elsewhere") == alone
         json_cache.write(environ, "wheels", os.urandom(32).hex(), bytes(1000).decode())

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images.runner import warm as reuse
 from tests.adversarial import result_tasks as tasks
 
 pytestmark = pytest.mark.engine
@@ -35,7 +34,7 @@ def test_a_flood_of_json_is_refused_before_it_is_read() -> None:
         with pytest.raises(flyte.InvalidResult, match="caller's"):
             quiet(warm, 8, warm=True)
     finally:
-        reuse._POOL.close()
+        flyte.run.close()
     assert peak() - before < 512 * MIB
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.runner.engines import docker_engine
+import flyte_images as flyte
 from flyte_images_runtime.cgroup.group import group_of
 from flyte_images_runtime.engines.oci import OciEngine
 from flyte_images_runtime.engines.oci.program import find
@@ -79,7 +79,7 @@ def runs(
     tmp_path: Path,
     image: str,  # noqa: F811
 ) -> Iterator[Engine]:
-    docker = docker_engine()
+    docker = flyte.run.state.engines.docker()
     if request.param == "docker":
         yield docker
     elif request.param == "podman":
@@ -146,7 +146,8 @@ def test_no_other_user_reads_or_reaches_what_a_task_of_root_was_given(runs: Engi
 
 def test_two_tasks_of_root_are_two_users(image: str) -> None:  # noqa: F811
     """D4: one task of root is another user than the next."""
-    with asleep(docker_engine(), image) as (_, mine), asleep(docker_engine(), image) as (_, theirs):
+    docker = flyte.run.state.engines.docker()
+    with asleep(docker, image) as (_, mine), asleep(docker, image) as (_, theirs):
         users = [{Path(f"/proc/{pid}").stat().st_uid for pid in pids} - {0} for pids in (mine, theirs)]
         assert len(users[0]) == len(users[1]) == 1
         assert users[0] != users[1]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 import flyte_images as flyte
-from flyte_images.runner import warm
 from flyte_images.runner.runner import Runner
 from tests.integration.runtime.conftest import nothing_stays
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(params=["docker", "oci"])
 def run(request: pytest.FixtureRequest) -> Iterator[Runner]:
     yield flyte.run.using(on_line=None, engine=request.param)
-    warm._POOL.close()
+    flyte.run.close()
 
 
 def test_the_next_call_finds_nothing(run: Runner) -> None:

@@ -6,8 +6,6 @@ import datetime
 import re
 import subprocess
 import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +13,6 @@ import pytest
 import flyte_images as flyte
 from flyte_images.errors import SpecError
 from flyte_images.options import Options
-from flyte_images.runner import code_bundle
-from flyte_images.runner.code_bundle import LARGEST, ship
-from flyte_images.runner.parallel_map import map_calls
-from flyte_images_runtime.errors import Cancelled
 
 from .house.house import ROOT
 
@@ -182,90 +176,6 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-class _Call:
-    """Stands for a call of a task: what it does is a function."""
-
-    def __init__(self, outcome: Any) -> None:
-        import threading
-
-        self.outcome = outcome
-        self.cancelled = threading.Event()
-        self.task = env().task(lambda: None)
-
-    def run(self) -> Any:
-        if self.outcome == "wait":
-            assert self.cancelled.wait(60)
-            raise Cancelled("cancelled")
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
-
-    def cancel(self) -> None:
-        self.cancelled.set()
-
-
-def mapped(outcomes: list[Any], **options: Any) -> list[Any]:
-    return map_calls([_Call(outcome) for outcome in outcomes], **options)  # type: ignore[misc]
-
-
-def test_map_keeps_the_order_whatever_the_width() -> None:
-    for width in (1, 3, 100):
-        assert mapped(list(range(20)), concurrency=width) == list(range(20))
-
-
-def test_the_first_failure_ends_what_runs_and_is_the_one_that_is_raised() -> None:
-    with pytest.raises(ValueError, match="bad"):
-        mapped(["wait", ValueError("bad"), "wait"], concurrency=3)
-    error = ValueError("bad")
-    assert mapped([1, error, 3], concurrency=2, return_exceptions=True) == [1, error, 3]
-    with pytest.raises(SpecError, match="concurrency=0"):
-        mapped([1], concurrency=0)
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> dict[str, str]:
-    return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
-
-
-def test_a_copy_of_a_source_tree_is_by_content_and_readable_by_all(tmp_path: Path, cache: dict[str, str]) -> None:
-    tree = tmp_path / "project"
-    (tree / "pkg").mkdir(parents=True)
-    (tree / "pkg" / "a.py").write_text("x = 1")
-    (tree / "pkg" / "a.py").chmod(0o600)
-    (tree / "pkg").chmod(0o700)
-    (tree / ".git").mkdir()
-    (tree / "venv").mkdir()
-    (tree / ".dockerignore").write_text("*.csv\n")
-    (tree / "big.csv").write_text("1,2")
-    place, digest = ship(str(tree), environ=cache)
-    names = {str(path.relative_to(place)): path.stat().st_mode & 0o777 for path in Path(place).rglob("*")}
-    assert names == {"pkg": 0o755, "pkg/a.py": 0o644}
-    assert ship(str(tree), environ=cache) == (place, digest)
-    (tree / "pkg" / "a.py").write_text("x = 2")
-    other, changed = ship(str(tree), environ=cache)
-    assert changed != digest
-    assert (Path(place, "pkg", "a.py").read_text(), Path(other, "pkg", "a.py").read_text()) == ("x = 1", "x = 2")
-    (tree / "pkg" / "a.py").write_text("x = 1")
-    assert ship(str(tree), environ=cache) == (place, digest)
-
-
-def test_a_home_directory_is_not_shipped_whole(tmp_path: Path, cache: dict[str, str]) -> None:
-    home = tmp_path / "home"
-    (home / "documents").mkdir(parents=True)
-    (home / "documents" / "letter.txt").write_text("dear")
-    (home / "secret.txt").write_text("sesame")
-    place, _ = ship(str(home), environ=cache)
-    assert list(Path(place).iterdir()) == []
-
-
-def test_a_tree_full_of_data_is_refused_with_its_largest_part(tmp_path: Path, cache: dict[str, str]) -> None:
-    (tmp_path / "project" / "data").mkdir(parents=True)
-    with open(tmp_path / "project" / "data" / "a.bin", "wb") as file:
-        file.truncate(LARGEST + 1)
-    with pytest.raises(SpecError, match="most of it in `data`"):
-        ship(str(tmp_path / "project"), environ=cache)
-
-
 def test_a_clone_has_the_options_and_none_of_the_tasks() -> None:
     one = env(timeout=60, env_vars={"A": "1"}, image="ubuntu:24.04")
     one.task(lambda: None)
@@ -275,52 +185,3 @@ def test_a_clone_has_the_options_and_none_of_the_tasks() -> None:
     assert one.options.resources is None
     with pytest.raises(SpecError, match="no option `limit`"):
         one.clone_with("other", limit=1)  # type: ignore[call-arg]
-
-
-def test_files_that_come_and_go_do_not_disturb(tmp_path: Path, cache: dict[str, str]) -> None:
-    import threading
-
-    tree = tmp_path / "project"
-    tree.mkdir()
-    (tree / "a.py").write_text("x = 1")
-    done = threading.Event()
-
-    def disturb() -> None:
-        while not done.is_set():
-            for number in range(3):
-                (tree / f".{number}.swp").touch()
-                (tree / f".{number}.swp").unlink()
-            time.sleep(0.001)
-
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    try:
-        for _ in range(30):
-            place, _ = ship(str(tree), environ=cache)
-            assert (Path(place) / "a.py").read_text() == "x = 1"
-    finally:
-        done.set()
-        thread.join()
-    with pytest.raises(SpecError, match="cannot be read"):
-        ship(str(tmp_path / "nowhere"), environ=cache)
-
-
-def test_a_copy_is_never_kept_under_another_contents_name(
-    tmp_path: Path, cache: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tree = tmp_path / "project"
-    tree.mkdir()
-    (tree / "a.py").write_text("x = 1")
-    original = code_bundle.tree_digest
-    edits = iter(["x = 2"])
-
-    def edited_behind_it(found: object) -> str:
-        digest = original(found)  # type: ignore[arg-type]
-        for text in edits:
-            (tree / "a.py").write_text(text)
-        return digest
-
-    monkeypatch.setattr(code_bundle, "tree_digest", edited_behind_it)
-    place, _ = ship(str(tree), environ=cache)
-    assert (Path(place) / "a.py").read_text() == "x = 2"
-    assert [path.name for path in (tmp_path / "cache" / "code").iterdir() if path.is_dir()] == [Path(place).name]

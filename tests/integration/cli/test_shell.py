@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flyte_images.runner.engines import docker_engine
+import flyte_images as flyte
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.system.process_id import parse
 from flyte_images_runtime.task.exchange import left_over
@@ -72,7 +72,7 @@ def terminal(app: Shell) -> Iterator[Callable[..., Terminal]]:
 def nothing_of(pid: int) -> bool:
     """Is nothing left that a process of that id made?"""
     filters = json.dumps({"label": ["io.flyte-images.owner"]})
-    found = docker_engine().api.call("GET", "/containers/json", all="true", filters=filters)
+    found = flyte.run.state.engines.docker().api.call("GET", "/containers/json", all="true", filters=filters)
     names = [str(container["Labels"]["io.flyte-images.owner"]) for container in found]
     names += [*group_names(""), *(path.name for path in left_over(""))]
     return not any(owner.pid == pid for owner in map(parse, names) if owner is not None)

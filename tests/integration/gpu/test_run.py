@@ -49,8 +49,7 @@ def look(seconds: float) -> dict[str, str]:
 if __name__ == "__main__":
     try:
         if "NO_CDI" in os.environ:  # an engine from before it, or where it is switched off
-            from flyte_images.runner.engines import docker_engine
-            docker_engine().facts["CDISpecDirs"] = None
+            flyte.run.state.engines.docker().facts["CDISpecDirs"] = None
         run = flyte.run.using(engine=os.environ.get("ENGINE", "auto"))
         done = run(look, seconds=float(sys.argv[2]))
         metrics = done.metrics

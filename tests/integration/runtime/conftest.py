@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images.runner import warm
-from flyte_images.runner.engines import docker_engine
 from flyte_images_runtime.cgroup import group_names
 from flyte_images_runtime.engines.docker import DockerEngine
 from flyte_images_runtime.system.process_id import current
@@ -35,7 +33,7 @@ class Left:
 def left(owner: str = "") -> Left:
     label = "io.flyte-images.owner" + (f"={owner}" if owner else "")
     filters = json.dumps({"label": [label]})
-    found = docker_engine().api.call("GET", "/containers/json", all="true", filters=filters)
+    found = flyte.run.state.engines.docker().api.call("GET", "/containers/json", all="true", filters=filters)
     return Left(
         frozenset(container["Id"] for container in found),
         frozenset(group_names(owner)),
@@ -48,7 +46,7 @@ NOTHING = Left(frozenset(), frozenset(), frozenset())
 
 @pytest.fixture(scope="session")
 def engine() -> DockerEngine:
-    return docker_engine()
+    return flyte.run.state.engines.docker()
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +59,7 @@ def image() -> str:
 def nothing_stays() -> Iterator[None]:
     """No container, cgroup or directory of this process outlives a test."""
     yield
-    warm._POOL.close()
+    flyte.run.close()
     deadline = time.monotonic() + 20  # what a task called may still be on its way out
     while left(str(current())) != NOTHING and time.monotonic() < deadline:
         time.sleep(0.1)

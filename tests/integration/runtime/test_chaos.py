@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.runner.engines import docker_engine
+import flyte_images as flyte
 from flyte_images_runtime.cgroup.group import Group, parse_mounts
 
 from .conftest import NOTHING, left
@@ -88,7 +88,7 @@ def _hurt_one(owner: str, chance: random.Random) -> None:
     if chance.random() < 0.7:
         return
     filters = json.dumps({"label": [f"io.flyte-images.owner={owner}"]})
-    containers = docker_engine().api.call("GET", "/containers/json", filters=filters)
+    containers = flyte.run.state.engines.docker().api.call("GET", "/containers/json", filters=filters)
     if containers and chance.random() < 0.5:
         victim = chance.choice(containers)["Id"]
         subprocess.run(["docker", "rm", "-f", victim], capture_output=True)

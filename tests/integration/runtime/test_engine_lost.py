@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 import flyte_images as flyte
-from flyte_images.runner import warm
-from flyte_images.runner.engines import docker_engine
 from flyte_images_runtime.errors import EngineLost
 from tests.fakes.faulty_proxy import Proxy
 
@@ -41,7 +39,7 @@ class Way:
 
 @pytest.fixture
 def way(monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
-    assert docker_engine().api.address == "unix:///var/run/docker.sock"
+    assert flyte.run.state.engines.docker().api.address == "unix:///var/run/docker.sock"
     directory = Path(tempfile.mkdtemp(prefix="fi-"))  # short: a socket's path may not be long
     made = Way(directory)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{made.socket}")
@@ -61,4 +59,4 @@ def test_the_engine_goes_away_in_the_middle(way: Way, reusable: bool | None) -> 
         run(task, 600.0)
     way.open()
     assert run.using(on_line=None)(task, 0.0).result == 0.0
-    warm._POOL.close()  # while there is a way
+    flyte.run.close()  # while there is a way

@@ -164,10 +164,8 @@ def gone_processes(owner: str, within: float = 30.0) -> bool:
 def _running(owner: str) -> bool:
     import json
 
-    from flyte_images.runner.engines import docker_engine
-
     filters = json.dumps({"label": [f"io.flyte-images.owner={owner}"], "status": ["running"]})
-    return bool(docker_engine().api.call("GET", "/containers/json", filters=filters))
+    return bool(flyte.run.state.engines.docker().api.call("GET", "/containers/json", filters=filters))
 
 
 def _keepers(pid: int) -> list[int]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 
 import flyte_images as flyte
-from flyte_images.runner import warm as reuse
 from flyte_images.runner.runner import Runner
 from flyte_images_runtime.system.process_id import current
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(params=["docker", "oci"])
 def run(request: pytest.FixtureRequest) -> Iterator[Runner]:
     yield flyte.run.using(on_line=None, engine=request.param)
-    reuse._POOL.close()
+    flyte.run.close()
 
 
 def containers() -> int:
@@ -85,7 +84,7 @@ def test_large_values_cross_and_their_files_do_not_stay(run: Runner) -> None:
     for size in (1, 200_000, 3 << 20):
         blob = os.urandom(size)
         assert run(warm_tasks.turned, blob).result == blob[::-1]
-    [shelf] = [shelf for shelf in reuse._POOL._shelves.values() if shelf.idle]
+    [shelf] = [shelf for shelf in flyte.run.state.warm_containers._shelves.values() if shelf.idle]
     exchange = shelf.idle[0].exchange
     assert not [path for path in (*exchange.inputs.iterdir(), *exchange.outputs.iterdir()) if path.is_dir()]
 

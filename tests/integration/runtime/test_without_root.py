@@ -95,7 +95,7 @@ def test_a_user_who_is_not_root(engine: DockerEngine, image: str, home: Path, ki
 ALONE = """
 import json, os, sys, time
 import flyte_images as flyte
-from flyte_images.runner import engines
+from flyte_images.runner.engine_report import report_engines
 
 env = flyte.TaskEnvironment(name="mine", image=sys.argv[1], network="none")
 
@@ -115,21 +115,21 @@ def sleep() -> None:
 if __name__ == "__main__" and sys.argv[2:] == ["sleep"]:
     flyte.run.using(on_line=lambda task, stream, line: print(line, flush=True), engine="oci")(sleep)
 elif __name__ == "__main__":
+    engines = flyte.run.state.engines
     found = {"store": engines.image_store().name}
-    chosen = engines.engine_for
+    chosen = engines.select
     def noted(name, spec):
         engine = chosen(name, spec)
         found.setdefault("engines", []).append(engine.name)
         return engine
-    import flyte_images.runner.call as running
-    running.engine_for = noted
+    engines.select = noted
     for name in ("auto", "oci", "podman"):
         found[name] = flyte.run.using(on_line=None, engine=name)(who).result
     try:
         flyte.run.using(on_line=None)(limited)
     except flyte.EngineLost as error:
         found["refused"] = [str(error), error.hint]
-    found["looks"] = {one.name: one.state for one in engines.look_at_engines()}
+    found["looks"] = {one.name: one.state for one in report_engines(os.environ)}
     print(json.dumps(found))
 """
 

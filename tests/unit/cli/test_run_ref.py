@@ -10,7 +10,7 @@ from flyte_images.cli.main import main
 from flyte_images.cli.run_ref import Known, find
 from flyte_images.errors import SpecError
 from flyte_images.runner import history
-from flyte_images.runner.run_logs import Keeper
+from flyte_images.runner.run_logs import LogWriter
 
 THERE = [
     Known(id="a1b2c3", task="ml.train", since=10.0),
@@ -52,11 +52,11 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run that has printed five lines, and its id."""
     monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "cache"))
     environ = {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
-    keeper = Keeper(environ, "c0ffee", about={"task": "ml.train"})
+    keeper = LogWriter(environ, "c0ffee", about={"task": "ml.train"})
     for number in range(5):
         keeper.add("stderr" if number == 3 else "stdout", f"line {number}")
     keeper.close()
-    history.note(environ, run="c0ffee", task="ml.train", image="x:1", end="done")
+    history.record(environ, run="c0ffee", task="ml.train", image="x:1", end="done")
     return "c0ffee"
 
 
@@ -83,7 +83,8 @@ def test_a_program_reads_one_object_a_line(ended: str, capsys: pytest.CaptureFix
 
 
 def test_a_run_that_printed_nothing_is_no_error(ended: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    history.note({"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}, run="d00d", task="ml.quiet", image="x:1", end="done")
+    environ = {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
+    history.record(environ, run="d00d", task="ml.quiet", image="x:1", end="done")
     assert main(["logs", "quiet"]) == 0
     out, err = capsys.readouterr()
     assert out == "" and "d00d (ml.quiet) has printed nothing" in err

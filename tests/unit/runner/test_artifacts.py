@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.runner.artifacts import Arrival, forget
+from flyte_images.runner.artifacts import ArtifactDir, prune
 from flyte_images_runtime.system.process_id import ProcessId, current
 from flyte_images_runtime.values import Dir, File, Files, codec
 
@@ -36,16 +36,16 @@ def left(directory: Path, name: str, size: int = 0, *, whole: bool = True, age: 
 
 
 def test_a_run_has_a_directory_of_its_own_once_a_file_comes(tmp_path: Path) -> None:
-    first, second = (Arrival.of({"FLYTE_IMAGES_CACHE": str(tmp_path)}) for _ in "12")
+    first, second = (ArtifactDir.of({"FLYTE_IMAGES_CACHE": str(tmp_path)}) for _ in "12")
     assert first.path != second.path
-    first.whole()
+    first.commit()
     assert not (tmp_path / "files").exists()
     source = tmp_path / "source.txt"
     source.write_text("hello")
     (tmp_path / "out").mkdir()
     with Files(str(tmp_path / "out"), arrivals=str(first.path)) as files:
         found = codec(File).decode(codec(File).encode(File(source), files), files)
-    first.whole()
+    first.commit()
     assert found.path.startswith(f"{first.path}/")
     assert found.read_text() == "hello"
     first.discard()
@@ -61,7 +61,7 @@ def test_what_is_of_the_living_stays_and_the_rest_has_an_end(tmp_path: Path, gon
     partial = left(tmp_path, f"{gone}-3", whole=False)
     elsewhere = left(tmp_path, f"{replace(gone, boot='00000000')}-1", whole=False)
     before_a_boot = left(tmp_path, f"{replace(gone, boot='00000000')}-2", age=1.1 * week)
-    forget(tmp_path)
+    prune(tmp_path)
     assert all(path.exists() for path in (mine, receiving, fresh, elsewhere))
     assert not any(path.exists() for path in (old, partial, before_a_boot))
 
@@ -69,7 +69,7 @@ def test_what_is_of_the_living_stays_and_the_rest_has_an_end(tmp_path: Path, gon
 def test_the_oldest_go_first_when_there_is_too_much(tmp_path: Path, gone: ProcessId) -> None:
     newest, middle, oldest = (left(tmp_path, f"{gone}-{at}", 1000, age=at * 60) for at in (1, 2, 3))
     mine = left(tmp_path, f"{current()}-1", 5000)
-    forget(tmp_path, largest=2500)
+    prune(tmp_path, largest=2500)
     assert newest.exists()
     assert middle.exists()
     assert mine.exists()

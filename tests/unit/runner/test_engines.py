@@ -1,16 +1,16 @@
-"""Which engine is taken: by its name, or by what the task asks and who asks it."""
+"""The engine is chosen by its name, or by what the task asks for and the user who runs it."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flyte_images.errors import EngineError, SpecError
-from flyte_images.runner import engines
+from flyte_images.runner import engine_report, engines
+from flyte_images.runner.engines import Engines
 from flyte_images_runtime.engines.docker.api import Api
 from flyte_images_runtime.errors import EngineLost
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
@@ -20,7 +20,7 @@ SPEC = TaskSpec(task="t", image="i:1", code=Code(module="m", qualname="f"))
 
 @dataclass(eq=False)
 class Fake:
-    """An engine that knows its name and what it refuses."""
+    """An engine with a name; with `refuses`, it supports no task."""
 
     name: str
     address: str = "unix:///run/engine.sock"
@@ -47,22 +47,21 @@ class Fake:
 
 
 class Machine:
-    """What is here, as engines.py finds it."""
+    """The engines of a machine, as `Engines` finds them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.patch = monkeypatch
+        self.environ: dict[str, str] = {}
         self.docker: Fake | None = Fake("docker", "unix:///nowhere/docker.sock")
         self.podman = Fake("podman", "unix:///nowhere/podman.sock")
         self.nerdctl = Fake("nerdctl")
         self.oci = Fake("oci")
         self.watched: list[str] = []
-        monkeypatch.setattr(engines, "docker_engine", self._docker)
-        monkeypatch.setattr(engines, "_podman", lambda: self.podman)
-        monkeypatch.setattr(engines, "_nerdctl", lambda: self.nerdctl)
-        monkeypatch.setattr(engines, "_oci_beside", lambda store: self.oci)
-        monkeypatch.setattr(engines, "watch_over", self.watched.append)
-        for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
-            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(Engines, "docker", lambda _: self._docker())
+        monkeypatch.setattr(Engines, "podman", lambda _: self.podman)
+        monkeypatch.setattr(Engines, "nerdctl", lambda _: self.nerdctl)
+        monkeypatch.setattr(Engines, "_oci_beside", lambda _, store: self.oci)
+        monkeypatch.setattr(engines, "watch_over", lambda address, environ: self.watched.append(address))
         self.is_here(podman=False)
         self.is_open(docker=True)
         self.user(0)
@@ -82,7 +81,10 @@ class Machine:
         self.patch.setattr(os, "geteuid", lambda: number)
 
     def chosen(self, name: Any = "auto", spec: TaskSpec = SPEC) -> str:
-        return engines.engine_for(name, spec).name
+        return self.engines().select(name, spec).name
+
+    def engines(self) -> Engines:
+        return Engines.of(self.environ)
 
 
 @pytest.fixture
@@ -90,66 +92,66 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
-def test_a_name_that_is_none_is_refused_with_those_that_are(machine: Machine) -> None:
+def test_an_unknown_name_is_refused_and_the_hint_has_all_names(machine: Machine) -> None:
     with pytest.raises(SpecError, match="no engine `dokcer`") as refused:
         machine.chosen("dokcer")
     assert all(name in str(refused.value.hint) for name in engines.ENGINES)
 
 
-def test_root_s_tasks_run_without_a_daemon_if_they_can(machine: Machine) -> None:
+def test_tasks_of_root_run_without_a_daemon_where_oci_supports_them(machine: Machine) -> None:
     assert machine.chosen() == "oci"
     machine.oci.refuses = "not this"
     assert machine.chosen() == "docker"
 
 
-def test_an_engine_elsewhere_has_its_directories_elsewhere(machine: Machine) -> None:
+def test_the_images_of_a_remote_engine_are_not_here_for_oci(machine: Machine) -> None:
     assert machine.docker
     machine.docker.address = "tcp://host:2375"
     assert machine.chosen() == "docker"
 
 
-def test_a_user_who_may_talk_to_docker_does(machine: Machine) -> None:
+def test_a_user_with_access_to_docker_uses_docker(machine: Machine) -> None:
     machine.user(1000)
     assert machine.chosen() == "docker"
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_user_without_docker_has_what_is_in_podman(machine: Machine, closed: bool) -> None:
+def test_a_user_without_docker_uses_the_images_of_podman(machine: Machine, closed: bool) -> None:
     machine.user(1000)
     machine.is_here(podman=True)
     if closed:
         machine.is_open(docker=False)
     else:
         machine.docker = None
-    assert engines.image_store().name == "podman"
+    assert machine.engines().image_store().name == "podman"
     assert machine.chosen() == "oci"
     machine.oci.refuses = "no limits on version 1"
     assert machine.chosen() == "podman"
-    assert machine.podman.taken == []  # it has the image
+    assert machine.podman.taken == []  # the image is in Podman already
 
 
-def test_an_engine_that_was_named_is_used_or_is_an_error(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_docker_host_names_is_used_even_if_its_socket_is_closed(machine: Machine) -> None:
     machine.is_here(podman=True)
     machine.is_open(docker=False)
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    assert engines.image_store().name == "docker"
+    machine.environ["DOCKER_HOST"] = "unix:///nowhere/docker.sock"
+    assert machine.engines().image_store().name == "docker"
 
 
-def test_nothing_at_all_is_an_error(machine: Machine) -> None:
+def test_a_machine_without_an_engine_is_an_error(machine: Machine) -> None:
     machine.docker = None
     with pytest.raises(EngineError):
         machine.chosen()
 
 
 @pytest.mark.parametrize("name", ["podman", "nerdctl"])
-def test_an_image_that_was_built_into_docker_is_handed_on(machine: Machine, name: str) -> None:
+def test_podman_and_nerdctl_take_the_image_from_docker(machine: Machine, name: str) -> None:
     assert machine.chosen(name) == name
     taken = machine.podman.taken if name == "podman" else machine.nerdctl.taken
     assert taken == ["i:1 from unix:///nowhere/docker.sock"]
     assert machine.watched == ["unix:///nowhere/podman.sock" if name == "podman" else "nerdctl:"]
 
 
-def test_a_runtime_that_docker_was_told_of_runs_as_it_was_told(machine: Machine) -> None:
+def test_a_runtime_that_docker_is_configured_for_runs_on_docker(machine: Machine) -> None:
     assert machine.docker
     machine.docker.known = ("runc", "runsc")
     for runtime, engine in (("runsc", "docker"), ("youki", "oci")):
@@ -157,16 +159,16 @@ def test_a_runtime_that_docker_was_told_of_runs_as_it_was_told(machine: Machine)
         assert machine.chosen(spec=spec) == engine
 
 
-def test_each_engine_is_looked_at_and_one_that_fails_stops_none(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_each_engine_is_reported_and_a_failure_stops_no_other_report(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails() -> str:
+    def fail(*_: object) -> str:
         raise EngineLost("it broke", hint="mend it")
 
-    monkeypatch.setattr(engines, "_look_at_docker", fails)
-    monkeypatch.setattr(engines, "_look_at_oci", lambda: "crun")
-    looks = {one.name: one for one in engines.look_at_engines()}
-    assert set(looks) == set(engines.ENGINES) - {"auto"}
-    assert (looks["docker"].state, looks["docker"].fix) == ("failed", "mend it")
-    assert looks["podman"].state == looks["nerdctl"].state == "absent"
-    assert (looks["oci"].state, looks["oci"].what) == ("ok", "crun")
+    monkeypatch.setattr(engine_report, "_docker", fail)
+    monkeypatch.setattr(engine_report, "_oci", lambda: "crun")
+    reports = {report.name: report for report in engine_report.report_engines(machine.environ)}
+    assert set(reports) == set(engines.ENGINES) - {"auto"}
+    assert (reports["docker"].state, reports["docker"].fix) == ("failed", "mend it")
+    assert reports["podman"].state == reports["nerdctl"].state == "absent"
+    assert (reports["oci"].state, reports["oci"].what) == ("ok", "crun")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flyte_images.runner import history
-from flyte_images.runner.history import note, recent
-from flyte_images.runner.result_cache import Results, key_of
+from flyte_images.runner.history import recent, record
+from flyte_images.runner.result_cache import ResultCache, cache_key
 from flyte_images_runtime.resources.metrics import Metrics
 from flyte_images_runtime.system import atomic
 from flyte_images_runtime.task.spec import Code, TaskSpec
@@ -25,13 +25,13 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def test_runs_are_read_back_the_newest_last(environ: dict[str, str]) -> None:
     assert recent(environ) == []
-    note(environ, task="a.b", image="x:1", end="done", metrics=Metrics(total=1.5, peak_memory=10))
-    note(environ, task="a.c", image="x:1", end="Raised", message="y" * 1000)
+    record(environ, task="a.b", image="x:1", end="done", metrics=Metrics(total=1.5, peak_memory=10))
+    record(environ, task="a.c", image="x:1", end="Raised", message="y" * 1000)
     first, second = recent(environ)
     assert (first["task"], first["end"], first["metrics"]["total"]) == ("a.b", "done", 1.5)
     assert (second["task"], second["end"], len(second["message"])) == ("a.c", "Raised", 500)
     assert recent(environ, 1) == [second]
-    assert history.path_of(environ).stat().st_mode & 0o077 == 0
+    assert history.history_path(environ).stat().st_mode & 0o077 == 0
 
 
 def test_the_older_half_goes_and_a_broken_line_is_passed_over(
@@ -39,8 +39,8 @@ def test_the_older_half_goes_and_a_broken_line_is_passed_over(
 ) -> None:
     monkeypatch.setattr(history, "_LARGEST", 5000)
     for number in range(100):
-        note(environ, task=f"a.t{number}", image="x:1", end="done")
-    with history.path_of(environ).open("a") as file:
+        record(environ, task=f"a.t{number}", image="x:1", end="done")
+    with history.history_path(environ).open("a") as file:
         file.write("rubbish\n")
     tasks = [run["task"] for run in recent(environ, 1000)]
     assert 10 < len(tasks) < 100
@@ -62,19 +62,19 @@ def test_nobody_appends_while_the_older_half_goes(environ: dict[str, str], monke
     monkeypatch.setattr(history, "_LARGEST", 1000)
     monkeypatch.setattr(history, "write", write)
     for _ in range(10):
-        note(environ, task="a.b", image="x:1", end="done")
+        record(environ, task="a.b", image="x:1", end="done")
     assert locked
-    assert set(locked) == {history.path_of(environ)}
+    assert set(locked) == {history.history_path(environ)}
 
 
 def test_a_line_goes_into_the_file_that_has_the_name_now(environ: dict[str, str]) -> None:
     """The writer waits for the one who halves the file, and then has the old file open."""
-    note(environ, task="a.old", image="x:1", end="done")
-    path = history.path_of(environ)
+    record(environ, task="a.old", image="x:1", end="done")
+    path = history.history_path(environ)
     with path.open("rb") as old:
         fcntl.flock(old, fcntl.LOCK_EX)
         with ThreadPoolExecutor(1) as pool:
-            noted = pool.submit(note, environ, task="a.new", image="x:1", end="done")
+            noted = pool.submit(record, environ, task="a.new", image="x:1", end="done")
             atomic.write(path, b"")
             fcntl.flock(old, fcntl.LOCK_UN)
             noted.result()
@@ -82,8 +82,8 @@ def test_a_line_goes_into_the_file_that_has_the_name_now(environ: dict[str, str]
 
 
 def test_no_run_fails_because_it_cannot_be_written_down() -> None:
-    note({"FLYTE_IMAGES_CACHE": "/proc/nowhere"}, task="a.b", image="x", end="done")
-    note({}, task="a.b", image="x", end="done")
+    record({"FLYTE_IMAGES_CACHE": "/proc/nowhere"}, task="a.b", image="x", end="done")
+    record({}, task="a.b", image="x", end="done")
 
 
 def spec(**changes: object) -> TaskSpec:
@@ -93,19 +93,19 @@ def spec(**changes: object) -> TaskSpec:
 
 def test_the_key_is_all_that_decides_a_result_and_no_more(tmp_path: Path) -> None:
     (tmp_path / "1.bin").write_bytes(b"x")
-    base = key_of(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path)
+    base = cache_key(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path)
     same = [
-        key_of(spec(timeout=5.0), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
-        key_of(spec(network="none"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        cache_key(spec(timeout=5.0), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        cache_key(spec(network="none"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
     ]
     others = [
-        key_of(spec(), "sha256:2", {"a": {"file": "1.bin"}}, tmp_path),
-        key_of(spec(), "sha256:1", {"b": {"file": "1.bin"}}, tmp_path),
-        key_of(spec(env=(("A", "1"),)), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
-        key_of(spec(workdir="/x"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        cache_key(spec(), "sha256:2", {"a": {"file": "1.bin"}}, tmp_path),
+        cache_key(spec(), "sha256:1", {"b": {"file": "1.bin"}}, tmp_path),
+        cache_key(spec(env=(("A", "1"),)), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
+        cache_key(spec(workdir="/x"), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path),
     ]
     (tmp_path / "1.bin").write_bytes(b"y")
-    others.append(key_of(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path))
+    others.append(cache_key(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path))
     assert set(same) == {base}
     assert len({base, *others}) == len(others) + 1
 
@@ -119,10 +119,10 @@ def test_a_result_comes_back_with_its_files(tmp_path: Path) -> None:
     with Files(str(outputs), str(memory), room=lambda: 1 << 30) as files:
         form = json.loads(json.dumps(kind.encode(value, files)))
     assert [path.suffix for path in (*outputs.iterdir(), *memory.iterdir())] == [".bin", ".bin"]
-    results = Results(tmp_path / "results")
+    results = ResultCache(tmp_path / "results")
     with Files(str(outputs), str(memory)) as files:
         kind.decode(form, files)
-        results.keep("key", form, files)
+        results.store("key", form, files)
     found = results.find("key")
     assert found is not None
     with found[1] as files:
@@ -138,10 +138,10 @@ def test_what_a_result_only_names_is_not_kept(tmp_path: Path) -> None:
         with (outputs / name).open("wb") as file:
             file.truncate(size)
     form = {"a": {"file": "2.file", "name": "1.bin"}}
-    results = Results(tmp_path / "results")
+    results = ResultCache(tmp_path / "results")
     with Files(str(outputs), arrivals=str(tmp_path / "in")) as files:
         codec(dict[str, File]).decode(form, files)
-        results.keep("key", form, files)
+        results.store("key", form, files)
     kept = {path.name: path.stat() for path in (tmp_path / "results" / "key").iterdir()}
     assert set(kept) == {"2.file", "result.json"}
     assert (kept["2.file"].st_size, kept["2.file"].st_blocks) == (1 << 26, 0)

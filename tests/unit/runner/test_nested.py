@@ -8,7 +8,7 @@ import pytest
 
 import flyte_images as flyte
 from flyte_images.errors import SpecError
-from flyte_images.runner.nested_limits import has_own_share, overridden
+from flyte_images.runner.nested_limits import has_own_share, override_task
 from flyte_images.runner.nested_slots import Lane, Slots, slots_for
 
 env = flyte.TaskEnvironment(name="env", limits=flyte.Resources(cpu="1", memory="128Mi", shm="64Mi"))
@@ -105,16 +105,16 @@ def test_the_number_of_slots_is_checked() -> None:
 def test_a_container_can_say_no_more_than_the_definition(said: object, message: str) -> None:
     """D3, D11: in a document as it arrives."""
     with pytest.raises(SpecError, match=message):
-        overridden(task, said)
+        override_task(task, said)
 
 
 def test_a_container_can_say_less() -> None:
     """D11: what it leaves out stays as it is defined."""
-    made = overridden(task, {"limits": {"memory": "32Mi"}, "timeout": 5, "retries": 2})
+    made = override_task(task, {"limits": {"memory": "32Mi"}, "timeout": 5, "retries": 2})
     limits = made.options.limits()
     assert (limits.memory, limits.cpu, limits.shm) == (32 << 20, 1, None)
     assert (made.options.timeout, made.options.retries.count) == (5.0, 2)
-    assert overridden(task, None) is task
+    assert override_task(task, None) is task
 
 
 def test_limits_count_beside_the_callers_where_the_environment_says_so() -> None:
@@ -126,7 +126,7 @@ def test_limits_count_beside_the_callers_where_the_environment_says_so() -> None
         return other.clone_with("another", **settings).task(task.function)  # type: ignore[arg-type]
 
     assert not has_own_share(task, call)
-    assert not has_own_share(task, call.inner(made(), (), {}))
+    assert not has_own_share(task, call.nested(made(), (), {}))
     assert has_own_share(made(), call)
     assert not has_own_share(made(nested="shared"), call)
     assert not has_own_share(flyte.TaskEnvironment(name="none").task(task.function), call)

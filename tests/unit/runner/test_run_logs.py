@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.runner import history, run_logs
-from flyte_images.runner.run_logs import Keeper, goes_on, kept, lines
+from flyte_images.runner.run_logs import LogWriter, is_active, lines, list_runs
 
 
 @pytest.fixture
@@ -18,19 +18,19 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
 
 
-def keeper(environ: dict[str, str], run: str = "abcd") -> Keeper:
-    return Keeper(environ, run, about={"task": "a.b"})
+def keeper(environ: dict[str, str], run: str = "abcd") -> LogWriter:
+    return LogWriter(environ, run, about={"task": "a.b"})
 
 
 def test_lines_come_back_with_their_streams_and_times(environ: dict[str, str]) -> None:
     made = keeper(environ)
-    assert kept(environ) == {}, "who prints nothing has no log"
+    assert list_runs(environ) == {}, "who prints nothing has no log"
     made.add("stdout", "one")
     made.add("stderr", "zwei \u2028 \x1b[1m \r three")
     made.add("stdout", "")
-    assert goes_on(environ, "abcd")
+    assert is_active(environ, "abcd")
     made.close()
-    assert not goes_on(environ, "abcd")
+    assert not is_active(environ, "abcd")
     found = list(lines(environ, "abcd"))
     assert [(line.stream, line.text) for line in found] == [
         ("stdout", "one"),
@@ -38,8 +38,8 @@ def test_lines_come_back_with_their_streams_and_times(environ: dict[str, str]) -
         ("stdout", ""),
     ]
     assert sorted(line.time for line in found) == [line.time for line in found]
-    assert kept(environ)["abcd"]["task"] == "a.b"
-    [file] = run_logs.directory_of(environ).iterdir()
+    assert list_runs(environ)["abcd"]["task"] == "a.b"
+    [file] = run_logs.logs_directory(environ).iterdir()
     assert file.stat().st_mode & 0o077 == 0 and file.parent.stat().st_mode & 0o077 == 0
 
 
@@ -54,7 +54,7 @@ def test_the_beginning_and_the_end_stay(environ: dict[str, str], monkeypatch: py
     assert found[:at] == [f"line {number}" for number in range(at)] and at > 10
     rest = found[at + 1 :]
     assert rest == [f"line {number}" for number in range(2000 - len(rest), 2000)] and len(rest) > 100
-    assert sum(file.stat().st_size for file in run_logs.directory_of(environ).iterdir()) < 10_000
+    assert sum(file.stat().st_size for file in run_logs.logs_directory(environ).iterdir()) < 10_000
 
 
 def test_of_a_line_that_overwrites_itself_states_are_kept_now_and_then(
@@ -93,17 +93,17 @@ def test_a_log_is_followed_until_its_end(environ: dict[str, str], monkeypatch: p
 
 def test_the_log_of_a_killed_writer_has_ended(environ: dict[str, str]) -> None:
     code = (
-        "import sys, time\nfrom flyte_images.runner.run_logs import Keeper\n"
-        f"made = Keeper({environ!r}, 'abcd', about={{}})\n"
+        "import sys, time\nfrom flyte_images.runner.run_logs import LogWriter\n"
+        f"made = LogWriter({environ!r}, 'abcd', about={{}})\n"
         "made.add('stdout', 'alive')\nprint('written', flush=True)\ntime.sleep(1000)"
     )
     with subprocess.Popen((sys.executable, "-c", code), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"written\n"
-        assert goes_on(environ, "abcd")
+        assert is_active(environ, "abcd")
         process.kill()
         process.wait()
-    assert not goes_on(environ, "abcd")
+    assert not is_active(environ, "abcd")
     assert [line.text for line in lines(environ, "abcd", follow=True)] == ["alive"]
 
 
@@ -118,7 +118,7 @@ def test_the_oldest_go_when_there_is_too_much(environ: dict[str, str], monkeypat
     last = keeper(environ, "0000")  # one of those that look
     last.add("stdout", "x")
     last.close()
-    assert set(kept(environ)) == {"1111", "6666", "7777", "0000"}
+    assert set(list_runs(environ)) == {"1111", "6666", "7777", "0000"}
     held.close()
 
 
@@ -128,13 +128,13 @@ def test_logs_go_with_their_runs(environ: dict[str, str], monkeypatch: pytest.Mo
         made = keeper(environ, f"{number:04x}1")
         made.add("stdout", "x")
         made.close()
-        history.note(environ, task="a.b", image="x:1", run=f"{number:04x}1", end="done")
+        history.record(environ, task="a.b", image="x:1", run=f"{number:04x}1", end="done")
     known = {run["id"] for run in history.recent(environ, 1000)}
     assert 2 < len(known) < 30
-    assert set(kept(environ)) == known
+    assert set(list_runs(environ)) == known
 
 
-def test_no_run_fails_because_it_cannot_be_kept() -> None:
+def test_no_run_fails_because_it_cannot_be_list_runs() -> None:
     for environ in ({"FLYTE_IMAGES_CACHE": "/proc/nowhere"}, {}):
         made = keeper(environ)
         made.add("stdout", "x")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flyte_images.cli import doctor_checks
-from flyte_images.runner import engines
+from flyte_images.runner import engine_report
 from flyte_images_runtime.engines.docker import engine as docker
 from flyte_images_runtime.oci.network import NETWORK
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
@@ -52,9 +52,10 @@ def test_other_networks_and_other_kernels_are_left_alone(monkeypatch: pytest.Mon
 
 
 def test_doctor_says_which_engines_are_not_fenced_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = [engines.Look(name=name, state="ok", what="") for name in ("docker", "nerdctl", "oci")]
-    monkeypatch.setattr(engines, "look_at_engines", lambda: iter(looks))
-    monkeypatch.setattr(engines, "unfenced", {"docker": "only root can", "nerdctl": None, "oci": None}.get)
+    looks = [engine_report.EngineReport(name=name, state="ok", what="") for name in ("docker", "nerdctl", "oci")]
+    monkeypatch.setattr(engine_report, "report_engines", lambda environ: iter(looks))
+    reasons = {"docker": "only root can", "nerdctl": None, "oci": None}
+    monkeypatch.setattr(engine_report, "why_unfenced", lambda environ, name: reasons[name])
     fenced, open_ = doctor_checks.reach()
     assert (fenced.state, open_.state) == ("ok", "warning")
     assert fenced.what.endswith("nor this machine: nerdctl, oci")
