@@ -1,4 +1,4 @@
-"""What this machine lacks is said first."""
+"""A device that this machine lacks is an error before anything is built."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ env = flyte.TaskEnvironment(
 def nothing() -> None: ...
 
 
-def test_a_device_that_is_not_there_is_an_error_before_an_image_is_built() -> None:
-    with pytest.raises(DeviceError, match="there is no TPU here"):
+def test_a_missing_device_is_an_error_before_an_image_is_built() -> None:
+    with pytest.raises(DeviceError, match="this machine has no TPU"):
         flyte.run(nothing)
