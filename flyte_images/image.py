@@ -235,7 +235,7 @@ class Image:
             no_secrets(secret_mounts, "with_uv_project", LOGINS, location)
             dependencies_only(project_install_mode, location)
             project, lock = project_and_lock(pyproject_file, uvlock, "uv.lock", "uv lock", location)
-            words, others = uv_project.own_words(words_of(extra_args))
+            words, others = uv_project.split_options(words_of(extra_args))
             layer = uv_project.read(project, lock, words, self.python, os.environ).layer(
                 "pyproject.toml",
                 index_url=index_url,

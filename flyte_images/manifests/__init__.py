@@ -1,7 +1,7 @@
-"""Lists of packages that a project has already -> what is asked for: requirements.txt, uv.lock, poetry.lock.
+"""The package lists of a project (requirements.txt, uv.lock, poetry.lock) -> the requirements of an image.
 
-Only the files that are named are read, here and when the image is described; nobody is asked, and what they say is the
-same as if the user had written it into the image.
+The files are read when the image is described, and no index is asked. A list has the same effect as if the user had
+written its lines into the image.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from flyte_images_layers import LayerError, PipPackages
 
-__all__ = ["Listed"]
+__all__ = ["PackageList"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """Requirements, and what goes for them: `hashes` are the sha256 that files of a package may have, by its name."""
+class PackageList:
+    """Requirements and their options. `hashes` maps the name of a package to the sha256 that its files may have."""
 
     packages: tuple[str, ...]
     constraints: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Listed:
 
     def layer(
         self,
-        shown: str,
+        file_name: str,
         *,
         index_url: str | None = None,
         extra_index_urls: str | Sequence[str] | None = None,
@@ -36,9 +36,12 @@ class Listed:
         extra_args: str | None = None,
         location: object = None,
     ) -> PipPackages:
-        """The layer of it, with what the user wrote beside the file, which is called `shown`."""
+        """Return the layer for the list of `file_name`, with the arguments that the user gave besides the file.
+
+        Raise LayerError if the list is empty.
+        """
         if not self.packages:
-            raise LayerError(f"`{shown}` names no package", hint="leave the call out")
+            raise LayerError(f"`{file_name}` names no package", hint="remove the call")
         urls = (extra_index_urls,) if isinstance(extra_index_urls, str) else tuple(extra_index_urls or ())
         return PipPackages.of(
             self.packages,

@@ -1,4 +1,4 @@
-"""What all lists have in common: a text, and the Python that it is for."""
+"""Shared by all readers of package lists: the text of a file, its Python version, and the cache of results."""
 
 from __future__ import annotations
 
@@ -11,59 +11,61 @@ from typing import Any
 from flyte_images_layers import LayerError
 
 from ..store import json_cache
-from . import Listed
+from . import PackageList
 
 
-def text_of(path: str) -> str:
-    """The text of a file of the user's."""
+def read_text(path: str) -> str:
+    """Return the text of a file. Raise LayerError if it cannot be read."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise LayerError(f"`{path}` cannot be read: {said}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise LayerError(f"`{path}` cannot be read: {reason}") from None
 
 
-def toml_of(text: str, path: str) -> dict[str, Any]:
-    """The text of the file at `path`, read."""
-    import tomllib  # which requirements.txt does without
+def parse_toml(text: str, path: str) -> dict[str, Any]:
+    """Parse the text of the file at `path`. Raise LayerError if it is not TOML."""
+    import tomllib  # not needed for requirements.txt
 
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise LayerError(f"`{os.path.basename(path)}` is no TOML: {error}") from None  # noqa: PTH119
+        raise LayerError(f"`{os.path.basename(path)}` is not TOML: {error}") from None  # noqa: PTH119
 
 
-def checked_python(wanted: object, python: str, path: str) -> None:
-    """Refuse a project that does not want the image's Python, whatever its patch version."""
+def check_python(specifier: object, python: str, path: str) -> None:
+    """Raise LayerError if a project excludes every patch version of the image's Python."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
-        allowed = SpecifierSet(str(wanted)) if wanted else None
+        allowed = SpecifierSet(str(specifier)) if specifier else None
     except InvalidSpecifier:
-        return  # of another notation: the packages' own limits decide
+        return  # another notation: the requirements of the packages decide
     if allowed is not None and not any(allowed.contains(f"{python}.{patch}") for patch in (0, 99)):
         raise LayerError(
-            f"`{os.path.basename(path)}` wants Python {wanted}, the image has {python}",  # noqa: PTH119
-            hint='from_debian_base(python_version="X.Y") chooses another',
+            f"`{os.path.basename(path)}` wants Python {specifier}, the image has {python}",  # noqa: PTH119
+            hint='choose another with from_debian_base(python_version="X.Y")',
         )
 
 
-def remembered(kind: str, parts: tuple[object, ...], environ: Mapping[str, str], make: Callable[[], Listed]) -> Listed:
-    """What `make` gives, which `parts` decide; made once and kept, for TOML takes long to read."""
+def cached(
+    kind: str, parts: tuple[object, ...], environ: Mapping[str, str], make: Callable[[], PackageList]
+) -> PackageList:
+    """Return the cached result of `make`, which depends on `parts` alone: parsing TOML is slow."""
     key = hashlib.sha256(repr(parts).encode()).hexdigest()
     try:
-        return _listed(json_cache.read(environ, kind, key))
+        return _from_json(json_cache.read(environ, kind, key))
     except (TypeError, KeyError, ValueError):
-        pass  # none, or damaged
-    listed = make()
-    json_cache.write(environ, kind, key, asdict(listed))
-    return listed
+        pass  # no entry, or a damaged one
+    packages = make()
+    json_cache.write(environ, kind, key, asdict(packages))
+    return packages
 
 
-def _listed(raw: Any) -> Listed:
+def _from_json(raw: Any) -> PackageList:
     names = ("packages", "constraints", "extra_index_urls", "no_binary")
-    return Listed(
+    return PackageList(
         **{name: tuple(raw[name]) for name in names},
         hashes=tuple((name, tuple(several)) for name, several in raw["hashes"]),
         index_url=raw["index_url"],

@@ -1,4 +1,4 @@
-"""pyproject.toml and uv.lock -> the exact versions and hashes that the lock names. uv reads it, and asks nobody."""
+"""pyproject.toml and uv.lock -> the exact versions and hashes of the lock. uv reads the lock, and asks no index."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from flyte_images_layers import LayerError
 from flyte_images_layers.pip import canonical_name
 
 from ..store.leftovers import temporary_directory
-from . import Listed
-from .reading import checked_python, remembered, text_of, toml_of
+from . import PackageList
+from .reading import cached, check_python, parse_toml, read_text
 from .requirements import parse
 from .uv_binary import run_uv
 
@@ -24,42 +24,42 @@ _ALONE = {"--all-extras", "--all-groups", "--dev", "--no-dev", "--only-dev", "--
 _WITH_VALUE = {"--extra", "--no-extra", "--group", "--no-group", "--only-group", "--no-emit-package"}
 
 
-def read(project: str, lock: str, words: Sequence[str], python: str, environ: Mapping[str, str]) -> Listed:
-    """Return what `lock` says that `project` needs, with the extras and groups of `words`; not the project itself.
+def read(project: str, lock: str, options: Sequence[str], python: str, environ: Mapping[str, str]) -> PackageList:
+    """Return the locked packages that `project` needs, with the extras and groups of `options`, without the project.
 
-    Raises LayerError if the lock is not that of the project, if the project does not want this Python, or for what
-    cannot be in an image: folders of this machine.
+    Raise LayerError if the lock is not that of the project, if the project excludes this Python, or for a package that
+    is a folder of this machine.
     """
-    texts = told, locked = text_of(project), text_of(lock)
+    project_text, lock_text = read_text(project), read_text(lock)
 
-    def make() -> Listed:
-        raw = toml_of(told, project)
-        checked_python((raw.get("project") or {}).get("requires-python"), python, project)
-        _check_fresh(raw, toml_of(locked, lock), project, lock)
-        found = parse(_exported(Path(project), Path(lock), words, environ), Path(lock).name)
-        index, more = _indexes((raw.get("tool") or {}).get("uv") or {})
-        return replace(found, index_url=index, extra_index_urls=more)
+    def make() -> PackageList:
+        pyproject = parse_toml(project_text, project)
+        check_python((pyproject.get("project") or {}).get("requires-python"), python, project)
+        _check_fresh(pyproject, parse_toml(lock_text, lock), project, lock)
+        packages = parse(_export(Path(project), Path(lock), options, environ), Path(lock).name)
+        index, more = _indexes((pyproject.get("tool") or {}).get("uv") or {})
+        return replace(packages, index_url=index, extra_index_urls=more)
 
-    return remembered("uv-project", (_VERSION, texts, tuple(words), python), environ, make)
+    return cached("uv-project", (_VERSION, (project_text, lock_text), tuple(options), python), environ, make)
 
 
 def _indexes(settings: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-    """The index that a project has in the place of the default one, and those beside it."""
-    tables = [it for it in settings.get("index", ()) if "url" in it]
-    default = next((str(it["url"]) for it in tables if it.get("default")), settings.get("index-url"))
-    more = [str(it["url"]) for it in tables if not it.get("default")]
+    """Return the index that replaces the default one, or None, and the extra indexes of a project."""
+    tables = [table for table in settings.get("index", ()) if "url" in table]
+    default = next((str(table["url"]) for table in tables if table.get("default")), settings.get("index-url"))
+    more = [str(table["url"]) for table in tables if not table.get("default")]
     return default, (*more, *settings.get("extra-index-url", ()))
 
 
-def own_words(words: Sequence[str]) -> tuple[list[str], str]:
-    """Split options into those that choose what of a project is wanted, and the others as they were.
+def split_options(options: Sequence[str]) -> tuple[list[str], str]:
+    """Split options into those that select parts of a project, and the others, quoted.
 
-    >>> own_words(["--no-dev", "--pre", "--extra", "a b"])
+    >>> split_options(["--no-dev", "--pre", "--extra", "a b"])
     (['--no-dev', '--extra', 'a b'], '--pre')
     """
     ours: list[str] = []
     others: list[str] = []
-    left = list(words)
+    left = list(options)
     while left:
         word = left.pop(0)
         name, has_value, _ = word.partition("=")
@@ -72,8 +72,8 @@ def own_words(words: Sequence[str]) -> tuple[list[str], str]:
     return ours, shlex.join(others)
 
 
-def _exported(project: Path, lock: Path, words: Sequence[str], environ: Mapping[str, str]) -> str:
-    """The requirements that uv reads out of the lock. It needs no Python for it, and writes nothing."""
+def _export(project: Path, lock: Path, options: Sequence[str], environ: Mapping[str, str]) -> str:
+    """Return the lock as requirements.txt, by `uv export`, which needs no Python and writes no file."""
     with temporary_directory("uv") as place:
         folder = project.parent
         if lock.parent not in folder.parents and lock.parent != folder:
@@ -83,70 +83,72 @@ def _exported(project: Path, lock: Path, words: Sequence[str], environ: Mapping[
         argv = (
             *("export", "--project", str(folder), "--frozen", "--offline", "--no-python-downloads"),
             *("--format", "requirements.txt", "--no-emit-project", "--no-header", "--no-annotate", "--quiet"),
-            *("--color", "never", *words),
+            *("--color", "never", *options),
         )
-        kept_apart = {
+        clean_environ = {
             name: value for name, value in environ.items() if not name.startswith("UV_") and name != "VIRTUAL_ENV"
         }
-        done = run_uv(argv, directory=place, environ=kept_apart)
-    if done.code:
-        said = "; ".join(
-            re.sub(r"^\s*(error|cause|hint):\s*", "", line) for line in done.errors.splitlines() if line.strip()
+        done = run_uv(argv, directory=place, environ=clean_environ)
+    if done.status:
+        reason = "; ".join(
+            re.sub(r"^\s*(error|cause|hint):\s*", "", line) for line in done.stderr.splitlines() if line.strip()
         )
-        raise LayerError(f"uv cannot read `{lock.name}`: {said}", hint="`uv lock` makes it")
-    return done.out
+        raise LayerError(f"uv cannot read `{lock.name}`: {reason}", hint="make the lock again: `uv lock`")
+    return done.stdout
 
 
 def _check_fresh(project: Mapping[str, Any], lock: Mapping[str, Any], project_path: str, lock_path: str) -> None:
-    """Refuse a lock that was made for other dependencies than the project has now."""
+    """Raise LayerError if the lock was made for other dependencies than the project has now."""
     name = canonical_name(str((project.get("project") or {}).get("name", "")))
-    own = [it for it in lock.get("package", ()) if it.get("name") == name and "registry" not in it.get("source", {})]
+    packages = lock.get("package", ())
+    own = [table for table in packages if table.get("name") == name and "registry" not in table.get("source", {})]
     if not own:
-        raise LayerError(f"`{lock_path}` does not know of the project `{name}`", hint="is it the lock of another one?")
-    metadata = own[0].get("metadata") or {}
-    said = _declared(project)
-    known = {
-        (_extra_of(it), canonical_name(it["name"]), _extras(it.get("extras", ())), _specifier(it.get("specifier", "")))
-        for it in metadata.get("requires-dist", ())
-    } | {
-        (
-            f"group {group}",
-            canonical_name(it["name"]),
-            _extras(it.get("extras", ())),
-            _specifier(it.get("specifier", "")),
+        raise LayerError(
+            f"`{lock_path}` does not contain the project `{name}`", hint="check that it is the lock of this project"
         )
-        for group, several in (metadata.get("requires-dev") or {}).items()
-        for it in several
-        if f"group {group}" in {entry[0] for entry in said}
-    }
-    if said != known:
-        (_, odd, _, _) = sorted(said ^ known)[0]
+    metadata = own[0].get("metadata") or {}
+    declared = _declared(project)
+    groups = {part for part, *_ in declared}
+    locked = {_requirement(_extra_of(entry), entry) for entry in metadata.get("requires-dist", ())}
+    for group, several in (metadata.get("requires-dev") or {}).items():
+        if f"group {group}" in groups:
+            locked |= {_requirement(f"group {group}", entry) for entry in several}
+    if declared != locked:
+        (_, name, _, _) = sorted(declared ^ locked)[0]
         raise LayerError(
             f"`{os.path.basename(lock_path)}` is not up to date with `{os.path.basename(project_path)}`: "  # noqa: PTH119
-            f"they differ in `{odd}`",
-            hint="`uv lock` brings it up to date",
+            f"they differ in `{name}`",
+            hint="update it: `uv lock`",
         )
 
 
 def _declared(project: Mapping[str, Any]) -> set[tuple[str, str, str, str]]:
-    """What a project needs: the extra or group, name, extras, versions. Groups that include others are left out."""
+    """Return each requirement: extra or group, name, extras, versions. Groups that include others are left out."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     table = project.get("project") or {}
     lists: dict[str, Sequence[Any]] = {"": table.get("dependencies", ())}
-    lists |= {f"extra {canonical_name(name)}": it for name, it in table.get("optional-dependencies", {}).items()}
+    lists |= {f"extra {canonical_name(name)}": texts for name, texts in table.get("optional-dependencies", {}).items()}
     for name, several in project.get("dependency-groups", {}).items():
-        if all(isinstance(it, str) for it in several):
+        if all(isinstance(text, str) for text in several):
             lists[f"group {canonical_name(name)}"] = several
-    found = set()
-    for where, several in lists.items():
+    requirements = set()
+    for part, several in lists.items():
         for text in several:
             try:
-                it = Requirement(str(text))
+                parsed = Requirement(str(text))
             except InvalidRequirement as error:
-                raise LayerError(f"`{text}` is no requirement: {error}") from None
-            found.add((where, canonical_name(it.name), _extras(it.extras), _specifier(str(it.specifier))))
-    return found
+                raise LayerError(f"`{text}` is not a requirement: {error}") from None
+            requirements.add(
+                (part, canonical_name(parsed.name), _extras(parsed.extras), _specifier(str(parsed.specifier)))
+            )
+    return requirements
+
+
+def _requirement(part: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Return an entry of the lock in the form of `_declared`."""
+    extras, specifier = _extras(entry.get("extras", ())), _specifier(entry.get("specifier", ""))
+    return part, canonical_name(entry["name"]), extras, specifier
 
 
 def _extra_of(entry: Mapping[str, Any]) -> str:

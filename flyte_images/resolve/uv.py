@@ -122,8 +122,8 @@ class _Question:
                 *_prereleases(self.asked),
             ]
             done = run_uv(words, directory=folder, environ=env)
-            if done.code:
-                return "", done.errors or f"uv ended with exit status {done.code}"
+            if done.status:
+                return "", done.stderr or f"uv ended with exit status {done.status}"
             return out.read_text(encoding="utf-8"), ""
 
 
@@ -187,9 +187,9 @@ def needs(
             *_prereleases(asked),
         )
         done = run_uv(words, directory=place, environ=env)
-    if done.code:
-        raise _error(done.errors, asked, target)
-    return read_needs(done.out)
+    if done.status:
+        raise _error(done.stderr, asked, target)
+    return read_needs(done.stdout)
 
 
 def read_needs(text: str) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""A Poetry project's lock is read as it is: groups, extras, markers and hashes. The text is as Poetry 2.5 writes it."""
+"""The lock of a Poetry project: groups, extras, markers and hashes. The text is as Poetry 2.5 writes it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ content-hash = "0"
 
 
 def package(name: str, groups: str = "main", *, markers: str = "", optional: bool = False, source: str = "") -> str:
-    """One entry of a lock; its hash is made of its name."""
+    """One entry of a lock; its hash is made from its name."""
     listed = ", ".join(f'"{it}"' for it in groups.split())
     digest = name.encode().hex().ljust(64, "0")[:64]
     return f"""
@@ -101,7 +101,7 @@ def names(layer: PipPackages) -> list[str]:
     return [line.partition("==")[0] for line in layer.packages]
 
 
-def test_by_default_all_groups_that_are_not_optional_are_wanted(tmp_path: Path) -> None:
+def test_by_default_all_groups_that_are_not_optional_are_selected(tmp_path: Path) -> None:
     for _ in range(2):  # read, and kept
         layer = read(tmp_path)
         assert names(layer) == ["alpha", "plain", "quick", "tool", "win", "win"]
@@ -118,7 +118,7 @@ def test_by_default_all_groups_that_are_not_optional_are_wanted(tmp_path: Path) 
         ("--only=docs --no-root", ["theme"]),
     ],
 )
-def test_groups_are_chosen_as_poetry_does(tmp_path: Path, words: str, wanted: list[str]) -> None:
+def test_groups_are_selected_as_poetry_selects_them(tmp_path: Path, words: str, wanted: list[str]) -> None:
     assert names(read(tmp_path, words=words)) == wanted
 
 
@@ -138,7 +138,7 @@ def test_each_group_has_its_marker(tmp_path: Path) -> None:
     assert line == 'win==1.0; sys_platform == "win32"'
 
 
-def test_sources_of_the_project_are_asked(tmp_path: Path) -> None:
+def test_sources_of_the_project_are_indexes_of_the_image(tmp_path: Path) -> None:
     url = "https://index.test/simple"
     assert read(tmp_path, project=PROJECT.replace("PRIORITY", "primary")).index_url == url
     explicit = read(tmp_path, project=PROJECT.replace("PRIORITY", "explicit"))
@@ -149,26 +149,30 @@ GIT = '[package.source]\ntype = "git"\nurl = "https://git.test/a"\nreference = "
 FILE = '[package.source]\ntype = "url"\nurl = "https://files.test/far-1.0-py3-none-any.whl"\n'
 
 
-def test_a_wheel_by_its_address_is_asked_for_there(tmp_path: Path) -> None:
+def test_a_wheel_with_an_address_is_required_by_that_address(tmp_path: Path) -> None:
     layer = read(tmp_path, *PACKAGES, package("far", source=FILE))
     assert "far @ https://files.test/far-1.0-py3-none-any.whl" in layer.packages
 
 
-def test_what_cannot_be_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_an_invalid_lock_is_refused_with_a_remedy(tmp_path: Path) -> None:
     cases = (
-        ({"lock": LOCK.replace('"2.1"', '"2.0"')}, "is of format 2.0", "`poetry lock` of Poetry 2"),
-        ({"lock": "not toml ["}, "`poetry.lock` is no TOML", None),
-        ({"project": PROJECT.replace('"Alpha>=1"', '"Alpha", "new"')}, "it has no `new`", "`poetry lock` brings"),
-        ({"project": PROJECT.replace('plain = "^1.0"', 'fresh = "*"')}, "it has no `fresh`", "`poetry lock` brings"),
+        ({"lock": LOCK.replace('"2.1"', '"2.0"')}, "is of format 2.0", "with Poetry 2: `poetry lock`"),
+        ({"lock": "not toml ["}, "`poetry.lock` is not TOML", None),
+        ({"project": PROJECT.replace('"Alpha>=1"', '"Alpha", "new"')}, "it has no `new`", "update it: `poetry lock`"),
+        (
+            {"project": PROJECT.replace('plain = "^1.0"', 'fresh = "*"')},
+            "it has no `fresh`",
+            "update it: `poetry lock`",
+        ),
         ({"python": "3.10"}, "wants Python >=3.11,<4, the image has 3.10", "from_debian_base"),
-        ({"words": "--with nowhere"}, "has no group `nowhere`", "it has dev, docs, main"),
+        ({"words": "--with nowhere"}, "has no group `nowhere`", "its groups: dev, docs, main"),
         ({"words": "-E slow"}, "the project has no extra `slow`", None),
         ({"words": "--compile"}, "the option `--compile` is not supported", "--with"),
     )
-    for options, told, hint in cases:
+    for options, message, hint in cases:
         with pytest.raises(SpecError) as caught:
             read(tmp_path, **options)  # type: ignore[arg-type]
-        assert told in str(caught.value)
+        assert message in str(caught.value)
         assert hint is None or hint in (caught.value.hint or "")
     with pytest.raises(SpecError, match=r"`far` is from git `https://git.test/a`") as caught:
         read(tmp_path, *PACKAGES, package("far", source=GIT))

@@ -1,4 +1,4 @@
-"""requirements.txt means what pip's format says; what an image cannot honour is refused by file and line."""
+"""requirements.txt has the meaning of pip's format; a line that an image cannot honor is an error with its number."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def read(folder: Path, text: str, **options: object) -> PipPackages:
     return layer
 
 
-def test_lines_are_requirements_and_the_same_as_if_they_were_arguments(tmp_path: Path) -> None:
+def test_lines_have_the_same_effect_as_arguments(tmp_path: Path) -> None:
     text = "\ufeff# ours\n\nPandas >= 2  # for tables\n  six\r\nhttpx[http2]; python_version < '3.13'\n"
     assert read(tmp_path, text) == PipPackages(packages=("pandas>=2", "six", "httpx[http2]; python_version < '3.13'"))
     image = debian().with_requirements(tmp_path / "requirements.txt")
     assert image.digest == debian().with_pip_packages(*image.layers[0].packages).digest  # type: ignore[attr-defined]
 
 
-def test_a_line_goes_on_behind_a_backslash_and_a_number_sign_inside_a_word_is_no_comment(tmp_path: Path) -> None:
+def test_a_backslash_continues_a_line_and_a_number_sign_inside_a_word_is_not_a_comment(tmp_path: Path) -> None:
     url = "https://files.test/b-1.0-py3-none-any.whl#egg=b"
     layer = read(tmp_path, f"a \\\n  >=1 \\\n  # no end of it\nb @ {url}\n")
     assert layer.packages == ("a>=1", f"b @ {url}")
@@ -49,7 +49,7 @@ def test_hashes_are_kept_for_the_package(tmp_path: Path) -> None:
     assert read(tmp_path, text.replace(B, "c" * 64)) != layer
 
 
-def test_other_files_are_included_relative_to_the_one_that_names_them(tmp_path: Path) -> None:
+def test_included_files_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more/base.txt").write_text("-r deep.txt\n-c../limits.txt\nb\n")
     (tmp_path / "more/deep.txt").write_text("c\n--pre\n")
@@ -70,23 +70,23 @@ def test_options_of_the_file_and_of_the_call_add_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told", "hint"),
     [
-        ("", "`requirements.txt` names no package", "leave the call out"),
+        ("", "`requirements.txt` names no package", "remove the call"),
         ("# nothing\n", "`requirements.txt` names no package", None),
         ("a\nb c\n", "`requirements.txt` line 2: `b c` is not a package requirement", "one requirement"),
         ("a\n\nb \\\n ==latest\n", "`requirements.txt` line 3: `b ==latest` is not", None),
-        ("-e ./lib\n", "line 1: `-e ./lib` is a folder or file of this machine", "with_source_folder"),
+        ("-e ./lib\n", "line 1: `-e ./lib` is a folder or file on this machine", "with_source_folder"),
         ("./wheels/a.whl\n", "line 1: `./wheels/a.whl` is a folder or file", "serve a wheel of it"),
         ("a @ git+https://git.test/a\n", "line 1: `a @ git+https://git.test/a` names a source", "build a wheel"),
         ("--trusted-host x\n", "line 1: the option `--trusted-host` is not supported", "--no-binary"),
         ("a --global-option=x\n", "line 1: `a --global-option=x` is not a package requirement", None),
-        (f"a==1 --hash=sha512:{A}\n", "line 1: `a==1` has no sha256 among its hashes", "sha256 is what"),
-        ("--index-url https://${USER}@index.test\n", "}@index.test` asks for a variable", "write what it stands for"),
+        (f"a==1 --hash=sha512:{A}\n", "line 1: `a==1` has no sha256 among its hashes", "indexes publish sha256"),
+        ("--index-url https://${USER}@index.test\n", "}@index.test` uses an environment variable", "write its value"),
         ("-i https://robot:s3cret@index.test\na\n", "holds credentials", "netrc"),
         ("-r nowhere.txt\n", "line 1: `", None),
         ("-r requirements.txt\n", "`requirements.txt` includes itself", None),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_with_its_line(
+def test_a_line_that_cannot_be_honored_is_refused_with_its_number(
     tmp_path: Path, text: str, told: str, hint: str | None
 ) -> None:
     with pytest.raises(SpecError) as caught:
@@ -96,13 +96,13 @@ def test_what_cannot_be_honoured_is_refused_with_its_line(
     assert caught.value.location is not None and caught.value.location.file == __file__
 
 
-def test_the_fault_in_an_included_file_is_told_by_its_own_line(tmp_path: Path) -> None:
+def test_an_error_in_an_included_file_names_that_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "base.txt").write_text("a\nb c\n")
     with pytest.raises(SpecError, match=r"`base.txt` line 2: `b c` is not a package requirement"):
         read(tmp_path, "x\n-r base.txt\n")
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="cannot be read: it is not UTF-8"):
         debian().with_requirements(tmp_path / "requirements.txt")

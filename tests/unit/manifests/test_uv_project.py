@@ -1,4 +1,4 @@
-"""A uv project's lock, made by the real uv for an index of made-up packages, is read as it is, and nobody is asked."""
+"""The lock of a uv project, made by the real uv for an index of made-up packages; reading it asks no index."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def copied(locked: Path, folder: Path, changes: Mapping[str, str]) -> Path:
     return folder
 
 
-def test_it_asks_for_what_is_locked_with_its_hashes_and_where_the_project_does(locked: Path, index: Index) -> None:
+def test_locked_versions_are_required_with_hashes_and_indexes(locked: Path, index: Index) -> None:
     seen = len(index.requests) + len(index.looks)
     layer = read(locked)
     assert [line.partition(";")[0] for line in layer.packages] == [
@@ -102,12 +102,14 @@ def test_it_asks_for_what_is_locked_with_its_hashes_and_where_the_project_does(l
     ("words", "more", "less"),
     [("--no-dev", set(), {"tool"}), ("--extra more", {"gamma"}, set()), ("--no-dev --all-extras", {"gamma"}, {"tool"})],
 )
-def test_extras_and_groups_are_chosen_as_uv_does(locked: Path, words: str, more: set[str], less: set[str]) -> None:
+def test_extras_and_groups_are_selected_as_uv_selects_them(
+    locked: Path, words: str, more: set[str], less: set[str]
+) -> None:
     names = {line.partition("==")[0] for line in read(locked).packages}
     assert {line.partition("==")[0] for line in read(locked, extra_args=words).packages} == (names | more) - less
 
 
-def test_it_is_read_once_and_again_when_one_of_the_two_files_changed(
+def test_the_result_is_cached_until_one_of_the_two_files_changes(
     locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copied(locked, tmp_path / "project", {})
@@ -121,7 +123,7 @@ def test_it_is_read_once_and_again_when_one_of_the_two_files_changed(
     assert read(project) == first
 
 
-def test_a_lock_elsewhere_is_as_good(locked: Path, tmp_path: Path) -> None:
+def test_the_lock_may_be_in_another_folder(locked: Path, tmp_path: Path) -> None:
     project = copied(locked, tmp_path / "project", {})
     (tmp_path / "locks").mkdir()
     (project / "uv.lock").rename(tmp_path / "locks/uv.lock")
@@ -142,30 +144,30 @@ def test_a_lock_elsewhere_is_as_good(locked: Path, tmp_path: Path) -> None:
 def test_a_lock_that_is_not_up_to_date_is_refused(locked: Path, tmp_path: Path, old: str, new: str, odd: str) -> None:
     with pytest.raises(SpecError, match=f"`uv.lock` is not up to date .* differ in `{odd}`") as caught:
         read(copied(locked, tmp_path / "project", {old: new}))
-    assert caught.value.hint == "`uv lock` brings it up to date"
+    assert caught.value.hint == "update it: `uv lock`"
     assert caught.value.location is not None and caught.value.location.file == __file__
 
 
-def test_what_means_the_same_is_up_to_date(locked: Path, tmp_path: Path) -> None:
+def test_another_spelling_is_up_to_date(locked: Path, tmp_path: Path) -> None:
     changes = {"alpha>=1": "Alpha >= 1", "Beta[Fast_er]>=1,<3": "beta[fast-er] <3, >=1"}
     assert read(copied(locked, tmp_path / "project", changes)).packages == read(locked).packages
 
 
-def test_what_cannot_be_is_refused_with_the_remedy(locked: Path, tmp_path: Path) -> None:
+def test_an_invalid_project_is_refused_with_a_remedy(locked: Path, tmp_path: Path) -> None:
     other = copied(locked, tmp_path / "python", {">=3.11": ">=3.12"})
     with pytest.raises(SpecError, match=r"wants Python >=3.12, the image has 3.11") as caught:
         read(other)
     assert "from_debian_base" in (caught.value.hint or "")
     assert read(other, python="3.12").packages
     renamed = copied(locked, tmp_path / "renamed", {'"demo"': '"another"'})
-    with pytest.raises(SpecError, match="does not know of the project `another`"):
+    with pytest.raises(SpecError, match="does not contain the project `another`"):
         read(renamed)
     (renamed / "uv.lock").unlink()
     with pytest.raises(SpecError, match=r"there is no `uv.lock` beside") as caught:
         read(renamed)
     assert caught.value.hint == "`uv lock` makes it"
     (renamed / "uv.lock").write_text("not toml [")
-    with pytest.raises(SpecError, match=r"`uv.lock` is no TOML"):
+    with pytest.raises(SpecError, match=r"`uv.lock` is not TOML"):
         read(renamed)
     with pytest.raises(SpecError, match=r"uv cannot read `uv.lock`: .*nowhere"):
         read(locked, extra_args="--group nowhere")
@@ -192,7 +194,7 @@ def test_a_folder_of_this_machine_is_refused(tmp_path: Path) -> None:
     environ = {"PATH": str(Path(sys.executable).parent), "HOME": "/nowhere", "UV_CACHE_DIR": str(tmp_path / "cache")}
     argv = (uv_binary.uv_program(), "lock", "--quiet", "--python", sys.executable, "--project", tmp_path / "app")
     subprocess.run(argv, check=True, env=environ)
-    with pytest.raises(SpecError, match="is a folder or file of this machine") as caught:
+    with pytest.raises(SpecError, match="is a folder or file on this machine") as caught:
         read(tmp_path / "app")
     assert "with_source_folder" in (caught.value.hint or "")
     with pytest.raises(SpecError, match="names no package"):

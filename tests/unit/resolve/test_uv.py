@@ -222,7 +222,7 @@ def test_without_uv_the_remedy_is_to_install_it(environ: dict[str, str], monkeyp
         raise FileNotFoundError("/usr/bin/uv")
 
     monkeypatch.setattr("uv.find_uv_bin", gone)
-    with pytest.raises(ResolveError, match="uv is not there") as caught:
+    with pytest.raises(ResolveError, match="uv is not installed") as caught:
         ask(environ, "alpha")
     assert caught.value.hint == "pip install uv"
 
