@@ -1,4 +1,4 @@
-"""flyte-images base: Debian with Python, made from Debian's archive alone, where no registry answers."""
+"""flyte-images base: make Debian with Python from Debian's archive, where no registry answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .options import json_option
 
 @click.group("base")
 def command() -> None:
-    """Debian bases that are made without a registry, and kept in the cache directory of this machine."""
+    """Make and list Debian bases. They need no registry and are kept in this machine's cache directory."""
 
 
-@command.command("ls", short_help="the bases that are there")
+@command.command("ls", short_help="list the bases that were made")
 @json_option
 def listed(*, as_json: bool) -> None:
-    """The bases that are there, the newest first."""
+    """List the bases that were made on this machine, the newest first."""
     from ..bootstrap.catalog import list_bases
     from ..progress.terminal_text import size
 
@@ -47,19 +47,19 @@ def listed(*, as_json: bool) -> None:
             f"made {base.made[:10]}  {base.manifest.digest}"
         )
     if not bases:
-        click.echo("no base yet: flyte-images base build bookworm", err=True)
+        click.echo("no base was made yet; `flyte-images base build bookworm` makes one", err=True)
 
 
-@command.command(short_help="make one: bookworm or trixie")
+@command.command(short_help="make a base: bookworm or trixie")
 @click.argument("suite")
 @click.pass_obj
 def build(activity: Activity, *, suite: str) -> None:
-    """Make the base of SUITE (bookworm, trixie) from the archive as it is now; from then on images stand on it.
+    """Make the base of SUITE (bookworm or trixie) from the archive as it is now. Later builds use this base.
 
     The same packages give the same image, byte for byte. Prints its digest.
     """
     from ..bootstrap.make import bootstrap
 
-    activity.doing = f"the making of the base {suite}"
-    made = bootstrap(suite, environ=os.environ, note=lambda text: click.echo(text, err=True))
-    click.echo(made.manifest.digest)
+    activity.doing = f"base build {suite}"
+    base = bootstrap(suite, environ=os.environ, note=lambda text: click.echo(text, err=True))
+    click.echo(base.manifest.digest)

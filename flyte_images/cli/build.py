@@ -1,4 +1,4 @@
-"""flyte-images build: the images of a file, all or those named; their references on stdout, one a line."""
+"""flyte-images build: build the images of a file and print their references, one a line."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 @file_argument
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @builder_option
-@click.option("--push", is_flag=True, help="Send the images to the registry that each names.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME", help="A further full name for the image; repeatable.")
+@click.option("--push", is_flag=True, help="Push each image to the registry that it names.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Add a full name to the image; repeatable.")
 @click.option(
     "--output", "outputs", multiple=True, metavar="SPEC", help="type=oci|docker|local|tar,dest=PATH; repeatable."
 )
 @click.option("--cache-from", multiple=True, metavar="SPEC", help="type=registry,ref=NAME or type=local,src=DIR, ...")
-@click.option("--cache-to", multiple=True, metavar="SPEC", help="As --cache-from, with dest=DIR and mode=min|max.")
+@click.option("--cache-to", multiple=True, metavar="SPEC", help="Like --cache-from, with dest=DIR and mode=min|max.")
 @no_cache_option
-@click.option("--upgrade", is_flag=True, help="Resolve bases and packages anew.")
+@click.option("--upgrade", is_flag=True, help="Resolve bases and packages again.")
 @progress_option
 @json_option
 @click.pass_obj
@@ -45,9 +45,9 @@ def command(
     progress: Mode,
     as_json: bool,
 ) -> None:
-    """Build every Image and every TaskEnvironment's image in FILE, or those NAMEd: a variable or an environment.
+    """Build every Image and the image of every TaskEnvironment in FILE. NAME chooses some: a variable or environment.
 
-    What is there already is not built again. The result is one reference a line.
+    An image that the engine has is not built again. Prints one reference a line.
     """
     from .build_images import build_file
 

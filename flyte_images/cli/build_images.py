@@ -1,4 +1,4 @@
-"""A user's file -> its images, built; their references on stdout. Knows no click."""
+"""Build the images of a user's file and print their references. Does not import click."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def build_file(
     from ..progress import Progress
 
     activity.events = progress == "json"
-    activity.doing = f"the import of {file}"
+    activity.doing = f"import of {file}"
     chosen = load(file).select(names)
-    activity.doing = f"the build of {', '.join(it.name for it in chosen)}"
+    activity.doing = f"build of {', '.join(it.name for it in chosen)}"
     with Progress(progress, sys.stderr) as display:
         results = build_all(
             {it.name: it.image for it in chosen},
@@ -50,6 +50,6 @@ def build_file(
 
         print(json.dumps({"images": [asdict(result) for result in results]}, indent=2))
         return
-    was_written = wanted is not None and bool(wanted.outputs)
+    is_file = wanted is not None and bool(wanted.outputs)
     for result in results:
-        print(result.digest if was_written else result.ref)  # what was written to this machine has no name
+        print(result.digest if is_file else result.ref)  # an image in a file has no reference

@@ -1,4 +1,4 @@
-"""flyte-images doctor: what works on this machine, and the fix for what does not."""
+"""flyte-images doctor: check this machine, and print a fix for each problem."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _MARKS = {
 
 @click.command("doctor")
 @builder_option
-@click.option("--clean", is_flag=True, help="Remove what programs that have ended have left on this machine.")
+@click.option("--clean", is_flag=True, help="Remove leftovers of programs that have ended.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, builder: str | None, clean: bool, as_json: bool) -> None:
-    """Look at engine, limits, GPUs, package index, bases, cache and leftovers; nothing is changed without --clean.
+    """Check engines, limits, GPUs, package index, bases, cache and leftovers. Changes nothing without --clean.
 
-    Leftovers are what a killed program, a crashed engine or a crash of the machine has left: containers, cgroups,
-    directories, layers kept for caches that are gone. Each bears the mark of a process, and that process has ended.
-    Every command removes them now and then; --clean does it now, and says what was removed.
+    Leftovers remain after a killed program, a crashed engine or a crash of the machine: containers, cgroups,
+    directories, and layers kept for caches that were removed. Each carries the id of a process that has ended. Every
+    command removes leftovers from time to time; --clean removes them now and lists them.
 
-    Exit code 0: builds and tasks can work. 3: there is no engine. 1: something else that is needed does not work.
+    Exit code 0: builds and tasks work. 3: no engine works. 1: something else that is needed does not work.
     """
     activity: Activity = ctx.obj
-    activity.doing = "the look at this machine"
+    activity.doing = "checks of this machine"
     findings: list[Finding] = []
     for finding in _all(builder, clean):
         findings.append(finding)
@@ -70,12 +70,12 @@ def _all(builder: str | None, clean: bool) -> Iterator[Finding]:
 def _print(finding: Finding) -> None:
     from ..progress.terminal_text import clean
 
-    mark, plain, colour = _MARKS[finding.state]
+    mark, plain, color = _MARKS[finding.state]
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    shown = mark if unicode else plain
+    symbol = mark if unicode else plain
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        shown = f"\x1b[{colour}m{shown}\x1b[0m"
-    click.echo(f"{shown} {finding.area:<9} {clean(finding.what)}")
+        symbol = f"\x1b[{color}m{symbol}\x1b[0m"
+    click.echo(f"{symbol} {finding.area:<9} {clean(finding.what)}")
     if finding.fix:
         for number, line in enumerate(finding.fix.splitlines()):
             click.echo(f"{'':12}{'fix: ' if number == 0 else '     '}{clean(line)}")

@@ -1,6 +1,6 @@
-"""What this machine has -> findings: what works, and the fix for what does not. Each check looks at one thing.
+"""Check this machine: each function checks one thing and yields findings, with a fix for each problem.
 
-Nothing is started, installed or changed.
+No check starts, installs or changes anything, except `leftovers` with `clean`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..errors import FlyteImagesError
 
 State = Literal["ok", "absent", "warning", "failed"]
 _OLDEST_ENGINE = 26
-_ROOM = 5_000_000_000  # bytes that a few images with their packages take
+_ENOUGH = 5_000_000_000  # bytes; a few images with their packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at: it works, may well be absent, costs something (warning), or is needed and fails."""
+    """The state of one thing: ok, absent (and optional), warning (works with a drawback), or failed (and needed)."""
 
     area: str
     state: State
@@ -34,7 +34,7 @@ class Finding:
 
 
 def program(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """This package, its interpreter, and the resolver that it calls."""
+    """Report the versions of this package, its interpreter and uv."""
     from importlib.metadata import version
 
     from .. import __version__
@@ -44,11 +44,14 @@ def program(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def engines(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]:
-    """Every BuildKit that can be found; the first is what a build takes."""
+    """Check every BuildKit that is found. A build uses the first."""
     found = list(survey(builder, environ=environ))
     if not found:
         yield Finding(
-            area="buildkit", state="failed", what="none is found", fix="start Docker Engine, or set BUILDKIT_HOST"
+            area="buildkit",
+            state="failed",
+            what="no BuildKit is found",
+            fix="start Docker Engine, or set BUILDKIT_HOST",
         )
     for one in found:
         yield from _engine(one)
@@ -60,14 +63,14 @@ def _engine(found: Found) -> Iterator[Finding]:
     if found.error is not None:
         yield Finding(area="buildkit", state=needed, what=f"{where}: {found.error}", fix=found.error.hint)
     elif found.capabilities is None or found.version is None:
-        yield Finding(area="buildkit", state="ok", what=f"{where}: not running, is started when a build needs it")
+        yield Finding(area="buildkit", state="ok", what=f"{where}: not running; a build starts it")
     else:
         able = found.capabilities
         what = f"{where}: image store {able.image_store}"
         if not able.merge:
-            what += ", layers cannot be merged, so a changed package rebuilds what stands above it"
+            what += ", layers cannot be merged, so a changed package rebuilds the layers above it"
         if not found.chosen:
-            what += "; not used, unless --builder names it"
+            what += "; used only with --builder"
         if able.merge:
             yield Finding(area="buildkit", state="ok", what=what)
         else:
@@ -78,7 +81,7 @@ _MERGE = 'in Docker\'s daemon.json: {"features": {"containerd-snapshotter": true
 
 
 def docker(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]:
-    """The Docker Engine in which tasks run, and which limits it can apply."""
+    """Check the Docker Engine that runs tasks, and the limits that it can apply."""
     from ..buildkit.discovery import choose
     from ..buildkit.engine_api import engine_info
 
@@ -87,7 +90,7 @@ def docker(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]
         if not isinstance(address, Docker):
             return
     except FlyteImagesError:
-        return  # engines() has told it
+        return  # engines() reports it
     try:
         yield from docker_findings(engine_info(address))
     except FlyteImagesError as error:
@@ -95,7 +98,7 @@ def docker(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]
 
 
 def runners() -> Iterator[Finding]:
-    """The other engines on which tasks can run. One that is here and does not work is no failure: others do."""
+    """Check the other engines that can run tasks. An engine that does not work is a warning: others do."""
     from ..runner.engine_report import report_engines
 
     for one in report_engines(os.environ, but=("docker",)):
@@ -104,7 +107,7 @@ def runners() -> Iterator[Finding]:
 
 
 def reach() -> Iterator[Finding]:
-    """Which engines keep a task from this machine's own addresses and metadata services."""
+    """Check which engines keep tasks from this machine's addresses and from metadata services."""
     from ..runner.engine_report import report_engines, why_unfenced
 
     here = [one.name for one in report_engines(os.environ) if one.state == "ok"]
@@ -117,12 +120,14 @@ def reach() -> Iterator[Finding]:
         what = (
             f'network="outbound" on {name} reaches this machine and metadata services: {why_unfenced(os.environ, name)}'
         )
-        fix = 'name what a task reaches, network=["example.org"]; or use ' + (" or ".join(fenced) or "another engine")
+        fix = 'list the hosts that a task may reach, network=["example.org"], or use ' + (
+            " or ".join(fenced) or "another engine"
+        )
         yield Finding(area="network", state="warning", what=what, fix=fix)
 
 
 def docker_findings(info: Mapping[str, object]) -> Iterator[Finding]:
-    """Findings from what Docker Engine says of itself (`GET /info`)."""
+    """Return findings from the answer of Docker Engine to `GET /info`."""
     version = str(info.get("ServerVersion", ""))
     what = (
         f"Docker Engine {version}, {info.get('NCPU')} CPUs, {_gib(info.get('MemTotal'))}, {info.get('OperatingSystem')}"
@@ -142,7 +147,7 @@ def docker_findings(info: Mapping[str, object]) -> Iterator[Finding]:
 
 
 def gpus(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The accelerators of this machine. Not to have one is nothing wrong."""
+    """Check the accelerators of this machine. A machine without any is fine."""
     from flyte_images_runtime.gpu import search
 
     found = search()
@@ -154,7 +159,7 @@ def gpus(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def index(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether the package index of this machine's own settings answers: a small package is resolved anew."""
+    """Check that the configured package index answers, by resolving a small package."""
     from flyte_images_layers import PythonRequirements
 
     from ..resolve import uv
@@ -169,12 +174,12 @@ def index(environ: Mapping[str, str]) -> Iterator[Finding]:
         fix = error.hint or "check the network, and the proxy and index settings (UV_DEFAULT_INDEX, PIP_INDEX_URL)"
         yield Finding(area="index", state="failed", what=said, fix=fix)
     else:
-        what = f"the package index answers (pip {answer.wheels[0].version} is its newest)"
+        what = f"the package index answers (its newest: pip {answer.wheels[0].version})"
         yield Finding(area="index", state="ok", what=what)
 
 
 def settings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Which of this machine's network settings steps are given. Names alone: values may hold passwords."""
+    """Report which network settings of this machine build steps get. Names only: values may hold passwords."""
     from ..plan.network_settings import CA_VARIABLES
     from ..serving.host_settings import host_secrets
 
@@ -182,29 +187,29 @@ def settings(environ: Mapping[str, str]) -> Iterator[Finding]:
     named = [name for name in CA_VARIABLES if environ.get(name)]
     missing = [f"{name}={environ[name]}" for name in named if not Path(environ[name]).is_file()]
     if missing:
-        what = f"there is no such file: {', '.join(missing)}"
+        what = f"missing file: {', '.join(missing)}"
         yield Finding(area="settings", state="warning", what=what, fix="correct the variable, or unset it")
-    what = f"steps with a network are given {', '.join(given)}" if given else "no proxy, CA bundle or index is set"
+    what = f"steps with a network get {', '.join(given)}" if given else "no proxy, CA bundle or index is set"
     yield Finding(area="settings", state="ok", what=what)
 
 
 def bases(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The Debian bases that are here, and whether one can be made where no registry answers."""
+    """Report the Debian bases on this machine, and whether one can be made without a registry."""
     from ..bootstrap.archive import require_tools
     from ..bootstrap.catalog import list_bases
 
-    there = [f"{base.suite} (python {base.python}, {base.made[:10]})" for base in list_bases(environ)]
-    what = f"made here: {', '.join(there)}" if there else "none made here; a registry is asked, else one is made"
+    names = [f"{base.suite} (python {base.python}, {base.made[:10]})" for base in list_bases(environ)]
+    what = f"made here: {', '.join(names)}" if names else "none made here; builds ask a registry, or make one"
     try:
         require_tools(environ)
     except FlyteImagesError as error:
-        yield Finding(area="bases", state="ok" if there else "warning", what=f"{what}; {error}", fix=error.hint)
+        yield Finding(area="bases", state="ok" if names else "warning", what=f"{what}; {error}", fix=error.hint)
     else:
         yield Finding(area="bases", state="ok", what=what)
 
 
 def cache(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The cache directory: that it can be written, and room on its disk."""
+    """Check that the cache directory can be written, and that its disk has free space."""
     from ..store.cache_dir import cache_dir
 
     try:
@@ -219,21 +224,26 @@ def cache(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(there).free
     what = f"{folder}, {_gib(free)} free"
-    if free < _ROOM:
-        yield Finding(area="cache", state="warning", what=what, fix="make room, or set FLYTE_IMAGES_CACHE")
+    if free < _ENOUGH:
+        yield Finding(
+            area="cache",
+            state="warning",
+            what=what,
+            fix="remove entries with `flyte-images cache prune`, or set FLYTE_IMAGES_CACHE",
+        )
     else:
         yield Finding(area="cache", state="ok", what=what)
 
 
 def leftovers(environ: Mapping[str, str], *, clean: bool) -> Iterator[Finding]:
-    """What programs that have ended have left; removed with `clean`."""
+    """List leftovers of programs that have ended; remove them with `clean`."""
     from ..leftovers import find
 
     count = 0
     for one in find(environ):
         if one is None:
-            what = "an engine that tasks have run on does not answer: what is left there is not known"
-            yield Finding(area="leftovers", state="warning", what=what, fix="start it, and look again")
+            what = "an engine that has run tasks does not answer, so its leftovers are not known"
+            yield Finding(area="leftovers", state="warning", what=what, fix="start the engine, then run this again")
             continue
         count += 1
         if not clean:
@@ -247,11 +257,11 @@ def leftovers(environ: Mapping[str, str], *, clean: bool) -> Iterator[Finding]:
         else:
             yield Finding(area="leftovers", state="ok", what=f"removed {one}")
     if not count:
-        yield Finding(area="leftovers", state="ok", what="nothing is left of programs that have ended")
+        yield Finding(area="leftovers", state="ok", what="no leftovers of programs that have ended")
 
 
 def tools(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Graphviz, which is not needed."""
+    """Look for Graphviz, which is optional."""
     if dot := shutil.which("dot", path=environ.get("PATH")):
         yield Finding(area="graphviz", state="ok", what=dot)
     else:

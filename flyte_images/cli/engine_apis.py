@@ -1,4 +1,4 @@
-"""A running task -> the API of its engine, if that is Docker's: for what its cgroup does not tell or allow."""
+"""Find the Docker API of a running task's engine, for usage and signals that its cgroup does not give."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from flyte_images_runtime.execution.running_tasks import Active
 
 
-def api_of(one: Active) -> Api | None:
-    """Where its engine answers; None for an engine of another kind, or one that does not answer."""
-    if one.engine == "docker":
+def api_of(task: Active) -> Api | None:
+    """Return the API of the task's engine. Return None if the engine has no such API or does not answer."""
+    if task.engine == "docker":
         from ..errors import EngineError
         from ..runner.engines import Engines
 
@@ -20,7 +20,7 @@ def api_of(one: Active) -> Api | None:
             return Engines.of(os.environ).docker().api
         except EngineError:
             return None
-    if one.engine == "podman":
+    if task.engine == "podman":
         from flyte_images_runtime.engines.docker.api import Api
         from flyte_images_runtime.engines.podman.service import find_service
 

@@ -1,4 +1,4 @@
-"""FlyteImagesError -> what a person reads on stderr: what happened, where, what was run, what to do. No traceback."""
+"""Render a FlyteImagesError on stderr: what happened, where, which command ran, what to do. Without traceback."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WIDEST_SOURCE = 160
 
 
 def render_error(error: FlyteImagesError, stream: TextIO, *, env: Mapping[str, str] | None = None) -> None:
-    """Write `error` for a person. Whatever the error holds, this neither raises nor lets it command the terminal.
+    """Write `error` for a person. Never raises; escape sequences in the error do not reach the terminal.
 
     error: app.py:7: step `commands` failed: exit code 3
         image = Image.from_debian_base().with_commands(["exit 3"])
                                         ~~~~~~~~~~~~~~~~~~~~~~~~~^
     command: /bin/sh -c 'exit 3'
-    last lines of its log:
+    log (last 20 of 57 lines):
       | ...
 
     hint: ...
@@ -39,7 +39,7 @@ def render_error(error: FlyteImagesError, stream: TextIO, *, env: Mapping[str, s
     place = f"{_shown(error.location)}: " if error.location else ""
     first, *rest = str(error).splitlines() or [type(error).__name__]
     out.line(f"{paint('1;31', 'error:')} {place}{clean(first)}")
-    for line in rest:  # a resolver's explanation has lines of its own
+    for line in rest:  # a resolver's explanation has several lines
         out.line(f"  {clean(line)}".rstrip())
     if error.location:
         for line in _source(error.location, str(error)):
@@ -58,7 +58,7 @@ def render_error(error: FlyteImagesError, stream: TextIO, *, env: Mapping[str, s
 def event_of_error(error: FlyteImagesError, stream: TextIO) -> None:
     """Write `error` for a program, as one JSON line like those of `--progress json`.
 
-    `event` is `error`; `text`, `hint`, `exit_code`, `file`, `line`, `command` and `log` are what render_error shows.
+    `event` is `error`. The fields are `text`, `hint`, `exit_code`, `file`, `line`, `command` and `log`.
     """
     import json
 
@@ -78,13 +78,13 @@ def _terminal(stream: TextIO) -> bool:
 
 
 def _shown(location: Location) -> str:
-    """The file as the user would type it from here, else in full."""
+    """Return the file and line, relative to the current directory if the file is below it."""
     relative = os.path.relpath(location.file)
     return clean(f"{location.file if relative.startswith('..') else relative}:{location.line}")
 
 
 def _source(location: Location, message: str) -> list[str]:
-    """The user's line with `~~~^` below what the error is about: a quoted value of the message, else the last call."""
+    """Return the user's line, and `~~~^` below the culprit: a quoted value of the message, else the last call."""
     linecache.checkcache(location.file)
     line = clean(linecache.getline(location.file, location.line).rstrip())
     text = line.lstrip()
@@ -95,7 +95,7 @@ def _source(location: Location, message: str) -> list[str]:
 
 
 def _culprit(text: str, message: str) -> tuple[int, int]:
-    """Where in a line of source the fault is.
+    """Return the begin and end of the culprit in a line of source.
 
     >>> text = 'image = base.with_pip_packages("pandas", "a b")'
     >>> begin, end = _culprit(text, "not a requirement: `a b`")
@@ -106,9 +106,9 @@ def _culprit(text: str, message: str) -> tuple[int, int]:
     '.with_pip_packages("pandas", "a b")'
     """
     for value in re.findall(r"`([^`]+)`", message):
-        found = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)
-        if found:
-            return found.span()
+        match = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)
+        if match:
+            return match.span()
     calls = list(re.finditer(r"\.(?:with_|from_)\w+\(", text))
     return (calls[-1].start(), len(text)) if calls else (0, len(text))
 

@@ -1,4 +1,4 @@
-"""The directory that is full, where the system says that there is no space left and not where."""
+"""Find the full directory when the system reports that no space is left, but not where."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from collections.abc import Mapping
 from ..errors import FlyteImagesError
 from ..store.cache_dir import cache_dir
 
-_LITTLE = 1 << 20  # bytes free of a file system that is full
+_LITTLE = 1 << 20  # bytes; a file system with less free space counts as full
 
 
 def full_disk(error: OSError, environ: Mapping[str, str]) -> FlyteImagesError | None:
-    """Return the error that names the full place; None for an error of another kind."""
+    """Return the error that names the full directory. Return None for an error of another kind."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
-    places = {str(cache_dir(environ)): "FLYTE_IMAGES_CACHE", tempfile.gettempdir(): "TMPDIR"}
-    full = [place for place in places if _free(place) < _LITTLE] if error.filename is None else [str(error.filename)]
-    named = full or list(places)
-    said = str(error.strerror or os.strerror(error.errno)).lower()
-    settings = " or ".join(places.get(place, "") for place in named if place in places)
+    directories = {str(cache_dir(environ)): "FLYTE_IMAGES_CACHE", tempfile.gettempdir(): "TMPDIR"}
+    full = [path for path in directories if _free(path) < _LITTLE] if error.filename is None else [str(error.filename)]
+    named = full or list(directories)
+    message = str(error.strerror or os.strerror(error.errno)).lower()
+    settings = " or ".join(directories[path] for path in named if path in directories)
     return FlyteImagesError(
-        f"{said}: {' or '.join(f'`{place}`' for place in named)}",
-        hint="make room there" + (f", or set {settings} to a directory that has more" if settings else ""),
+        f"{message}: {' or '.join(f'`{path}`' for path in named)}",
+        hint="free space there" + (f", or set {settings} to a directory with more space" if settings else ""),
     )
 
 
-def _free(place: str) -> int:
-    """Bytes that are free where a directory is, or will be made."""
-    while not os.path.isdir(place) and place != os.path.dirname(place):  # noqa: PTH112, PTH120
-        place = os.path.dirname(place)  # noqa: PTH120
+def _free(path: str) -> int:
+    """Return the free bytes where a directory is, or will be made."""
+    while not os.path.isdir(path) and path != os.path.dirname(path):  # noqa: PTH112, PTH120
+        path = os.path.dirname(path)  # noqa: PTH120
     try:
-        found = os.statvfs(place)
+        status = os.statvfs(path)
     except OSError:
         return 0
-    return found.f_bavail * found.f_frsize
+    return status.f_bavail * status.f_frsize

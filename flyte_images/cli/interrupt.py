@@ -1,6 +1,6 @@
-"""Ctrl-C: the first one stops what is going on and says what that was; a second one leaves at once.
+"""Handle Ctrl-C: the first one stops the activity and reports it; the second one ends the process at once.
 
-A termination signal is taken in the same way: containers and build steps of ours are ended, whoever wants us to end.
+SIGTERM is handled the same way, so containers and build steps end with this process.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _SHOW_CURSOR = "\x1b[?25h"  # live bars hide it
 
 
 class Activity:
-    """What the command is doing, in words that fit behind `stopped: `; the signal that ended it, if one did.
+    """The current activity of the command, as printed after `stopped: `, and the signal that ended it, if any.
 
-    `events`: stderr is for a program, one JSON object a line, so errors are objects too.
+    `events`: stderr carries JSON objects, one a line, so errors are objects too.
     """
 
     def __init__(self) -> None:
@@ -31,21 +31,21 @@ class Activity:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Turn the first SIGINT or SIGTERM into KeyboardInterrupt, and the next into the end of the process."""
-        if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
+        """Turn the first SIGINT or SIGTERM into KeyboardInterrupt. The next one ends the process."""
+        if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
             yield
             return
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            if self.signal is None:  # else the interpreter still waits for threads: a second one has to end that too
+            if self.signal is None:  # else threads still run, and a second signal must end the wait for them
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as a shell has it."""
+        """128 + the number of the signal, as in a shell."""
         return 128 + (self.signal or signal.SIGINT)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -55,19 +55,18 @@ class Activity:
         raise KeyboardInterrupt
 
     def _leave(self) -> None:
-        """End without waiting for anything. Only os.write is safe here: the streams may be in the middle of a write."""
-        text = f"{_SHOW_CURSOR if os.isatty(2) else ''}left at once; what was running may go on for a moment\n"
+        """End at once. Only os.write is safe here: the streams may be in the middle of a write."""
+        text = f"{_SHOW_CURSOR if os.isatty(2) else ''}ended at once; running steps may take a moment longer\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode())
         os._exit(self.exit_code)
 
     def report(self) -> None:
-        """Say what was stopped."""
-        what = self.doing or "nothing had begun"
-        text = f"stopped: {what}"
+        """Print the activity that was stopped."""
+        text = f"stopped: {self.doing or 'nothing had begun'}"
         if self.events:
             import json
 
-            text = json.dumps({"event": "stopped", "text": what})
+            text = json.dumps({"event": "stopped", "text": self.doing or "nothing had begun"})
         with contextlib.suppress(OSError, ValueError):
             print(visible(text), file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
-"""A user's file -> the images and task environments in it. It is imported as Python would import it from its folder.
+"""Import a user's file and return its images and task environments.
 
-What the file prints goes to stderr: stdout is data. What it raises becomes one error with the user's own line.
+The file is imported as Python would import it from its folder. Its output goes to stderr, as stdout is for data. An
+exception of the file becomes one error with the user's line.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """An image, what to call it, and the names under which the user may ask for it."""
+    """An image, its display name, and the names by which the user may select it."""
 
     name: str
     image: Image
@@ -35,7 +36,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What a file defines: module-level images and environments by their variable's name."""
+    """The public images and environments of a file, by variable."""
 
     file: Path
     module: ModuleType
@@ -43,7 +44,7 @@ class Loaded:
     environments: dict[str, TaskEnvironment]
 
     def named_images(self) -> list[Named]:
-        """Every image once; one that environments use bears the name of the first of them."""
+        """Return every image once. An image of environments is named after the first of them."""
         known_as: dict[tuple[Image, str | None, str | None], tuple[list[str], list[str]]] = {}
         for variable, image in self.images.items():
             _, variables = known_as.setdefault((image, image.name, image.registry), ([], []))
@@ -60,25 +61,25 @@ class Loaded:
         ]
 
     def select(self, wanted: Sequence[str]) -> list[Named]:
-        """The images that are asked for by variable or environment name, or all. Raises SpecError for unknown names."""
-        there = self.named_images()
-        if not there:
+        """Return the images that are named by variable or environment, or all. Raise SpecError for unknown names."""
+        images = self.named_images()
+        if not images:
             raise SpecError(
                 f"`{shown(self.file)}` has no image and no environment",
-                hint="assign it to a name of the module: image = Image.from_debian_base()",
+                hint="assign one to a variable of the module: image = Image.from_debian_base()",
             )
         chosen: list[Named] = []
         for name in wanted:
-            one = next((it for it in there if name in it.known_as), None) or self._private(name)
-            if one is None:
-                everything = [known for it in there for known in it.known_as]
+            image = next((it for it in images if name in it.known_as), None) or self._private(name)
+            if image is None:
+                names = [known for it in images for known in it.known_as]
                 raise SpecError(
                     f"`{shown(self.file)}` has no image and no environment `{name}`",
-                    hint=did_you_mean(name, everything) or f"it has {', '.join(f'`{known}`' for known in everything)}",
+                    hint=did_you_mean(name, names) or f"it has {', '.join(f'`{known}`' for known in names)}",
                 )
-            if one not in chosen:
-                chosen.append(one)
-        return chosen or there
+            if image not in chosen:
+                chosen.append(image)
+        return chosen or images
 
     def _private(self, name: str) -> Named | None:
         value = getattr(self.module, name, None)
@@ -88,7 +89,7 @@ class Loaded:
 def load(file: str | os.PathLike[str]) -> Loaded:
     """Import `file` and return what it defines.
 
-    Raises SpecError for a file that is missing, is no Python, or raises when it is imported.
+    Raise SpecError if the file is missing, is not Python, or raises while it is imported.
     """
     path = Path(file).resolve()
     _check(path)
@@ -96,14 +97,14 @@ def load(file: str | os.PathLike[str]) -> Loaded:
     public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     images = {name: value for name, value in public.items() if isinstance(value, Image)}
     environments: dict[str, TaskEnvironment] = {}
-    if declared := sys.modules.get("flyte_images.environment"):  # else the file cannot have one
+    if declared := sys.modules.get("flyte_images.environment"):  # not imported: the file has no environment
         kind: type[TaskEnvironment] = declared.TaskEnvironment
         environments = {name: value for name, value in public.items() if isinstance(value, kind)}
     return Loaded(file=path, module=module, images=images, environments=environments)
 
 
 def shown(path: Path) -> str:
-    """The path as the user would type it from here, else in full."""
+    """Return the path relative to the current directory if it is below it, else the full path."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 
@@ -113,14 +114,14 @@ def _check(path: Path) -> None:
         raise SpecError(f"`{shown(path)}` is a folder", hint="name a Python file in it")
     if not path.exists():
         near = [it.name for it in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise SpecError(f"there is no file `{shown(path)}`", hint=did_you_mean(path.name, near))
+        raise SpecError(f"the file `{shown(path)}` does not exist", hint=did_you_mean(path.name, near))
     if path.suffix != ".py":
-        raise SpecError(f"`{shown(path)}` is no Python file", hint="its name has to end in .py")
+        raise SpecError(f"`{shown(path)}` is not a Python file", hint="the name must end in .py")
 
 
 def _imported(path: Path) -> ModuleType:
-    """Import a file by its path, under the name that its own folder's modules know it by."""
-    root, name = _place(path)
+    """Import a file by path, under the name by which other modules of its folder import it."""
+    root, name = _import_name(path)
     sys.path.insert(0, str(root))
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path):
@@ -132,15 +133,15 @@ def _imported(path: Path) -> ModuleType:
             return _execute(path, name if known is None else f"{name} (of the command line)")
     except KeyboardInterrupt:
         raise
-    except FlyteImagesError as error:  # a runtime value knows no line of the user's
+    except FlyteImagesError as error:  # errors of runtime values have no line
         error.location = error.location or _users_line(error, root)
         raise
     except SyntaxError as error:
         if error.filename and error.lineno:
             what = error.msg[:1].lower() + error.msg[1:]
             raise SpecError(what, location=Location(str(Path(error.filename).resolve()), error.lineno)) from error
-        raise SpecError(f"`{shown(path)}` is no Python: {error}") from error
-    except BaseException as error:  # SystemExit too: a script that ends itself defines nothing
+        raise SpecError(f"`{shown(path)}` is not Python: {error}") from error
+    except BaseException as error:  # SystemExit too: a script that exits defines nothing
         raise SpecError(
             f"importing it raised {type(error).__name__}" + (f": {error}" if str(error) else ""),
             hint=_remedy(error),
@@ -163,8 +164,8 @@ def _execute(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _place(path: Path) -> tuple[Path, str]:
-    """The folder that belongs on sys.path and the module's name there: of a package, the folder above it."""
+def _import_name(path: Path) -> tuple[Path, str]:
+    """Return the folder for sys.path and the name of the module in it; for a package, the folder above it."""
     root, parts = path.parent, [path.stem]
     while (root / "__init__.py").is_file():
         root, parts = root.parent, [root.name, *parts]
@@ -172,37 +173,38 @@ def _place(path: Path) -> tuple[Path, str]:
 
 
 def _users_line(error: BaseException, root: Path) -> Location | None:
-    """The innermost line of the user's own code, below `root`, on the way to the error."""
-    found, trace = None, error.__traceback__
+    """Return the innermost line of the traceback that is in the user's code, below `root`."""
+    location, trace = None, error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if file.startswith(str(root) + os.sep) and "site-packages" not in file:
-            found = Location(file, trace.tb_lineno)
+            location = Location(file, trace.tb_lineno)
         trace = trace.tb_next
-    return found
+    return location
 
 
 def _remedy(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return (
-            f"the file is imported here, on the host: install {package} here too, or import it inside the task, "
+            f"the file is imported on this machine: install {package} here too, or import it inside the task, "
             "which runs in the image"
         )
     if isinstance(error, SystemExit):
-        return 'the file is imported, not run: put what runs it below `if __name__ == "__main__":`'
+        return 'the file is imported, not run: move calls of exit() below `if __name__ == "__main__":`'
     return None
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    """
+    """Return the names, with a number behind each that repeats.
+
     >>> _distinct(["a", "b", "a"])
     ['a', 'b', 'a-2']
     """
-    given: list[str] = []
+    unique_names: list[str] = []
     for name in names:
         unique, number = name, 2
-        while unique in given:
+        while unique in unique_names:
             unique, number = f"{name}-{number}", number + 1
-        given.append(unique)
-    return given
+        unique_names.append(unique)
+    return unique_names

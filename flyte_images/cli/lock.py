@@ -1,4 +1,4 @@
-"""flyte-images lock: resolve all images of a file once, and write what was found beside it."""
+"""flyte-images lock: resolve all images of a file and write the result beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("lock")
 @file_argument
 @builder_option
-@click.option("--upgrade", is_flag=True, help="Resolve bases and packages anew instead of keeping what is locked.")
+@click.option("--upgrade", is_flag=True, help="Resolve bases and packages again instead of keeping the locked ones.")
 @click.option("--check", is_flag=True, help="Write nothing; fail if the lock does not cover every image.")
 @progress_option
 @json_option
@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Write flyte-images.lock beside FILE: the exact base and package files of its images, by hash.
 
-    Builds of these images, here and on other machines, then use those files and resolve nothing.
+    Builds of these images, on any machine, then use these files and resolve nothing.
     """
     from ..builder.prepare import LOCK_NAME, contents_of, from_project, locked, one_platform
     from ..buildkit.build_context import BuildContext
@@ -40,7 +40,7 @@ def command(
     from .load import load
 
     activity.events = progress == "json"
-    activity.doing = f"the import of {file}"
+    activity.doing = f"import of {file}"
     chosen = load(file).select(())
     path = Path(file).absolute().with_name(LOCK_NAME)
     if check:
@@ -48,7 +48,7 @@ def command(
         if missing:
             raise SpecError(f"`{path}` does not cover {', '.join(missing)}", hint=f"flyte-images lock {file}")
         return
-    activity.doing = f"the lock of {', '.join(it.name for it in chosen)}"
+    activity.doing = f"lock of {', '.join(it.name for it in chosen)}"
     with Progress(progress, sys.stderr) as display, connector(builder) as connect:
         context = BuildContext(environ=os.environ, connect=connect, note=display.note, upgrade=upgrade)
         locks = {

@@ -1,4 +1,4 @@
-"""flyte-images logs: what a run prints, or has printed. What went to stdout comes to stdout, the rest to stderr."""
+"""flyte-images logs: print the output of a run: its stdout to stdout, its stderr to stderr."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @click.command("logs")
 @click.argument("run", default="last")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends.")
-@click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of what there is.")
-@click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
-@click.option("--stdout", "stream", flag_value="stdout", help="Only what went to stdout.")
-@click.option("--stderr", "stream", flag_value="stderr", help="Only what went to stderr.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until the run ends.")
+@click.option("-n", "--tail", type=click.IntRange(0), metavar="N", help="Print only the last N lines.")
+@click.option("-t", "--timestamps", is_flag=True, help="Print the time before each line.")
+@click.option("--stdout", "stream", flag_value="stdout", help="Print only the lines of stdout.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Print only the lines of stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line: time, stream, text.")
 @click.pass_obj
 def command(
@@ -38,27 +38,27 @@ def command(
     stream: Stream | None,
     as_json: bool,
 ) -> None:
-    """Show what RUN prints or has printed.
+    """Print the output of RUN.
 
-    RUN is an id as `flyte-images ps` and `runs` show it, its beginning, the name of a task (its last run), or `last`
-    (the default): the run that began last, of those that still run if there are any.
+    RUN is an id that `flyte-images ps` or `flyte-images runs` shows, its beginning, the name of a task (its last run),
+    or `last` (the default): the run that began last; runs that still go on come first.
 
-    Kept are the first megabyte and the last seven of each run, and 256 MB of all; never a secret's value.
+    The first megabyte and the last seven of each run are kept, and 256 MB of all runs; never the value of a secret.
     """
     from ..runner.run_logs import exists, lines
 
     chosen = find(run, known_runs())
-    activity.doing = f"the look at {chosen.id}"
+    activity.doing = f"logs of {chosen.id}"
     if not exists(os.environ, chosen.id) and not (follow and chosen.runs and _will_print(chosen.id)):
-        what = "has printed nothing until now" if chosen.runs else "has printed nothing that is kept"
-        show_data(f"{chosen.id} ({chosen.task}) {what}", err=True)
+        state = "has printed nothing so far" if chosen.runs else "has printed nothing that is kept"
+        show_data(f"{chosen.id} ({chosen.task}) {state}", err=True)
         return
     for line in lines(os.environ, chosen.id, follow=follow, tail=tail, stream=stream):
         _show(line, timestamps=timestamps, as_json=as_json)
 
 
 def known_runs() -> list[Known]:
-    """All runs of this user that can be asked for: those that run now, those of the history, those with a log."""
+    """Return all runs of this user: running ones, those of the history, and those with a log."""
     from flyte_images_runtime.execution.running_tasks import active
 
     from ..runner.history import recent
@@ -75,7 +75,7 @@ def known_runs() -> list[Known]:
         ended = found.get(run)
         if ended is not None:
             found[run] = replace(ended, also=also)
-        else:  # it runs, or its caller was killed
+        else:  # the run goes on, or its caller was killed
             runs = is_active(os.environ, run)
             found[run] = Known(id=run, task=str(head.get("task")), since=since, runs=runs, also=also)
     for one in active():
@@ -85,7 +85,7 @@ def known_runs() -> list[Known]:
 
 
 def _will_print(run: str) -> bool:
-    """Wait for the first line of a run, or for its end without any."""
+    """Wait for the first line of a run. Return False if the run ends without one."""
     from flyte_images_runtime.execution.running_tasks import active
 
     from ..runner.run_logs import exists

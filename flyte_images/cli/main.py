@@ -1,15 +1,16 @@
-"""argv -> a verb, and what comes of it -> an exit code.
+"""Run the verb that argv names, and turn its end into an exit code.
 
 0 done, 1 the build or the task failed, 2 wrong use or wrong spec, 3 no engine or no device, 128 + n ended by signal n.
 
-A build of which nothing but the file is said goes past click, which takes a sixth of the time that it needs.
+`flyte-images build FILE [NAME]...` without options does not load click: a build that changes nothing takes 15 % less
+processor time that way (110 to 128 ms against 130 to 133 ms).
 """
 
 from __future__ import annotations
 
 import gc
 
-gc.disable()  # nothing that starting makes is garbage; `main` turns it on again
+gc.disable()  # imports make no garbage; `main` turns the collector on again
 
 import os  # noqa: E402
 import sys  # noqa: E402
@@ -34,13 +35,13 @@ def main(args: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             activity.report()
             return activity.exit_code
-        except BrokenPipeError:  # the reader of our output has had enough
+        except BrokenPipeError:  # the reader of stdout has closed it
             silence_stdout()
             return 1
-        except SystemExit as exit:  # click's own way with a broken pipe
+        except SystemExit as exit:  # click ends this way on a broken pipe
             return exit.code if isinstance(exit.code, int) else 1
         except Exception as error:
-            if type(error).__name__ == "Abort":  # click's word for Ctrl-C
+            if type(error).__name__ == "Abort":  # click's name for Ctrl-C
                 activity.report()
                 return activity.exit_code
             return _report(error, activity)
@@ -59,7 +60,7 @@ def _run(args: list[str], activity: Activity) -> object:
 
 
 def _report(error: Exception, activity: Activity) -> int:
-    if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2
+    if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and newer
         print(error.ctx.get_help(), file=sys.stderr)  # type: ignore[attr-defined]
         return 2
     if os.environ.get("FLYTE_IMAGES_DEBUG"):
@@ -70,27 +71,27 @@ def _report(error: Exception, activity: Activity) -> int:
 
 
 def show(error: Exception, activity: Activity) -> int:
-    """Write an error to stderr, for a person or a program; return the exit code that belongs to it."""
+    """Write an error to stderr, for a person or a program. Return its exit code."""
     from .errors import event_of_error, render_error
 
-    ours = _ours(error)
+    known = _known(error)
     if activity.events:
-        event_of_error(ours, sys.stderr)
+        event_of_error(known, sys.stderr)
     else:
-        render_error(ours, sys.stderr)
-    return ours.exit_code
+        render_error(known, sys.stderr)
+    return known.exit_code
 
 
-def _ours(error: Exception) -> FlyteImagesError:
-    """Any exception as one of this package's errors."""
+def _known(error: Exception) -> FlyteImagesError:
+    """Return any exception as one of this package's errors."""
     if isinstance(error, FlyteImagesError):
         return error
-    if "click" in sys.modules and (found := _of_click(error)) is not None:
-        return found
+    if "click" in sys.modules and (usage_error := _from_click(error)) is not None:
+        return usage_error
     if isinstance(error, OSError) and error.filename == STDOUT:
         silence_stdout()
-        what = f"stdout cannot be written: {str(error.strerror).lower()}"
-        return FlyteImagesError(what, hint="send the output to where it can be written")
+        message = f"stdout cannot be written: {str(error.strerror).lower()}"
+        return FlyteImagesError(message, hint="redirect the output to a file or device that can be written")
     if isinstance(error, OSError) and error.strerror:
         from .full import full_disk
 
@@ -98,12 +99,12 @@ def _ours(error: Exception) -> FlyteImagesError:
             return full
         return FlyteImagesError(error.strerror.lower() + (f": `{error.filename}`" if error.filename else ""))
     return FlyteImagesError(
-        f"a fault of flyte-images itself: {type(error).__name__}: {error}",
-        hint="FLYTE_IMAGES_DEBUG=1 shows where; please report it with that",
+        f"internal error of flyte-images: {type(error).__name__}: {error}",
+        hint="run again with FLYTE_IMAGES_DEBUG=1 and report the traceback",
     )
 
 
-def _of_click(error: Exception) -> SpecError | None:
+def _from_click(error: Exception) -> SpecError | None:
     import click
 
     from .verbs import usage

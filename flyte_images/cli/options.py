@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs take, spelt the same everywhere."""
+"""Arguments and options that several verbs take, with the same names and help everywhere."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ progress_option = click.option(
     type=click.Choice(["auto", "tty", "plain", "json", "quiet"]),
     default="auto",
     metavar="HOW",
-    help="How to show what goes on, on stderr: auto, tty, plain, json or quiet.",
+    help="How to show progress on stderr: auto, tty, plain, json or quiet.",
 )
-no_cache_option = click.option("--no-cache", is_flag=True, help="Run every step anew.")
+no_cache_option = click.option("--no-cache", is_flag=True, help="Run every step again.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 def engine_names() -> tuple[str, ...]:
-    """The engines that the code knows, "auto" first. To ask for them takes time, so only verbs that run things do."""
+    """Return the names of the engines, "auto" first. Imports the runner, so only verbs that run tasks call this."""
     from ..runner.engines import ENGINES
 
     return ENGINES
 
 
 def _engine(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    known = engine_names()
-    if value not in known:
-        raise click.BadParameter(f"there is no engine `{value}`; there are {', '.join(known)}", ctx, param)
+    names = engine_names()
+    if value not in names:
+        raise click.BadParameter(f"`{value}` is not an engine; the engines are {', '.join(names)}", ctx, param)
     return value
 
 
 class _EngineOption(click.Option):
-    """Names all engines in its help, and only there has to know them."""
+    """Names all engines in its help, and imports them only there."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         names = ", ".join(name for name in engine_names() if name != "auto")
-        self.help = f"What runs it: auto (default), the quickest that can do what is asked; or one of {names}."
+        self.help = f"Engine to run on: auto (default), the fastest one that supports the request; or one of {names}."
         return super().get_help_record(ctx)
 
 
@@ -49,15 +49,15 @@ engine_option = click.option("--engine", cls=_EngineOption, default="auto", meta
 
 
 def seconds_of(text: str) -> float:
-    """A time as people write it. ValueError for what is none.
+    """Return the seconds of a time as people write it. Raise ValueError for anything else.
 
     >>> [seconds_of(text) for text in ("90", "1.5", "1m30s", "2h", "1h5m", "90s")]
     [90.0, 1.5, 90.0, 7200.0, 3900.0, 90.0]
     """
-    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", text.strip())
-    if found is None or not any(found.groups()):
-        raise ValueError(f"`{text}` is no time")
-    hours, minutes, seconds = (float(number or 0) for number in found.groups())
+    match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", text.strip())
+    if match is None or not any(match.groups()):
+        raise ValueError(f"`{text}` is not a time")
+    hours, minutes, seconds = (float(number or 0) for number in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 
@@ -69,7 +69,7 @@ def _timeout(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < 10**9:
-        raise click.BadParameter(f"`{value}` is no time; 90, 1m30s and 2h are", ctx, param)
+        raise click.BadParameter(f"`{value}` is not a time; write 90, 1m30s or 2h", ctx, param)
     return seconds
 
 
@@ -77,21 +77,21 @@ timeout_option = click.option(
     "--timeout",
     metavar="TIME",
     callback=_timeout,
-    help="End the task after so many seconds, or 1m30s, 2h; 0 for no limit. Default: as the task says.",
+    help="End the task after this time: 90 (seconds), 1m30s, 2h; 0: no limit. Default: the task's own timeout.",
 )
 
 
 def _env(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
+    variables: list[tuple[str, str]] = []
     for word in value:
         name, equals, text = word.partition("=")
         if not name:
-            raise click.BadParameter(f"`{word}` has no name; NAME=VALUE has", ctx, param)
+            raise click.BadParameter(f"`{word}` has no name; write NAME=VALUE", ctx, param)
         if equals:
-            found.append((name, text))
+            variables.append((name, text))
         elif name in os.environ:
-            found.append((name, os.environ[name]))
-    return tuple(found)
+            variables.append((name, os.environ[name]))
+    return tuple(variables)
 
 
 env_option = click.option(
@@ -99,5 +99,5 @@ env_option = click.option(
     metavar="NAME[=VALUE]",
     multiple=True,
     callback=_env,
-    help="A variable for the task; without a value your own, if you have one of that name. Several times.",
+    help="Set a variable for the task; without a value, pass on your own variable. Repeatable.",
 )

@@ -1,4 +1,4 @@
-"""flyte-images ps: the tasks of this user that run now on this machine."""
+"""flyte-images ps: list the running tasks of this user on this machine."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ if TYPE_CHECKING:
 @click.command("ps")
 @json_option
 def command(*, as_json: bool) -> None:
-    """Show the tasks that run now: their ids, since when, and what they have used until now.
+    """List the running tasks: id, task, engine, duration, and the resources used so far.
 
-    An id, or the beginning of one, is what `flyte-images logs` and `flyte-images stop` take.
+    `flyte-images logs` and `flyte-images stop` take an id or its beginning.
     """
     from flyte_images_runtime.execution.running_tasks import active
 
-    found = [described(one) for one in active()]
+    tasks = [described(task) for task in active()]
     if as_json:
         import json
 
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(tasks, indent=2))
         return
-    if not found:
+    if not tasks:
         click.echo("no task is running", err=True)
         return
     rows = [
         [
-            one["id"],
-            one["task"],
-            one["engine"],
-            duration(one["seconds"]),
-            "" if one["cpu"] is None else duration(one["cpu"]),
-            "" if one["memory"] is None else size(one["memory"]),
-            "" if one["peak_memory"] is None else size(one["peak_memory"]),
+            task["id"],
+            task["task"],
+            task["engine"],
+            duration(task["seconds"]),
+            "" if task["cpu"] is None else duration(task["cpu"]),
+            "" if task["memory"] is None else size(task["memory"]),
+            "" if task["peak_memory"] is None else size(task["peak_memory"]),
         ]
-        for one in found
+        for task in tasks
     ]
     for line in columns(rows, ["id", "task", "engine", "for", "cpu", "memory", "peak"]):
         click.echo(line)
 
 
-def described(one: Active) -> dict[str, Any]:
-    """One task as data."""
-    usage = one.usage(lambda: api_of(one))
+def described(task: Active) -> dict[str, Any]:
+    """Return one task as a JSON object (documents.py, RunningTask)."""
+    usage = task.usage(lambda: api_of(task))
     return {
-        "id": one.id,
-        "task": one.task,
-        "image": one.image,
-        "engine": one.engine,
-        "seconds": round(max(0.0, time.time() - one.since), 3),
+        "id": task.id,
+        "task": task.task,
+        "image": task.image,
+        "engine": task.engine,
+        "seconds": round(max(0.0, time.time() - task.since), 3),
         "cpu": usage.cpu,
         "memory": usage.memory,
         "peak_memory": usage.peak_memory,

@@ -1,7 +1,7 @@
-"""Plan -> a drawing of it: DOT for Graphviz, or SVG as it is. Pure.
+"""Plan -> a drawing: DOT for Graphviz, or SVG. Pure.
 
-Boxes are the base, the steps and the image; an arrow goes from what is read to what reads it. From left to right each
-box stands behind all that it reads.
+Boxes are the base, the steps and the image. An arrow goes from a box to each box that reads it; a box is to the right
+of all boxes that it reads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FILL = {
     "image": "#d9d9d9",
 }
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 250, 40, 70, 14, 16
-_LONGEST = 36  # characters that fit a box
+_LONGEST = 36  # characters that fit into a box
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class _Box:
 
 
 def to_dot(name: str, plan: Plan) -> str:
-    """A graph for Graphviz."""
+    """Return the graph in the DOT language."""
     lines = [
         "digraph plan {",
         "  rankdir=LR;",
@@ -54,13 +54,16 @@ def to_dot(name: str, plan: Plan) -> str:
 
 
 def to_svg(name: str, plan: Plan) -> str:
-    """A drawing that needs no other program."""
+    """Return an SVG document."""
     boxes = list(_boxes(name, plan))
     rank: dict[str, int] = {}
-    for box in boxes:  # each stands behind what it reads in the list too
+    for box in boxes:  # the list is in reading order too
         rank[box.key] = max((rank[read] + 1 for read in box.reads), default=0)
     for box in boxes:
-        if not box.reads and box.kind not in ("base", "toolchain"):  # files: beside what is made, not beside the base
+        if not box.reads and box.kind not in (
+            "base",
+            "toolchain",
+        ):  # files are drawn one column before their reader, not beside the base
             rank[box.key] = min(rank[reader.key] for reader in boxes if box.key in reader.reads) - 1
     columns: dict[int, list[_Box]] = {}
     for box in boxes:
@@ -88,14 +91,14 @@ def to_svg(name: str, plan: Plan) -> str:
 
 
 def _boxes(name: str, plan: Plan) -> Iterator[_Box]:
-    """What is drawn, each behind all that it reads."""
+    """Yield the boxes, each after all boxes that it reads."""
     yield _Box(key="base", kind="base", title=plan.base.description or plan.base.reference, detail="base", reads=())
     toolchain = "base"
     if plan.toolchain is not None and plan.toolchain.digest != plan.base.digest:
         toolchain = "toolchain"
         title = plan.toolchain.description or plan.toolchain.reference
         yield _Box(key=toolchain, kind="toolchain", title=title, detail="installs packages", reads=())
-    whole: str | None = None  # the last command: all before it is in what it made
+    whole: str | None = None  # the last command: its result contains everything before it
     loose: list[str] = []
     for index, step in enumerate(plan.steps):
         match step.body:

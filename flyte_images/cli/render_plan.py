@@ -1,4 +1,4 @@
-"""Plan -> text for a person, plain values for a program. Pure but for the names of files as seen from here."""
+"""Plan -> text for people, plain values for programs. Reads only the current directory, for relative file names."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flyte_images_layers.steps import Deb, Wheel
 from ..plan.model import Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 from ..progress.terminal_text import clean, size
 
-_LISTED = 6  # packages of one step that are named
+_LISTED = 6  # packages of one step that are listed by name
 
 
 def to_text(name: str, plan: Plan) -> str:
-    """A block of lines: what the image stands on, its steps in the order of its layers, what it sets."""
+    """Return lines with the base of the image, its steps in the order of its layers, and its settings."""
     head = [
         f"{name}  {plan.platform}  {plan.digest}",
         f"base      {plan.base.description or plan.base.reference}",
@@ -30,7 +30,7 @@ def to_text(name: str, plan: Plan) -> str:
 
 
 def to_document(plan: Plan) -> dict[str, object]:
-    """Plain values, for JSON; `reads` are indices of steps, `origin` the line that a step comes from."""
+    """Return plain values for JSON (documents.py, PlannedImage)."""
     bases = {
         key: {"reference": base.reference, "digest": base.digest, "python": base.python, "origin": base.origin}
         for key, base in (("base", plan.base), ("toolchain", plan.toolchain))
@@ -58,7 +58,7 @@ def to_document(plan: Plan) -> dict[str, object]:
 
 
 def kind_of(step: PlanStep) -> str:
-    """What a step is, in a word or two."""
+    """Return the kind of a step in one or two words."""
     match step.body:
         case Wheels(wheels=wheels):
             return "wheel" if len(wheels) == 1 else f"{len(wheels)} wheels"
@@ -77,18 +77,18 @@ def kind_of(step: PlanStep) -> str:
 
 
 def bytes_of(step: PlanStep) -> int:
-    """Bytes that a step fetches, where the index says so."""
+    """Return the bytes that a step fetches, as far as the index gives sizes."""
     return sum(package.size for package in _packages(step))
 
 
 def label(step: PlanStep) -> str:
-    """A step in one line."""
+    """Return a step in one line."""
     packages = list(_packages(step))
     match step.body:
         case Files(destination=destination) | Directory(path=destination):
             return f"{step.title} -> {destination}" if destination not in step.title else step.title
         case Debs() if len(packages) > _LISTED:
-            return f"{step.title} and what they need"
+            return f"{step.title} and their dependencies"
         case Wheels(overlap=overlap) if overlap:
             return f"{step.title} ({overlap})"
     if len(packages) > _LISTED:

@@ -1,22 +1,22 @@
-"""What a task has returned -> text for stdout: JSON that every reader takes. Knows no click."""
+"""Render the result of a task as JSON that every reader accepts. Does not import click."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-_DIGITS = 4000  # of an int: readers of JSON, Python's among them, take no more
+_DIGITS = 4000  # of an int; JSON readers, Python's included, refuse more
 
 
 def as_text(value: object) -> str:
-    """Return a result as JSON. What JSON has no form for stands as text: NaN, infinities, very large ints."""
+    """Return a result as JSON. Values that JSON cannot express become text: NaN, infinities, very large ints."""
     import json
 
     return encodable(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def encodable(text: str) -> str:
-    r"""Return the text with its lone surrogates written as JSON writes them.
+    r"""Return the text with lone surrogates escaped as in JSON.
 
     >>> encodable("a\ud800")
     'a\\ud800'
@@ -25,7 +25,7 @@ def encodable(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value in JSON's own types."""
+    """Return a value in JSON's types."""
     if value is None or isinstance(value, (bool, str)):
         return value if value is None or isinstance(value, bool) else str.__str__(value)
     if isinstance(value, int):
@@ -46,7 +46,7 @@ def _word(value: float) -> str:
 
 
 def _key(key: Any) -> str:
-    """Return a key as text: JSON's own words for what it has words for."""
+    """Return a key as text, as JSON writes it."""
     plain = _plain(key)
     if isinstance(plain, str):
         return plain
@@ -56,7 +56,7 @@ def _key(key: Any) -> str:
 
 
 def _other(value: Any) -> Any:
-    """Return a value of another class by its own plain form."""
+    """Return the plain form of a value of another class."""
     import dataclasses
 
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,7 +1,7 @@
-"""flyte-images run: one task of a file, in its image, under its limits; its result on stdout.
+"""flyte-images run: run one task of a file in its image, under its limits, and print its result.
 
-What the task prints goes to stderr, as it prints it. What stands behind TASK is the task's own: `--rows 10`,
-`--rows=10`, `--fast`, `--no-fast`; lists and dicts are JSON (words.py says whose a word is).
+The output of the task goes to stderr as it comes. Words after TASK are arguments of the task: `--rows 10`, `--rows=10`,
+`--fast`, `--no-fast`; lists and dicts are JSON. task_argv.py separates them from options of `flyte-images run`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LAST_LINES = 20
 
 
 class _Command(click.Command):
-    """Takes the words behind TASK aside: whose they are is known only when the task is."""
+    """Sets the words after TASK aside until the parameters of the task are known."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own, others, words = front(args, self.options(), 2)
@@ -51,7 +51,7 @@ class _Command(click.Command):
         return super().parse_args(ctx, [*own, *others])
 
     def options(self) -> dict[str, bool]:
-        """The names of all options; True for those that take a value."""
+        """Return the names of all options; True for options that take a value."""
         return {
             name: not option.is_flag and not option.count
             for option in self.params
@@ -60,7 +60,7 @@ class _Command(click.Command):
         }
 
     def with_more(self, ctx: click.Context, words: list[str]) -> dict[str, Any]:
-        """The options as they were given before TASK, and those among the words behind it, which win."""
+        """Return the options before TASK, overridden by those after it."""
         given = dict(ctx.params)
         if words:
             more = self.make_context(ctx.info_name, [*words, given["file"], given["task"]], parent=ctx.parent)
@@ -77,7 +77,7 @@ class _Command(click.Command):
 @click.option(
     "--follow/--no-follow",
     default=True,
-    help="Show what the task prints while it runs (default), or only its last lines if it fails.",
+    help="Show the output of the task while it runs (default), or only its last lines if it fails.",
 )
 @json_option
 @builder_option
@@ -88,28 +88,30 @@ class _Command(click.Command):
 def command(ctx: click.Context, /, **given: Any) -> None:
     """Build the image of TASK in FILE if needed, run the task in it under its limits, and print its result.
 
-    TASK is a function, or environment.function. Its arguments stand behind it: --rows 10, --rows=10, --fast, --no-fast;
-    lists and dicts are JSON. `flyte-images run FILE TASK --help` lists them.
+    TASK is a function, or environment.function. Its arguments follow: --rows 10, --rows=10, --fast, --no-fast; lists
+    and dicts are JSON. `flyte-images run FILE TASK --help` lists them.
 
-    The options below stand before TASK. They may also stand behind it, but there a name that is one of the task's
-    parameters is the task's.
+    The options below go before TASK. They may also follow it, unless the task has a parameter of the same name: after
+    TASK that name is the parameter.
     """
     from .load import load
 
     activity: Activity = ctx.obj
     activity.events = given["progress"] == "json"
-    activity.doing = f"the import of {given['file']}"
+    activity.doing = f"import of {given['file']}"
     chosen = find_task(load(given["file"]), given["task"])
     parameters, own = chosen.parameters(), ctx.command
     assert isinstance(own, _Command)
-    mine, theirs = split(ctx.meta[__name__], {**own.options(), "--help": False, "-h": False, "-vv": False}, parameters)
-    if {"--help", "-h"} & set(mine):
+    run_words, task_words = split(
+        ctx.meta[__name__], {**own.options(), "--help": False, "-h": False, "-vv": False}, parameters
+    )
+    if {"--help", "-h"} & set(run_words):
         click.echo(task_help(ctx, given["file"], chosen))
         return
-    words = pairs(theirs, parameters)
+    words = pairs(task_words, parameters)
     check_names(words, parameters, own.options())
     args, kwargs = chosen.parse(words)
-    options = own.with_more(ctx, mine)
+    options = own.with_more(ctx, run_words)
     perform(activity, chosen, args, kwargs, **{name: options[name] for name in options if name not in ("file", "task")})
 
 
@@ -127,7 +129,7 @@ def perform(
     progress: Mode,
     as_json: bool,
 ) -> None:
-    """Build, run, and print the result."""
+    """Build the image, run the task, and print the result."""
     from ..errors import Raised, TaskError
     from ..progress import Progress
     from ..progress.task_progress import Tasks
@@ -140,11 +142,11 @@ def perform(
     if timeout is not None:
         task = task.override(timeout=timeout)
     check_needs(task.options, os.environ)
-    activity.doing = f"the build of the image of {task.name}"
+    activity.doing = f"build of the image of {task.name}"
     runner = run.using(builder=builder, engine=engine, as_is=True)
     with Progress(progress, sys.stderr) as display:
         runner.using(progress=display).image(task.environment.built_image)
-    activity.doing = f"the task {task.name}"
+    activity.doing = f"task {task.name}"
     with Tasks(progress, sys.stderr, main=task.name, limit=memory_of) as shown:
         runner = runner.using(on_usage=shown.usage, **shown.watching(follow))
         call = runner.call(task, args, kwargs)
@@ -164,7 +166,7 @@ def perform(
 
 
 def _show_last(shown: Tasks, task: str, run: str) -> None:
-    """What a task has printed last, where nobody has seen it."""
+    """Print the last lines of a task whose output was not followed."""
     from ..runner.run_logs import lines
 
     for line in lines(os.environ, run, tail=_LAST_LINES):
@@ -190,28 +192,28 @@ def _print(done: Run[Any], *, as_json: bool) -> None:
 
 
 def memory_of(task: str) -> int | None:
-    """The memory limit of the task of that name."""
+    """Return the memory limit of the task of that name, in bytes."""
     from ..environment import TaskEnvironment
 
     for environment in TaskEnvironment.all():
-        for one in list(environment.tasks.values()):
-            if one.name == task:
-                return one.options.limits().memory
+        for candidate in list(environment.tasks.values()):
+            if candidate.name == task:
+                return candidate.options.limits().memory
     return None
 
 
 def find_task(loaded: Loaded, name: str | None) -> Task[..., Any]:
-    """The task of that name: `function`, or `environment.function` where several have one of that name."""
-    there = [task for environment in loaded.environments.values() for task in environment.tasks.values()]
-    found = [task for task in there if name in (task.name, task.name.partition(".")[2])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        several = ", ".join(f"`{task.name}`" for task in found)
-        raise SpecError(f"`{name}` is the name of {len(found)} tasks: {several}", hint="name the environment too")
-    names = [task.name.partition(".")[2] for task in there]
+    """Return the task of that name: `function`, or `environment.function` where several environments have one."""
+    tasks = [task for environment in loaded.environments.values() for task in environment.tasks.values()]
+    matches = [task for task in tasks if name in (task.name, task.name.partition(".")[2])]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        several = ", ".join(f"`{task.name}`" for task in matches)
+        raise SpecError(f"`{name}` is the name of {len(matches)} tasks: {several}", hint="name the environment too")
+    names = [task.name.partition(".")[2] for task in tasks]
     if not names:
-        hint = "a task is a function with @env.task above it, of an environment that a name of the module holds"
+        hint = "a task is a function below @env.task, where env is a TaskEnvironment in a variable of the module"
     else:
         hint = (name and did_you_mean(name, names)) or f"it has {', '.join(f'`{known}`' for known in names)}"
     if name is None:
@@ -220,7 +222,7 @@ def find_task(loaded: Loaded, name: str | None) -> Task[..., Any]:
 
 
 def task_help(ctx: click.Context, file: str, task: Task[..., Any]) -> str:
-    """What a task takes, and what `flyte-images run` does, as a help text."""
+    """Return the help text of one task: its arguments, and the options of `flyte-images run`."""
     name = task.name.partition(".")[2]
     text = ctx.make_formatter()
     text.write_usage("flyte-images run", f"[OPTIONS] {file} {name} [--ARG VALUE]...")
@@ -237,15 +239,15 @@ def task_help(ctx: click.Context, file: str, task: Task[..., Any]) -> str:
     taken = {parameter.name.replace("_", "-") for parameter in parameters}
     options = [option for option in ctx.command.params if isinstance(option, click.Option)]
     rows = [record for option in options if (record := option.get_help_record(ctx)) is not None]
-    theirs = sorted(name for option in options for name in option.opts if name.removeprefix("--") in taken)
-    where = f"{', '.join(theirs)} only before {name}" if theirs else f"before {name} or behind it"
+    shadowed = sorted(name for option in options for name in option.opts if name.removeprefix("--") in taken)
+    where = f"{', '.join(shadowed)} only before {name}" if shadowed else f"before or after {name}"
     with text.section(f"Options of flyte-images run ({where})"):
         text.write_dl(rows)
     return text.getvalue().rstrip("\n")
 
 
 def used(metrics: Metrics) -> str:
-    """What a run took, in one line."""
+    """Return the metrics of a run in one line."""
     from ..progress.terminal_text import duration, size
 
     parts = [f"done in {duration(metrics.total)}"]

@@ -1,4 +1,4 @@
-"""flyte-images runs: what was run on this machine, the newest last."""
+"""flyte-images runs: list past runs on this machine, the newest last."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from .terminal import show_data
 
 
 @click.command("runs")
-@click.option("-n", "count", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many to show.")
-@click.option("--failed", is_flag=True, help="Only those that did not end well.")
+@click.option(
+    "-n", "count", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Show the last N runs."
+)
+@click.option("--failed", is_flag=True, help="Show only runs that failed.")
 @json_option
 def command(*, count: int, failed: bool, as_json: bool) -> None:
-    """Show the last runs of tasks on this machine: when, how they ended, what they took.
+    """List the last runs of tasks on this machine: when and how they ended, and the resources used.
 
-    `flyte-images logs ID` shows what one has printed.
+    `flyte-images logs ID` prints the output of a run.
     """
-    found = [run for run in recent(os.environ, 10_000) if not failed or run.get("end") != "done"][-count:]
+    runs = [run for run in recent(os.environ, 10_000) if not failed or run.get("end") != "done"][-count:]
     if as_json:
         import json
 
-        show_data(json.dumps(found, indent=2, ensure_ascii=False))
+        show_data(json.dumps(runs, indent=2, ensure_ascii=False))
         return
-    if not found:
+    if not runs:
         click.echo("no task has been run yet", err=True)
         return
-    for line in columns([cells(run) for run in found], ["id", "ended", "task", "end", "took"]):
+    for line in columns([cells(run) for run in runs], ["id", "ended", "task", "end", "took"]):
         click.echo(line)
 
 
 def cells(run: dict[str, Any]) -> list[str]:
-    """One run for a person.
+    """Return the cells of one run.
 
     >>> os.environ["TZ"] = "UTC"
     >>> time.tzset()
@@ -49,19 +51,19 @@ def cells(run: dict[str, Any]) -> list[str]:
     ['', '1970-01-01 00:00:01', 'ml.train', 'Raised', 'ValueError: x']
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(run.get("time") or 0)))
-    took = run.get("metrics") or {}
-    says = []
+    metrics = run.get("metrics") or {}
+    details = []
     if run.get("cached"):
-        says.append("cached")
-    if took.get("total") is not None:
-        says.append(duration(took["total"]))
-    if took.get("cpu") is not None:
-        says.append(f"CPU {duration(took['cpu'])}")
-    if took.get("peak_memory") is not None:
-        says.append(f"peak memory {size(took['peak_memory'])}")
+        details.append("cached")
+    if metrics.get("total") is not None:
+        details.append(duration(metrics["total"]))
+    if metrics.get("cpu") is not None:
+        details.append(f"CPU {duration(metrics['cpu'])}")
+    if metrics.get("peak_memory") is not None:
+        details.append(f"peak memory {size(metrics['peak_memory'])}")
     message = str(run.get("message") or "").partition("\n")[0]
-    for known in (f"task `{run.get('task')}` raised ", f"task `{run.get('task')}` ", f"task `{run.get('task')}`: "):
-        message = message.removeprefix(known)
-    says.append(message)
+    for prefix in (f"task `{run.get('task')}` raised ", f"task `{run.get('task')}` ", f"task `{run.get('task')}`: "):
+        message = message.removeprefix(prefix)
+    details.append(message)
     about = [str(run.get("id") or ""), when, str(run.get("task")), str(run.get("end"))]
-    return [*about, ", ".join(filter(None, says))]
+    return [*about, ", ".join(filter(None, details))]

@@ -1,4 +1,4 @@
-"""flyte-images shell: a shell, or one command, where the tasks of an environment run. Its exit status is this one's."""
+"""flyte-images shell: run a shell or a command in the container of an environment, and exit with its status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Words(click.Command):
-    """Keeps what stands behind `--` away from click: it is the command's own, whatever it looks like."""
+    """Keeps the words after `--` from click: they belong to the command in the container."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         at = args.index("--") if "--" in args else len(args)
@@ -40,24 +40,24 @@ class _Words(click.Command):
 def command(
     ctx: click.Context, *, file: str, env: str | None, builder: str | None, progress: Mode, engine: EngineName
 ) -> None:
-    """Open a shell where the tasks of environment ENV of FILE run; or run a command there: ... -- COMMAND ARGS.
+    """Open a shell in the container of environment ENV of FILE, or run a command there: ... -- COMMAND ARGS.
 
-    It has the environment's image, limits, hardening, network, mounts, variables, secrets and GPU, and the source files
-    of its tasks; the time is not limited. On a terminal it gets a terminal of its own, else stdin, stdout and stderr
-    are piped:
+    The shell has the image, limits, hardening, network, mounts, variables, secrets and GPU of the environment, and the
+    source files of its tasks; its time is not limited. On a terminal the shell gets a terminal, else stdin, stdout and
+    stderr are piped:
 
     \b
       flyte-images shell app.py
       flyte-images shell app.py ml_env -- python -V
       echo 'python -V' | flyte-images shell app.py
 
-    It exits with the status of the shell or the command; 128 + n if signal n ended it.
+    Exits with the status of the shell or command: 128 + n if signal n ended it.
     """
     from .load import load
 
     activity: Activity = ctx.obj
     activity.events = progress == "json"
-    activity.doing = f"the import of {file}"
+    activity.doing = f"import of {file}"
     chosen = find_environment(load(file), env)
     from ..progress import Progress
     from ..progress.status_line import say
@@ -70,10 +70,10 @@ def command(
 
     runner = run.using(builder=builder, engine=engine, on_line=line)
     check_needs(chosen.options, os.environ)
-    activity.doing = f"the build of the image of {chosen.name}"
+    activity.doing = f"build of the image of {chosen.name}"
     with Progress(progress, sys.stderr) as display:
         runner.using(progress=display).image(chosen.built_image)
-    activity.doing = f"the shell in {chosen.name}"
+    activity.doing = f"shell in {chosen.name}"
     terminal = os.isatty(0) and os.isatty(1)
     words = ctx.meta["command"]
     ended = open_shell(chosen, words, options=runner, terminal=terminal, term=os.environ.get("TERM"))
@@ -87,26 +87,26 @@ def command(
 
 
 def find_environment(loaded: Loaded, name: str | None) -> TaskEnvironment:
-    """The environment of that name or variable, or the only one."""
-    there = loaded.environments
-    if not there:
+    """Return the environment of that name or variable; without a name, the only one."""
+    environments = loaded.environments
+    if not environments:
         raise SpecError(
             f"`{loaded.file.name}` has no environment",
-            hint='assign one to a name of the module: env = flyte.TaskEnvironment(name="my_env")',
+            hint='assign one to a variable of the module: env = flyte.TaskEnvironment(name="my_env")',
         )
     if name is None:
-        if len(there) > 1:
-            several = ", ".join(f"`{one.name}`" for one in there.values())
+        if len(environments) > 1:
+            several = ", ".join(f"`{one.name}`" for one in environments.values())
             raise SpecError(
-                f"`{loaded.file.name}` has {len(there)} environments: {several}",
-                hint=f"name one: flyte-images shell {loaded.file.name} {next(iter(there.values())).name}",
+                f"`{loaded.file.name}` has {len(environments)} environments: {several}",
+                hint=f"name one: flyte-images shell {loaded.file.name} {next(iter(environments.values())).name}",
             )
-        return next(iter(there.values()))
-    for variable, one in there.items():
+        return next(iter(environments.values()))
+    for variable, one in environments.items():
         if name in (one.name, variable):
             return one
-    known = [word for variable, one in there.items() for word in (one.name, variable)]
+    known = [word for variable, one in environments.items() for word in (one.name, variable)]
     raise SpecError(
         f"`{loaded.file.name}` has no environment `{name}`",
-        hint=did_you_mean(name, known) or "it has " + ", ".join(f"`{one.name}`" for one in there.values()),
+        hint=did_you_mean(name, known) or "it has " + ", ".join(f"`{one.name}`" for one in environments.values()),
     )

@@ -1,7 +1,7 @@
-"""flyte-images show: what would be done, as a plan, as BuildKit's own graph, or drawn. No engine is needed.
+"""flyte-images show: print the plan of a build, BuildKit's graph, or a drawing.
 
-Names are resolved as a build would resolve them, so the package index may be asked; apt packages that were never
-resolved before are the one thing that needs an engine.
+Names are resolved as in a build, so the package index may be asked. An engine is needed only for apt packages that were
+never resolved before.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 @click.group("show")
 def command() -> None:
-    """Show what would be done: as a plan, as BuildKit's graph, or drawn."""
+    """Show what a build would do: the plan, BuildKit's graph, or a drawing."""
 
 
-@command.command(short_help="the steps of each image, and the line that each comes from")
+@command.command(short_help="print the steps of each image and the line that asks for each")
 @file_argument
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @builder_option
 @json_option
 @click.pass_obj
 def plan(activity: Activity, *, file: str, names: tuple[str, ...], builder: str | None, as_json: bool) -> None:
-    """The steps of each image: what is fetched, installed, copied and run, and on which line it is asked for."""
+    """Print the steps of each image: what is fetched, installed, copied and run, and the line that asks for it."""
     from .render_plan import to_document, to_text
 
     chosen = _chosen(activity, file, names)
@@ -51,7 +51,7 @@ def plan(activity: Activity, *, file: str, names: tuple[str, ...], builder: str 
         show_data("\n\n".join(to_text(name, made) for name, made in plans))
 
 
-@command.command(short_help="BuildKit's graph, with the digests that BuildKit reports")
+@command.command(short_help="print BuildKit's graph")
 @file_argument
 @click.argument("name", required=False)
 @builder_option
@@ -59,14 +59,14 @@ def plan(activity: Activity, *, file: str, names: tuple[str, ...], builder: str 
 @click.option("--dot", is_flag=True, help="Print a graph for Graphviz.")
 @click.pass_obj
 def llb(activity: Activity, *, file: str, name: str | None, builder: str | None, as_json: bool, dot: bool) -> None:
-    """BuildKit's graph of an image, with the digests that BuildKit reports."""
+    """Print BuildKit's graph of an image, with the digests that BuildKit reports."""
     from ..llb import marshal
     from ..llb.dump import to_dot, to_json, to_text
     from ..plan.lower import Lowering
     from ..serving.serve import places_of
 
     if as_json and dot:
-        raise SpecError("--json and --dot are two forms of the same", hint="take one of them")
+        raise SpecError("--json and --dot exclude each other", hint="take one of them")
     one = _one(activity, file, name)
     [(_, made)] = _plans([one], builder)
     definition = marshal(Lowering().lower(made, places_of(one.image, made, environ=os.environ)))
@@ -74,24 +74,26 @@ def llb(activity: Activity, *, file: str, name: str | None, builder: str | None,
     show_data(form(definition).rstrip("\n"))
 
 
-@command.command("graph", short_help="the plan, drawn: SVG, dot, PNG")
+@command.command("graph", short_help="draw the plan as SVG, dot or PNG")
 @file_argument
 @click.argument("name", required=False)
 @builder_option
-@click.option("--format", "form", type=click.Choice(["dot", "svg", "png"]), help="Default: as OUTPUT ends, else dot.")
+@click.option(
+    "--format", "form", type=click.Choice(["dot", "svg", "png"]), help="Default: by the suffix of OUTPUT, else dot."
+)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file instead of stdout.")
 @click.pass_obj
 def drawn(
     activity: Activity, *, file: str, name: str | None, builder: str | None, form: str | None, output: str | None
 ) -> None:
-    """The plan of an image, drawn: what reads what. PNG needs Graphviz."""
+    """Draw the plan of an image: its steps and what each reads. PNG needs Graphviz."""
     from .render_graph import to_dot, to_svg
 
     form = form or (Path(output).suffix.lstrip(".") if output else "") or "dot"
     if form not in ("dot", "svg", "png"):
-        raise SpecError(f"`{output}` says no form that can be drawn", hint="end it in .dot, .svg or .png, or --format")
+        raise SpecError(f"`{output}` does not name a format", hint="end it in .dot, .svg or .png, or use --format")
     if form == "png" and output is None and sys.stdout.isatty():
-        raise SpecError("a PNG is nothing for a terminal", hint="-o graph.png")
+        raise SpecError("a terminal cannot show a PNG", hint="write it to a file: -o graph.png")
     [(one, made)] = _plans([_one(activity, file, name)], builder)
     match form:
         case "dot":
@@ -109,9 +111,9 @@ def drawn(
 def _chosen(activity: Activity, file: str, names: Sequence[str]) -> list[Named]:
     from .load import load
 
-    activity.doing = f"the import of {file}"
+    activity.doing = f"import of {file}"
     chosen = load(file).select(names)
-    activity.doing = f"the plan of {', '.join(it.name for it in chosen)}"
+    activity.doing = f"plan of {', '.join(it.name for it in chosen)}"
     return chosen
 
 
@@ -133,13 +135,13 @@ def _plans(chosen: Sequence[Named], builder: str | None) -> list[tuple[Named, Pl
         with connector(builder) as connect:
             context = BuildContext(environ=os.environ, connect=connect, note=note)
             return [(it, prepare(it.image, context)) for it in chosen]
-    except EngineError as error:  # asked only for what was never found before: a base, Debian packages
-        error.hint = f"{error.hint}\nor, without an engine, make a base first: flyte-images base build bookworm"
+    except EngineError as error:  # needed for a base or Debian packages that were never resolved
+        error.hint = f"{error.hint}\nwithout an engine, make a base first: flyte-images base build bookworm"
         raise
 
 
 def note(text: str) -> None:
-    """Tell what is being done."""
+    """Print progress to stderr."""
     click.echo(text, err=True)
 
 
@@ -150,7 +152,8 @@ def _graphviz(dot: str) -> bytes:
     program = shutil.which("dot")
     if program is None:
         raise SpecError(
-            "Graphviz is not installed, which draws PNG", hint="apt-get install graphviz; --format svg needs nothing"
+            "Graphviz, which draws PNG, is not installed",
+            hint="apt-get install graphviz; --format svg works without it",
         )
     done = subprocess.run((program, "-Tpng"), input=dot.encode(), capture_output=True)
     if done.returncode:

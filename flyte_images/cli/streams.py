@@ -1,4 +1,4 @@
-"""The standard streams of this process: all three are there, and an error of stdout says that it is stdout's."""
+"""Open missing standard streams, and mark errors of stdout as such."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STDOUT = "stdout"
 
 
 class _Output(io.FileIO):
-    """The raw stdout."""
+    """The raw stdout; its errors carry the file name `STDOUT`."""
 
     def write(self, data: Any) -> Any:
         try:
@@ -23,9 +23,9 @@ class _Output(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Give this process the standard streams that it was started without: else the next file that it opens is one.
+    """Open the standard streams that this process was started without; else the next opened file would become one.
 
-    Nothing comes from such a stdin, a write to such a stdout fails as it does for every program, stderr is silent.
+    Such a stdin is empty, a write to such a stdout fails, and such a stderr discards everything.
     """
     for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -44,21 +44,21 @@ def prepare_streams() -> None:
     _name_stdout(sys.stdout)
 
 
-def _name_stdout(before: Any) -> None:
-    """Put a stream in the place of sys.stdout whose errors say what they are of, if it is this process's own."""
-    unbuffered = type(getattr(before, "buffer", None)) is io.FileIO  # PYTHONUNBUFFERED
-    if type(before) is not io.TextIOWrapper or before.fileno() != 1:
+def _name_stdout(stream: Any) -> None:
+    """Replace sys.stdout by a stream that names itself in errors, unless somebody has replaced it already."""
+    unbuffered = type(getattr(stream, "buffer", None)) is io.FileIO  # PYTHONUNBUFFERED
+    if type(stream) is not io.TextIOWrapper or stream.fileno() != 1:
         return
     raw = _Output(1, "w", closefd=False)
     sys.stdout = io.TextIOWrapper(
         raw if unbuffered else io.BufferedWriter(raw),
-        encoding=before.encoding,
-        errors=before.errors,
-        line_buffering=before.line_buffering,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
         write_through=unbuffered,
     )
 
 
 def silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere instead of complaining."""
+    """Send the interpreter's last flush to /dev/null, so that it does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
-"""The words of `flyte-images run`: which are its own, which the task's, and what the task's words say.
+"""Split the words of `flyte-images run` into its own options and the task's arguments, and parse the arguments.
 
-Before TASK all options are those of `flyte-images run`. Behind it a word that is a parameter of the task is the task's,
-whatever it is called; of the others those that are options of `flyte-images run` are its own. Behind `--` stand only
+Before TASK, all options are options of `flyte-images run`. After TASK, a word that names a parameter of the task is an
+argument, even if an option has the same name; other words that name options are options. After `--`, all words are
 values of `*args`.
 """
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def front(words: Sequence[str], options: Mapping[str, bool], count: int) -> tuple[list[str], list[str], list[str]]:
-    """Take options and `count` other words off the beginning: options with their values, the others, and the rest.
+    """Split off the options and the first `count` other words. Return options with values, the other words, the rest.
 
-    `options` are by name, True for those that take a value.
+    `options`: by name, True for an option that takes a value.
 
     >>> front(["--json", "app.py", "--env", "A=1", "train", "--json"], {"--json": False, "--env": True}, 2)
     (['--json', '--env', 'A=1'], ['app.py', 'train'], ['--json'])
@@ -43,7 +43,7 @@ def front(words: Sequence[str], options: Mapping[str, bool], count: int) -> tupl
 def split(
     words: Sequence[str], options: Mapping[str, bool], parameters: Sequence[Parameter]
 ) -> tuple[list[str], list[str]]:
-    """The words behind TASK: those of `flyte-images run`, and those of the task.
+    """Split the words after TASK. Return the options of `flyte-images run`, and the arguments of the task.
 
     >>> from flyte_images_runtime.values.cli_args import Parameter
     >>> rows = Parameter(name="rows", type="int", required=True, default=None)
@@ -54,22 +54,22 @@ def split(
     ([], ['--json'])
     """
     own: list[str] = []
-    theirs: list[str] = []
+    arguments: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return own, [*theirs, word, *rest]
+            return own, [*arguments, word, *rest]
         option, equals, _ = word.partition("=")
         if option in options and not _is_parameter(option, parameters):
             own.append(word)
             if options[option] and not equals and rest:
                 own.append(rest.pop(0))
             continue
-        theirs.append(word)
+        arguments.append(word)
         if word.startswith("--") and not equals and rest and not _is_switch(option, parameters):
-            theirs.append(rest.pop(0))
-    return own, theirs
+            arguments.append(rest.pop(0))
+    return own, arguments
 
 
 def _name(option: str) -> str:
@@ -82,14 +82,14 @@ def _is_switch(option: str, parameters: Sequence[Parameter]) -> bool:
 
 
 def _is_parameter(option: str, parameters: Sequence[Parameter]) -> bool:
-    """Would the task take it? A task with **kwargs takes every name."""
+    """Return whether the option names a parameter. A task with **kwargs takes every name."""
     if any(parameter.many and parameter.named for parameter in parameters):
         return option.startswith("--")
     return _name(option) in {parameter.name for parameter in parameters} or _is_switch(option, parameters)
 
 
 def pairs(arguments: Sequence[str], parameters: Sequence[Parameter]) -> dict[str, str | list[str]]:
-    """Command-line words -> texts by parameter.
+    """Parse the arguments of a task. Return the texts by parameter.
 
     >>> from flyte_images_runtime.values.cli_args import Parameter
     >>> fast = Parameter(name="fast", type="bool", required=False, default="True", switch=True)
@@ -108,7 +108,9 @@ def pairs(arguments: Sequence[str], parameters: Sequence[Parameter]) -> dict[str
             continue
         if only_values or not word.startswith("--"):
             if rest is None:
-                raise SpecError(f"`{word}` stands alone", hint=f"name the parameter: {_named(word, parameters)}")
+                raise SpecError(
+                    f"`{word}` has no parameter name", hint=f"name the parameter: {_named(word, parameters)}"
+                )
             given[rest] = [*given.get(rest, []), word]
             continue
         name, equals, value = word[2:].partition("=")
@@ -127,7 +129,7 @@ def pairs(arguments: Sequence[str], parameters: Sequence[Parameter]) -> dict[str
 
 
 def check_names(given: Iterable[str], parameters: Sequence[Parameter], options: Iterable[str]) -> None:
-    """SpecError for a name that is neither a parameter nor near one of them or of the options."""
+    """Raise SpecError for a name that is not a parameter."""
     if any(parameter.many and parameter.named for parameter in parameters):
         return
     known = {parameter.name for parameter in parameters}
@@ -137,22 +139,24 @@ def check_names(given: Iterable[str], parameters: Sequence[Parameter], options: 
             takes = ", ".join(f"{one.name}: {one.type}" for one in parameters)
             near = did_you_mean(f"--{name.replace('_', '-')}", words)
             listing = f"the parameters are {takes}" if takes else "the task takes no parameters"
-            raise SpecError(f"there is no parameter `{name}`", hint=near or listing)
+            raise SpecError(f"the task has no parameter `{name}`", hint=near or listing)
 
 
 def _named(word: str, parameters: Sequence[Parameter]) -> str:
     first = next((it for it in parameters if not it.many and not it.switch), None)
-    return f"--{first.name.replace('_', '-')} {word}" if first else "the task takes none"
+    return f"--{first.name.replace('_', '-')} {word}" if first else "the task has no parameters"
 
 
 def arguments_help(parameters: Sequence[Parameter]) -> list[tuple[str, str]]:
-    """The task's own words, as a help text lists them."""
+    """Return the rows of a help text for the arguments of a task."""
     rows = []
     for parameter in parameters:
         option = f"--{parameter.name.replace('_', '-')}"
         if parameter.many:
             option = "--NAME VALUE ..." if parameter.named else f"{parameter.name.upper()} ..."
-        says = [parameter.type if not parameter.choices else "|".join(parameter.choices)]
-        says.append("required" if parameter.required else f"default: {parameter.default}" if parameter.default else "")
-        rows.append((option, "  ".join(filter(None, says))))
+        details = [parameter.type if not parameter.choices else "|".join(parameter.choices)]
+        details.append(
+            "required" if parameter.required else f"default: {parameter.default}" if parameter.default else ""
+        )
+        rows.append((option, "  ".join(filter(None, details))))
     return rows

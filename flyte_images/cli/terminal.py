@@ -1,4 +1,4 @@
-"""Data -> stdout or stderr: byte for byte into a file or a pipe; on a terminal nothing in it is obeyed."""
+"""Print data: byte for byte to a file or pipe; on a terminal, escape sequences become visible text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from flyte_images_runtime.portable.visible import visible
 
 
 def show_data(text: str, *, err: bool = False) -> None:
-    """Print `text` and a newline. A terminal is shown escape sequences as text; a program gets them as they are."""
+    """Print `text` and a newline. On a terminal, print escape sequences as visible text."""
     stream = sys.stderr if err else sys.stdout
-    click.echo(visible(text) if stream.isatty() else text, err=err, color=True)  # else click drops escapes from pipes
+    click.echo(
+        visible(text) if stream.isatty() else text, err=err, color=True
+    )  # without color, click removes escape sequences from pipes

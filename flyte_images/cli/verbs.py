@@ -1,4 +1,4 @@
-"""The verbs. Each has a module of its own, which is imported when the verb is used, not before."""
+"""The verbs. The module of a verb is imported when the verb is used."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..errors import SpecError
 from .verbose import verbose_option
 
 _VERBS = {
-    "build": "build the images of a file; print one reference a line",
-    "run": "build what a task needs, run it in its image, print the result",
-    "shell": "a shell, or a command, where the tasks of an environment run",
-    "ps": "the tasks that run now",
-    "logs": "what a run prints or has printed",
-    "stop": "end a task that runs",
-    "runs": "what was run on this machine, and how it ended",
-    "show": "what would be done: plan, llb, graph; no engine is needed",
-    "lock": "resolve the images of a file once, for every machine",
-    "base": "Debian bases that are made without a registry",
-    "cache": "what is kept on this machine: ls, du, prune",
-    "doctor": "what works on this machine, and the fix for what does not",
-    "schema": "JSON Schemas of the documents that --json prints",
+    "build": "build the images of a file and print their references",
+    "run": "build the image of a task, run the task in it and print the result",
+    "shell": "open a shell, or run a command, in the container of an environment",
+    "ps": "list the tasks that run now",
+    "logs": "show the output of a run",
+    "stop": "end running tasks",
+    "runs": "list past runs and how they ended",
+    "show": "show what a build would do: plan, llb, graph; needs no engine",
+    "lock": "write the exact bases and packages of a file's images to a lock file",
+    "base": "make and list Debian bases without a registry",
+    "cache": "show and remove what is kept on this machine: ls, du, prune",
+    "doctor": "check this machine and show a fix for each problem",
+    "schema": "print the JSON Schemas of --json documents",
 }
 
 
@@ -47,7 +47,7 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _VERBS and not args[0].startswith("-"):
-            raise SpecError(f"no such command: `{args[0]}`", hint=did_you_mean(args[0], _VERBS) or usage(ctx))
+            raise SpecError(f"`{args[0]}` is not a command", hint=did_you_mean(args[0], _VERBS) or usage(ctx))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -58,9 +58,9 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def verbs() -> None:
-    """Container images described in Python, and tasks that run in them under limits.
+    """Build container images that are described in Python, and run tasks in them under limits.
 
-    Results go to stdout, progress and errors to stderr. FLYTE_IMAGES_DEBUG=1 shows where an error came from.
+    Results go to stdout, progress and errors to stderr. FLYTE_IMAGES_DEBUG=1 adds tracebacks to errors.
     """
 
 
@@ -68,5 +68,5 @@ verbs.params.append(verbose_option())
 
 
 def usage(ctx: click.Context) -> str:
-    """How to get help on the command of `ctx`."""
+    """Return the command line that shows the help of `ctx`."""
     return f"{ctx.command_path} --help"

@@ -158,7 +158,7 @@ def test_interrupt_ends_the_running_step(shell: Shell) -> None:
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert rest.rstrip().endswith("stopped: the build of image")
+    assert rest.rstrip().endswith("stopped: build of image")
     deadline = time.monotonic() + 20
     while running(mark):
         assert time.monotonic() < deadline, "the command still runs"

@@ -82,4 +82,4 @@ def test_interrupt_ends_the_task_and_says_so(tasks: Shell) -> None:
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert rest.rstrip().endswith("stopped: the task tiny.wait")
+    assert rest.rstrip().endswith("stopped: task tiny.wait")

@@ -202,7 +202,7 @@ def test_on_a_terminal_ctrl_c_stops_the_task_and_says_so(tasks: Shell, screens: 
     screens.append(screen := Terminal(tasks, "run", "app.py", "wait", "--mark", "begun"))
     screen.wait_for("begun")
     screen.type("\x03")
-    screen.wait_for(r"\x1b\[K\r\nstopped: the task tiny\.wait")
+    screen.wait_for(r"\x1b\[K\r\nstopped: task tiny\.wait")
     assert screen.end() == 128 + signal.SIGINT
     [noted] = [
         entry for entry in json.loads(tasks("runs", "-n", "10000", "--json").stdout) if entry["task"] == "tiny.wait"
@@ -216,8 +216,8 @@ def test_what_is_wrong_has_its_exit_code(tasks: Shell) -> None:
         (["run", "app.py", "wait", "--mark"], 2, "`--mark` has no value"),
         (["run", "app.py", "talk", "--lines", "many"], 2, "parameter `lines`"),
         (["run", "app.py", "talk", "3"], 2, "--lines 3"),
-        (["run", "app.py", "--engine", "none", "wait"], 2, "there is no engine `none`; there are auto, docker"),
-        (["run", "nothing.py", "wait"], 2, "there is no file `nothing.py`"),
+        (["run", "app.py", "--engine", "none", "wait"], 2, "`none` is not an engine; the engines are auto, docker"),
+        (["run", "nothing.py", "wait"], 2, "the file `nothing.py` does not exist"),
     ]
     for words, code, message in wrong:
         done = tasks(*words)

@@ -160,7 +160,7 @@ def test_what_is_wrong_is_said_before_anything_is_started(app: Shell) -> None:
     assert (missing.returncode, missing.stdout) == (127, "")
     assert "`no-such-program` cannot be run in this image" in missing.stderr
     engine = app("shell", "app.py", "--engine", "dokcer")
-    assert engine.returncode == 2 and "there is no engine `dokcer`" in engine.stderr
+    assert engine.returncode == 2 and "`dokcer` is not an engine" in engine.stderr
     app.write("several.py", 'a = flyte.TaskEnvironment(name="a")\nb = flyte.TaskEnvironment(name="b")')
     several = app("shell", "several.py")
     assert several.returncode == 2 and "2 environments: `a`, `b`" in several.stderr

@@ -21,7 +21,7 @@ def test_the_full_one_of_the_places_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(full, "_free", lambda place: 0 if place == cache else 1 << 30)
     error = full.full_disk(no_space(), {"FLYTE_IMAGES_CACHE": cache})
     assert error is not None and str(error) == f"no space left: `{cache}`"
-    assert error.hint == "make room there, or set FLYTE_IMAGES_CACHE to a directory that has more"
+    assert error.hint == "free space there, or set FLYTE_IMAGES_CACHE to a directory with more space"
 
 
 def test_where_none_is_full_any_more_both_are_named(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_where_none_is_full_any_more_both_are_named(tmp_path: Path) -> None:
 
 def test_a_file_that_the_system_names_is_told() -> None:
     error = full.full_disk(no_space("/x/y"), {"HOME": "/nowhere"})
-    assert error is not None and str(error).endswith(": `/x/y`") and error.hint == "make room there"
+    assert error is not None and str(error).endswith(": `/x/y`") and error.hint == "free space there"
 
 
 def test_another_error_is_not_one_of_space() -> None:

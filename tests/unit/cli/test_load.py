@@ -122,10 +122,10 @@ def test_a_file_is_loaded_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message", "hint"),
     [
-        ("missing.py", "there is no file `missing.py`", None),
-        ("misspelt/ap.py", "there is no file `misspelt/ap.py`", "did you mean `app.py`?"),
+        ("missing.py", "the file `missing.py` does not exist", None),
+        ("misspelt/ap.py", "the file `misspelt/ap.py` does not exist", "did you mean `app.py`?"),
         ("misspelt", "`misspelt` is a folder", "name a Python file in it"),
-        ("notes.txt", "`notes.txt` is no Python file", "its name has to end in .py"),
+        ("notes.txt", "`notes.txt` is not a Python file", "the name must end in .py"),
     ],
 )
 def test_what_is_no_python_file_is_refused(folder: Path, name: str, message: str, hint: str | None) -> None:

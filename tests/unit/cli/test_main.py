@@ -146,13 +146,13 @@ def test_with_json_progress_an_error_is_an_event_too(
 @pytest.mark.parametrize(
     ("args", "message", "hint"),
     [
-        (["biuld"], "no such command: `biuld`", "did you mean `build`?"),
+        (["biuld"], "`biuld` is not a command", "did you mean `build`?"),
         (["build"], "missing argument 'FILE'", "flyte-images build --help"),
         (["build", "x.py", "--pusch"], "no such option", "flyte-images build --help"),
         (["build", "x.py", "--progress", "loud"], "'loud' is not one of", "flyte-images build --help"),
-        (["build", "x.py"], "there is no file `x.py`", None),
-        (["show", "graph", "x.py", "-o", "x.gif"], "`x.gif` says no form that can be drawn", "end it in .dot"),
-        (["show", "llb", "x.py", "--json", "--dot"], "--json and --dot are two forms", "take one"),
+        (["build", "x.py"], "the file `x.py` does not exist", None),
+        (["show", "graph", "x.py", "-o", "x.gif"], "`x.gif` does not name a format", "end it in .dot"),
+        (["show", "llb", "x.py", "--json", "--dot"], "--json and --dot exclude each other", "take one"),
         (["base", "build", "potato"], "unknown suite `potato`", "bookworm"),
     ],
 )
@@ -218,7 +218,7 @@ def test_the_first_signal_stops_and_says_what(tmp_path: Path, number: signal.Sig
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
     assert process.returncode == code
-    assert err.strip() == "stopped: the build of image"
+    assert err.strip() == "stopped: build of image"
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == "left at once; what was running may go on for a moment\n"
+    assert err == "ended at once; running steps may take a moment longer\n"
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

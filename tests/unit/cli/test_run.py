@@ -86,10 +86,10 @@ def test_words_alone_are_what_a_star_takes(script: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["10"], "`10` stands alone"),
+        (["10"], "`10` has no parameter name"),
         (["--rows"], "`--rows` has no value"),
         (["--rows", "ten"], "parameter `rows`"),
-        (["--rows", "1", "--colour", "red"], "there is no parameter `colour`"),
+        (["--rows", "1", "--colour", "red"], "the task has no parameter `colour`"),
         (["--rows", "1", "--tiemout", "3"], "did you mean `--timeout`?"),
         ([], "parameter `rows` is missing"),
     ],
@@ -118,7 +118,7 @@ def test_the_help_of_a_task_shows_its_arguments_and_the_options(
     assert main(["run", script, "train", "--help"]) == 0
     out = capsys.readouterr().out
     assert "  Train it.\n" in out and "--rows   int  required" in out and "--rate   float  default: 0.1" in out
-    assert "Options of flyte-images run (before train or behind it)" in out
+    assert "Options of flyte-images run (before or after train)" in out
     assert "docker" in out and "podman" in out and "--timeout TIME" in out
     assert main(["run", script, "clash", "-h"]) == 0
     out = capsys.readouterr().out
@@ -191,10 +191,10 @@ def test_variables_come_from_the_caller_as_docker_has_it(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--timeout", "soon"], "`soon` is no time"),
-        (["--timeout", "-3"], "`-3` is no time"),
+        (["--timeout", "soon"], "`soon` is not a time"),
+        (["--timeout", "-3"], "`-3` is not a time"),
         (["--env", "=x"], "`=x` has no name"),
-        (["--engine", "dokcer"], "there is no engine `dokcer`"),
+        (["--engine", "dokcer"], "`dokcer` is not an engine"),
         (["--progress", "loud"], "loud"),
     ],
 )

@@ -40,10 +40,10 @@ def test_an_ambiguous_beginning_lists_what_it_may_mean() -> None:
 
 
 def test_an_unknown_one_is_an_error_with_a_hint() -> None:
-    with pytest.raises(SpecError, match="no run is known as `trian`") as raised:
+    with pytest.raises(SpecError, match="no run fits `trian`") as raised:
         find("trian", THERE)
     assert raised.value.hint == "did you mean `train`?"
-    with pytest.raises(SpecError, match="no run is known here"):
+    with pytest.raises(SpecError, match="no task has been run yet"):
         find("last", [])
 
 
