@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from flyte_images_layers import DebianBase, Found, Layer, ReferenceBase, digest
+from flyte_images_layers import DebianBase, Layer, ReferenceBase, Resolved, digest
 from flyte_images_layers.inside import text as inside
 from flyte_images_layers.steps import (
     AddFiles,
@@ -55,8 +55,8 @@ def plan(image: Image, *, lock: Lock, platform: str, contents: Sequence[Sequence
     builder = _Planner(image, lock, platform)
     for index, layer in enumerate(image.layers):
         entry = lock.layers[index]
-        found = Found(wheels=entry.wheels, sdists=entry.sdists, debs=entry.debs, contents=tuple(contents[index]))
-        builder.add(index, layer, found)
+        resolved = Resolved(wheels=entry.wheels, sdists=entry.sdists, debs=entry.debs, contents=tuple(contents[index]))
+        builder.add(index, layer, resolved)
     builder.close()
     steps = tuple(builder.steps)
     env = tuple(builder.env.items())
@@ -95,8 +95,8 @@ class _Planner:
         self.files: list[tuple[int, Body]] = []
         self.venv: int | None = None  # its step
 
-    def add(self, index: int, layer: Layer, found: Found) -> None:
-        for step in layer.lower(found):
+    def add(self, index: int, layer: Layer, resolved: Resolved) -> None:
+        for step in layer.lower(resolved):
             match step:
                 case InstallWheels():
                     if not self.has_python:

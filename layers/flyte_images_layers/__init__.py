@@ -1,9 +1,9 @@
-"""What can go into an image: one file a layer kind, and the bases. Pure: reads nothing, dials nothing."""
+"""The layer kinds of an image, one file each, and the bases. Pure: reads no file and opens no connection."""
 
 from __future__ import annotations
 
 from .apt import AptPackages
-from .base import Found, Layer, LocalSource, PythonRequirements
+from .base import Layer, LocalSource, PythonRequirements, Resolved
 from .bases import Base, DebianBase, ReferenceBase
 from .canonical import decoration, digest, encode
 from .commands import Commands
@@ -16,7 +16,7 @@ from .workdir import Workdir
 LAYERS: dict[str, type[Layer]] = {
     layer.kind: layer for layer in (PipPackages, AptPackages, EnvVars, Workdir, Commands, SourceFolder, SourceFile)
 }
-"""Every layer kind by its name. A new kind is one file and one entry here."""
+"""Every layer kind by its name. A new kind is one file and one entry in this table."""
 
 __all__ = [
     "LAYERS",
@@ -25,13 +25,13 @@ __all__ = [
     "Commands",
     "DebianBase",
     "EnvVars",
-    "Found",
     "Layer",
     "LayerError",
     "LocalSource",
     "PipPackages",
     "PythonRequirements",
     "ReferenceBase",
+    "Resolved",
     "SourceFile",
     "SourceFolder",
     "Workdir",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .base import Found, Layer, names
+from .base import Layer, Resolved, check_names
 from .errors import LayerError
 from .record import record
 from .steps import InstallDebs, Step
@@ -17,7 +17,7 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?")
 
 @record(kw_only=True)
 class AptPackages(Layer):
-    """Debian packages by name, or `name=version`. Order does not matter; recommended packages are left out.
+    """Debian packages by `name` or `name=version`. Their order decides nothing; recommended packages are left out.
 
     >>> AptPackages(packages=("git", "curl")).packages
     ('curl', 'git')
@@ -29,14 +29,14 @@ class AptPackages(Layer):
     packages: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        given = names(self.packages, what="package", call="with_apt_packages")
-        for name in given:
+        packages = check_names(self.packages, what="package", call="with_apt_packages")
+        for name in packages:
             if not _PACKAGE.fullmatch(name):
                 raise LayerError(
                     f"`{name}` is not the name of a Debian package",
-                    hint="lower-case names, one an argument: with_apt_packages('git', 'curl=7.88.1-10')",
+                    hint="lower-case names, one for each argument: with_apt_packages('git', 'curl=7.88.1-10')",
                 )
-        object.__setattr__(self, "packages", tuple(sorted(set(given))))
+        object.__setattr__(self, "packages", tuple(sorted(set(packages))))
 
     @property
     def title(self) -> str:
@@ -45,8 +45,8 @@ class AptPackages(Layer):
     def apt_packages(self) -> tuple[str, ...]:
         return self.packages
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
-        return (InstallDebs(debs=found.debs),)
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
+        return (InstallDebs(debs=resolved.debs),)
 
 
 AptPackages.examples = (AptPackages(packages=("git", "curl")),)

@@ -1,7 +1,7 @@
-"""What every layer kind has in common. Pure.
+"""`Layer`, the base class of the layer kinds, and the values with which layers are resolved. Pure.
 
-A layer kind is one file: a frozen dataclass with a `kind`, what it needs to be resolved, how it lowers to steps, and
-`examples`. One line in `LAYERS` (`__init__.py`) registers it.
+A layer kind is one file: a record with a `kind`, its checks, the packages and files that it needs, `lower` to steps,
+and `examples`. One line in `LAYERS` (`__init__.py`) registers the kind.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .steps import Deb, Sdist, Step, Wheel
 
 @record(kw_only=True)
 class PythonRequirements:
-    """What a layer asks of the package resolver.
+    """The packages that a layer needs, for the package resolver.
 
-    `no_binary` are packages, or `:all:`, to be built from source; `constraints` hold if a package is needed at all;
-    `hashes` are the sha256 that the file of a package may have, by its name.
+    `no_binary` names packages to build from source, or `:all:`; `constraints` restrict versions of packages that are
+    needed anyway; `hashes` are the sha256 that the files of a package may have, by package name.
     """
 
     requirements: tuple[str, ...]
@@ -34,7 +34,7 @@ class PythonRequirements:
 
     @property
     def indexes(self) -> PythonRequirements:
-        """Where it asks, without what."""
+        """The indexes alone, without packages."""
         return PythonRequirements(
             requirements=(),
             index_url=self.index_url,
@@ -45,9 +45,9 @@ class PythonRequirements:
 
 @record(kw_only=True)
 class LocalSource:
-    """What a layer asks of the user's disk: `path` (absolute) is to appear in the image as `destination`.
+    """A local file or folder that a layer needs: the image has the absolute `path` as `destination`.
 
-    `patterns` are ignore rules (`.dockerignore` syntax) added to those of the folder itself.
+    `patterns` are ignore rules (`.dockerignore` syntax), in addition to those of the folder itself.
     """
 
     path: str
@@ -56,8 +56,8 @@ class LocalSource:
 
 
 @record(kw_only=True)
-class Found:
-    """What resolving gave to one layer."""
+class Resolved:
+    """The files that were resolved for one layer: packages, and the digests of its local sources."""
 
     wheels: tuple[Wheel, ...] = ()
     sdists: tuple[Sdist, ...] = ()
@@ -67,7 +67,7 @@ class Found:
 
 @record(kw_only=True)
 class Layer:
-    """Base of the layer kinds. `location` is where the user wrote it: shown in errors, never in a digest."""
+    """Base of the layer kinds. `location` is the user's line: errors show it, and no digest covers it."""
 
     kind: ClassVar[str]
     examples: ClassVar[Sequence[Layer]] = ()
@@ -76,30 +76,30 @@ class Layer:
 
     @property
     def title(self) -> str:
-        """One short line for progress and errors."""
+        """A short line for progress and errors."""
         return self.kind
 
     def python_requirements(self) -> PythonRequirements | None:
-        """What the package resolver has to find for this layer."""
+        """Return the Python packages that this layer needs, or None."""
         return None
 
     def apt_packages(self) -> tuple[str, ...]:
-        """The names that apt has to find for this layer."""
+        """Return the names of the Debian packages that this layer needs."""
         return ()
 
     def local_sources(self) -> tuple[LocalSource, ...]:
-        """The local files that this layer is made of."""
+        """Return the local files that this layer adds."""
         return ()
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
-        """Return the steps of this layer, given what was found for it."""
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
+        """Return the steps of this layer, given the files that were resolved for it."""
         raise NotImplementedError(self.kind)
 
 
-def names(items: object, *, what: str, call: str) -> tuple[str, ...]:
-    """Check that `items` are separate strings, as in `with_x("a", "b")`.
+def check_names(items: object, *, what: str, call: str) -> tuple[str, ...]:
+    """Return `items` without surrounding spaces. Raise LayerError unless they are separate, non-empty strings.
 
-    >>> names((["a", "b"],), what="package", call="with_pip_packages")
+    >>> check_names((["a", "b"],), what="package", call="with_pip_packages")
     Traceback (most recent call last):
     ...
     flyte_images_layers.errors.LayerError: with_pip_packages takes names as separate arguments, not a list: ['a', 'b']

@@ -1,4 +1,4 @@
-"""What an image stands on: Debian with a Python version, or any image by name. Pure."""
+"""The bases of an image: Debian with a Python version, or any image by name. Pure."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Value -> bytes, one to one: what every digest of this project is taken over. Pure.
+"""Value -> bytes, one to one: every digest of this project is the hash of such bytes. Pure.
 
-Each value is written as a type letter, its length (or count) and its content, so that no two different values share
-their bytes: `("a", "bc")` and `("ab", "c")`, `1` and `"1"`, `None` and `""`, one record and another with the same
-fields all differ. Mappings are sorted by their encoded keys, so insertion order never shows.
+Each value is written as a type letter, its length (or count) and its content, so that different values have different
+bytes: `("a", "bc")` and `("ab", "c")`, `1` and `"1"`, `None` and `""`, one record and another with the same fields all
+differ. Mappings are sorted by their encoded keys, so insertion order decides nothing.
 
-A record (a frozen dataclass) is written with its `kind` and its fields; a field made with `decoration()` is left
-out: names, places and labels decide nothing about the result.
+A record (a frozen dataclass) is written with its `kind` and its fields. A field made with `decoration()` is left out:
+names, places and labels decide nothing about the result.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _OPTIONAL = {"optional": True}
 
 
 def decoration(default: Any = None, *, compare: bool = False) -> Any:
-    """Return a dataclass field that is never part of a digest; nor, unless `compare`, of a comparison."""
+    """Return a dataclass field that is never part of a digest, and of a comparison only with `compare`."""
     return dataclasses.field(default=default, compare=compare, repr=compare, kw_only=True, metadata=_DECORATION)
 
 
 def optional(default: Any) -> Any:
-    """Return a dataclass field that is part of a digest unless it has its default: what came later leaves old ones."""
+    """Return a dataclass field that a digest leaves out at its default: a new field then changes no old digest."""
     return dataclasses.field(default=default, kw_only=True, metadata=_OPTIONAL)
 
 
 def encode(value: object) -> bytes:
     """Return the canonical bytes of `value`.
 
-    Takes None, bool, int, str, bytes, tuples and lists, mappings and frozen dataclasses; anything else is a TypeError
-    (floats too: their text is not one to one across languages).
+    `value` is None, bool, int, str, bytes, a tuple, a list, a mapping or a frozen dataclass. Raise TypeError for any
+    other type, floats included: their text differs between languages.
 
     >>> encode(("a", "bc")) == encode(("ab", "c"))
     False
@@ -73,13 +73,13 @@ def _record(value: Any) -> bytes:
     return b"r" + encode(getattr(value, "kind", type(value).__name__)) + encode(fields)
 
 
-# A package is in many images: a class that says `is_shared` is encoded once. Its fields are strings and ints, so that
-# records that are equal (decoration aside) have the same bytes.
+# A package is in many images: the value of a class with `is_shared` is encoded once. The fields of such a class are
+# strings and ints, so that equal records (decoration aside) have the same bytes.
 _known_record = functools.lru_cache(maxsize=1 << 16)(_record)
 
 
 def digest(domain: str, value: object) -> str:
-    """Return `sha256:...` of `value` in a named domain (two domains never share a digest).
+    """Return `sha256:...` of `value` in a named domain; two domains never share a digest.
 
     >>> digest("a", 1) == digest("b", 1)
     False

@@ -1,11 +1,11 @@
-"""`commands`: commands that are run over everything above them. Pure."""
+"""`commands`: commands that run on the layers before them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .base import Found, Layer
+from .base import Layer, Resolved
 from .canonical import decoration, optional
 from .errors import LayerError
 from .record import record
@@ -16,10 +16,10 @@ from .steps import RunCommand, SecretMount, Step, StepLimits
 class Commands(Layer):
     """Each command is a shell command (a string, run by `/bin/sh -ec`) or an argv (a tuple or list of strings).
 
-    They run one after the other as root, with network, in the image's work directory and environment, and see the
-    secrets that are mounted. Each is ended when it passes a limit; limits decide nothing and are in no digest.
+    Commands run one after the other as root, with network, in the image's work directory and environment, and see the
+    mounted secrets. A command is ended when it passes a limit; no digest covers the limits.
 
-    >>> [step.argv for step in Commands(commands=("echo hi", ["touch", "/a b"])).lower(Found())]
+    >>> [step.argv for step in Commands(commands=("echo hi", ["touch", "/a b"])).lower(Resolved())]
     [('/bin/sh', '-ec', 'echo hi'), ('touch', '/a b')]
     """
 
@@ -46,7 +46,7 @@ class Commands(Layer):
         more = f" (+{len(self.commands) - 1} more)" if len(self.commands) > 1 else ""
         return first.splitlines()[0][:60] + more
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
         return tuple(
             RunCommand(
                 argv=("/bin/sh", "-ec", item) if isinstance(item, str) else item,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from .base import Found, Layer
+from .base import Layer, Resolved
 from .errors import LayerError
 from .record import record
 from .steps import SetEnv, Step
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @record(kw_only=True)
 class EnvVars(Layer):
-    """Variables by name. Values are taken as they are: spaces, quotes, `$` and newlines included.
+    """Variables by name. Values stay as they are, with spaces, quotes, `$` and newlines.
 
     >>> EnvVars(variables={"B": "2", "A": "a $b"}).variables
     (('A', 'a $b'), ('B', '2'))
@@ -25,11 +25,11 @@ class EnvVars(Layer):
     kind: ClassVar[str] = "env_vars"
     examples: ClassVar[Sequence[Layer]] = ()
 
-    variables: Any  # given as a mapping, kept as sorted pairs
+    variables: Any  # a mapping as an argument, sorted pairs as an attribute
 
     def __post_init__(self) -> None:
-        kept = isinstance(self.variables, tuple) and all(isinstance(it, tuple) for it in self.variables)
-        if not kept and not isinstance(self.variables, Mapping):
+        is_sorted = isinstance(self.variables, tuple) and all(isinstance(pair, tuple) for pair in self.variables)
+        if not is_sorted and not isinstance(self.variables, Mapping):
             raise LayerError(
                 f"with_env_vars takes a mapping, not {type(self.variables).__name__}: {self.variables!r}",
                 hint='with_env_vars({"NAME": "value"})',
@@ -51,7 +51,7 @@ class EnvVars(Layer):
     def title(self) -> str:
         return "environment " + ", ".join(name for name, _ in self.variables)
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
         return (SetEnv(variables=self.variables),) if self.variables else ()
 
 

@@ -1,7 +1,7 @@
-"""The names of package files: what a file may be called on this machine and in a step, wherever its name comes from.
+"""The names that a package file may have on this machine and in a step, whatever source the name comes from.
 
-An index, an archive or a lock says how a file is called; its address says nothing of it. A name that is more than one
-part of a path, that a shell, a terminal or a file system could read as something else, or that is too long, is refused.
+An index, an archive or a lock gives the name of a file; its address does not. A name is refused if it has more than one
+path component, if a shell, a terminal or a file system could read it as something else, or if it is too long.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from .errors import LayerError
 
 LONGEST = 240
-"""Bytes of the longest name: a file system takes 255, and temporary names are longer by a few."""
+"""Bytes of the longest name. A file system takes 255, and temporary names are a few bytes longer."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!%~-]*")  # wheels, source distributions and Debian packages
 _SHOWN = 80  # characters of a refused name that its error quotes
 
 
 def file_name(name: str) -> str:
-    """Return `name` if a package file may be called so; raise LayerError if not.
+    """Return `name` if a package file may have it; raise LayerError if not.
 
     >>> file_name("git_1%3a2.39_amd64.deb")
     'git_1%3a2.39_amd64.deb'

@@ -1,4 +1,4 @@
-"""`pip_packages`: Python packages from an index, as wheels, one image layer for each large one. Pure."""
+"""`pip_packages`: Python packages from an index, as wheels; each large package is one image layer. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from .base import Found, Layer, PythonRequirements, names
+from .base import Layer, PythonRequirements, Resolved, check_names
 from .errors import LayerError
 from .record import record
 from .steps import InstallWheels, Step
@@ -26,10 +26,10 @@ _SIMPLE = re.compile(rf"({_NAME})\s*(\[\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\])?((?:{
 class PipPackages(Layer):
     """Packages by requirement (PEP 508), resolved together with those of the image's other `pip_packages` layers.
 
-    The order in which packages are named does not matter, nor do spaces, case and `-`/`_`/`.` in their names.
-    `index_url` replaces the user's default index, `extra_index_urls` are asked first; credentials do not belong in
-    them (netrc, keyring or uv's own variables hold those). `no_binary` names packages that are built from source though
-    there are wheels, `:all:` every one; `constraints` and `hashes` come from lists that a project has.
+    The order of the packages decides nothing, nor do spaces, case and `-`/`_`/`.` in their names. `index_url` replaces
+    the user's default index; `extra_index_urls` are asked first; neither holds credentials, which are in netrc, a
+    keyring or uv's own variables. `no_binary` names packages to build from source although wheels exist, or `:all:`;
+    `constraints` and `hashes` come from the lock or the requirements of a project.
 
     >>> PipPackages(packages=("Pandas", "a_b >= 1")).packages
     ('a-b>=1', 'pandas')
@@ -60,7 +60,10 @@ class PipPackages(Layer):
         hashes: tuple[tuple[str, tuple[str, ...]], ...] = (),
         location: object = None,
     ) -> PipPackages:
-        """Make the layer from what the user wrote: `extra_args` are options as pip and uv spell them."""
+        """Return the layer for the user's arguments. `extra_args` are options as pip and uv spell them.
+
+        Raise LayerError for an option that is not supported, and for two different indexes.
+        """
         more = options(extra_args)
         urls = (extra_index_urls,) if isinstance(extra_index_urls, str) else tuple(extra_index_urls or ())
         if index_url and more.index_url and index_url != more.index_url:
@@ -77,8 +80,8 @@ class PipPackages(Layer):
         )
 
     def __post_init__(self) -> None:
-        given = names(self.packages, what="package", call="with_pip_packages")
-        object.__setattr__(self, "packages", tuple(sorted({requirement(item) for item in given})))
+        packages = check_names(self.packages, what="package", call="with_pip_packages")
+        object.__setattr__(self, "packages", tuple(sorted({requirement(item) for item in packages})))
         object.__setattr__(self, "constraints", tuple(sorted({requirement(item) for item in self.constraints})))
         urls = (self.extra_index_urls,) if isinstance(self.extra_index_urls, str) else tuple(self.extra_index_urls)
         object.__setattr__(self, "extra_index_urls", urls)
@@ -102,13 +105,13 @@ class PipPackages(Layer):
             hashes=self.hashes,
         )
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
-        return (InstallWheels(wheels=found.wheels, sdists=found.sdists),)
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
+        return (InstallWheels(wheels=resolved.wheels, sdists=resolved.sdists),)
 
 
 @record
 class Options:
-    """Options of pip and uv that decide what is found."""
+    """The options of pip and uv that decide which files are resolved."""
 
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
@@ -124,7 +127,7 @@ _OPTIONS = {
 
 
 def options(text: object) -> Options:
-    """Read options as pip and uv spell them; refuse those that mean nothing where each package is a layer.
+    """Return the options in `text`, as pip and uv spell them. Raise LayerError for an option that is not supported.
 
     >>> options("--pre --no-binary=lxml,numpy --index-url https://index.test/simple").no_binary
     ('lxml', 'numpy')
@@ -135,7 +138,7 @@ def options(text: object) -> Options:
         raise LayerError(f"extra_args takes a string, not {type(text).__name__}: {text!r}", hint='extra_args="--pre"')
     import shlex
 
-    found: dict[str, list[str]] = {"index_url": [], "extra_index_urls": [], "no_binary": []}
+    values: dict[str, list[str]] = {"index_url": [], "extra_index_urls": [], "no_binary": []}
     pre = False
     try:
         words = shlex.split(text)
@@ -149,15 +152,15 @@ def options(text: object) -> Options:
             value = value or (words.pop(0) if words else "")
             if not value or value.startswith("-"):
                 raise LayerError(f"the option `{word}` has no value")
-            found[_OPTIONS[word]] += value.split(",") if _OPTIONS[word] == "no_binary" else [value]
+            values[_OPTIONS[word]] += value.split(",") if _OPTIONS[word] == "no_binary" else [value]
         else:
             raise LayerError(
                 f"the option `{word}` is not supported",
-                hint="--no-binary NAME|:all:, --pre, --index-url URL, --extra-index-url URL are; of what this machine "
-                "is to do (logins, proxies, certificates), uv's and pip's own settings tell",
+                hint="--no-binary NAME|:all:, --pre, --index-url URL, --extra-index-url URL are; logins, proxies and "
+                "certificates of this machine come from uv's and pip's own settings",
             )
-    index = found["index_url"][-1] if found["index_url"] else None
-    return Options(index, tuple(found["extra_index_urls"]), pre, tuple(found["no_binary"]))
+    index = values["index_url"][-1] if values["index_url"] else None
+    return Options(index, tuple(values["extra_index_urls"]), pre, tuple(values["no_binary"]))
 
 
 def _normal_name(text: str) -> str:
@@ -169,11 +172,11 @@ def _normal_name(text: str) -> str:
 
 
 def requirement(text: str) -> str:
-    """Return the one spelling of a requirement; refuse what is none."""
+    """Return the normal spelling of a requirement. Raise LayerError if `text` is not a requirement."""
     if text.startswith("-"):
         raise LayerError(
             f"`{text}` is an option, not a package",
-            hint="options have parameters of their own: index_url=, extra_index_urls=, pre=, extra_args=",
+            hint="options have parameters: index_url=, extra_index_urls=, pre=, extra_args=",
         )
     match = _SIMPLE.fullmatch(text)
     if match is None:
@@ -191,24 +194,24 @@ def _normal_uncommon(text: str) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        found = Requirement(text)
+        parsed = Requirement(text)
     except InvalidRequirement as error:
-        hint = "one requirement an argument, as in `pandas`, `pandas>=2`, `httpx[http2]==0.28.*`"
+        hint = "one requirement for each argument, as in `pandas`, `pandas>=2`, `httpx[http2]==0.28.*`"
         if re.search(r"[;&|`$]", text):
             hint += "; shell commands belong in with_commands"
         raise LayerError(f"`{text}` is not a package requirement", hint=hint) from error
-    if found.url and not re.match(r"https?://", found.url):
+    if parsed.url and not re.match(r"https?://", parsed.url):
         raise LayerError(
             f"`{text}` names a source that is neither http nor https",
             hint="give the address of a wheel (`name @ https://.../name-1.0-py3-none-any.whl`), "
             "or build a wheel and serve it from an index",
         )
-    found.extras = set(map(canonical_name, found.extras))
-    return canonical_name(found.name) + str(found)[len(found.name) :]
+    parsed.extras = set(map(canonical_name, parsed.extras))
+    return canonical_name(parsed.name) + str(parsed)[len(parsed.name) :]
 
 
 def canonical_name(name: str) -> str:
-    """Return the normalised project name (PEP 503).
+    """Return the normalized project name (PEP 503).
 
     >>> canonical_name("Scikit_Learn")
     'scikit-learn'
@@ -217,8 +220,10 @@ def canonical_name(name: str) -> str:
 
 
 def _check_index(url: object) -> None:
-    is_one = isinstance(url, str) and urlsplit(url).scheme in ("http", "https", "file")
-    if not isinstance(url, str) or not is_one or re.search(r"\s", url):  # several in one setting are told by spaces
+    is_address = isinstance(url, str) and urlsplit(url).scheme in ("http", "https", "file")
+    if (
+        not isinstance(url, str) or not is_address or re.search(r"\s", url)
+    ):  # spaces separate the addresses in a setting
         raise LayerError(f"`{url}` is not the address of a package index", hint="https://HOST/simple, or file:///DIR")
     if "@" in urlsplit(url).netloc:
         host = urlsplit(url).hostname

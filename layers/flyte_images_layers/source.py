@@ -1,6 +1,6 @@
-"""`source_folder` and `source_file`: local files in the image, known by their content. Pure.
+"""`source_folder` and `source_file`: local files in the image. Pure.
 
-Where the files lie on this machine is not part of the layer's identity; what they hold, and where they go, is.
+The digest of a layer covers the content of its files and their destinations in the image, not their local paths.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import ClassVar
 
-from .base import Found, Layer, LocalSource
+from .base import Layer, LocalSource, Resolved
 from .canonical import decoration
 from .errors import LayerError
 from .record import record
@@ -19,10 +19,10 @@ from .steps import AddFiles, Step
 
 @record(kw_only=True)
 class SourceFolder(Layer):
-    """The folder `src` as `destination`/<its name>, or its contents alone in `destination`.
+    """The folder `src` as `target` in the image.
 
-    `destination` is absolute or relative to the work directory. `ignore` are patterns as in `.dockerignore`, added to
-    the folder's own `.dockerignore` and to the defaults (`__pycache__`, `.git`, virtual environments, ...).
+    `target` is absolute or relative to the work directory. `ignore` are patterns as in `.dockerignore`, in
+    addition to the folder's own `.dockerignore` and to the defaults (`__pycache__`, `.git`, virtual environments, ...).
     """
 
     kind: ClassVar[str] = "source_folder"
@@ -34,7 +34,7 @@ class SourceFolder(Layer):
 
     @classmethod
     def at(cls, src: str, *, dst: str, contents_only: bool, ignore: Sequence[str], location: object) -> SourceFolder:
-        """Make the layer from what the user wrote; `src` must be absolute here."""
+        """Return the layer for the absolute path `src`, as `dst/<its name>` or, with `contents_only`, as `dst`."""
         if isinstance(ignore, str):
             raise LayerError(f"ignore takes a list of patterns, not a string: {ignore!r}", hint=f"ignore=[{ignore!r}]")
         name = PurePath(src).name
@@ -48,13 +48,13 @@ class SourceFolder(Layer):
     def local_sources(self) -> tuple[LocalSource, ...]:
         return (LocalSource(path=self.src, destination=self.target, patterns=self.ignore),)
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
-        return tuple(AddFiles(content=content, destination=self.target) for content in found.contents)
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
+        return tuple(AddFiles(content=content, destination=self.target) for content in resolved.contents)
 
 
 @record(kw_only=True)
 class SourceFile(Layer):
-    """Single files, each as `destination`/<its name>."""
+    """Single files: `srcs` on this machine, as `targets` in the image."""
 
     kind: ClassVar[str] = "source_file"
     examples: ClassVar[Sequence[Layer]] = ()
@@ -64,11 +64,13 @@ class SourceFile(Layer):
 
     @classmethod
     def at(cls, srcs: Sequence[str], *, dst: str, location: object) -> SourceFile:
-        """Make the layer from what the user wrote; each of `srcs` must be absolute here."""
+        """Return the layer for the absolute paths `srcs`, each as `dst/<its name>`."""
         names = [PurePath(src).name for src in srcs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise LayerError(f"two source files have the same name `{twice[0]}`", hint="copy them to different folders")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise LayerError(
+                f"two source files have the same name `{duplicates[0]}`", hint="copy them to different folders"
+            )
         if not srcs:
             raise LayerError("with_source_file was given no file")
         pairs = sorted(zip((posixpath.join(destination(dst), name) for name in names), srcs, strict=True))
@@ -82,13 +84,13 @@ class SourceFile(Layer):
         pairs = zip(self.srcs, self.targets, strict=True)
         return tuple(LocalSource(path=src, destination=target) for src, target in pairs)
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
-        pairs = zip(found.contents, self.targets, strict=True)
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
+        pairs = zip(resolved.contents, self.targets, strict=True)
         return tuple(AddFiles(content=content, destination=target) for content, target in pairs)
 
 
 def destination(dst: object) -> str:
-    """Return `dst` normalised; refuse one that leaves the image's root or work directory.
+    """Return `dst` normalized. Raise LayerError if it leaves the image's root or work directory.
 
     >>> destination("/app//x/"), destination("."), destination("a/b")
     ('/app/x', '.', 'a/b')

@@ -1,7 +1,7 @@
-"""What a layer lowers to: values that say what has to happen, and nothing of how. Pure.
+"""Steps, the values that a layer lowers to: what has to happen in the image, without how. Pure.
 
-A step holds everything that decides its result: exact files by hash, content by digest, commands word for word. A
-package file has a name that is safe wherever the file is written (file_names.py): no other value can be made.
+A step holds everything that decides its result: exact files by hash, content by digest, commands word for word. The
+name of a package file is safe wherever the file is written (file_names.py): a value with another name cannot be made.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .record import record
 
 @record(kw_only=True)
 class Wheel:
-    """One wheel of the resolved set. `size` is in bytes (0 when the index does not say it); `sha256` is hexadecimal.
+    """One wheel of the resolved set. `size` is in bytes (0 if the index does not report it); `sha256` is hexadecimal.
 
-    `url` is where it was seen last; a file is what its hash says, wherever it comes from.
+    `url` is the address at which the wheel was last seen. The hash identifies the file, whatever its address.
     """
 
     is_shared: ClassVar[bool] = True
@@ -34,7 +34,7 @@ class Wheel:
 
 @record(kw_only=True)
 class Sdist:
-    """A source distribution of the resolved set, where there is no wheel; `build` is all that its build needs."""
+    """A source distribution of the resolved set, for a package without a wheel. `build` is all that its build needs."""
 
     name: str
     version: str
@@ -50,7 +50,7 @@ class Sdist:
 
 @record(kw_only=True)
 class Deb:
-    """One Debian package of the resolved set; `url` as that of a wheel."""
+    """One Debian package of the resolved set; `url` has the same meaning as in Wheel."""
 
     is_shared: ClassVar[bool] = True
     name: str
@@ -67,7 +67,7 @@ class Deb:
 
 @record(kw_only=True)
 class InstallWheels:
-    """Put wheels into the virtual environment, and those that are built from source distributions."""
+    """Install wheels into the virtual environment, and the wheels that are built from source distributions."""
 
     kind: ClassVar[str] = "install_wheels"
     wheels: tuple[Wheel, ...]
@@ -76,7 +76,7 @@ class InstallWheels:
 
 @record(kw_only=True)
 class InstallDebs:
-    """Install Debian packages over what is below, without network."""
+    """Install Debian packages on the steps before, without network."""
 
     kind: ClassVar[str] = "install_debs"
     debs: tuple[Deb, ...]
@@ -84,9 +84,9 @@ class InstallDebs:
 
 @record(kw_only=True)
 class SecretMount:
-    """A secret that a command sees: by its name, as the variable `variable` or, with `path`, as a file there.
+    """A secret that a command sees: as the variable `variable` or, with `path`, as a file at that path.
 
-    The value is read from this machine's variable `variable` when the command runs, and is part of nothing.
+    The value is read from this machine's variable `variable` when the command runs. No layer and no digest holds it.
     """
 
     name: str
@@ -96,7 +96,7 @@ class SecretMount:
 
 @record(kw_only=True)
 class StepLimits:
-    """The most that a step may use: bytes of memory (0: three quarters of the machine's), processes and seconds."""
+    """The limits of a step: bytes of memory (0: three quarters of the machine's memory), processes, and seconds."""
 
     memory: int = 0
     processes: int = 8192
@@ -105,7 +105,7 @@ class StepLimits:
 
 @record(kw_only=True)
 class RunCommand:
-    """Run one command over everything above it. `argv` is what is executed: no shell unless it names one."""
+    """Run one command on the steps before. `argv` is executed without a shell, unless it names one."""
 
     kind: ClassVar[str] = "run_command"
     argv: tuple[str, ...]
@@ -115,7 +115,7 @@ class RunCommand:
 
 @record(kw_only=True)
 class AddFiles:
-    """Add a local tree or file. `content` is its digest; `destination` absolute, or relative to the work directory."""
+    """Add a local tree or file, with the digest `content`. `destination` may be relative to the work directory."""
 
     kind: ClassVar[str] = "add_files"
     content: str
@@ -124,7 +124,7 @@ class AddFiles:
 
 @record(kw_only=True)
 class SetEnv:
-    """Set environment variables of the image and of the commands below."""
+    """Set environment variables of the image and of the commands that follow."""
 
     kind: ClassVar[str] = "set_env"
     variables: tuple[tuple[str, str], ...]
@@ -132,7 +132,7 @@ class SetEnv:
 
 @record(kw_only=True)
 class SetWorkdir:
-    """Set the working directory of the image and of the commands below."""
+    """Set the working directory of the image and of the commands that follow."""
 
     kind: ClassVar[str] = "set_workdir"
     path: str

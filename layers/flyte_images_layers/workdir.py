@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .base import Found, Layer
+from .base import Layer, Resolved
 from .errors import LayerError
 from .record import record
 from .steps import SetWorkdir, Step
@@ -14,7 +14,7 @@ from .steps import SetWorkdir, Step
 
 @record(kw_only=True)
 class Workdir(Layer):
-    """An absolute path; made if it does not exist.
+    """The working directory, an absolute path. The build makes it if it does not exist.
 
     >>> Workdir(path="/app/").path
     '/app'
@@ -34,7 +34,7 @@ class Workdir(Layer):
     def title(self) -> str:
         return f"workdir {self.path}"
 
-    def lower(self, found: Found) -> tuple[Step, ...]:
+    def lower(self, resolved: Resolved) -> tuple[Step, ...]:
         return (SetWorkdir(path=self.path),)
 
 

@@ -1,6 +1,6 @@
-"""Programs that run inside a build step, under whatever Python (>= 3.8) or shell the step has: nothing else is needed.
+"""Programs that run inside a build step. They need Python 3.8 or a POSIX shell, and no package.
 
-They are shipped as they are, by content: `text(name)` gives a program's source.
+A step gets a program's text, and its digest covers that text: an edit, even of a comment, gives other image digests.
 """
 
 from pathlib import Path

@@ -12,10 +12,10 @@ from flyte_images_layers import (
     Commands,
     DebianBase,
     EnvVars,
-    Found,
     Layer,
     LayerError,
     ReferenceBase,
+    Resolved,
     SourceFile,
     SourceFolder,
     Workdir,
@@ -24,7 +24,7 @@ from flyte_images_layers.steps import AddFiles, InstallDebs, RunCommand, SetEnv,
 from tests.fakes import values
 
 DEBS = (values.deb("curl"), values.deb("git"))
-FOUND = Found(debs=DEBS, contents=("sha256:one", "sha256:two"))
+RESOLVED = Resolved(debs=DEBS, contents=("sha256:one", "sha256:two"))
 
 
 def folder(dst: Any, *, src: str = "/home/me/proj", contents_only: bool = False, ignore: Any = ()) -> SourceFolder:
@@ -55,8 +55,8 @@ def folder(dst: Any, *, src: str = "/home/me/proj", contents_only: bool = False,
     ],
 )
 def test_a_layer_lowers_to_what_it_says(layer: Layer, steps: tuple[Step, ...]) -> None:
-    contents = FOUND.contents[: len(layer.local_sources())]
-    assert layer.lower(Found(debs=DEBS, contents=contents)) == steps
+    contents = RESOLVED.contents[: len(layer.local_sources())]
+    assert layer.lower(Resolved(debs=DEBS, contents=contents)) == steps
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_names_and_versions_of_debian_packages(name: str) -> None:
 
 ONES: list[tuple[Callable[[], object], str, str | None]] = [
     (lambda: AptPackages(packages=("Git",)), "`Git` is not the name of a Debian package", "lower-case names"),
-    (lambda: AptPackages(packages=("git curl",)), "`git curl` is not the name", "one an argument"),
+    (lambda: AptPackages(packages=("git curl",)), "`git curl` is not the name", "one for each argument"),
     (lambda: AptPackages(packages=("git; rm -rf /",)), "`git; rm -rf /` is not the name", "with_apt_packages("),
     (lambda: AptPackages(packages=("--purge",)), "`--purge` is not the name", "lower-case"),
     (lambda: AptPackages(packages=("git=",)), "`git=` is not the name", "lower-case"),
@@ -164,7 +164,7 @@ def test_references_of_images(reference: str) -> None:
 
 @pytest.mark.parametrize("value", ["", " spaced ", "a\nb", "$HOME", '"quoted"', "'", "ü", "a=b=c"])
 def test_values_of_variables_are_taken_as_they_are(value: str) -> None:
-    (step,) = EnvVars(variables={"A": value}).lower(Found())
+    (step,) = EnvVars(variables={"A": value}).lower(Resolved())
     assert step == SetEnv(variables=(("A", value),))
 
 

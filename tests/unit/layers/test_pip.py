@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flyte_images_layers import Found, LayerError, PipPackages, encode
+from flyte_images_layers import LayerError, PipPackages, Resolved, encode
 from flyte_images_layers.steps import InstallWheels
 from tests.fakes import values
 
@@ -70,9 +70,9 @@ def test_order_and_repetition_do_not_matter() -> None:
         ("pandas && curl x", "`pandas && curl x` is not a package requirement", "with_commands"),
         ("$(id)", "`$(id)` is not a package requirement", "with_commands"),
         ("`id`", "`id`", "with_commands"),
-        ("pandas numpy", "`pandas numpy` is not a package requirement", "one requirement an argument"),
-        ("pandas,numpy", "`pandas,numpy` is not a package requirement", "one requirement an argument"),
-        ("pandas\nnumpy", "is not a package requirement", "one requirement an argument"),
+        ("pandas numpy", "`pandas numpy` is not a package requirement", "one requirement for each argument"),
+        ("pandas,numpy", "`pandas,numpy` is not a package requirement", "one requirement for each argument"),
+        ("pandas\nnumpy", "is not a package requirement", "one requirement for each argument"),
         ("pandas=2", "`pandas=2` is not a package requirement", "pandas>=2"),
         ("pandas==latest", "`pandas==latest` is not a package requirement", "pandas>=2"),
         ("pandas>=2.x", "`pandas>=2.x` is not a package requirement", "pandas>=2"),
@@ -80,7 +80,7 @@ def test_order_and_repetition_do_not_matter() -> None:
         ("pandas~=2", "`pandas~=2` is not a package requirement", "pandas>=2"),
         ("-r requirements.txt", "is an option, not a package", "index_url="),
         ("--pre", "`--pre` is an option, not a package", "pre="),
-        ("./wheels/a.whl", "`./wheels/a.whl` is not a package requirement", "one requirement an argument"),
+        ("./wheels/a.whl", "`./wheels/a.whl` is not a package requirement", "one requirement for each argument"),
         ("a @ file:///tmp/a.whl", "names a source that is neither http nor https", "serve it from an index"),
         ("a @ git+https://git.test/a", "names a source that is neither http nor https", "build a wheel"),
         ("", "with_pip_packages was given an empty package", None),
@@ -176,4 +176,4 @@ def test_what_the_resolver_is_asked() -> None:
 
 def test_it_lowers_to_one_step_of_the_wheels_that_were_found() -> None:
     wheels = (values.wheel("a"), values.wheel("b"))
-    assert PipPackages(packages=("a",)).lower(Found(wheels=wheels)) == (InstallWheels(wheels=wheels),)
+    assert PipPackages(packages=("a",)).lower(Resolved(wheels=wheels)) == (InstallWheels(wheels=wheels),)

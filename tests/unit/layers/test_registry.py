@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import flyte_images_layers
-from flyte_images_layers import LAYERS, Found, Layer, encode
+from flyte_images_layers import LAYERS, Layer, Resolved, encode
 from tests.fakes import values
 
 EXAMPLES = [(kind, example) for kind, layer in LAYERS.items() for example in layer.examples]
@@ -33,12 +33,12 @@ def test_a_kind_has_a_name_examples_and_a_docstring_that_runs(kind: str) -> None
 @pytest.mark.parametrize(("kind", "example"), EXAMPLES, ids=[f"{kind}-{example.title}" for kind, example in EXAMPLES])
 def test_an_example_lowers(kind: str, example: Layer) -> None:
     asked = example.python_requirements()
-    found = Found(
+    resolved = Resolved(
         wheels=tuple(values.wheel(values.name_in(line)) for line in asked.requirements) if asked else (),
         debs=tuple(values.deb(name) for name in example.apt_packages()),
         contents=tuple("sha256:" + values.sha(it.path) for it in example.local_sources()),
     )
-    steps = example.lower(found)
+    steps = example.lower(resolved)
     assert steps
     assert len({encode(step) for step in steps}) == len(steps)
     assert 0 < len(example.title) < 200 and "\n" not in example.title
