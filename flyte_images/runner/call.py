@@ -12,7 +12,7 @@ from flyte_images_runtime.execution.execute import Finished, call_document, exec
 from flyte_images_runtime.resources.metrics import Metrics
 from flyte_images_runtime.system.process_id import short
 from flyte_images_runtime.task.code import locate
-from flyte_images_runtime.task.deferred_writes import Late
+from flyte_images_runtime.task.deferred_writes import DeferredWrites
 from flyte_images_runtime.task.engine import Running
 from flyte_images_runtime.task.exchange import make_exchange
 from flyte_images_runtime.task.redaction import Redactor
@@ -233,7 +233,7 @@ class TaskCall:
             exchange.write_call(call_document(spec, arguments, secrets=variables))
             write_function(spec, exchange)
             budget = Budget.of(spec.limits, spec.max_result)
-            late = Late(jobs, failed=lambda error: self._codec.write_error(error, "arguments"))
+            late = DeferredWrites(jobs, failed=lambda error: self._codec.write_error(error, "arguments"))
             server, proxy = NestedCallServer(self, exchange), egress_gate(spec, exchange, environ)
             leased = lease_devices(spec, wait=self.task.options.gpu_wait, engines=engines, environ=environ)
             with server, proxy as gate, leased as lease, late:
@@ -257,9 +257,9 @@ class TaskCall:
             self._container.end()
             exchange.remove()
 
-    def _started(self, running: Running, name: str, lease: DeviceLease, late: Late) -> None:
+    def _started(self, running: Running, name: str, lease: DeviceLease, late: DeferredWrites) -> None:
         lease.extend_to(running)
-        late.ends(running.cancel)
+        late.on_failure(running.cancel)
         self._output.set_container(short(name))
         self._container.begin(running, cards=lease.cards)
 

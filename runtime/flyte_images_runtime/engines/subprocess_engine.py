@@ -15,7 +15,7 @@ from ..cgroup import Group
 from ..errors import TaskError
 from ..resources.metrics import Usage
 from ..task.engine import Ending, OnLine, Stream
-from ..task.line_splitter import Lines
+from ..task.line_splitter import LineSplitter
 from ..task.spec import TaskSpec
 from .outcome import killed_at_start
 
@@ -134,11 +134,13 @@ class ForegroundRunning:
         """Leave nothing of it. Called once, after its end; the cgroup goes last."""
         raise NotImplementedError
 
-    def _streams(self, on_line: OnLine) -> dict[int, Lines]:
+    def _streams(self, on_line: OnLine) -> dict[int, LineSplitter]:
         names: tuple[Stream, Stream] = ("stdout", "stderr")
         files = (self._process.stdout, self._process.stderr)
         return {
-            file.fileno(): Lines(name, on_line) for name, file in zip(names, files, strict=True) if file is not None
+            file.fileno(): LineSplitter(name, on_line)
+            for name, file in zip(names, files, strict=True)
+            if file is not None
         }
 
     def _time_left(self) -> float | None:

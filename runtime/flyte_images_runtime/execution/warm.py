@@ -24,7 +24,7 @@ from ..portable import framing
 from ..resources.metrics import Metrics, Usage
 from ..task.engine import Ending, Engine, OnLine, Running, Stream
 from ..task.exchange import Exchange, Snapshot, remove_entry
-from ..task.line_splitter import Lines
+from ..task.line_splitter import LineSplitter
 from ..task.log import Log
 from ..task.redaction import NO_SECRETS, Redactor
 from ..task.spec import TaskSpec
@@ -340,12 +340,12 @@ class _Streams:
         self._poll = select.poll()
         for each in (*self._ends, self._link):
             self._poll.register(each, select.POLLIN)
-        self._lines: dict[int, Lines] = {}
+        self._lines: dict[int, LineSplitter] = {}
 
     def begin(self, on_line: OnLine) -> None:
         """From now on what is printed belongs to another call."""
         names: tuple[Stream, Stream] = ("stdout", "stderr")
-        self._lines = {end: Lines(name, on_line) for end, name in zip(self._ends, names, strict=True)}
+        self._lines = {end: LineSplitter(name, on_line) for end, name in zip(self._ends, names, strict=True)}
 
     def pass_on(self, deadline: float | None) -> bool:
         """Pass on what is printed. True when the container has something to say, False when the time is over."""

@@ -1,6 +1,6 @@
-"""Source files -> byte code beside them: a container imports them where it cannot write, and would compile each anew.
+"""Source files -> byte code beside them, since a container that cannot write there would compile each file every time.
 
-It serves images with this Python's version; others compile as they did.
+The byte code is of this Python's version. Images with another version compile the files themselves.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _HEAD = 16  # bytes: magic number, flags, time and size of the source
 
 
 def compile_beside(files: Iterable[Path]) -> int:
-    """Compile those of the files that have no byte code of theirs; return how many were compiled.
+    """Compile the files whose byte code is missing or older; return how many were compiled.
 
-    A file that cannot be compiled, or whose byte code cannot be written, is left.
+    Skip files that cannot be compiled, and those whose byte code cannot be written.
     """
     count = 0
     for file in files:
@@ -33,7 +33,7 @@ def compile_beside(files: Iterable[Path]) -> int:
 
 
 def compile_package(directory: Path, parts: Iterable[str] = ("",)) -> int:
-    """The same for the modules in a package, or in those of its subpackages that are named."""
+    """Compile the modules of a package, or of the subpackages `parts`; return how many were compiled."""
     count = 0
     for part in parts:
         with contextlib.suppress(OSError):
@@ -42,10 +42,10 @@ def compile_package(directory: Path, parts: Iterable[str] = ("",)) -> int:
 
 
 def loaded_below(root: str) -> list[str]:
-    """The source files of this process's modules that lie below `root`, by their paths from there."""
+    """Return the source files of this process's modules below `root`, as paths relative to `root`."""
     start = root.rstrip("/") + "/"
-    found = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    paths = {file for file in found if isinstance(file, str) and file.startswith(start) and file.endswith(".py")}
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    paths = {file for file in files if isinstance(file, str) and file.startswith(start) and file.endswith(".py")}
     return sorted(path[len(start) :] for path in paths)
 
 

@@ -1,7 +1,7 @@
-"""Which code a task is: function -> Code. Looks at loaded modules, reads no file.
+"""A task's function -> Code: the module and the name by which the worker imports it. Reads no file.
 
-A task's function is found again by its module and name; the directories from which the caller's own modules were
-imported go along, read-only. What belongs to Python or to installed packages does not: the image has its own.
+The container sees, read-only, the directories from which the caller's own modules were imported. It does not see those
+of Python and of installed packages, since the image has its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .spec import Code
 
 
 def locate(function: Callable[..., Any]) -> Code:
-    """Return where the worker finds `function`. SpecError if no other process could."""
+    """Return the code by which the worker finds `function`. Raise SpecError if it cannot be imported by name."""
     name = f"`{getattr(function, '__qualname__', function)}`"
     if "<locals>" in function.__qualname__ or "<lambda>" in function.__qualname__:
         raise SpecError(
@@ -31,7 +31,7 @@ def locate(function: Callable[..., Any]) -> Code:
     file = getattr(module, "__file__", None)
     if module is None or file is None:
         raise SpecError(
-            f"task {name} is defined in no file (module `{function.__module__}`)",
+            f"task {name} is not defined in a file (module `{function.__module__}`)",
             hint="write it to a .py file and import it from there",
         )
     name, program = _importable_name(module, os.path.abspath(file))
@@ -48,7 +48,7 @@ def locate(function: Callable[..., Any]) -> Code:
 
 
 def _importable_name(module: ModuleType, file: str) -> tuple[str, bool]:
-    """The module's own name, and whether it is a program's file: `__main__` is the worker over there."""
+    """Return the name to import, and whether the module is the file of a program: `__main__` is the worker there."""
     if module.__name__ not in ("__main__", "__mp_main__"):
         return module.__name__, "." not in module.__name__ and not _is_installed(os.path.dirname(file))
     spec = getattr(module, "__spec__", None)
@@ -59,7 +59,7 @@ def _importable_name(module: ModuleType, file: str) -> tuple[str, bool]:
 
 
 def _root(name: str, file: str) -> str:
-    """The directory that has to be on sys.path for `import name` to find `file`.
+    """Return the directory that has to be on sys.path for `import name` to find `file`.
 
     >>> _root("shop.models.price", "/src/shop/models/price.py"), _root("shop", "/src/shop/__init__.py")
     ('/src', '/src')
@@ -84,7 +84,7 @@ def other_roots() -> list[str]:
 
 @functools.lru_cache(maxsize=1 << 14)  # a program has thousands of modules, and each call asks for all of them
 def _own_root(name: str, file: str) -> str:
-    """Return the directory from which a module of the caller's own was imported, and nothing for any other module."""
+    """Return the directory from which a module of the caller's was imported; an empty text for any other module."""
     if not file.endswith((".py", ".so")) or name in ("__main__", "__mp_main__"):
         return ""
     if name.partition(".")[0] in _OURS or _is_installed(file):
@@ -96,7 +96,7 @@ _OURS = ("flyte_images", "flyte_images_runtime", "flyte_images_layers")
 
 
 def _is_installed(path: str) -> bool:
-    """Does it belong to Python itself or to an installed package? Of another environment too, that lies over this one.
+    """Return whether a path belongs to Python or to an installed package, of this or of any other environment.
 
     >>> _is_installed("/cache/overlay/lib/python3.11/site-packages/torch/nn"), _is_installed("/home/ada/project")
     (True, False)

@@ -1,4 +1,4 @@
-"""Large arguments are written while the container starts; the task's process waits for those that it needs."""
+"""Write large arguments while the container starts. The task's process waits for each file that it needs."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from types import TracebackType
 Job = Callable[[], object]
 
 
-class Late:
-    """Does the jobs in a thread of its own. `with` waits for them, and raises what one raised as `failed` says it.
+class DeferredWrites:
+    """Runs jobs in a thread. The end of the `with` block waits for them, and raises the error of the first that failed.
 
-    `ends` is what to do at once when one fails: nobody needs to wait for a task that will not get its arguments.
+    `failed` turns an OSError into the error to raise. `on_failure` sets a function that ends the task at once, since a
+    task without its arguments can only wait.
     """
 
     def __init__(self, jobs: Sequence[Job], *, failed: Callable[[OSError], Exception] = lambda error: error) -> None:
         self._jobs = jobs
         self._failed = failed
         self._error: BaseException | None = None
-        self._ends: Callable[[], object] | None = None
+        self._on_failure: Callable[[], object] | None = None
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="flyte-images-late") if jobs else None
 
-    def __enter__(self) -> Late:
+    def __enter__(self) -> DeferredWrites:
         if self._thread is not None:
             self._thread.start()
         return self
 
-    def ends(self, what: Callable[[], object]) -> None:
-        """From now on that is done if one fails, or now if one has."""
+    def on_failure(self, action: Callable[[], object]) -> None:
+        """Call `action` when a job fails; at once if one has failed already."""
         with self._guard:
-            self._ends = what
+            self._on_failure = action
             failed = self._error is not None
         if failed:
-            what()
+            action()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._thread is None:
@@ -50,6 +51,6 @@ class Late:
                 job()
         except BaseException as error:
             with self._guard:
-                self._error, ends = error, self._ends
-            if ends is not None:
-                ends()
+                self._error, action = error, self._on_failure
+            if action is not None:
+                action()

@@ -1,7 +1,7 @@
-"""Engine: what runs a task. One interface for containers on this host and, later, for machines elsewhere.
+"""Engine: the interface of everything that runs tasks: containers on this host and, later, other machines.
 
-An engine is given a specification and the exchange directory that goes with it. It reports facts; what they mean is
-decided in one place for all engines (ends.py).
+An engine gets a specification and the call's exchange directory. It reports facts; engines/outcome.py judges them for
+all engines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OnLine = Callable[[Stream, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a container ended, as the engine tells it."""
+    """How a container ended, as the engine reports it."""
 
     exit_status: int
     oom_killed: bool = False
@@ -33,36 +33,36 @@ class Running(Protocol):
     """A task that was started."""
 
     def wait(self, on_line: OnLine) -> Ending:
-        """Pass on what it prints until it has ended. Ends it at its time limit."""
+        """Pass on the task's lines until it has ended. End it at its time limit."""
         ...
 
     def pid(self) -> int | None:
-        """A process of this host that lives as long as the container; None where there is none."""
+        """Return a process of this host that lives as long as the container; None if this host has none."""
         ...
 
     def usage(self) -> Usage:
-        """What it has used until now; from any thread. Empty where that is not known."""
+        """Return what the task has used until now, from any thread; without figures where they are not known."""
         ...
 
     def cancel(self) -> None:
-        """End it now; from any thread. `wait` returns."""
+        """End the task now, from any thread. `wait` returns."""
         ...
 
     def remove(self) -> None:
-        """Leave nothing of it on the engine's host. Can be called at any time, and twice."""
+        """Remove everything of the task from the engine's host. Can be called at any time, and twice."""
         ...
 
 
 class Engine(Protocol):
-    """What can run tasks."""
+    """Runs tasks in containers."""
 
     @property
     def name(self) -> str: ...
 
     def check(self, spec: TaskSpec) -> None:
-        """Raise EngineLost if something that the task asks for cannot be applied here. Starts nothing."""
+        """Raise EngineLost if the engine cannot apply a part of the specification. Start nothing."""
         ...
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
-        """Start the task. Raises ImageCannotStart or EngineLost, and then has left nothing."""
+        """Start the task. Raise ImageCannotStart or EngineLost where it cannot start, and leave nothing of it."""
         ...

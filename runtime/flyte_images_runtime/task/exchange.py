@@ -36,7 +36,7 @@ from ..values import Files, Problem, open_regular
 from ..values.budget import Budget
 from ..worker import paths
 from .disk import OUT, USUAL, Disks
-from .huge_pages import make_large_pages
+from .huge_pages import make_huge_pages
 
 _ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
 ABOUT = "about.json"
@@ -226,7 +226,7 @@ def make_exchange(name: str | None = None, *, run: str = "", within: str = "", l
     """Make the directories of a new task; with `large_pages` for an engine that can pass such on."""
     name = name or new_name()
     made = []
-    large = make_large_pages(name) if large_pages and memory_base().parent == Path("/dev/shm") else None
+    large = make_huge_pages(name) if large_pages and memory_base().parent == Path("/dev/shm") else None
     try:
         for base in (memory_base(), disk_base()):
             directory = _make_below(base, name)

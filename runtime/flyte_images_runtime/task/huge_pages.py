@@ -1,6 +1,6 @@
-"""A file system in memory whose large files lie in large pages: a gigabyte is written in a fifth of the time.
+"""A file system in memory whose large files use huge pages: a gigabyte is written in a fifth of the time.
 
-It is mounted nowhere (floating.py).
+It has no mount point (system/floating_mounts.py).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import os
 
 from ..system.floating_mounts import NODEV, NOEXEC, NOSUID, FloatingMount, make_floating
 
-_POLICY = "within_size"  # a large page for what is known to fill one: a small file has a small page
+_POLICY = "within_size"  # a huge page only where the file's size fills it: a small file has small pages
 
 
-def make_large_pages(name: str) -> FloatingMount | None:
-    """Make such a file system with a directory `name`; None where this process or this kernel cannot."""
+def make_huge_pages(name: str) -> FloatingMount | None:
+    """Make such a file system with a directory `name`; return None where this process or this kernel cannot."""
     if os.geteuid() != 0:
         return None
     try:

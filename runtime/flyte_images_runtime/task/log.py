@@ -1,4 +1,4 @@
-"""Log: what a task printed, bounded: the beginning and the end are kept, the middle is counted."""
+"""Log: the lines that a task printed. A log is bounded: it keeps the beginning and the end, and counts the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TAIL = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, without its end, and the stream that it was written to."""
+    """One line without the newline, and its stream."""
 
     stream: Stream
     text: str
@@ -26,7 +26,7 @@ class Line:
 
 
 class Log:
-    """The lines of a task in the order in which they came.
+    """The lines of a task in the order in which they arrived.
 
     >>> log = Log()
     >>> log.add("stdout", "epoch 1")
@@ -45,8 +45,8 @@ class Log:
         self.left_out = 0
 
     def add(self, stream: Stream, text: str) -> None:
-        """Take one line more; in a full log the oldest after the beginning goes."""
-        if text.endswith("\r"):  # what a line shows before its end (lines.py)
+        """Add a line. In a full log the oldest line after the beginning is dropped."""
+        if text.endswith("\r"):  # the state of a line before its end (line_splitter.py)
             return
         cost = len(text) + 1
         if not self._tail and cost <= self._room:
@@ -73,7 +73,7 @@ class Log:
 
     @property
     def text(self) -> str:
-        """Both streams, as they came."""
+        """The lines of both streams, in the order in which they arrived."""
         return "\n".join(line.text for line in self)
 
     @property

@@ -1,6 +1,7 @@
-"""Takes the values of secrets out of what a task says: lines as they come, errors, tracebacks. Results stay.
+"""Remove the values of secrets from a task's lines, errors and tracebacks. Results are not changed.
 
-It protects from accidents. A task that wants to pass on its secret can: in another encoding, or a character a line.
+This protects from accidents only: a task that wants to print a secret can use another encoding, or one character a
+line.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from .line_splitter import Part
+from .line_splitter import LinePart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import OnLine, Stream
 
 MASK = "***"
-_SHORTEST = 4  # characters of what is looked for: fewer are part of everything
-_WRAPPED = (76, 64)  # columns of base64 in lines: MIME's and PEM's
+_SHORTEST = 4  # characters of a value that is replaced: shorter ones occur everywhere
+_WRAPPED = (76, 64)  # columns of base64 in lines: MIME, PEM
 _SHORTEST_PIECE = 8
 
 
 class Redactor:
-    """Replaces each line of each value, and each value's base64 form wherever it begins in what is encoded.
+    """Replaces each line of each value, and each value's base64 form, also in the middle of an encoded text.
 
     >>> Redactor(["sesame"])("open sesame!")
     'open ***!'
@@ -42,49 +43,49 @@ class Redactor:
         return bool(self._words)
 
     def __call__(self, text: str) -> str:
-        """The text without the values."""
+        """Return the text without the values."""
         for word in self._words:
             if word in text:
                 text = text.replace(word, MASK)
         return text
 
-    def document(self, said: Any) -> Any:
-        """A JSON document with each of its texts so."""
-        if isinstance(said, str):
-            return self(said)
-        if isinstance(said, list):
-            return [self.document(each) for each in said]
-        if isinstance(said, dict):
-            return {key: self.document(value) for key, value in said.items()}
-        return said
+    def document(self, value: Any) -> Any:
+        """Return a JSON document without the values in its texts."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, list):
+            return [self.document(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.document(item) for key, item in value.items()}
+        return value
 
     def lines(self, on_line: OnLine) -> OnLine:
-        """Pass on one task's lines without the values, also where a long line comes in parts."""
+        """Return a function that passes on one task's lines without the values, also where a line arrives in parts."""
         if not self:
             return on_line
         held: dict[str, str] = {}
 
         def pass_on(stream: Stream, text: str) -> None:
             whole = text if text.endswith("\r") else held.pop(stream, "") + text
-            if isinstance(text, Part):
+            if isinstance(text, LinePart):
                 at = self._cut(whole)
                 held[stream] = whole[at:]
-                on_line(stream, Part(self(whole[:at])))
+                on_line(stream, LinePart(self(whole[:at])))
             else:
                 on_line(stream, self(whole))
 
         return pass_on
 
     def _cut(self, text: str) -> int:
-        """Where to cut a text that goes on: no value lies across it, and none can begin before it and end later."""
+        """Return where to cut a text that goes on, so that no value crosses the cut or can begin before it."""
         at = max(0, len(text) - self._longest + 1)
         moved = True
         while moved:
             moved = False
             for word in self._words:
-                found = text.find(word, max(0, at - len(word) + 1), at + len(word) - 1)
-                if 0 <= found < at:
-                    at, moved = found, True
+                start = text.find(word, max(0, at - len(word) + 1), at + len(word) - 1)
+                if 0 <= start < at:
+                    at, moved = start, True
         return at
 
 
@@ -93,12 +94,12 @@ NO_SECRETS = Redactor(())
 
 @functools.lru_cache(maxsize=64)
 def redactor_of(values: tuple[str, ...]) -> Redactor:
-    """The redactor for those values: made once, as a short call should not pay for it."""
+    """Return the redactor of these values. It is cached, since a short call must not pay for making it."""
     return Redactor(values)
 
 
 def _forms(value: str) -> Iterator[str]:
-    """How a value can stand in a text: its lines as they are, as Python, JSON and addresses write them; base64."""
+    """Yield the forms of a value in a text: its lines, plain and escaped as in Python, JSON and URLs; base64."""
     for line in value.splitlines():
         yield from (line, line.strip(), repr(line)[1:-1], json.dumps(line)[1:-1], quote(line, safe=""))
     if len(value) < _SHORTEST:
@@ -117,7 +118,7 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _inner_base64(raw: bytes, shift: int) -> str:
-    """The characters of the base64 form that `raw` alone decides, where it stands `shift` bytes behind a multiple of 3.
+    """Return the base64 characters that `raw` alone decides, `shift` bytes after a multiple of 3 in the encoded text.
 
     >>> _inner_base64(b"abc", 0), _inner_base64(b"abc", 1)
     ('YWJj', 'FiY')

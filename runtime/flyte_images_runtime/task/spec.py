@@ -1,7 +1,7 @@
-"""TaskSpec: all that an engine needs to run one task. A value: it can be written down and run elsewhere, later.
+"""TaskSpec: all that an engine needs to run one task. A value, so it can be stored and run elsewhere, later.
 
-What the task is given (its arguments) lies in the exchange directory that goes with it (exchange.py); the same layout
-serves an engine on this host and one that fetches it from a store.
+The task's arguments are in the exchange directory of the call (exchange.py). The directory has one layout for an engine
+on this host and for an engine that fetches it from a store.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ..resources.limits import Limits
 Network = Literal["none", "outbound", "host"]
 PIDS = 4096
 SHARE_THE_KERNEL = (None, "crun", "runc", "youki")
-"""OCI runtimes whose containers are processes of this machine; a kernel of a container's own is not reached from it."""
+"""OCI runtimes whose containers share this machine's kernel. Other runtimes give each container another kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """The task's function: `module` is imported with `roots` (directories of this host) in front of sys.path.
+    """The task's function: `module` is imported with `roots` (directories of this host) first on sys.path.
 
-    `file` is set for a program (`python train.py`): the module is then that file, whatever its name, and finds the
-    program's arguments, `argv`. A function that no module holds (of a notebook, or defined inside another) goes as
-    `value`, a pickle. `copies` stand for the roots, one for each, where the task must not or cannot read the originals.
+    file    set for a program (`python train.py`): the module is this file, whatever its name, and sees `argv`
+    value   a pickle, for a function that cannot be imported: of a notebook, or defined inside another function
+    copies  one directory for each root, where the task must not or cannot read the original
     """
 
     module: str
@@ -38,7 +38,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """A directory or file of this host that the task sees at `target`."""
+    """A directory or file of this host that is mounted at `target` in the container."""
 
     source: str
     target: str
@@ -47,15 +47,15 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardening:
-    """What the task's process may do. The default is as little as a numeric Python program gets by with.
+    """The permissions of the task's process. By default they are as few as a numeric Python program needs.
 
-    user            "uid:gid"; None: the caller, or where that is root a user that no account and no other task is
-    read_only_root  only /tmp, the home directory and writable mounts can be written to
-    capabilities    Linux capabilities that stay
+    user            "uid:gid"; None: the caller, or for root a user that is neither an account nor another task's
+    read_only_root  whether only /tmp, the home directory and writable mounts can be written to
+    capabilities    Linux capabilities that the process keeps
     seccomp         "default", the engine's own profile, or "unconfined"
-    new_privileges  may setuid programs give more rights
-    pids            processes and threads at once
-    runtime         another OCI runtime that the engine knows, such as "runsc" or "io.containerd.kata.v2"
+    new_privileges  whether setuid programs give the process more rights
+    pids            the most processes and threads at a time
+    runtime         another OCI runtime that the engine has, such as "runsc" or "io.containerd.kata.v2"
     """
 
     user: str | None = None
@@ -79,7 +79,7 @@ class TaskSpec:
     timeout: float | None = None
     network: Network = "outbound"
     reaches: tuple[str, ...] = ()
-    """What a task with the network "none" reaches all the same, through the caller's proxy (egress/)."""
+    """The hosts that a task with the network "none" reaches through the caller's proxy (egress/)."""
     mounts: tuple[Mount, ...] = ()
     workdir: str | None = None
     python: str = "python3"
@@ -87,13 +87,13 @@ class TaskSpec:
     devices: tuple[str, ...] = ()
     """CDI names of the leased devices: `nvidia.com/gpu=GPU-...`."""
     device_ids: tuple[str, ...] = ()
-    """Which cards they are."""
+    """The ids of the leased cards."""
     max_result: int | None = None
-    """Bytes of files, directories, arrays and tables that one result may hold; None: budget.py decides."""
+    """The most bytes of files, directories, arrays and tables in one result; None: values/budget.py decides."""
 
 
 def thread_env(limits: Limits) -> dict[str, str]:
-    """The variables by which numeric libraries and Python itself size their thread pools, for a CPU limit.
+    """Return the variables by which numeric libraries and Python size their thread pools, for a CPU limit.
 
     >>> from decimal import Decimal
     >>> thread_env(Limits(cpu=Decimal("1.5")))["OMP_NUM_THREADS"], thread_env(Limits())

@@ -14,7 +14,7 @@ from flyte_images.runner.engines import EngineName
 from flyte_images_runtime.system.floating_mounts import FloatingMount
 from flyte_images_runtime.system.mounts import in_own_namespace
 from flyte_images_runtime.task.exchange import Exchange, make_exchange
-from flyte_images_runtime.task.huge_pages import make_large_pages
+from flyte_images_runtime.task.huge_pages import make_huge_pages
 
 from . import warm_tasks
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine  # and root, as the oci engine
 
 @pytest.fixture
 def made() -> Iterator[FloatingMount]:
-    found = make_large_pages("one")
+    found = make_huge_pages("one")
     assert found is not None
     yield found
     found.close()
@@ -36,7 +36,7 @@ def mounts() -> list[str]:
 
 def test_an_ordinary_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert make_large_pages("one") is None
+    assert make_huge_pages("one") is None
 
 
 def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: FloatingMount, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: FloatingMou
     path = made.path
     made.close()
     made.close()
-    other = make_large_pages("two")
+    other = make_huge_pages("two")
     assert other is not None
     try:
         assert not path.exists()

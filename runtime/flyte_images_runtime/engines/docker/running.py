@@ -12,7 +12,7 @@ from ...cgroup import Group
 from ...errors import EngineLost, Killed
 from ...resources.metrics import Usage
 from ...task.engine import Ending, OnLine, Stream
-from ...task.line_splitter import Lines
+from ...task.line_splitter import LineSplitter
 from ...task.spec import TaskSpec
 from ..reaper import engine_lost
 from .api import Api, Attachment, Refused
@@ -51,7 +51,7 @@ class DockerRunning:
     def wait(self, on_line: OnLine) -> Ending:
         assert self._streams is not None
         names: dict[int, Stream] = {1: "stdout", 2: "stderr"}
-        lines = {number: Lines(name, on_line) for number, name in names.items()}
+        lines = {number: LineSplitter(name, on_line) for number, name in names.items()}
 
         def pass_on(number: int, content: bytes) -> None:
             if number in lines:

@@ -1,4 +1,4 @@
-"""What is written late is waited for on both sides, and a failure reaches the caller as an error, not as a hang."""
+"""Both sides wait for a deferred write, and a failed write is an error at the caller, not a hang."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from flyte_images_runtime.task.deferred_writes import Late
+from flyte_images_runtime.task.deferred_writes import DeferredWrites
 from flyte_images_runtime.values import Files
 
 LARGE = 64 << 20
@@ -19,7 +19,7 @@ def write(file: BinaryIO) -> None:
     file.write(b"content")
 
 
-def test_a_reader_waits_for_what_is_being_written(tmp_path: Path) -> None:
+def test_a_reader_waits_for_a_deferred_file(tmp_path: Path) -> None:
     with Files(str(tmp_path)) as files:
         files.later = jobs = []
         name = files.put("bin", LARGE, write)
@@ -32,13 +32,13 @@ def test_a_reader_waits_for_what_is_being_written(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    with Late(jobs):
+    with DeferredWrites(jobs):
         reader.join()
     assert found == [b"content"]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_is_small_or_has_no_later_is_written_at_once(tmp_path: Path) -> None:
+def test_small_files_and_files_without_later_are_written_at_once(tmp_path: Path) -> None:
     with Files(str(tmp_path)) as files:
         files.put("bin", LARGE, write)
         files.later = []
@@ -47,13 +47,13 @@ def test_what_is_small_or_has_no_later_is_written_at_once(tmp_path: Path) -> Non
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"content"}
 
 
-def test_what_nobody_writes_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_file_without_a_writer_is_not_waited_for(tmp_path: Path) -> None:
     with Files(str(tmp_path), waits=True) as files, pytest.raises(Exception, match="cannot be read"):
         files.open("1.bin")
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_a_failure_ends_the_task_and_is_raised_in_the_callers_words(early: bool) -> None:
+def test_a_failure_ends_the_task_and_is_raised_as_the_callers_error(early: bool) -> None:
     ended = threading.Event()
     go = threading.Event()
 
@@ -61,13 +61,13 @@ def test_a_failure_ends_the_task_and_is_raised_in_the_callers_words(early: bool)
         go.wait()
         raise OSError(errno.ENOSPC, "no room")
 
-    with pytest.raises(RuntimeError, match="no room for it"):  # noqa: SIM117 - what is raised at the end of the inner one
-        with Late([fail], failed=lambda error: RuntimeError(f"{error.strerror} for it")) as late:
+    with pytest.raises(RuntimeError, match="no room for it"):  # noqa: SIM117 - raised at the end of the inner block
+        with DeferredWrites([fail], failed=lambda error: RuntimeError(f"{error.strerror} for it")) as writes:
             if early:
                 go.set()
-                assert late._thread is not None
-                late._thread.join()
-            late.ends(ended.set)
+                assert writes._thread is not None
+                writes._thread.join()
+            writes.on_failure(ended.set)
             go.set()
             assert ended.wait(30)
 
@@ -76,5 +76,5 @@ def test_an_interrupt_is_not_replaced_by_a_failure() -> None:
     def fail() -> None:
         raise OSError(errno.ENOSPC, "no room")
 
-    with pytest.raises(KeyboardInterrupt), Late([fail]):
+    with pytest.raises(KeyboardInterrupt), DeferredWrites([fail]):
         raise KeyboardInterrupt

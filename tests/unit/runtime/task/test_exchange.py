@@ -1,4 +1,4 @@
-"""The directories of a task: ours alone, gone afterwards, and nothing in them is followed."""
+"""The directories of a task: private, removed afterwards, and no link in them is followed."""
 
 from __future__ import annotations
 
@@ -19,66 +19,66 @@ BUDGET = Budget(memory=1 << 20, disk=1 << 20)
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exchange]:
+def exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exchange]:
     monkeypatch.setattr(module, "memory_base", lambda: tmp_path / "memory")
     monkeypatch.setattr(module, "disk_base", lambda: tmp_path / "disk")
     yield make_exchange()
 
 
-def test_it_is_made_for_its_owner_and_removed_without_a_trace(made: Exchange, tmp_path: Path) -> None:
-    assert made.inputs.stat().st_mode & 0o777 == 0o755
-    assert made.inputs.parent.stat().st_mode & 0o777 == 0o700
-    assert made.outputs.stat().st_mode & 0o777 == 0o700
-    owner = parse(made.name)
+def test_an_exchange_is_private_and_removed_without_a_trace(exchange: Exchange, tmp_path: Path) -> None:
+    assert exchange.inputs.stat().st_mode & 0o777 == 0o755
+    assert exchange.inputs.parent.stat().st_mode & 0o777 == 0o700
+    assert exchange.outputs.stat().st_mode & 0o777 == 0o700
+    owner = parse(exchange.name)
     assert owner == current()
-    assert {path.name for path in left_over(str(owner))} == {made.name}
-    made.write_call({"a": 1})
-    made.remove()
-    made.remove()
+    assert {path.name for path in left_over(str(owner))} == {exchange.name}
+    exchange.write_call({"a": 1})
+    exchange.remove()
+    exchange.remove()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_tasks_share_nothing_but_their_parent(made: Exchange) -> None:
+def test_two_tasks_share_only_the_parent_directory(exchange: Exchange) -> None:
     other = make_exchange()
-    assert other.inputs != made.inputs
-    made.remove()
+    assert other.inputs != exchange.inputs
+    exchange.remove()
     assert other.inputs.is_dir()
     other.remove()
 
 
-def test_a_result_is_read_only_if_it_is_a_plain_file(made: Exchange, tmp_path: Path) -> None:
-    assert made.read("result.json", BUDGET) is None
-    (made.outputs / "result.json").write_text(json.dumps({"result": 1}))
-    assert made.read("result.json", BUDGET) == {"result": 1}
+def test_a_result_is_read_only_if_it_is_a_plain_file(exchange: Exchange, tmp_path: Path) -> None:
+    assert exchange.read("result.json", BUDGET) is None
+    (exchange.outputs / "result.json").write_text(json.dumps({"result": 1}))
+    assert exchange.read("result.json", BUDGET) == {"result": 1}
     secret = tmp_path / "secret.json"
     secret.write_text('"sesame"')
-    (made.outputs / "link.json").symlink_to(secret)
-    os.mkfifo(made.outputs / "pipe.json")
-    (made.outputs / "directory.json").mkdir()
-    (made.outputs / "rubbish.json").write_text("{")
-    (made.outputs / "deep.json").write_text("[" * 100_000)
+    (exchange.outputs / "link.json").symlink_to(secret)
+    os.mkfifo(exchange.outputs / "pipe.json")
+    (exchange.outputs / "directory.json").mkdir()
+    (exchange.outputs / "rubbish.json").write_text("{")
+    (exchange.outputs / "deep.json").write_text("[" * 100_000)
     for name in ("link.json", "pipe.json", "directory.json", "rubbish.json", "deep.json"):
         with pytest.raises(Problem):
-            made.read(name, BUDGET)
-    assert made.time_of("link.json") is None
+            exchange.read(name, BUDGET)
+    assert exchange.time_of("link.json") is None
 
 
-def test_a_result_without_end_is_refused(made: Exchange) -> None:
-    (made.outputs / "result.json").write_text(json.dumps("x" * 2000))
+def test_a_result_without_end_is_refused(exchange: Exchange) -> None:
+    (exchange.outputs / "result.json").write_text(json.dumps("x" * 2000))
     with pytest.raises(Problem, match="longer than"):
-        made.read("result.json", Budget(memory=3000, disk=0))
+        exchange.read("result.json", Budget(memory=3000, disk=0))
 
 
-def test_outputs_that_became_a_link_are_not_followed(made: Exchange, tmp_path: Path) -> None:
-    made.outputs.rmdir()
+def test_outputs_that_became_a_link_are_not_followed(exchange: Exchange, tmp_path: Path) -> None:
+    exchange.outputs.rmdir()
     (tmp_path / "elsewhere").mkdir()
-    made.outputs.symlink_to(tmp_path / "elsewhere")
+    exchange.outputs.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
-        made.read("result.json", BUDGET)
+        exchange.read("result.json", BUDGET)
 
 
 def test_a_directory_that_is_not_ours_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """D25: whoever makes the directory first keeps nobody from running tasks."""
+    """D25: a user who makes the directory first cannot keep other users from running tasks."""
     monkeypatch.setattr(module, "memory_base", lambda: tmp_path / "memory")
     monkeypatch.setattr(module, "disk_base", lambda: tmp_path / "disk")
     (tmp_path / "memory").mkdir()
@@ -96,17 +96,17 @@ def test_a_directory_that_is_not_ours_is_passed_over(tmp_path: Path, monkeypatch
     assert list((tmp_path / "memory").iterdir()) == []
 
 
-def test_a_socket_is_for_the_user_of_the_task_alone(made: Exchange) -> None:
-    """D4: no other user may connect to the socket that takes nested calls."""
-    with made.listen("host.sock"):
-        made.give_to(12345, 12346)
-        found = (made.inputs / "host.sock").stat()
+def test_a_socket_is_for_the_user_of_the_task_alone(exchange: Exchange) -> None:
+    """D4: no other user may connect to the socket for nested calls."""
+    with exchange.listen("host.sock"):
+        exchange.give_to(12345, 12346)
+        found = (exchange.inputs / "host.sock").stat()
         assert found.st_mode & 0o777 == 0o600
         if os.geteuid() == 0:
             assert (found.st_uid, found.st_gid) == (12345, 12346)
 
 
-def test_an_owner_is_gone_only_if_that_is_certain() -> None:
+def test_a_process_is_gone_only_if_that_is_certain() -> None:
     here = current()
     assert not here.is_gone()
     text = str(here)

@@ -1,57 +1,57 @@
-"""Lines are cut from bytes, and a log is bounded without losing its beginning or its end."""
+"""Bytes are split into lines, and a bounded log keeps its beginning and its end."""
 
 from __future__ import annotations
 
 import pytest
 
 from flyte_images_runtime.task import line_splitter as lines_module
-from flyte_images_runtime.task.line_splitter import Lines
+from flyte_images_runtime.task.line_splitter import LineSplitter
 from flyte_images_runtime.task.log import Log
 
 
-def cut(*parts: bytes) -> list[str]:
+def split(*parts: bytes) -> list[str]:
     lines: list[str] = []
-    one = Lines("stdout", lambda stream, line: lines.append(line))
+    splitter = LineSplitter("stdout", lambda stream, line: lines.append(line))
     for part in parts:
-        one.feed(part)
-    one.finish()
+        splitter.feed(part)
+    splitter.finish()
     return lines
 
 
 def test_lines_are_whole_however_they_arrive() -> None:
     text = "erste\r\nzwei ü\n\nlast".encode()
     for size in range(1, len(text)):
-        assert cut(text[:size], text[size:]) == ["erste", "zwei ü", "", "last"]
-    assert cut(b"a\n") == ["a"]
-    assert cut(b"\xff\n") == ["\ufffd"]
-    assert cut(b"half \xc3") == ["half \ufffd"]
+        assert split(text[:size], text[size:]) == ["erste", "zwei ü", "", "last"]
+    assert split(b"a\n") == ["a"]
+    assert split(b"\xff\n") == ["\ufffd"]
+    assert split(b"half \xc3") == ["half \ufffd"]
 
 
 def test_a_line_without_end_is_passed_on_in_parts() -> None:
-    lines = cut(b"x" * 200_000, b"y\n")
+    lines = split(b"x" * 200_000, b"y\n")
     assert "".join(lines) == "x" * 200_000 + "y"
     assert max(map(len, lines)) <= 1 << 16
 
 
 def test_a_line_that_overwrites_itself_is_its_last_state() -> None:
-    assert cut(b"10%\r20%\r100%\nnext\n") == ["100%", "next"]
-    assert cut(b"10%\r", b"\n") == ["10%"]
-    assert cut(b"bar\r   \r") == ["   \r", "   "]
-    assert cut(b"\r\r") == []
+    assert split(b"10%\r20%\r100%\nnext\n") == ["100%", "next"]
+    assert split(b"10%\r", b"\n") == ["10%"]
+    assert split(b"bar\r   \r") == ["   \r", "   "]
+    assert split(b"\r\r") == []
 
 
-def test_what_it_shows_before_its_end_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_of_an_open_line_is_passed_on_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(lines_module.time, "monotonic", lambda: now)
-    told: list[str] = []
-    one = Lines("stderr", lambda stream, line: told.append(line))
+    passed_on: list[str] = []
+    splitter = LineSplitter("stderr", lambda stream, line: passed_on.append(line))
     for number in range(10):
-        one.feed(f"\r{number}0%|#".encode())
+        splitter.feed(f"\r{number}0%|#".encode())
         now += 0.2
-    one.feed(b"\r100%|#\n")
-    assert told == ["00%|#\r", "30%|#\r", "60%|#\r", "90%|#\r", "100%|#"]
+    splitter.feed(b"\r100%|#\n")
+    assert passed_on == ["00%|#\r", "30%|#\r", "60%|#\r", "90%|#\r", "100%|#"]
     log = Log()
-    for line in told:
+    for line in passed_on:
         log.add("stderr", line)
     assert log.text == "100%|#"
 

@@ -1,4 +1,4 @@
-"""D28: the values of secrets are taken out of all that a task says, in every form and however the text is cut."""
+"""D28: the values of secrets are removed from all texts of a task, in every form and however the text is cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_images_runtime.task.line_splitter import Lines
+from flyte_images_runtime.task.line_splitter import LineSplitter
 from flyte_images_runtime.task.redaction import MASK, Redactor
 
 VALUE = 'hunter2-"secret"-värde'
@@ -41,31 +41,31 @@ def test_base64_that_is_wrapped_and_a_value_of_many_lines() -> None:
     assert all(redactor(line).startswith(MASK) for line in wrapped[:-1])
 
 
-def test_nothing_short_is_looked_for() -> None:
+def test_short_values_are_not_replaced() -> None:
     assert not Redactor(["", "abc", "a\nb"])
     assert Redactor(["", "abc"])("abc") == "abc"
 
 
 @given(st.lists(st.integers(1, 70000), max_size=4), st.integers(65536 - 40, 65536 + 40))
 def test_a_value_is_found_across_the_parts_of_a_long_line(cuts: list[int], before: int) -> None:
-    """D28: a line of more than 64 KiB comes in parts, and a read of the stream may end anywhere."""
-    told: list[str] = []
+    """D28: a line of more than 64 KiB arrives in parts, and a read of the stream may end anywhere."""
+    passed_on: list[str] = []
     raw = b"a" * before + VALUE.encode() + b"b" * 70000 + VALUE.encode() + b"\nnext\n"
-    lines = Lines("stdout", Redactor([VALUE, "aab"]).lines(lambda stream, text: told.append(text)))
+    lines = LineSplitter("stdout", Redactor([VALUE, "aab"]).lines(lambda stream, text: passed_on.append(text)))
     for cut in [*cuts, len(raw)]:
         lines.feed(raw[:cut])
         raw = raw[cut:]
     lines.finish()
-    assert told[-1] == "next"
-    assert "".join(told[:-1]) == "a" * before + MASK + "b" * 70000 + MASK
+    assert passed_on[-1] == "next"
+    assert "".join(passed_on[:-1]) == "a" * before + MASK + "b" * 70000 + MASK
 
 
 def test_the_last_part_is_not_lost_where_the_stream_ends() -> None:
-    told: list[str] = []
-    lines = Lines("stdout", Redactor([VALUE]).lines(lambda stream, text: told.append(text)))
+    passed_on: list[str] = []
+    lines = LineSplitter("stdout", Redactor([VALUE]).lines(lambda stream, text: passed_on.append(text)))
     lines.feed(b"x" * 65536 + b"\r")
     lines.finish()
-    assert "".join(told) == "x" * 65536
+    assert "".join(passed_on) == "x" * 65536
 
 
 def test_errors_are_documents_of_texts() -> None:
