@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flyte_images_runtime.resources.metrics import Metrics
 
     from ..progress import Mode
-    from ..progress.task_progress import Tasks
+    from ..progress.task_progress import TaskProgress
     from ..runner.engines import EngineName
     from ..runner.model import Run
     from ..task import Task
@@ -132,7 +132,7 @@ def perform(
     """Build the image, run the task, and print the result."""
     from ..errors import Raised, TaskError
     from ..progress import Progress
-    from ..progress.task_progress import Tasks
+    from ..progress.task_progress import TaskProgress
     from ..runner.runner import run
     from ..runner.task_spec import check_needs
 
@@ -147,7 +147,7 @@ def perform(
     with Progress(progress, sys.stderr) as display:
         runner.using(progress=display).image(task.environment.built_image)
     activity.doing = f"task {task.name}"
-    with Tasks(progress, sys.stderr, main=task.name, limit=memory_of) as shown:
+    with TaskProgress(progress, sys.stderr, main=task.name, limit=memory_of) as shown:
         runner = runner.using(on_usage=shown.usage, **shown.watching(follow))
         call = runner.call(task, args, kwargs)
         try:
@@ -157,20 +157,20 @@ def perform(
                 _show_last(shown, task.name, call.id)
             if isinstance(error, Raised):
                 traceback = error.remote.traceback.rstrip("\n")
-                shown.tell(traceback, "traceback", task=task.name, text=traceback)
+                shown.show(traceback, "traceback", task=task.name, text=traceback)
             raise
         if progress != "quiet":
             words = f"{task.name}: {used(done.metrics)}"
-            shown.tell(words, "task", task=task.name, run=done.id, metrics=done.metrics.as_dict())
+            shown.show(words, "task", task=task.name, run=done.id, metrics=done.metrics.as_dict())
     _print(done, as_json=as_json)
 
 
-def _show_last(shown: Tasks, task: str, run: str) -> None:
+def _show_last(display: TaskProgress, task: str, run: str) -> None:
     """Print the last lines of a task whose output was not followed."""
     from ..runner.run_logs import lines
 
     for line in lines(os.environ, run, tail=_LAST_LINES):
-        shown.tell(f"  | {line.text}", "output", task=task, stream=line.stream, text=line.text)
+        display.show(f"  | {line.text}", "output", task=task, stream=line.stream, text=line.text)
 
 
 def _print(done: Run[Any], *, as_json: bool) -> None:

@@ -1,11 +1,11 @@
-"""Shows how builds go on: bars on a terminal, plain lines elsewhere, JSON lines for programs. Everything to one stream.
+"""Show the progress of builds on one stream: bars on a terminal, plain lines elsewhere, JSON lines for programs.
 
     with Progress("auto", sys.stderr) as progress:
         sink = progress.image("ml_env")
         client.solve(..., on_event=sink)
         progress.summary("ml_env", reference="ml_env:3f2a", seconds=2.2)
 
-Nothing here can make a build fail: no event, in whatever order, and no stream, however broken, raises.
+Progress never makes a build fail: events in any order and broken streams raise nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flyte_images_runtime.system.diagnostics import is_logged
 
 from .lines import Counts, Display, Json, Plain, Quiet
 
-if TYPE_CHECKING:  # loaded by the first image that has events; a no-op build has none
+if TYPE_CHECKING:  # loaded by the first image with events; a build that changes nothing has none
     from .image_sink import ImageProgress
     from .state import BuildState
 
@@ -30,7 +30,7 @@ Mode = Literal["auto", "tty", "plain", "json", "quiet"]
 
 
 def chosen_mode(mode: Mode, stream: TextIO, env: Mapping[str, str]) -> Mode:
-    """What `auto` means here: bars on a terminal that can move its cursor, plain lines elsewhere and in CI.
+    """Return the mode, with `auto` replaced: bars on a terminal that can move its cursor, else plain lines, as in CI.
 
     >>> import io
     >>> chosen_mode("auto", io.StringIO(), {})
@@ -48,7 +48,7 @@ def chosen_mode(mode: Mode, stream: TextIO, env: Mapping[str, str]) -> Mode:
 
 
 class Progress:
-    """The display of one command; any number of images build at once on it, from any threads."""
+    """The display of one command. Any number of images may build at once, from any threads."""
 
     def __init__(self, mode: Mode, stream: TextIO, *, env: Mapping[str, str] | None = None) -> None:
         env = os.environ if env is None else env
@@ -77,7 +77,7 @@ class Progress:
         return len(self._images) > 1
 
     def image(self, name: str) -> ImageProgress:
-        """The sink for one image's events, always the same. Ask for it only when there is something to solve."""
+        """Return the sink for the events of one image: one a name. Call this only if there is something to solve."""
         from .image_sink import ImageProgress
 
         with self._lock:
@@ -87,12 +87,12 @@ class Progress:
             return self._images[name]
 
     def note(self, text: str) -> None:
-        """A line of ours among the steps: which base was taken, what is resolved."""
+        """Show a line among the steps: the chosen base, the names that are resolved."""
         with self._lock:
             self._display.note(text)
 
     def summary(self, name: str, *, reference: str, seconds: float, size: int | None = None) -> None:
-        """The last line of an image; without any step of its own it says `up to date`."""
+        """Show the last line of an image: `up to date` if no step was run."""
         with self._lock:
             image = self._images.get(name)
             if image:
@@ -100,6 +100,7 @@ class Progress:
             self._display.summary(name, Counts(image.state if image else None), reference, seconds, size)
 
     def close(self) -> None:
+        """Finish all images and the display."""
         with self._lock:
             for image in self._images.values():
                 image.finish()

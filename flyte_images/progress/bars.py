@@ -1,4 +1,4 @@
-"""Changes of a build -> live bars on a terminal. rich is loaded only if the build lasts long enough to be looked at."""
+"""Show the changes of builds as live bars on a terminal. rich is loaded only for builds that last long enough."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from .state import BuildState, Change, Step
 
-_DELAY = 0.25  # a build that is done by then needs no bars, and loading rich would be a third of its time
-_REFRESH = 0.1
+_DELAY = 0.25  # seconds; a shorter build needs no bars, and loading rich would take a third of its time
+_REFRESH = 0.1  # seconds
 _STYLES = {"cached": "\x1b[2m", "canceled": "\x1b[2m", "failed": "\x1b[31m", "warning": "\x1b[33m", "bold": "\x1b[1m"}
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Bars:
-    """An overall bar, a line for each running step, and above them a line for each that has ended."""
+    """An overall bar, a line for each running step, and above them a line for each step that has ended."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class Bars:
         several: Callable[[], bool],
     ) -> None:
         self._out = Writer(stream)
-        self._colour = not env.get("NO_COLOR")
+        self._color = not env.get("NO_COLOR")
         self._unicode = (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
         self._lock = lock
         self._builds = builds
         self._several = several
         self._began = time.monotonic()
-        self._ready: list[tuple[str, str]] = []  # (style, line) to be printed above the bars
+        self._ready: list[tuple[str, str]] = []  # (style, line) to print above the bars
         self._last: dict[Step, str] = {}
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -54,7 +54,7 @@ class Bars:
         if change.step and change.step.hidden:
             return
         name = label(image, change.step, several=self._several())
-        match change.kind:  # what starts and what moves is seen in the next frame
+        match change.kind:  # the next frame shows starts and moved bytes
             case "ended" if change.step:
                 self._ready.append(self._end(name, change.step))
             case "line" if change.step:
@@ -73,7 +73,7 @@ class Bars:
             self._flush()
 
     def close(self) -> None:
-        """Called without the lock: the drawing thread takes it for its last frame."""
+        """Draw the last frame. Call this without the lock, which the drawing thread takes."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -101,7 +101,7 @@ class Bars:
 
     def _flush(self) -> None:
         for style, text in self._ready:
-            begin = _STYLES.get(style, "") if self._colour else ""
+            begin = _STYLES.get(style, "") if self._color else ""
             self._out.line(f"{begin}{text}\x1b[0m" if begin else text)
         self._ready.clear()
 
@@ -114,12 +114,12 @@ class Bars:
         console = Console(
             file=self._out.stream,
             force_terminal=True,
-            no_color=not self._colour,
+            no_color=not self._color,
             highlight=False,
             markup=False,
             emoji=False,
         )
-        # stdout is data and stays the caller's: rich must not take hold of it.
+        # stdout is for data: rich must not redirect it.
         live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
         try:
             with live:
@@ -130,12 +130,12 @@ class Bars:
                             build.waited(time.monotonic())
                         ready, self._ready = self._ready, []
                         frame = self._frame(console)
-                    for style, line in ready:  # soft wrap: the terminal breaks the line, so that it can be copied whole
+                    for style, line in ready:  # soft wrap: the terminal wraps the line, so it can be copied as one
                         console.print(self._text(style, line), soft_wrap=True)
                     live.update(frame, refresh=True)
                     if last:
                         return
-        except (OSError, ValueError):  # the terminal went away
+        except (OSError, ValueError):  # the terminal is closed
             return
 
     def _text(self, style: str, line: str) -> Text:
@@ -163,7 +163,7 @@ class Bars:
         overall.add_row(bar, f"{settled}/{len(counted)} steps", duration(now - self._began))
 
         room = max(1, console.size.height - 4)
-        # Not the whole width: the `^C` that a terminal echoes behind the last line must not break it.
+        # Less than the whole width: the `^C` that a terminal echoes after the last line must not wrap it.
         steps = Table.grid(padding=(0, 1))
         steps.width = max(width - 4, 8)
         for grow in (0, 3, 2, 0):
@@ -183,7 +183,7 @@ class Bars:
         return frames[int(now / _REFRESH) % len(frames)]
 
     def _detail(self, build: BuildState, step: Step) -> Text:
-        """Bytes where something is moved, else how far the layer is, else the last thing it said."""
+        """Return the bytes if some are transferred, else the parts done of the layer, else its last output line."""
         from rich.text import Text
 
         current, total = build.transferred(step)

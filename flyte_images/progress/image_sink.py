@@ -1,4 +1,4 @@
-"""Events of one image's build -> changes on the display that all images share."""
+"""Pass the events of one image's build as changes to the display that all images share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .state import BuildState
 
 
 class ImageProgress:
-    """Takes the events of one image's build: call it with each, then `finish` it."""
+    """The sink for the events of one image's build: call it with each event, then call `finish`."""
 
     def __init__(self, name: str, lock: threading.RLock, display: Display, owners: dict[str, ImageProgress]) -> None:
         self.name = name
@@ -27,7 +27,7 @@ class ImageProgress:
                     self._display.change(self.name, self.state, change)
 
     def finish(self, *, succeeded: bool = False) -> None:
-        """No more events will come: the engine's stream has ended, or the build was given up."""
+        """End the image: the engine's stream has ended, or the build was given up."""
         with self._lock:
             if self._finished:
                 return
@@ -38,7 +38,7 @@ class ImageProgress:
                 del self._owners[digest]
 
     def _shared(self, event: Event) -> bool:
-        """True for what another image shows already: the log and the bytes of a step that both wait for."""
+        """Return whether another image shows the event already: output or bytes of a step that both wait for."""
         match event:
             case Vertex(digest=digest, started=started) if started is not None:
                 self._owners.setdefault(digest, self)

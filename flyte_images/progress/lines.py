@@ -1,4 +1,4 @@
-"""Changes of a build -> lines on a stream: `plain` for logs and people without a terminal, `json` for programs."""
+"""Show the changes of builds as lines on a stream: `plain` for logs and people, `json` for programs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from .terminal_text import clean, duration, size
 
-if TYPE_CHECKING:  # at run time only a build that is solved loads it: a no-op build counts milliseconds
+if TYPE_CHECKING:  # loaded only by a build that is solved; a build that changes nothing must start fast
     from .state import BuildState, Change, Step
 
 _LONGEST_NAME = 72
-_TRANSFER_EVERY = 0.5
+_TRANSFER_EVERY = 0.5  # seconds
 
 
 class Display(Protocol):
-    """Shows what happens; called under one lock, never concurrently."""
+    """Shows the changes of builds. All calls are made under one lock."""
 
     def change(self, image: str, build: BuildState, change: Change) -> None: ...
     def note(self, text: str) -> None: ...
@@ -25,7 +25,7 @@ class Display(Protocol):
 
 
 class Counts:
-    """How many steps of a build ran and how many the engine had already."""
+    """The number of steps that ran, and of those that the engine had in its cache."""
 
     def __init__(self, build: BuildState | None) -> None:
         steps = [step for step in build.steps.values() if step.counted] if build else []
@@ -34,18 +34,18 @@ class Counts:
 
 
 class Writer:
-    """Whole lines to a stream that may be closed, broken or too narrow: showing is never worth a failure."""
+    """Writes whole lines to a stream that may be closed, broken or unable to encode them. Never raises."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self._gone = False
+        self._closed = False
 
     def line(self, text: str) -> None:
         self.write(text + "\n")
 
     def write(self, text: str) -> None:
-        """Any text, at once."""
-        if self._gone:
+        """Write a text and flush."""
+        if self._closed:
             return
         try:
             try:
@@ -55,17 +55,18 @@ class Writer:
                 self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self.stream.flush()
         except (OSError, ValueError):  # a closed pipe or a closed stream
-            self._gone = True
+            self._closed = True
 
 
 def label(image: str, step: Step | None, *, several: bool) -> str:
-    """The name of a step, behind the name of its image where several are built."""
+    """Return the name of a step, after the name of its image if several images are built."""
     name = clipped(step.name, _LONGEST_NAME) if step else ""
     return f"{clean(image)} > {name}" if several else name
 
 
 def clipped(text: str, longest: int) -> str:
-    """
+    """Return the text, shortened to at most `longest` characters.
+
     >>> clipped("abcdefgh", 6)
     'abc...'
     """
@@ -73,7 +74,7 @@ def clipped(text: str, longest: int) -> str:
 
 
 def ended(step: Step) -> str:
-    """What became of a step, in words.
+    """Return how a step ended, in words:
 
     `done in 3.4 s`, `failed after 1.2 s: exit code: 3`, `cached`, `canceled`
     """
@@ -93,7 +94,7 @@ def summary_line(image: str, counts: Counts, reference: str, seconds: float, byt
 
 
 class Quiet:
-    """Shows nothing; errors are rendered by the caller."""
+    """Shows nothing. The caller renders errors."""
 
     def change(self, image: str, build: BuildState, change: Change) -> None: ...
     def note(self, text: str) -> None: ...
@@ -102,7 +103,7 @@ class Quiet:
 
 
 class Plain:
-    """One line when a step starts, one when it ends, and what it prints in between behind its name."""
+    """One line when a step starts, one when it ends, and each line of its output after its name."""
 
     def __init__(self, stream: TextIO, several: Callable[[], bool]) -> None:
         self._out = Writer(stream)
@@ -133,17 +134,18 @@ class Plain:
 
 
 class Json:
-    """One JSON object a line. Every object has `event`; these fields stay as they are:
+    """One JSON object a line. Every object has `event`. These fields are stable:
 
     step      image, step, name, state (started | done | cached | failed | canceled), seconds, error
     log       image, step, stream (stdout | stderr), text
-    transfer  image, step, current, total (bytes; at most two a second for a step)
+    transfer  image, step, current, total (bytes; at most two events a second for a step)
     warning   image, step, text
     note      text
-    image     image, reference, built, cached, seconds, size (bytes or null): the last line of an image
+    image     image, reference, built, cached, seconds, size (bytes or null): the last event of an image
+    debug     time, text: only with -v
 
-    `step` names a step within one image and one build; it is no digest and means nothing elsewhere. A step may start
-    again after its end: the last line holds.
+    `step` identifies a step within one image of one build and is not a digest. A step may start again after its end:
+    the last event holds.
     """
 
     def __init__(self, stream: TextIO) -> None:

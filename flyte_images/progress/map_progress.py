@@ -1,4 +1,4 @@
-"""How far many calls of one task are -> one line that moves on a terminal, plain lines now and then elsewhere."""
+"""Show the progress of many calls of one task: one live line on a terminal, plain or JSON lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from . import Mode, chosen_mode
-from .status_line import Below
+from .status_line import StatusLine
 from .terminal_text import clean, duration
 
 _EVERY = {"tty": 0.1, "plain": 5.0, "json": 1.0}  # seconds between two lines
 _BAR = 10
 
 
-class Counting:
-    """Told after each call; `below` is what it draws on. Shows nothing before the first end: until then is built."""
+class MapProgress:
+    """The progress of one map. Shows nothing until the first call ends; until then the build is shown.
+
+    `update` is called after each call; `below` is the status line to draw on.
+    """
 
     def __init__(
         self, task: str, total: int, mode: Mode, stream: TextIO, *, env: Mapping[str, str] | None = None
     ) -> None:
         env = os.environ if env is None else env
         self.mode = chosen_mode(mode, stream, env)
-        self.below = Below(stream, live=self.mode == "tty", colour=not env.get("NO_COLOR"))
+        self.below = StatusLine(stream, live=self.mode == "tty", color=not env.get("NO_COLOR"))
         self._task = clean(task)
         self._total = total
         self._began = self._last = time.monotonic()
 
-    def told(self, done: int, failed: int, running: int, waiting: int) -> None:
-        """So many have ended well, so many badly, run, and wait."""
+    def update(self, done: int, failed: int, running: int, waiting: int) -> None:
+        """Show the numbers of calls that succeeded, failed, run, and wait."""
         now = time.monotonic()
         over = not running and not waiting
         if self.mode == "quiet" or not done + failed or (not over and now - self._last < _EVERY[self.mode]):
@@ -52,7 +55,7 @@ class Counting:
 
 
 def in_words(task: str, done: int, failed: int, running: int, total: int, seconds: float) -> str:
-    """How far it is; while it goes on, how long it will take if it goes on like this.
+    """Return the progress in words, with an estimate of the remaining time while calls run.
 
     >>> in_words("ml.train", 12, 1, 4, 100, 6.5)
     'ml.train: 12 of 100 done, 1 failed, 4 running, 6.5 s, ~43.5 s left'
@@ -70,7 +73,8 @@ def in_words(task: str, done: int, failed: int, running: int, total: int, second
 
 
 def bar(ended: int, total: int) -> str:
-    """
+    """Return a bar of ten characters.
+
     >>> bar(5, 20)
     '[##--------]'
     """

@@ -1,9 +1,9 @@
-"""Build events -> steps as a person thinks of them. No I/O, no clock: the caller says what time it is.
+"""Build events -> steps as people think of them. No I/O, no clock: the caller gives the time.
 
-BuildKit tells about *vertices*, and repeats itself: a source starts to look up what it is, ends, starts again to be
-fetched; a vertex learns late that it was cached; the ancestors of a cached one may never be heard of again. A *step*
-here is what the user wrote: one layer, whose vertices share a group, or a single vertex. Durations are measured by the
-engine's own clock only; the caller's `now` tells for how long a step has been seen running.
+BuildKit reports *vertices*, and repeats itself: a source starts for its look-up, ends, and starts again for its fetch;
+a vertex is reported as cached late; the ancestors of a cached vertex may never be reported again. A *step* here is one
+layer of the user, whose vertices share a group, or a single vertex. Durations come from the engine's clock only; the
+caller's `now` measures for how long a step has been seen running.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .terminal_text import Lines, clean
 
 Outcome = Literal["done", "cached", "failed", "canceled"]
 
-_LOOKUP = 0.02  # seconds; to look at what the engine holds takes a few milliseconds, to fetch anything takes more
-_PATIENCE = 0.3  # seconds after which a look-up is worth a line: it waits for a network
+_LOOKUP = 0.02  # seconds; a look-up in the engine takes a few milliseconds, a fetch takes longer
+_PATIENCE = 0.3  # seconds after which a look-up gets a line: it waits for a network
 _UNNAMED = ("sha256:", "merge (", "diff (", "merge ", "diff ")
 _ENGINE_WORK = ("exporting ", "importing cache", "preparing build cache", "inserting cache", "writing ")
 
 
 class Step:
-    """One layer of the user, or one vertex that belongs to none, as far as the build has come."""
+    """The state of one layer of the user, or of one vertex outside of layers."""
 
     def __init__(self, key: str, name: str) -> None:
         self.key = key
@@ -31,23 +31,23 @@ class Step:
         self.running_since: float | None = None
         self.announced = False
         self.outcome: Outcome | None = None
-        self.told: Outcome | None = None
+        self.shown_outcome: Outcome | None = None
         self.seconds = 0.0
         self.error = ""
 
     @property
     def hidden(self) -> bool:
-        """True for the engine's inner vertices, which mean nothing to the user as long as they do not fail."""
+        """True for internal vertices of the engine, which are shown only if they fail."""
         return self.outcome != "failed" and self.name.startswith(_UNNAMED)
 
     @property
     def counted(self) -> bool:
-        """False for what the engine always does (exporting), which is neither cached nor built."""
+        """False for work that the engine does in every build, such as exporting: neither cached nor built."""
         return not self.hidden and not self.name.startswith(_ENGINE_WORK)
 
 
 class Change(NamedTuple):
-    """What a reader may want to hear: `step` started, ended (see its outcome), moved bytes, or said `text`."""
+    """One change to show: `step` started, ended (see its outcome), moved bytes, or printed `text`."""
 
     kind: Literal["started", "ended", "moved", "line", "warning"]
     step: Step | None
@@ -72,7 +72,7 @@ class _Vertex:
 
     @property
     def worked(self) -> bool:
-        """It has done, or does, what it is for. The first, short runs of a source only look up what it is."""
+        """True if the vertex does, or has done, its work. The first, short run of a source is only its look-up."""
         if self.cached or not self.looks_up:
             return not self.cached and bool(self.runs)
         later = [ended - began for began, ended in list(self.runs.items())[1:] if ended is not None]
@@ -84,15 +84,16 @@ class _Vertex:
 
 
 class BuildState:
-    """All that is known of one build; `apply` takes an event in and gives back what changed for a reader."""
+    """The state of one build. `apply` takes an event and returns the changes to show."""
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
         self._vertices: dict[str, _Vertex] = {}
         self._running: dict[str, _Vertex] = {}
-        self._given_up: Outcome | None = None  # what a step is whose run was given up: known when the build is over
+        self._given_up: Outcome | None = None  # outcome of steps whose run was given up; known at the end of the build
 
     def apply(self, event: Event, now: float) -> list[Change]:
+        """Take in an event. `now`: seconds of any clock that only goes forward."""
         changes: list[Change] = []
         match event:
             case Vertex():
@@ -109,7 +110,7 @@ class BuildState:
         return changes
 
     def waited(self, now: float) -> list[Change]:
-        """The steps that have run for long enough to be worth a line though no event says more of them."""
+        """Return the starts of steps that have run long enough to be shown, though no event reports their work."""
         changes: list[Change] = []
         for vertex in self._running.values():
             if now - vertex.seen_running >= _PATIENCE:
@@ -117,9 +118,9 @@ class BuildState:
         return changes
 
     def finish(self, *, succeeded: bool = False) -> list[Change]:
-        """The build is over: last words of the steps, and an end for each that was begun.
+        """End the build: return the last lines of the steps, and an end for each step that was started.
 
-        The engine gives a run up where it finds the result elsewhere, too: in a build that succeeded, that is cached.
+        The engine also gives up a run when it finds the result elsewhere; if the build succeeded, that is `cached`.
         """
         self._given_up = "cached" if succeeded else "canceled"
         changes: list[Change] = []
@@ -137,12 +138,12 @@ class BuildState:
         return changes
 
     def transferred(self, step: Step) -> tuple[int, int]:
-        """Bytes done and bytes known of, over all that the step moves."""
+        """Return the transferred and the total bytes of a step, as far as they are known."""
         parts = [part for vertex in step.vertices for part in vertex.transfers.values() if part[1] > 0]
         return sum(min(part) for part in parts), sum(part[1] for part in parts)
 
     def parts(self, step: Step) -> tuple[int, int]:
-        """Settled vertices of a step and all of them."""
+        """Return the number of settled vertices of a step, and of all its vertices."""
         return sum(vertex.settled for vertex in step.vertices), len(step.vertices)
 
     def _vertex(self, event: Vertex, now: float) -> list[Change]:
@@ -177,7 +178,7 @@ class BuildState:
         return step
 
     def _imply(self, vertex: _Vertex) -> dict[Step, None]:
-        """What a vertex that works or is settled is made from is settled, said or not; the steps that this concerns."""
+        """Mark the ancestors of a vertex that works or is settled as settled. Return the steps that this affects."""
         steps: dict[Step, None] = {}
         below = list(vertex.inputs)
         while below:
@@ -189,7 +190,7 @@ class BuildState:
         return steps
 
     def _check(self, step: Step, now: float) -> list[Change]:
-        """End the step if all of it is settled; begin it anew if it had ended and runs again."""
+        """End the step if all its vertices are settled. Start it again if it had ended and runs."""
         if any(vertex.running for vertex in step.vertices):
             step.running_since = now if step.running_since is None else step.running_since
             if step.outcome in ("done", "cached"):
@@ -216,15 +217,15 @@ class BuildState:
         else:
             step.outcome = "done" if any(v.worked for v in vertices) else "cached"
         again = step.announced and before > 0 and not errors and step.seconds - before < 1.0
-        if again or (step.told == step.outcome == "cached"):
+        if again or (step.shown_outcome == step.outcome == "cached"):
             return []
-        step.told = step.outcome
+        step.shown_outcome = step.outcome
         return [Change("ended", step)]
 
     def _announce(self, step: Step) -> list[Change]:
         if step.announced or step.outcome is not None:
             return []
-        step.announced, step.told = True, None  # what begins has its end to come, whatever was told before
+        step.announced, step.shown_outcome = True, None  # what begins has its end to come, whatever was told before
         return [Change("started", step)]
 
     def _last_words(self, vertex: _Vertex) -> list[Change]:
@@ -256,7 +257,7 @@ class BuildState:
 
 
 def _covered(runs: list[tuple[float, float]]) -> float:
-    """Seconds during which at least one of the runs was on.
+    """Return the seconds during which at least one of the runs went on.
 
     >>> _covered([(0.0, 2.0), (1.0, 3.0), (5.0, 6.0)])
     4.0

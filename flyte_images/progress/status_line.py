@@ -1,4 +1,4 @@
-"""Whole lines on a stream, and on a terminal one more below them, which is drawn again and again and never stays."""
+"""Print whole lines, and on a terminal one live line below them that is redrawn and never stays."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from flyte_images_runtime.portable.visible import visible
 from .lines import Writer, clipped
 
 _CLEAR = "\r\x1b[K"
-_WIDTH = 80  # columns, where the terminal does not tell
+_WIDTH = 80  # columns, if the terminal does not report its width
 
 
-class Below:
-    """`print` for lines, `show` for the one below them. From any threads; no stream, however broken, raises."""
+class StatusLine:
+    """`print` prints lines, `show` replaces the live line. Callable from any thread; broken streams raise nothing."""
 
-    def __init__(self, stream: TextIO, *, live: bool, colour: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, live: bool, color: bool = False) -> None:
         self._out = Writer(stream)
         self._live = live
-        self._colour = colour
+        self._color = color
         self._shown = ""
         self._lock = threading.RLock()
 
     def print(self, text: str) -> None:
-        """A line that stays. Whatever it holds, the terminal obeys nothing of it."""
+        """Print a line that stays, with escape sequences made visible."""
         text = visible(text)
         with self._lock:
             if self._shown:
@@ -37,7 +37,7 @@ class Below:
                 self._out.line(text)
 
     def show(self, text: str) -> None:
-        """The line below all others from now on; none, if it is empty."""
+        """Show the live line below all others. An empty text removes it."""
         if not self._live:
             return
         with self._lock:
@@ -46,12 +46,12 @@ class Below:
                 self._out.write(_CLEAR + self._drawn())
 
     def close(self) -> None:
-        """Leave nothing below."""
+        """Remove the live line."""
         self.show("")
 
     def _drawn(self) -> str:
-        # back to its beginning: what anybody else writes now stands over it, not behind it
-        text = f"\x1b[2m{self._shown}\x1b[0m" if self._colour else self._shown
+        # the cursor returns to the line's beginning, so that other programs write over it, not after it
+        text = f"\x1b[2m{self._shown}\x1b[0m" if self._color else self._shown
         return f"{text}\r" if self._shown else ""
 
     def _width(self) -> int:
@@ -61,22 +61,22 @@ class Below:
             return _WIDTH
 
 
-_open: list[Below] = []
+_open: list[StatusLine] = []
 
 
 @contextlib.contextmanager
-def open_below(below: Below) -> Iterator[Below]:
-    """From now on `say` prints above its line; it is gone at the end."""
-    _open.append(below)
+def open_status_line(line: StatusLine) -> Iterator[StatusLine]:
+    """Make `say` print above this status line until the end, then remove the line."""
+    _open.append(line)
     try:
-        yield below
+        yield line
     finally:
-        _open.remove(below)
-        below.close()
+        _open.remove(line)
+        line.close()
 
 
 def say(text: str) -> None:
-    """A line to stderr, above the line that is drawn there, if one is."""
+    """Print a line to stderr, above the live line if there is one."""
     if _open:
         _open[-1].print(text)
     else:

@@ -1,16 +1,16 @@
-"""What tasks print and use -> lines: on a terminal below them one that moves, elsewhere a plain one now and then.
+"""Show the output and usage of tasks: lines, and on a terminal a live line below them.
 
-    with Tasks("auto", sys.stderr, main="ml.train", limit=...) as shown:
+    with TaskProgress("auto", sys.stderr, main="ml.train", limit=...) as shown:
         flyte.run.using(on_line=shown.line, on_usage=shown.usage)(train)
 
-For programs each line is a JSON object with `event`, as those of builds are (lines.py); these fields stay as they are:
+For programs each line is a JSON object with `event`, like those of builds (lines.py). These fields are stable:
 
 output     task, stream (stdout | stderr), text
-state      task, stream, text: what a line shows that overwrites itself; every two seconds
-usage      task, run, seconds, usage (cpu, memory, throttled, ...: what is known); every two seconds
+state      task, stream, text: current text of a line that overwrites itself; every two seconds
+usage      task, run, seconds, usage (cpu, memory, throttled, ..., as far as known); every two seconds
 traceback  task, text
-task       task, run, metrics: the last line of a run that ended well
-map        task, done, failed, running, total, seconds (counting.py)
+task       task, run, metrics: the last event of a run that succeeded
+map        task, done, failed, running, total, seconds (map_progress.py)
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from . import Mode, chosen_mode
-from .status_line import Below, open_below
+from .status_line import StatusLine, open_status_line
 from .terminal_text import clean, duration, last_state, size
 
 if TYPE_CHECKING:
     from flyte_images_runtime.resources.metrics import Usage
 
-_PLAIN_FIRST = 30.0  # seconds after which a log is told that the task still runs
+_PLAIN_FIRST = 30.0  # seconds after which the first plain line reports that the task still runs
 _PLAIN_EVERY = 60.0
 _JSON_EVERY = 2.0
 _STATE_EVERY: dict[Mode, float] = {"plain": 15.0, "json": 2.0}
@@ -39,18 +39,18 @@ _STATE_EVERY: dict[Mode, float] = {"plain": 15.0, "json": 2.0}
 
 @dataclass(slots=True)
 class _Running:
-    """One task that runs: since when, what it had used when it was last looked at, when it is to be told of again."""
+    """One running task: its start, its usage at the last look, and when its next line is due (clock of `monotonic`)."""
 
     task: str
     began: float
     looked: float
     cpu: float = 0.0
     due: float = 0.0
-    says: str = ""
+    words: str = ""
 
 
-class Tasks:
-    """The display of one command that runs tasks. `main` is the task that it is about; the others bear their names."""
+class TaskProgress:
+    """The display of one command that runs tasks. Lines of tasks other than `main` begin with their name."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Tasks:
         self.mode = chosen_mode(mode, stream, env)
         self._main = main
         self._limit = limit
-        self._below = Below(stream, live=self.mode == "tty", colour=not env.get("NO_COLOR"))
+        self._below = StatusLine(stream, live=self.mode == "tty", color=not env.get("NO_COLOR"))
         self._running: dict[str, _Running] = {}
         self._states: dict[tuple[str, str], str] = {}
         self._due = 0.0
@@ -73,7 +73,7 @@ class Tasks:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._open.enter_context(open_below(self._below))
+        self._open.enter_context(open_status_line(self._below))
         self._below.show(f"{self._main}: starting")
         return self
 
@@ -82,8 +82,8 @@ class Tasks:
     ) -> None:
         self._open.close()
 
-    def tell(self, words: str, event: str, /, **fields: object) -> None:
-        """A line that stays: words, or an event where a program reads it."""
+    def show(self, words: str, event: str, /, **fields: object) -> None:
+        """Print a line that stays: words for people, an event for programs."""
         if self.mode == "json":
             import json
 
@@ -91,22 +91,22 @@ class Tasks:
         self._below.print(words)
 
     def line(self, task: str, stream: str, text: str) -> None:
-        """What a task has printed."""
+        """Print a line of a task's output."""
         with self._lock:
             if self._states.pop((task, stream), None) is not None:
                 self._below.show(self._summary())
         self._print(task, stream, text, "output")
 
     def watching(self, follow: bool) -> dict[str, object]:
-        """What a runner is given: everything that is printed, or nothing."""
+        """Return the callbacks of a runner: for all output, or for none."""
         return {"on_line": self.line, "on_state": self.state} if follow else {"on_line": None}
 
     def state(self, task: str, stream: str, text: str) -> None:
-        """What a line shows that overwrites itself: a progress bar."""
+        """Show the current text of a line that overwrites itself, such as a progress bar."""
         now = time.monotonic()
         with self._lock:
             self._states.pop((task, stream), None)
-            if not text.strip():  # the bar has been wiped away
+            if not text.strip():  # the task has erased the bar
                 return
             self._states[task, stream] = text
             self._below.show(self._summary())
@@ -117,10 +117,10 @@ class Tasks:
     def _print(self, task: str, stream: str, text: str, event: str) -> None:
         shown = last_state(text)
         named = shown if task == self._main else f"[{task}] {shown}"
-        self.tell(named, event, task=task, stream=stream, text=text)
+        self.show(named, event, task=task, stream=stream, text=text)
 
     def usage(self, task: str, run: str, usage: Usage | None) -> None:
-        """What a task has used until now; None: it has ended."""
+        """Show what a task has used so far. None: the task has ended."""
         now = time.monotonic()
         with self._lock:
             if usage is None:
@@ -128,20 +128,22 @@ class Tasks:
                 self._states = {key: text for key, text in self._states.items() if key[0] != task}
                 self._below.show(self._summary())
                 return
-            one = self._running.get(run) or _Running(task, now, now, due=now + _PLAIN_FIRST)
-            self._running[run] = one
-            one.says = in_words(usage, seconds=now - one.began, busy=_busy(one, usage, now), limit=self._limit(task))
-            one.looked, one.cpu = now, usage.cpu or 0.0
-            if self.mode == "json" and now >= one.due - _PLAIN_FIRST:
-                one.due = now + _PLAIN_FIRST + _JSON_EVERY
-                self.tell("", "usage", task=task, run=run, seconds=round(now - one.began, 3), usage=_data(usage))
-            elif self.mode == "plain" and now >= one.due:
-                one.due = now + _PLAIN_EVERY
-                self.tell(f"{task}: runs for {one.says}", "usage")
+            task_state = self._running.get(run) or _Running(task, now, now, due=now + _PLAIN_FIRST)
+            self._running[run] = task_state
+            task_state.words = in_words(
+                usage, seconds=now - task_state.began, busy=_busy(task_state, usage, now), limit=self._limit(task)
+            )
+            task_state.looked, task_state.cpu = now, usage.cpu or 0.0
+            if self.mode == "json" and now >= task_state.due - _PLAIN_FIRST:
+                task_state.due = now + _PLAIN_FIRST + _JSON_EVERY
+                self.show("", "usage", task=task, run=run, seconds=round(now - task_state.began, 3), usage=_data(usage))
+            elif self.mode == "plain" and now >= task_state.due:
+                task_state.due = now + _PLAIN_EVERY
+                self.show(f"{task}: runs for {task_state.words}", "usage")
             self._below.show(self._summary())
 
     def _summary(self) -> str:
-        """What lines show that overwrite themselves, then the first task that began, and how many others there are."""
+        """Return the status line: texts of lines that overwrite themselves, the first task, the number of others."""
         parts = [clean(text) for text in self._states.values()]
         return "  ".join((*parts, *self._first()))
 
@@ -151,17 +153,17 @@ class Tasks:
         first = next(iter(self._running.values()))
         more = len(self._running) - 1
         others = f" and {more} more" if more else ""
-        return [f"{clean(first.task)}{others}: {first.says}"]
+        return [f"{clean(first.task)}{others}: {first.words}"]
 
 
-def _busy(one: _Running, usage: Usage, now: float) -> float | None:
-    """How many processors it used between the last two looks."""
-    passed = now - one.looked
-    return max(0.0, usage.cpu - one.cpu) / passed if passed > 0.05 and usage.cpu is not None else None
+def _busy(task: _Running, usage: Usage, now: float) -> float | None:
+    """Return the processors used between the last two looks, or None if that is not known."""
+    passed = now - task.looked
+    return max(0.0, usage.cpu - task.cpu) / passed if passed > 0.05 and usage.cpu is not None else None
 
 
 def in_words(usage: Usage, *, seconds: float, busy: float | None, limit: int | None) -> str:
-    """A running task's use in one line.
+    """Return the usage of a running task in one line.
 
     >>> from flyte_images_runtime.resources.metrics import Usage
     >>> in_words(Usage(cpu=2.5, memory=35_100_000, throttled=0.4), seconds=3.0, busy=0.98, limit=134_200_000)

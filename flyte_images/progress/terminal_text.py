@@ -1,7 +1,7 @@
-"""Bytes and strings of a build -> text that is safe to write to a terminal. No I/O.
+"""Bytes and strings of a build -> text that is safe on a terminal. No I/O.
 
-What a step prints is arbitrary: escape sequences, half characters, carriage returns, lines without end. None of it may
-move the cursor, change colors or fill the memory of the one who looks on.
+The output of a step is arbitrary: escape sequences, half characters, carriage returns, endless lines. None of it may
+move the cursor, change colors or fill the memory of this process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _LONGEST_LINE = 4096
 
 
 def clean(text: str) -> str:
-    """Return `text` as one line; what a terminal would obey is spelled out.
+    """Return `text` as one line, with escape sequences made visible.
 
     >>> clean("\\x1b[31mred\\x1b[0m\\tand\\nmore\\x07")
     '\\\\x1b[31mred\\\\x1b[0m    and more\\\\x07'
@@ -21,7 +21,7 @@ def clean(text: str) -> str:
 
 
 def last_state(text: str) -> str:
-    """Of a line that carriage returns overwrite, such as a progress bar's, what it shows in the end.
+    """Return the final text of a line that carriage returns overwrite, such as a progress bar.
 
     >>> last_state("10%\\r90%\\r100%\\r")
     '100%'
@@ -61,7 +61,7 @@ class Lines:
 
 
 def size(count: int) -> str:
-    """Bytes for a person.
+    """Return a number of bytes for people.
 
     >>> [size(n) for n in (0, 999, 1_500, 35_100_000, 2_000_000_000)]
     ['0 B', '999 B', '1.5 kB', '35.1 MB', '2.0 GB']
@@ -75,7 +75,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Time for a person.
+    """Return a time in seconds for people.
 
     >>> [duration(s) for s in (0, 0.04, 3.42, 59.96, 75, 3720)]
     ['0.0 s', '0.0 s', '3.4 s', '1 min 00 s', '1 min 15 s', '1 h 02 min']

@@ -27,19 +27,19 @@ def show_counts(options: RunnerOptions, calls: Sequence[CallLike]) -> Iterator[O
     if not calls or (options.on_line is None and options.progress is None):
         yield None
         return
-    from ..progress.map_progress import Counting
-    from ..progress.status_line import open_below
+    from ..progress.map_progress import MapProgress
+    from ..progress.status_line import open_status_line
 
     progress = options.progress
-    counting = Counting(
+    counting = MapProgress(
         calls[0].task.name,
         len(calls),
         "auto" if progress is None else progress.mode,
         sys.stderr if progress is None else progress.stream,
         env=options.environ,
     )
-    with open_below(counting.below):
-        yield counting.told
+    with open_status_line(counting.below):
+        yield counting.update
 
 
 def map_calls(

@@ -153,7 +153,7 @@ def test_with_json_progress_an_error_is_an_event_too(
         (["build", "x.py"], "the file `x.py` does not exist", None),
         (["show", "graph", "x.py", "-o", "x.gif"], "`x.gif` does not name a format", "end it in .dot"),
         (["show", "llb", "x.py", "--json", "--dot"], "--json and --dot exclude each other", "take one"),
-        (["base", "build", "potato"], "unknown suite `potato`", "bookworm"),
+        (["base", "build", "potato"], "unknown suite `potato`", "known suites: bookworm"),
     ],
 )
 def test_wrong_use_is_exit_code_2_with_a_remedy(

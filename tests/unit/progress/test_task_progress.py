@@ -10,9 +10,9 @@ import pytest
 
 from flyte_images.progress import map_progress as counting_module
 from flyte_images.progress import task_progress as tasks_module
-from flyte_images.progress.map_progress import Counting
-from flyte_images.progress.status_line import Below, open_below, say
-from flyte_images.progress.task_progress import Tasks
+from flyte_images.progress.map_progress import MapProgress
+from flyte_images.progress.status_line import StatusLine, open_status_line, say
+from flyte_images.progress.task_progress import TaskProgress
 from flyte_images_runtime.resources.metrics import Usage
 
 
@@ -31,7 +31,7 @@ def screen(written: str) -> list[str]:
 
 def test_lines_stand_above_the_one_that_is_drawn() -> None:
     stream = io.StringIO()
-    below = Below(stream, live=True)
+    below = StatusLine(stream, live=True)
     below.show("working, a long line")
     below.print("first")
     below.show("more")
@@ -43,7 +43,7 @@ def test_lines_stand_above_the_one_that_is_drawn() -> None:
 
 def test_elsewhere_only_lines_are_written() -> None:
     stream = io.StringIO()
-    below = Below(stream, live=False)
+    below = StatusLine(stream, live=False)
     below.show("working")
     below.print("first")
     below.close()
@@ -52,7 +52,7 @@ def test_elsewhere_only_lines_are_written() -> None:
 
 def test_a_line_that_is_too_wide_is_cut_and_lines_of_threads_stay_whole() -> None:
     stream = io.StringIO()
-    below = Below(stream, live=True)
+    below = StatusLine(stream, live=True)
     below.show("x" * 500)
     assert len(screen(stream.getvalue())[-1]) == 79
     threads = [
@@ -69,7 +69,7 @@ def test_a_line_that_is_too_wide_is_cut_and_lines_of_threads_stay_whole() -> Non
 
 def test_no_stream_makes_it_fail() -> None:
     stream = io.StringIO()
-    below = Below(stream, live=True)
+    below = StatusLine(stream, live=True)
     stream.close()
     below.show("x")
     below.print("y")
@@ -80,7 +80,7 @@ def test_what_others_say_stands_above_it_too(capsys: pytest.CaptureFixture[str])
     say("alone")
     assert capsys.readouterr().err == "alone\n"
     stream = io.StringIO()
-    with open_below(Below(stream, live=True)) as below:
+    with open_status_line(StatusLine(stream, live=True)) as below:
         below.show("3 of 4")
         say("[a.b] hello")
     assert screen(stream.getvalue()) == ["[a.b] hello", ""]
@@ -89,7 +89,7 @@ def test_what_others_say_stands_above_it_too(capsys: pytest.CaptureFixture[str])
 
 def test_a_terminal_shows_what_is_used_until_the_end() -> None:
     stream = io.StringIO()
-    with Tasks("tty", stream, main="ml.train", limit={"ml.train": 128_000_000}.get) as shown:
+    with TaskProgress("tty", stream, main="ml.train", limit={"ml.train": 128_000_000}.get) as shown:
         assert screen(stream.getvalue()) == ["ml.train: starting"]
         shown.usage("ml.train", "a1", Usage(cpu=0.5, memory=64_000_000, throttled=0.3))
         assert screen(stream.getvalue()) == ["ml.train: 0.0 s, CPU 0.5 s, memory 64.0 MB of 128.0 MB, throttled 0.3 s"]
@@ -102,13 +102,13 @@ def test_a_terminal_shows_what_is_used_until_the_end() -> None:
         assert screen(stream.getvalue())[2].endswith("throttled 0.3 s")
         shown.usage("ml.train", "a1", None)
         assert screen(stream.getvalue())[2] == ""
-        shown.tell("done", "task")
+        shown.show("done", "task")
     assert screen(stream.getvalue()) == ["epoch 1", "[ml.load] loading", "done", ""]
 
 
 def test_a_progress_bar_moves_below_until_its_line_ends() -> None:
     stream = io.StringIO()
-    with Tasks("tty", stream, main="ml.train") as shown:
+    with TaskProgress("tty", stream, main="ml.train") as shown:
         shown.usage("ml.train", "a1", Usage(cpu=0.5))
         shown.state("ml.train", "stderr", " 10%|# ")
         assert screen(stream.getvalue()) == [" 10%|#   ml.train: 0.0 s, CPU 0.5 s"]
@@ -126,7 +126,7 @@ def test_a_log_is_told_of_progress_bars_now_and_then(monkeypatch: pytest.MonkeyP
     now = 100.0
     monkeypatch.setattr(tasks_module.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    with Tasks("plain", stream, main="ml.train") as shown:
+    with TaskProgress("plain", stream, main="ml.train") as shown:
         for number in range(80):
             shown.state("ml.train", "stderr", f"{number}%")
             now += 0.5
@@ -137,7 +137,7 @@ def test_a_log_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(tasks_module.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    with Tasks("plain", stream, main="ml.train") as shown:
+    with TaskProgress("plain", stream, main="ml.train") as shown:
         for _ in range(200):
             shown.usage("ml.train", "a1", Usage(cpu=now - 100, memory=1000))
             now += 0.5
@@ -151,7 +151,7 @@ def test_a_program_gets_events(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(tasks_module.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    with Tasks("json", stream, main="ml.train") as shown:
+    with TaskProgress("json", stream, main="ml.train") as shown:
         for _ in range(10):
             shown.usage("ml.train", "a1", Usage(cpu=now - 100))
             now += 0.5
@@ -174,11 +174,11 @@ def counted(mode: str, monkeypatch: pytest.MonkeyPatch, pause: float) -> str:
     now = 0.0
     monkeypatch.setattr(counting_module.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    counting = Counting("ml.train", 10, mode, stream)  # type: ignore[arg-type]
+    counting = MapProgress("ml.train", 10, mode, stream)  # type: ignore[arg-type]
     for ended in range(1, 11):
         now += pause
         failed = int(ended >= 4)
-        counting.told(ended - failed, failed, min(2, 10 - ended), max(0, 8 - ended))
+        counting.update(ended - failed, failed, min(2, 10 - ended), max(0, 8 - ended))
     counting.below.close()
     return stream.getvalue()
 
