@@ -1,10 +1,10 @@
-"""What processes that are gone have left on this machine: found by its owner's mark, removed at the next start.
+"""Remove what killed processes have left on this machine; the marks of its owner identify it.
 
-At a start this costs a look at one file. Every ten minutes, after the machine has started, and once an engine went away
-under a task, a process of its own is started that does the rest, with what is left of the processor.
+A start of the product looks at one file. If the last sweep was ten minutes ago, or before the machine booted, or if an
+engine went away under a task, the start launches a sweep as another process with the lowest priority.
 
-<cache>/swept/last      its time says when that was
-<cache>/swept/HASH      the address of an engine that this user's tasks have run on
+<cache>/swept/last      its modification time is the time of the last sweep
+<cache>/swept/HASH      the address of an engine that tasks of this user have run on
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _EVERY = 600.0  # seconds
 _DAY = 86400.0
-_SOON = 60.0  # until an engine that did not answer is asked again
+_SOON = 60.0  # seconds until an engine that did not answer is asked again
 
 
 def watch_over(address: str, environ: Mapping[str, str]) -> None:
-    """Have what this process runs on the engine at `address` end with it, and what others have left there removed."""
+    """Have the tasks of this process at `address` end with the process, and remove leftovers of others there."""
     from flyte_images_runtime.engines import reaper
 
     directory = _directory(environ)
@@ -40,7 +40,7 @@ def watch_over(address: str, environ: Mapping[str, str]) -> None:
 
 
 def sweep_at_times(environ: Mapping[str, str], address: str = "") -> None:
-    """Start a sweep if the last one was some time ago. It is never in the way: whatever fails is left for the next."""
+    """Start a sweep if one is due. Never raise: the next sweep removes what this one could not."""
     directory = _directory(environ)
     if directory is None:
         return
@@ -60,28 +60,28 @@ def sweep_at_times(environ: Mapping[str, str], address: str = "") -> None:
 
 
 def _start(environ: Mapping[str, str]) -> None:
-    """Start `main` in a process that nothing waits for."""
+    """Start `main` in a process for which no process waits."""
     import subprocess
 
     import flyte_images_runtime
 
     modules = (sys.modules[__package__], flyte_images_runtime)
-    places = [str(Path(module.__file__ or "").resolve().parents[1]) for module in modules]
-    command = f"import sys; sys.path += {places!r}; from flyte_images.leftovers import main; main()"
+    paths = [str(Path(module.__file__ or "").resolve().parents[1]) for module in modules]
+    command = f"import sys; sys.path += {paths!r}; from flyte_images.leftovers import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", command],
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # it outlives this process
+        start_new_session=True,  # the sweep outlives this process
         cwd="/",
     )
     process.returncode = 0
 
 
 def main() -> None:
-    """Sweep, as a process of its own."""
+    """Sweep: the main function of the process that `_start` starts."""
     import fcntl
 
     os.nice(19)
@@ -92,7 +92,7 @@ def main() -> None:
         try:
             fcntl.flock(last, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return  # another one does it
+            return  # another process sweeps
         if not remove_all(os.environ):
             soon = time.time() - _EVERY + _SOON
             os.utime(last.fileno(), (soon, soon))
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def bound_layout(environ: Mapping[str, str]) -> None:
-    """Remove packed files that were not used for 30 days, or that are beyond 10 GiB, and blobs that no record names."""
+    """Remove packed files without a use in 30 days or beyond 10 GiB, and blobs that no record names."""
     from .store.blobs import packed_in, remove_unnamed
 
     with contextlib.suppress(SpecError, OSError):
@@ -109,19 +109,19 @@ def bound_layout(environ: Mapping[str, str]) -> None:
 
 
 def remove_all(environ: Mapping[str, str]) -> bool:
-    """Remove what there is. False if an engine that was asked before does not answer."""
+    """Remove all leftovers. Return False if an engine that tasks have run on does not answer."""
     complete = True
-    for one in find(environ):
-        if one is None:
+    for leftover in find(environ):
+        if leftover is None:
             complete = False
             continue
-        with contextlib.suppress(Exception):  # what cannot be removed keeps nothing else from being removed
-            one.remove()
+        with contextlib.suppress(Exception):  # the others are removed all the same
+            leftover.remove()
     return complete
 
 
 def find(environ: Mapping[str, str]) -> Iterator[Leftover | None]:
-    """All that is left; None for an engine that does not answer."""
+    """Yield each leftover, and None for each engine that does not answer."""
     from flyte_images_runtime.engines import reaper
 
     from .errors import TaskError
@@ -141,17 +141,17 @@ def _views() -> Iterator[Leftover]:
 
     if snapshots.reachable():
         for view in views.abandoned():
-            yield Leftover("image layers kept for the cache that is gone:", view.path, view.remove)
+            yield Leftover("image layers kept for a cache that is gone:", view.path, view.remove)
 
 
 def _addresses(environ: Mapping[str, str]) -> set[str]:
-    """The engines that tasks of this user have run on, and the one that Docker's settings name now."""
+    """Return the engines that tasks of this user have run on, and the engine that Docker's settings name now."""
     from .buildkit.discovery import engine
 
-    found: set[str] = set()
+    addresses: set[str] = set()
     with contextlib.suppress(FlyteImagesError):
         docker = engine(environ=environ)
-        found |= {str(docker.api)} if docker is not None else set()
+        addresses |= {str(docker.api)} if docker is not None else set()
     directory = _directory(environ)
     if directory is not None:
         for path in directory.glob("[0-9a-f]*"):
@@ -159,10 +159,10 @@ def _addresses(environ: Mapping[str, str]) -> set[str]:
                 address = path.read_text(encoding="utf-8")
                 socket = Path(address.removeprefix("unix://"))
                 if address.startswith("unix:") and not socket.exists() and time.time() - path.stat().st_mtime > _DAY:
-                    path.unlink()  # it will not come back; if it does, the next task says so
+                    path.unlink()  # the next task on this engine would write the file again
                 else:
-                    found.add(address)
-    return found
+                    addresses.add(address)
+    return addresses
 
 
 def _remember(directory: Path, address: str) -> None:
