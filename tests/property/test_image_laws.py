@@ -1,4 +1,4 @@
-"""Laws of descriptions and plans: a digest covers all that decides the result, and nothing else."""
+"""Laws of descriptions and plans: a digest covers everything that decides the result, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def debian(python: str = "3.11", platform: str = "linux/amd64") -> Image:
 
 
 def planned(image: Image, lock: Lock | None = None) -> Plan:
-    """The plan of `image` when each name is resolved to a made-up file."""
+    """Return the plan of `image`, with each name resolved to a made-up file."""
     asks = isinstance(image.base, DebianBase) or any(layer.python_requirements() for layer in image.layers)
     lock = lock or made.locked(image, toolchain=made.BASE if asks else None)
     return planner.plan(image, lock=lock, platform=image.platform[0], contents=made.contents(image))
@@ -54,7 +54,7 @@ values = st.recursive(
 
 
 def typed(value: Any) -> object:
-    """A value in which Python's `==` sees types: 1 is not True, and no mapping has an order."""
+    """Return a value for which `==` sees types (1 is not True) and mappings have no order."""
     match value:
         case tuple():
             return ("tuple", tuple(typed(item) for item in value))
@@ -122,7 +122,7 @@ images = st.builds(grown, starts, st.lists(grows, max_size=4))
 
 
 def contentless(image: Image) -> Image:
-    """`image` with nothing that does not decide: where its local files lie."""
+    """Return `image` without the values that decide nothing, such as the paths of its local files."""
     return dataclasses.replace(
         image,
         layers=tuple(
@@ -218,7 +218,7 @@ UNLIKE: list[tuple[str, Grow, Grow]] = [
 
 
 @pytest.mark.parametrize(("one", "two"), [it[1:] for it in UNLIKE], ids=[it[0] for it in UNLIKE])
-def test_what_others_take_for_the_same_is_not(one: Grow, two: Grow) -> None:
+def test_similar_descriptions_have_different_digests(one: Grow, two: Grow) -> None:
     assert one(debian()).digest != two(debian()).digest
 
 
@@ -260,7 +260,7 @@ SAME: list[tuple[str, Grow, Grow]] = [
 
 
 @pytest.mark.parametrize(("one", "two"), [it[1:] for it in SAME], ids=[it[0] for it in SAME])
-def test_what_is_the_same_has_one_digest(one: Grow, two: Grow) -> None:
+def test_equal_descriptions_have_one_digest(one: Grow, two: Grow) -> None:
     first, second = one(debian()), two(debian())
     assert first.digest == second.digest
     assert planned(first).digest == planned(second).digest
@@ -334,7 +334,7 @@ def test_decoration_keeps_the_digest(what: str, tmp_path: Path, monkeypatch: pyt
     assert (again.digest, image.digest, planned(again).digest) == (before, before, of_plan)
 
 
-def test_where_a_folder_lies_does_not_matter(tmp_path: Path) -> None:
+def test_the_path_of_a_folder_decides_nothing(tmp_path: Path) -> None:
     found = []
     for name in ("one", "two/deeper"):
         folder = tmp_path / name
@@ -352,7 +352,7 @@ def test_appending_keeps_every_earlier_step(image: Image, grow: Grow) -> None:
     before, more = planned(image), grow(image)
     after = {step.digest for step in planned(more).steps}
     lost = [step for step in before.steps if step.digest not in after]
-    # A bucket of small wheels that got another one is another bucket; nothing else may change, and no other bucket.
+    # A bucket of small wheels that gets another wheel changes; no other bucket and no other step may change.
     new = len(made.locked(more).layers[-1].wheels)
     assert all(isinstance(step.body, Wheels) for step in lost)
     assert len(lost) <= new
@@ -367,7 +367,7 @@ def test_appending_something_new_is_another_plan(image: Image, grow: Grow) -> No
 
 
 @given(images)
-def test_steps_read_what_is_above_them_only(image: Image) -> None:
+def test_steps_read_only_earlier_steps(image: Image) -> None:
     found = planned(image)
     for number, step in enumerate(found.steps):
         assert list(step.reads) == sorted(set(step.reads))
@@ -377,7 +377,7 @@ def test_steps_read_what_is_above_them_only(image: Image) -> None:
 
 
 def _replaced(lock: Lock, **changes: Any) -> Lock:
-    """A lock with the first wheel or package that has those fields changed."""
+    """Return a lock in which the first wheel or package with those fields is changed."""
     kind = "debs" if "architecture" in changes else "wheels"
     layers: list[LayerLock] = []
     done = False
@@ -429,13 +429,13 @@ DECIDES_NOT: dict[str, Callable[[Lock], Lock]] = {
 
 
 @pytest.mark.parametrize("what", DECIDES)
-def test_a_plan_changes_with_what_decides(what: str) -> None:
+def test_a_plan_changes_with_each_deciding_value(what: str) -> None:
     lock = made.locked(FULL)
     assert planned(FULL, DECIDES[what](lock)).digest != planned(FULL, lock).digest
 
 
 @pytest.mark.parametrize("what", DECIDES_NOT)
-def test_a_plan_keeps_with_what_does_not(what: str) -> None:
+def test_a_plan_ignores_values_that_decide_nothing(what: str) -> None:
     lock = made.locked(FULL)
     changed = DECIDES_NOT[what](lock)
     assert changed != lock or what.startswith(("where a", "what the"))

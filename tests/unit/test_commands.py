@@ -1,4 +1,4 @@
-"""with_commands: what commands may see and use, as the user writes it."""
+"""with_commands: the secrets and limits of commands."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from flyte_images_runtime.resources.request import Resources
         ({"timeout": "1h"}, "timeout='1h' is not a time"),
     ],
 )
-def test_what_commands_cannot_have_is_refused(words: dict[str, Any], told: str) -> None:
+def test_wrong_options_of_commands_are_refused(words: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecError, match=re.escape(told)):
         Image.from_debian_base("3.11").with_commands(["make"], **words)
 
 
-def test_the_name_of_a_secret_is_identity_and_a_limit_is_not() -> None:
+def test_a_digest_covers_the_name_of_a_secret_and_no_limit() -> None:
     """D20, D22"""
     base = Image.from_debian_base("3.11", platform="linux/amd64")
     plain = base.with_commands(["make"])

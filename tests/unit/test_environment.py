@@ -1,4 +1,4 @@
-"""What a user writes about a task is refused where it is written, and the later word wins."""
+"""Options of tasks: a wrong one is an error at its line, and the later one wins."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def env(**settings: Any) -> flyte.TaskEnvironment:
         ({"image": 3}, "image=3 is not an Image"),
     ],
 )
-def test_nonsense_is_refused_on_its_own_line(settings: dict[str, Any], said: str) -> None:
+def test_a_wrong_option_is_an_error_at_its_line(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError) as caught:
         env(**settings)
     assert said in str(caught.value)
@@ -76,7 +76,7 @@ def test_nonsense_is_refused_on_its_own_line(settings: dict[str, Any], said: str
         (lambda: flyte.RetryStrategy(1, cap=float("nan")), "cap=nan"),
     ],
 )
-def test_policies_that_would_never_end_are_refused(make: Any, said: str) -> None:
+def test_a_policy_without_an_end_is_refused(make: Any, said: str) -> None:
     with pytest.raises(flyte.errors.SpecError, match=said) as caught:
         make()
     assert caught.value.location is not None
@@ -118,11 +118,11 @@ def test_environment_then_decorator_then_call() -> None:
     assert other.options.limits().cpu == 1
     assert (other.options.hardening.user, other.options.hardening.capabilities) == ("0:0", ("SYS_NICE",))
     assert other.options.env_vars == (("A", "1"),)
-    assert (task.options.timeout, task.options.limits().cpu) == (120.0, 2)  # as it was
+    assert (task.options.timeout, task.options.limits().cpu) == (120.0, 2)  # unchanged
     assert (other(3), other.name) == (3, "ml.task")
 
 
-def test_what_is_no_function_is_no_task() -> None:
+def test_a_task_needs_a_function() -> None:
     one = env()
 
     class Callable:
@@ -155,7 +155,7 @@ async def _double(n: int) -> int:
     return 2 * n
 
 
-def test_a_task_can_be_awaited_whatever_its_function_is() -> None:
+def test_every_task_can_be_awaited() -> None:
     import asyncio
 
     asynchronous = env().task(_double)

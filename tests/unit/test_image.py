@@ -1,4 +1,4 @@
-"""Image: a frozen value, one place for each mistake, and no mistake that is found later than where it is written."""
+"""Image: a frozen value; each mistake is an error at the line that holds it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_it_never_changes() -> None:
     assert {more: 1}[debian().with_pip_packages("pandas")] == 1
 
 
-def test_what_was_given_may_change_afterwards() -> None:
+def test_changing_an_argument_afterwards_changes_no_image() -> None:
     variables, commands = {"A": "1"}, [["touch", "/a"]]
     image = debian().with_env_vars(variables).with_commands(commands)
     before = image.digest
@@ -51,7 +51,7 @@ def test_what_was_given_may_change_afterwards() -> None:
     assert image.layers[0] == EnvVars(variables={"A": "1"})
 
 
-def test_layers_stand_in_the_order_of_the_calls() -> None:
+def test_layers_are_in_the_order_of_the_calls() -> None:
     image = (
         debian()
         .with_apt_packages("git")
@@ -84,7 +84,7 @@ def test_every_layer_and_the_image_know_their_line() -> None:
         )
     )  # fmt: skip
     assert image.location == Location(HERE, here - 1)
-    # Python's line of a call in a chain is that of its name.
+    # Python reports the line of the method's name for a call in a chain.
     assert [layer.location for layer in image.layers] == [Location(HERE, here + n) for n in (2, 3, 4)]
 
 
@@ -99,7 +99,7 @@ def test_python_versions(written: Any, kept: tuple[int, int]) -> None:
     assert Image.from_base("ubuntu:24.04", python_version=written).python_version == kept
 
 
-def test_the_platform_is_this_machines_unless_said() -> None:
+def test_the_default_platform_is_this_machines() -> None:
     assert Image.from_debian_base().platform == (str(Platform.parse(f"linux/{os.uname().machine}")),)
     assert Image.from_debian_base(platform="linux/arm64").platform == ("linux/arm64",)
     assert Image.from_base("a", platform=["linux/arm64", "linux/amd64"]).platform == ("linux/arm64", "linux/amd64")
@@ -123,7 +123,7 @@ def test_registries(registry: str, kept: str) -> None:
     assert debian(registry=registry).registry == kept
 
 
-def test_a_clone_has_what_is_given_and_keeps_the_rest() -> None:
+def test_a_clone_has_the_given_values_and_keeps_the_others() -> None:
     image = debian(name="one", registry="registry.test").with_pip_packages("pandas")
     assert image.clone() == image
     assert image.clone(name="two") == dataclasses.replace(image, name="two")
@@ -140,7 +140,7 @@ def test_a_clone_has_what_is_given_and_keeps_the_rest() -> None:
     assert moved.clone(python_version="3.13").base == moved.base
 
 
-def test_a_clone_is_known_by_its_own_line() -> None:
+def test_a_clone_has_the_line_of_its_call() -> None:
     clone = debian().clone(name="x")
     assert clone.location == Location(HERE, line() - 1)
 
@@ -165,7 +165,7 @@ def test_without_a_file_they_are_relative_to_the_current_directory(
     assert scope["image"].layers[0].target == "/app"
 
 
-def test_a_folder_of_the_user_may_be_named_as_ours_is(tmp_path: Path) -> None:
+def test_a_users_folder_may_have_the_name_of_this_package(tmp_path: Path) -> None:
     import flyte_images
 
     package = Path(flyte_images.__file__).parent
@@ -175,7 +175,7 @@ def test_a_folder_of_the_user_may_be_named_as_ours_is(tmp_path: Path) -> None:
     assert scope["image"].location == Location(file, 3)
 
 
-def test_the_home_directory_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.txt").write_text("")
     monkeypatch.setenv("HOME", str(tmp_path))
     (layer,) = debian().with_source_file("~/notes.txt").layers
@@ -187,7 +187,7 @@ def test_several_files_at_once() -> None:
     assert isinstance(layer, SourceFile) and layer.targets == ("/app/test_environment.py", "/app/test_image.py")
 
 
-def test_indexes_may_be_given_alone_or_in_a_list() -> None:
+def test_an_index_is_a_string_or_several_are_a_list() -> None:
     url = "https://index.test/simple"
     one = debian().with_pip_packages("a", extra_index_urls=url)
     assert one == debian().with_pip_packages("a", extra_index_urls=[url])
@@ -291,7 +291,7 @@ REFUSED: list[tuple[Make, str, str | None]] = [
         "registry.example",
     ),
     (lambda image: image.clone(registry="a b"), "'a b' is not a registry", "registry.example"),
-    # D25: these went to the engine as parts of the path of a request, and were told as a fault of this package.
+    # D25: these went to the engine as parts of the path of a request, and were reported as a fault of this package.
     (lambda image: image.clone(registry="host/../x"), "'host/../x' is not a registry", "registry.example"),
     (lambda image: image.clone(registry="../x"), "'../x' is not a registry", "registry.example"),
     (lambda image: image.clone(registry="host//x"), "'host//x' is not a registry", "registry.example"),
@@ -310,7 +310,7 @@ REFUSED: list[tuple[Make, str, str | None]] = [
 
 
 @pytest.mark.parametrize(("make", "told", "hint"), REFUSED, ids=[f"{i}-{it[1][:30]}" for i, it in enumerate(REFUSED)])
-def test_a_mistake_is_refused_where_it_is_written(make: Make, told: str, hint: str | None) -> None:
+def test_an_error_has_the_line_of_the_mistake(make: Make, told: str, hint: str | None) -> None:
     image = debian()
     with pytest.raises(SpecError) as caught:
         make(image)
@@ -319,12 +319,12 @@ def test_a_mistake_is_refused_where_it_is_written(make: Make, told: str, hint: s
     assert (error.hint is None) if hint is None else hint in (error.hint or "")
     assert error.location == Location(HERE, make.__code__.co_firstlineno) or _spans(make, error.location)
     assert error.exit_code == 2
-    assert error.__cause__ is None  # nothing of ours beneath it in a traceback
+    assert error.__cause__ is None  # the traceback shows no line of this package below it
     assert image == debian()
 
 
 def _spans(make: Make, location: Location | None) -> bool:
-    """Whether a place is in the lines of a lambda of more than one."""
+    """Return whether a location is in the lines of a lambda."""
     lines = [line for *_, line in make.__code__.co_lines() if line]
     return location is not None and location.file == HERE and location.line in lines
 
@@ -344,7 +344,7 @@ def test_the_digest_reads_local_files_and_nothing_else(tmp_path: Path, monkeypat
     assert image.digest not in (before, changed)
 
 
-def test_a_source_that_went_away_is_an_error_at_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_is_removed_is_an_error_at_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "cache"))
     source = tmp_path / "src"
     source.mkdir()
@@ -356,7 +356,7 @@ def test_a_source_that_went_away_is_an_error_at_its_line(tmp_path: Path, monkeyp
     assert str(source) in str(caught.value)
 
 
-def test_a_method_that_is_misspelled_is_named_and_others_are_missing_as_usual() -> None:
+def test_an_unknown_attribute_is_an_error_with_the_closest_method() -> None:
     with pytest.raises(AttributeError, match="an image has no `with_pip_package`, did you mean `with_pip_packages`"):
         debian().with_pip_package("six")  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"an image has no `zzz`$"):

@@ -1,4 +1,4 @@
-"""D14: a start looks for leftovers at times, and what it finds is certainly nobody's."""
+"""D14: sweeps for leftovers start at the right times and remove only things without a living owner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-def test_a_sweep_is_due_at_first_then_every_ten_minutes_and_after_each_boot(tmp_path: Path, starts: list[str]) -> None:
+def test_a_sweep_is_due_first_every_ten_minutes_and_after_each_boot(tmp_path: Path, starts: list[str]) -> None:
     """D14"""
     environ = {"FLYTE_IMAGES_CACHE": str(tmp_path)}
     last = tmp_path / "swept" / "last"
@@ -34,7 +34,7 @@ def test_a_sweep_is_due_at_first_then_every_ten_minutes_and_after_each_boot(tmp_
         leftovers.sweep_at_times(environ)
         leftovers.sweep_at_times(environ)
     assert len(starts) == 4
-    last.unlink()  # as the keeper of a process does whose engine went away
+    last.unlink()  # as the keeper of a process does after its engine went away
     leftovers.sweep_at_times(environ)
     assert len(starts) == 5
 
@@ -51,23 +51,23 @@ def test_an_engine_that_does_not_answer_is_asked_again_soon(tmp_path: Path, monk
     assert 500 < time.time() - last.stat().st_mtime < 600
 
 
-def test_a_cache_without_a_place_or_that_cannot_be_written_is_no_error(tmp_path: Path, starts: list[str]) -> None:
+def test_a_cache_that_cannot_be_written_is_not_an_error(tmp_path: Path, starts: list[str]) -> None:
     leftovers.sweep_at_times({})
     (tmp_path / "swept").write_text("in the way")
     leftovers.sweep_at_times({"FLYTE_IMAGES_CACHE": str(tmp_path)}, "unix:///somewhere")
     assert starts == []
 
 
-def test_of_an_earlier_boot_is_what_is_older_than_this_one() -> None:
-    """D14: after a crash of the machine; what is younger may be of another machine that shares the engine."""
+def test_a_leftover_older_than_this_boot_is_removed() -> None:
+    """D14: after a crash of the machine. A younger one may belong to another machine that shares the engine."""
     earlier = ProcessId("00000000", current().space, os.getpid(), "1")
     assert earlier.is_gone(booted() - 3600)
     assert not earlier.is_gone(booted() + 3600)
     assert not earlier.is_gone()
 
 
-def test_of_another_pid_namespace_is_what_no_process_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """D14: a caller in a container that is gone, as root of the machine sees."""
+def test_a_leftover_of_an_empty_pid_namespace_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D14: a caller in a removed container, as root of the machine sees it."""
     from flyte_images_runtime.system import process_id
 
     inside = ProcessId(current().boot, "4026532999", 17, "3")
@@ -80,7 +80,7 @@ def test_of_another_pid_namespace_is_what_no_process_is_in(monkeypatch: pytest.M
 
 
 def test_a_running_container_of_another_boot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """D14: behind a socket there may be another machine's engine."""
+    """D14: a socket may lead to the engine of another machine."""
     from flyte_images_runtime.engines import leftovers as remains
 
     mark = "00000000-4026531836-17-3"
@@ -99,8 +99,8 @@ def test_a_keeper_that_reaches_no_engine_asks_for_a_sweep(tmp_path: Path, monkey
     assert not stamp.exists()
 
 
-def test_a_start_that_has_nothing_to_sweep_loads_little() -> None:
-    """D14: a build that changes nothing counts milliseconds."""
+def test_a_start_without_a_sweep_imports_little() -> None:
+    """D14: a build that changes nothing takes milliseconds."""
     code = "import flyte_images.leftovers"
     argv = (sys.executable, "-I", "-X", "importtime", "-c", code)
     done = subprocess.run(argv, capture_output=True, text=True, check=True)

@@ -34,7 +34,7 @@ def test_no_floor_and_no_installed_version_has_a_known_vulnerability() -> None:
         ("uv>=0.10", "0.9.4", "uv 0.9.4 is installed and has GHSA-w476-p2h3-79g9: fixed in 0.9.5"),
     ],
 )
-def test_a_floor_or_version_with_a_known_vulnerability_is_told(requirement: str, installed: str, said: str) -> None:
+def test_a_floor_or_version_with_a_known_vulnerability_is_reported(requirement: str, installed: str, said: str) -> None:
     """D33"""
     found = advisories.violations(advisories.known(), [Requirement(requirement)], {"uv": Version(installed)})
     assert [line for line in found if line.startswith(said)]
@@ -78,7 +78,7 @@ def index() -> Iterator[str]:
 def test_the_list_is_updated_from_an_index(
     index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """D33: what the index says is added once; what it does not say is told."""
+    """D33: an advisory of the index is added once; a package that the index does not have is an error."""
     copy = tmp_path / "advisories.json"
     copy.write_text(advisories.LIST.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(advisories, "LIST", copy)

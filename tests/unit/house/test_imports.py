@@ -60,7 +60,7 @@ def test_every_module_has_its_floor(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_a_module_imports_only_what_stands_below_it(package: str) -> None:
+def test_a_module_imports_only_lower_floors(package: str) -> None:
     floors = {name: number for number, names in enumerate(FLOORS[package]) for name in names.split()}
     wrong = []
     for module in modules(package):
@@ -91,7 +91,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
-def test_a_leaf_knows_neither_the_hub_nor_the_other_leaf(leaf: str) -> None:
+def test_a_leaf_imports_neither_the_hub_nor_the_other_leaf(leaf: str) -> None:
     ours = {"flyte_images", *LEAVES} - {leaf}
     wrong = [
         shown(module, line, imported)
@@ -103,7 +103,7 @@ def test_a_leaf_knows_neither_the_hub_nor_the_other_leaf(leaf: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["flyte_images", *LEAVES])
-def test_folders_of_the_checkout_are_no_packages(package: str) -> None:
+def test_folders_of_the_checkout_are_not_packages(package: str) -> None:
     """An editable install makes `layers`, `runtime` and `tests` importable; an installed one does not."""
     wrong = [
         shown(module, line, imported)

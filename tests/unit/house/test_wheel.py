@@ -44,7 +44,7 @@ def test_it_brings_the_command(wheel: zipfile.ZipFile) -> None:
 
 
 def test_it_works_where_it_is_unpacked_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
-    """Not from the checkout: the files inside the packages are found from the unpacked wheel."""
+    """The command runs from the unpacked wheel, without the checkout."""
     wheel.extractall(tmp_path)
     code = (
         f"import sys; sys.path[:] = [p for p in sys.path if not p.startswith({str(ROOT)!r}) or 'site-packages' in p]\n"

@@ -1,4 +1,4 @@
-"""A package file has a name that is safe wherever the file is written; no other value can be made."""
+"""A package file has a name that is safe wherever the file is written; a value with another name cannot be made."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_is_no_name(name: str) -> None:
-    """D1: the name of a package file is never taken as it stands."""
+def test_a_hostile_file_name_is_refused(name: str) -> None:
+    """D1: the name of a package file is checked."""
     fields = {"name": "a", "version": "1", "filename": name, "sha256": "0" * 64, "size": 1}
     for make in (
         lambda: Wheel(**fields),
@@ -36,5 +36,5 @@ def test_a_hostile_name_is_no_name(name: str) -> None:
         "a" * 240,
     ],
 )
-def test_names_that_indexes_and_archives_have_are_taken(name: str) -> None:
+def test_usual_file_names_are_accepted(name: str) -> None:
     assert Wheel(name="a", version="1", filename=name, sha256="0" * 64, size=1).filename == name

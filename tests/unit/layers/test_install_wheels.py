@@ -32,7 +32,7 @@ Content = str | bytes
 
 @dataclass(frozen=True)
 class Done:
-    """What a run of the program left and said."""
+    """The files and the output of a run of the program."""
 
     code: int
     said: str
@@ -47,7 +47,7 @@ class Done:
         return self.venv / SITE
 
     def files(self) -> dict[str, tuple[int, float, bytes]]:
-        """Every file by its place below the output: mode, time, content; folders too."""
+        """Return mode, time and content of every file and folder, by path below the output."""
         return {
             str(path.relative_to(self.root)): (
                 path.lstat().st_mode,
@@ -68,7 +68,7 @@ Install = Callable[..., Done]
 def wheel(
     folder: Path, name: str, files: Mapping[str, Content], *, modes: Mapping[str, int] | None = None, info: bool = True
 ) -> Path:
-    """Write a wheel with these files; its metadata are added."""
+    """Write a wheel with these files and with metadata."""
     path = folder / f"{name}-1.0-py3-none-any.whl"
     about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     metadata: dict[str, Content] = {
@@ -87,7 +87,7 @@ def wheel(
 
 @pytest.fixture
 def install(tmp_path: Path) -> Install:
-    """Run the program on wheels; each run has an output of its own."""
+    """Run the program on wheels, with a new output folder."""
     runs = iter(range(100))
 
     def run(*wheels: Path, cpus: set[int] | None = None, env: Mapping[str, str] | None = None) -> Done:
@@ -111,7 +111,7 @@ def code_of(path: Path) -> object:
     return marshal.loads(path.read_bytes()[16:])
 
 
-def test_a_package_lies_where_python_looks(tmp_path: Path, install: Install) -> None:
+def test_python_finds_an_installed_package(tmp_path: Path, install: Install) -> None:
     done = install(
         wheel(
             tmp_path, "alpha", {"alpha/__init__.py": "VALUE = 1\n", "alpha/data.txt": "text", "alpha/_x.so": b"\x7fELF"}
@@ -207,7 +207,7 @@ def test_the_record_names_every_file_with_its_checksum(tmp_path: Path, install: 
     assert {str(it) for it in done.distribution("alpha").files or ()} == {*rows, "alpha-1.0.dist-info/RECORD"}
 
 
-def test_byte_code_is_pythons_own_and_is_taken_without_a_look_at_the_source(tmp_path: Path, install: Install) -> None:
+def test_python_uses_the_byte_code_without_reading_the_source(tmp_path: Path, install: Install) -> None:
     source = "def f(a):\n    'doc'\n    return a + 1\n"
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": source}))
     compiled = done.site / f"alpha/__pycache__/__init__.{sys.implementation.cache_tag}.pyc"
@@ -239,7 +239,7 @@ def test_test_suites_inside_packages_are_not_compiled_and_packages_named_test_ar
 
 
 @pytest.mark.parametrize("source", ["print 'old'\n", "{% template %}", b"\xff\xfe", "x = 1\0", "# coding: nonsense\n"])
-def test_what_is_no_python_of_this_version_is_installed_uncompiled(
+def test_a_file_that_does_not_compile_is_installed_without_byte_code(
     tmp_path: Path, install: Install, source: Content
 ) -> None:
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": "", "alpha/odd.py": source}))
@@ -249,7 +249,7 @@ def test_what_is_no_python_of_this_version_is_installed_uncompiled(
 
 
 def many(folder: Path) -> list[Path]:
-    """Two wheels with enough modules, sharing enough names, that the order of compiling could show."""
+    """Two wheels with enough modules and common names for the order of compiling to matter."""
     body = "import os\nSHARED = ('shared', {number})\n\ndef shared(name, value={number}):\n    return name, SHARED\n"
     return [
         wheel(
@@ -269,29 +269,27 @@ def test_the_same_wheels_give_the_same_bytes(tmp_path: Path, install: Install) -
     assert sum(1 for name in first.files() if name.endswith(".pyc")) == 48
 
 
-def test_the_number_of_processors_does_not_show(tmp_path: Path, install: Install) -> None:
+def test_the_number_of_processors_changes_no_byte(tmp_path: Path, install: Install) -> None:
     wheels = many(tmp_path)
     mine = os.sched_getaffinity(0)
     assert install(*wheels, cpus={min(mine)}).files() == install(*wheels, cpus=mine).files()
 
 
-def test_the_users_settings_of_python_do_not_show(tmp_path: Path, install: Install) -> None:
+def test_the_users_settings_of_python_change_no_byte(tmp_path: Path, install: Install) -> None:
     wheels = many(tmp_path)
     env = {"PYTHONOPTIMIZE": "2", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": "/nowhere", "TZ": "Asia/Tokyo"}
     assert install(*wheels).files() == install(*wheels, env=env).files()
 
 
-def test_one_wheel_looks_the_same_beside_another(tmp_path: Path, install: Install) -> None:
-    """Its files, not its byte code, which may share constants with a neighbour's."""
+def test_a_wheel_gives_the_same_files_beside_another(tmp_path: Path, install: Install) -> None:
+    """Its files, not its byte code, which may share constants with the byte code of its neighbor."""
     alpha, beta = many(tmp_path)
     alone = {name: it for name, it in install(alpha).files().items() if not name.endswith(".pyc")}
     beside = install(alpha, beta).files()
     assert {name: beside[name] for name in alone} == alone
 
 
-def test_of_two_that_hold_the_same_file_the_later_ones_is_seen_and_both_record_it(
-    tmp_path: Path, install: Install
-) -> None:
+def test_of_two_wheels_with_one_file_the_later_wins_and_both_record_it(tmp_path: Path, install: Install) -> None:
     one = wheel(tmp_path, "alpha", {"shared/__init__.py": "WHO = 'alpha'", "shared/run": "1"})
     two = wheel(
         tmp_path, "beta", {"shared/__init__.py": "WHO = 'beta'", "shared/run": "2"}, modes={"shared/run": 0o755}
@@ -330,7 +328,7 @@ BAD: dict[str, tuple[Mapping[str, Content], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_wheel_is_refused_in_words(what: str, tmp_path: Path, install: Install) -> None:
+def test_a_bad_wheel_is_refused_with_a_reason(what: str, tmp_path: Path, install: Install) -> None:
     files, told = BAD[what]
     done = install(wheel(tmp_path, "alpha", files))
     assert done.code == 1
@@ -349,7 +347,7 @@ def test_a_wheel_without_metadata_is_refused(tmp_path: Path, install: Install) -
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200])
-def test_what_is_no_zip_is_refused(cut: int, tmp_path: Path, install: Install) -> None:
+def test_a_file_that_is_not_a_zip_is_refused(cut: int, tmp_path: Path, install: Install) -> None:
     path = wheel(tmp_path, "alpha", {"alpha/__init__.py": "x = 1\n" * 100})
     path.write_bytes(path.read_bytes()[:cut])
     done = install(path)
@@ -385,13 +383,13 @@ def test_a_link_in_a_wheel_is_a_file(tmp_path: Path, install: Install) -> None:
     assert (done.site / "alpha/link").read_text() == "/etc/passwd"
 
 
-def test_no_wheels_leave_nothing(install: Install) -> None:
+def test_no_wheels_give_no_files(install: Install) -> None:
     done = install()
     assert (done.code, done.said, done.files()) == (0, "", {})
 
 
-def test_what_stops_byte_compiling_is_said(tmp_path: Path) -> None:
-    """Byte-compiling runs in processes of its own; what stops them is told too."""
+def test_a_failure_of_byte_compiling_is_reported(tmp_path: Path) -> None:
+    """Byte-compiling runs in other processes; the program reports their failures."""
     path = wheel(tmp_path, "alpha", {"alpha/__init__.py": "x = 1\n"})
     root = tmp_path / "out"
     cache = root / VENV.lstrip("/") / SITE / "alpha" / "__pycache__"
@@ -405,7 +403,7 @@ def test_what_stops_byte_compiling_is_said(tmp_path: Path) -> None:
 
 
 def test_a_module_whose_byte_code_would_have_too_long_a_name_is_not_compiled(tmp_path: Path, install: Install) -> None:
-    """D32: with the ending of byte code the name is longer than a file system takes; pip leaves such a module so."""
+    """D32: with the suffix of byte code the name is too long for a file system; pip skips such a module too."""
     long = "m" * 250 + ".py"
     done = install(wheel(tmp_path, "alpha", {f"alpha/{long}": "x = 1\n", "alpha/short.py": "x = 1\n"}))
     assert (done.code, done.said) == (0, "")
@@ -413,7 +411,7 @@ def test_a_module_whose_byte_code_would_have_too_long_a_name_is_not_compiled(tmp
     assert [path.name.partition(".")[0] for path in (done.site / "alpha/__pycache__").iterdir()] == ["short"]
 
 
-def test_the_style_of_others_is_not_remarked_upon(tmp_path: Path, install: Install) -> None:
+def test_warnings_about_packages_are_not_printed(tmp_path: Path, install: Install) -> None:
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": "x = '\\d'\nassert (1, 'always true')\n"}))
     assert (done.code, done.said) == (0, "")
 
@@ -434,7 +432,7 @@ def test_a_large_file_is_not_held_in_memory(install: Install, tmp_path: Path) ->
 
 
 def test_a_wheel_that_unpacks_to_far_more_than_its_size_is_refused(install: Install, tmp_path: Path) -> None:
-    """D22: a bomb of 3 GiB in 3 MB is refused before anything is unpacked (here a smaller one)."""
+    """D22: a wheel of 3 MB that unpacks to 3 GiB is refused before it is unpacked (here a smaller one)."""
     bomb = wheel(tmp_path, "bomb", {"bomb/data": bytes(70 << 20), "bomb/__init__.py": ""})
     done = install(bomb)
     assert done.code == 1 and not done.site.exists()

@@ -54,7 +54,7 @@ def folder(dst: Any, *, src: str = "/home/me/proj", contents_only: bool = False,
         ),
     ],
 )
-def test_a_layer_lowers_to_what_it_says(layer: Layer, steps: tuple[Step, ...]) -> None:
+def test_a_layer_lowers_to_its_steps(layer: Layer, steps: tuple[Step, ...]) -> None:
     contents = RESOLVED.contents[: len(layer.local_sources())]
     assert layer.lower(Resolved(debs=DEBS, contents=contents)) == steps
 
@@ -74,7 +74,7 @@ def test_a_layer_lowers_to_what_it_says(layer: Layer, steps: tuple[Step, ...]) -
         ),
     ],
 )
-def test_two_ways_to_write_it_are_one_value(one: Layer, same: Layer) -> None:
+def test_two_spellings_are_one_value(one: Layer, same: Layer) -> None:
     assert one == same
     assert hash(one) == hash(same)
 
@@ -136,7 +136,7 @@ ONES: list[tuple[Callable[[], object], str, str | None]] = [
 
 
 @pytest.mark.parametrize(("make", "told", "hint"), ONES, ids=[told[:40] for _, told, _ in ONES])
-def test_what_cannot_be_is_refused_with_value_and_remedy(
+def test_a_wrong_value_is_refused_with_the_value_and_a_remedy(
     make: Callable[[], object], told: str, hint: str | None
 ) -> None:
     with pytest.raises(LayerError) as caught:
@@ -163,7 +163,7 @@ def test_references_of_images(reference: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", " spaced ", "a\nb", "$HOME", '"quoted"', "'", "ü", "a=b=c"])
-def test_values_of_variables_are_taken_as_they_are(value: str) -> None:
+def test_values_of_variables_stay_as_they_are(value: str) -> None:
     (step,) = EnvVars(variables={"A": value}).lower(Resolved())
     assert step == SetEnv(variables=(("A", value),))
 

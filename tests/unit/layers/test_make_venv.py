@@ -1,4 +1,4 @@
-"""make_venv.sh as a build step runs it: the skeleton of an environment, the same on any day."""
+"""make_venv.sh as a build step runs it: the skeleton of an environment, always the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def state(place: Path) -> dict[str, tuple[int, float, str]]:
     }
 
 
-def test_python_starts_in_it_and_sees_its_packages(tmp_path: Path) -> None:
+def test_python_starts_in_the_environment_and_imports_its_packages(tmp_path: Path) -> None:
     assert make(tmp_path) == (0, "")
     venv = tmp_path / "opt/venv"
     (venv / f"lib/python{VERSION}/site-packages/alpha.py").write_text("x = 1\n")
@@ -47,12 +47,12 @@ def test_python_starts_in_it_and_sees_its_packages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("shared", "said"), [("yes", "true"), ("no", "false")])
-def test_the_images_own_packages_are_seen_if_they_are_to_be(tmp_path: Path, shared: str, said: str) -> None:
+def test_packages_of_the_base_are_importable_on_request(tmp_path: Path, shared: str, said: str) -> None:
     make(tmp_path, shared=shared)
     assert f"include-system-site-packages = {said}\n" in (tmp_path / "opt/venv/pyvenv.cfg").read_text()
 
 
-def test_it_is_the_same_every_time(tmp_path: Path) -> None:
+def test_an_environment_is_the_same_every_time(tmp_path: Path) -> None:
     old = os.umask(0o077)
     try:
         make(tmp_path / "one")
@@ -65,14 +65,14 @@ def test_it_is_the_same_every_time(tmp_path: Path) -> None:
     assert "opt/venv/lib64" in one
 
 
-def test_another_python_than_the_base_has_is_said(tmp_path: Path) -> None:
+def test_a_base_with_another_python_is_an_error(tmp_path: Path) -> None:
     code, said = make(tmp_path, "3.99")
     assert code == 3
     assert said.startswith("the base has no Python 3.99; it has 3.") and " at /" in said
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_base_without_any_python_is_said(tmp_path: Path) -> None:
+def test_a_base_without_python_is_an_error(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in ("sh", "cat"):

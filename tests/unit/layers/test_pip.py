@@ -1,4 +1,4 @@
-"""Python packages: one spelling of each requirement, and what is none is refused with the remedy."""
+"""Python packages: one spelling of each requirement; other texts are refused with a remedy."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def packages(*given: str) -> tuple[str, ...]:
 def test_a_requirement_has_one_spelling(written: str, spelled: str) -> None:
     (found,) = packages(written)
     assert found.replace(" @ ", "@ ") == spelled
-    assert packages(found) == (found,)  # and that spelling is its own
+    assert packages(found) == (found,)  # the normal spelling is stable
 
 
 @pytest.mark.parametrize(
     ("common", "library"),
     [("a_b>=1,<2", "a_b (>=1,<2)"), ("A.b[x]", 'A.b[x]; python_version >= "3"'), ("a==1.0", "a (==1.0)")],
 )
-def test_the_short_way_spells_as_the_packaging_library(common: str, library: str) -> None:
+def test_the_fast_path_spells_as_the_packaging_library(common: str, library: str) -> None:
     assert packages(common)[0] == packages(library)[0].partition(";")[0]
 
 
@@ -87,20 +87,20 @@ def test_order_and_repetition_do_not_matter() -> None:
         ("   ", "with_pip_packages was given an empty package", None),
     ],
 )
-def test_what_is_no_requirement_is_refused(written: str, told: str, hint: str | None) -> None:
+def test_a_text_that_is_not_a_requirement_is_refused(written: str, told: str, hint: str | None) -> None:
     with pytest.raises(LayerError) as caught:
         packages("fine", written)
     assert told in str(caught.value)
     assert caught.value.hint is hint if hint is None else hint in (caught.value.hint or "")
 
 
-def test_no_package_at_all_is_refused() -> None:
+def test_a_call_without_packages_is_refused() -> None:
     with pytest.raises(LayerError, match="was given no package"):
         packages()
 
 
 @pytest.mark.parametrize("given", [["pandas", "numpy"], ("pandas",), {"pandas"}, frozenset({"pandas"})])
-def test_a_collection_instead_of_names_is_refused_and_shown_how_to_write(given: object) -> None:
+def test_a_collection_of_names_is_refused_with_the_right_spelling(given: object) -> None:
     with pytest.raises(LayerError) as caught:
         PipPackages(packages=(given,))  # type: ignore[arg-type]
     assert f"takes names as separate arguments, not a {type(given).__name__}: {given!r}" in str(caught.value)
@@ -108,7 +108,7 @@ def test_a_collection_instead_of_names_is_refused_and_shown_how_to_write(given: 
 
 
 @pytest.mark.parametrize("given", [None, 3, b"pandas", 1.5])
-def test_what_is_no_string_is_refused(given: object) -> None:
+def test_a_name_that_is_not_a_string_is_refused(given: object) -> None:
     with pytest.raises(LayerError, match=f"takes strings, not {type(given).__name__}"):
         PipPackages(packages=(given,))  # type: ignore[arg-type]
 
@@ -119,7 +119,7 @@ def test_an_index_is_an_address(url: object) -> None:
         PipPackages(packages=("a",), extra_index_urls=(url,))  # type: ignore[arg-type]
 
 
-def test_credentials_do_not_belong_in_an_index_address_and_are_not_repeated() -> None:
+def test_an_index_address_with_credentials_is_refused_without_repeating_them() -> None:
     with pytest.raises(LayerError) as caught:
         PipPackages(packages=("a",), index_url="https://robot:s3cret@index.test/simple")
     assert "s3cret" not in f"{caught.value} {caught.value.hint}"
@@ -159,7 +159,7 @@ def test_packages_to_be_built_from_source_are_names() -> None:
         ("-i https://robot:s3cret@index.test", "holds credentials", "netrc"),
     ],
 )
-def test_options_that_mean_nothing_here_are_refused(text: object, told: str, hint: str | None) -> None:
+def test_unsupported_options_are_refused(text: object, told: str, hint: str | None) -> None:
     index_url = URL if isinstance(text, str) and text.endswith(OTHER) else None
     with pytest.raises(LayerError) as caught:
         PipPackages.of(("a",), index_url=index_url, extra_args=text)  # type: ignore[arg-type]
@@ -167,13 +167,13 @@ def test_options_that_mean_nothing_here_are_refused(text: object, told: str, hin
     assert hint is None or hint in (caught.value.hint or "")
 
 
-def test_what_the_resolver_is_asked() -> None:
+def test_the_resolver_gets_the_packages_and_indexes() -> None:
     layer = PipPackages(packages=("B", "a"), index_url="https://index.test/simple", pre=True)
     asked = layer.python_requirements()
     assert asked.requirements == ("a", "b")
     assert (asked.index_url, asked.extra_index_urls, asked.prereleases) == ("https://index.test/simple", (), True)
 
 
-def test_it_lowers_to_one_step_of_the_wheels_that_were_found() -> None:
+def test_pip_packages_lower_to_one_step_with_the_resolved_wheels() -> None:
     wheels = (values.wheel("a"), values.wheel("b"))
     assert PipPackages(packages=("a",)).lower(Resolved(wheels=wheels)) == (InstallWheels(wheels=wheels),)
