@@ -1,1 +1,1 @@
-"""The engines: one folder each."""
+"""Where containers run: one package for each engine."""

@@ -1,7 +1,7 @@
-"""What Docker does by itself, spelled out in its own terms, for engines that take its requests and do not.
+"""Docker's defaults in the terms of its own requests, for engines that take these requests but have other defaults.
 
-Ports below 1024 are anyone's inside, the filter is Docker's, and leased devices come as their parts: nodes, mounts,
-variables.
+Ports below 1024 are open to every user inside, the seccomp filter is Docker's, and leased devices are passed as their
+parts: nodes, mounts, variables.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..task.spec import TaskSpec
 
 
 def spell_out(spec: TaskSpec, exchange: Exchange, body: dict[str, Any], *, cdi_known: bool = False) -> dict[str, Any]:
-    """Return the request with what the engine would leave out."""
+    """Return the request with the defaults that the engine would not apply itself."""
     host = body["HostConfig"]
     if spec.network != "host":
         host["Sysctls"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
-    if spec.hardening.seccomp == "default":  # their own let unshare, keyctl and others through
+    if spec.hardening.seccomp == "default":  # the engine's own filter allows unshare, keyctl and others
         rules = exchange.inputs.parent / "seccomp.json"
         rules.write_text(json.dumps(profile(list(map(capability, spec.hardening.capabilities)))), encoding="utf-8")
         host["SecurityOpt"].append(f"seccomp={rules}")
@@ -32,7 +32,7 @@ def spell_out(spec: TaskSpec, exchange: Exchange, body: dict[str, Any], *, cdi_k
 
 
 def parts(spec: TaskSpec) -> cdi.Edits:
-    """What the leased devices bring. Such a request takes nodes, mounts and variables, but no hooks."""
+    """Return the edits of the leased devices. A request takes nodes, mounts and variables, but no hooks."""
     from ..gpu.cdi_names import edits_of, without_hooks
 
     found = edits_of(spec.devices, spec.device_ids)
@@ -40,7 +40,7 @@ def parts(spec: TaskSpec) -> cdi.Edits:
 
 
 def insert(edits: cdi.Edits, body: dict[str, Any]) -> None:
-    """Ask for the parts of the devices instead of their CDI names."""
+    """Replace the CDI names in the request with the parts of the devices."""
     host = body["HostConfig"]
     del host["DeviceRequests"]
     host["Devices"] = [
@@ -52,11 +52,11 @@ def insert(edits: cdi.Edits, body: dict[str, Any]) -> None:
         for one in edits.mounts
     ]
     host["GroupAdd"] = [str(group) for group in sorted({*edits.groups, *_groups(edits)})]
-    body["Env"] = [*edits.env, *body["Env"]]  # the task's own win
+    body["Env"] = [*edits.env, *body["Env"]]  # the task's own variables come last and win
 
 
 def _groups(edits: cdi.Edits) -> set[int]:
-    """The groups of nodes that not everyone may open: such an engine leaves a node as it is on the host."""
+    """Return the groups of nodes that not every user may open: the engine keeps the owner and mode of the host."""
     found = set()
     for node in edits.nodes:
         with contextlib.suppress(OSError):

@@ -1,4 +1,8 @@
-"""The containers of tasks that an engine still has, by their owners' label: found and removed, whatever the engine."""
+"""The containers of tasks that an engine still has, with their owners' labels: listed and removed, on any engine.
+
+The cleaning helper of reaper.py calls this module with the standard library alone, so it uses the engine's API and
+nerdctl's command line, not python-on-whales.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from .nerdctl.program import Refused as NerdctlRefused
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """One container: whose it is, when it was made, if that is known, and whether anything runs in it."""
+    """One container: its owner, the time of its creation if known, and whether it still runs."""
 
     address: str
     id: str
@@ -25,7 +29,7 @@ class Remaining:
     runs: bool = True
 
     def remove(self) -> None:
-        with contextlib.suppress(Refused, NerdctlRefused):  # it is being removed
+        with contextlib.suppress(Refused, NerdctlRefused):  # another process removes the container
             if self.address == NERDCTL:
                 Nerdctl().call("rm", "--force", "--volumes", self.id)
             else:
@@ -33,7 +37,7 @@ class Remaining:
 
 
 def containers(address: str) -> list[Remaining]:
-    """All containers of tasks on the engine at `address`. EngineLost if it does not answer."""
+    """Return all containers of tasks on the engine at `address`. Raise EngineLost if the engine does not answer."""
     try:
         if address == NERDCTL:
             found = Nerdctl().containers(OWNER).items()

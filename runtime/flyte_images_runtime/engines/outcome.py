@@ -1,4 +1,4 @@
-"""What an engine and the worker report -> the error that the caller gets, or none. Pure: one place for all engines."""
+"""The reports of an engine and of the worker -> the error that the caller gets, or none. Pure. For all engines."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from ..task.engine import Ending
 from ..task.spec import TaskSpec
 from ..values import Problem
 
-_NAME, _MESSAGE, _TRACEBACK, _BASES = 1_000, 100_000, 1_000_000, 100  # letters, and classes, of what a task raised
+_NAME, _MESSAGE, _TRACEBACK, _BASES = 1_000, 100_000, 1_000_000, 100  # bounds of a task's error: letters, and classes
 _KILLED = 128 + 9
 _LOST_CALLER = 113
 _WORKER = "/worker/start.py"
 _ENDED_EARLY = re.compile(
-    # what runc, crun and their callers say when the first process is gone before they are done with it
+    # messages of runc, crun and their callers when the first process ends before they have finished
     r"init-p: (broken pipe|connection reset)|final child's pid|from the init process|sync socket|oom-killed"
     r"|stopped process|container that has stopped|signal: killed|unexpected eof"
     r"|/proc/\d+/ns/\S+ .*no such file|%!w\(<nil>\)",
@@ -46,28 +46,28 @@ _ENDED_EARLY = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the worker left in `out`: whatever it holds, the task may have written it."""
+    """What the worker left in `out`. The task may have written any of it."""
 
     result: dict[str, Any] | None = None
     usage: Usage = field(default_factory=Usage)
     largest: tuple[Process, ...] = ()
     files: int = 0
-    """Bytes of files in memory, where the kernel told it: those in /tmp and /dev/shm."""
+    """Bytes of files in memory, in /tmp and /dev/shm, if the kernel reported them."""
     status: int | None = None
     unreadable: Problem | None = None
     printed: str = ""
-    """The last lines of its log, for an end of which nothing else is known."""
+    """The last lines of the log, for an end without any other explanation."""
 
 
 def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
-    """Return what went wrong; None if there is a result."""
+    """Return the error of a run, or None if it has a result."""
     if ending.cancelled:
-        return Cancelled(f"task `{spec.task}` was cancelled", task=spec.task)
+        return Cancelled(f"task `{spec.task}` was canceled", task=spec.task)
     if ending.timed_out:
         return TimedOut(
             f"task `{spec.task}` was ended at its time limit of {spec.timeout:g} s",
             task=spec.task,
-            hint="give it more with timeout=, or less to do",
+            hint="give it more time with timeout=, or less work",
         )
     if report.unreadable is not None:
         return InvalidResult(
@@ -85,17 +85,17 @@ def judge(spec: TaskSpec, ending: Ending, report: Report) -> TaskError | None:
 
 
 def _ran_out_of_memory(spec: TaskSpec, ending: Ending, report: Report) -> bool:
-    """Was the task, not just one of its children, ended by the kernel at its limit?"""
+    """Return whether the kernel killed the task at its limit, and not just one of its children."""
     if ending.exit_status == 0:
         return False
     said = report.result is not None and "error" in report.result
     killed = ending.exit_status == _KILLED or report.status == 9
     usage = ending.usage.or_else(report.usage)
     if ending.oom_killed or (usage.oom_kills or 0) > 0:
-        # a child was killed and the task itself reports something else: that is then what happened to the task
+        # the kernel killed a child and the task itself reports something else: the report explains the end
         return killed or not said
     limit, peak = spec.limits.memory, usage.peak_memory
-    # engines that do not tell (podman 4 on cgroup v1): killed, and never further from the limit than a page
+    # without a report (podman 4 on cgroup v1): the task was killed, at most one page below its limit
     return killed and limit is not None and peak is not None and peak >= limit - 4096
 
 
@@ -132,7 +132,7 @@ def _out_of_memory(spec: TaskSpec, ending: Ending, report: Report) -> OutOfMemor
 
 
 def _holders(report: Report, *, worth: int) -> Iterator[str]:
-    """Who had the memory, as far as it is worth telling."""
+    """Yield who had the memory, as far as it is worth showing."""
     if report.files >= worth:
         yield f"files in /tmp and /dev/shm {format_size(report.files >> 20 << 20)}"
     by_name: dict[str, list[int]] = {}
@@ -142,12 +142,12 @@ def _holders(report: Report, *, worth: int) -> Iterator[str]:
             by_name.setdefault(name, []).append(process.memory)
     for name, sizes in by_name.items():
         largest = format_size(max(sizes) >> 20 << 20)
-        # no sum: pages that processes share, as forks do, are counted in each
+        # no sum: a page that processes share, as forks do, is counted in each of them
         yield f"{len(sizes)} x {name} of up to {largest} each" if len(sizes) > 1 else f"{name} {largest}"
 
 
 def suggested_limit(limit: int) -> int:
-    """Twice as much, in a round number: how far it would have gone is not known.
+    """Return twice the limit, in a round number: how much the task would have needed is unknown.
 
     >>> suggested_limit(256 << 20) == 512 << 20
     True
@@ -157,7 +157,7 @@ def suggested_limit(limit: int) -> int:
 
 
 def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
-    """The worker's description of what was raised -> the error. It may say anything: nothing is made from its names."""
+    """Return the error for the worker's description of an exception. The task may have written the description."""
     if not isinstance(error, dict):
         return InvalidResult(f"task `{task}` left an error that cannot be read", task=task)
     said = _begin(error.get("message"), _MESSAGE)
@@ -168,7 +168,7 @@ def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
     remote = remote_of(error)
     if remote.errno == errno.ENOSPC and remote.has("OSError"):
         return DiskFull(
-            f"task `{task}` found no room left to write: {remote.message}",
+            f"task `{task}` found no space left to write: {remote.message}",
             task=task,
             hint=_more_room(limits or Limits()),
         )
@@ -176,7 +176,7 @@ def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
 
 
 def _more_room(limits: Limits) -> str:
-    """Which limit it is that a full disk has met."""
+    """Return a hint that names the limit which a full disk has reached."""
     if limits.disk is not None:
         larger = format_size(2 * limits.disk)
         return f'results and /tmp share disk=: write to a mount, or raise the limit: Resources(disk="{larger}")'
@@ -190,7 +190,7 @@ def _more_room(limits: Limits) -> str:
 
 
 def remote_of(error: dict[str, Any], depth: int = 0) -> Remote:
-    """The data of one exception, and of those that led to it."""
+    """Return the data of one exception, and of those that led to it."""
     cause = error.get("cause")
     number = error.get("errno")
     bases = error.get("bases")
@@ -205,7 +205,7 @@ def remote_of(error: dict[str, Any], depth: int = 0) -> Remote:
 
 
 def _begin(value: Any, longest: int) -> str:
-    """The first letters of a text that a container has sent; of what is not a text, none."""
+    """Return the first letters of a text from a container; "" for a value that is not a text."""
     return value[:longest] if isinstance(value, str) else ""
 
 
@@ -214,7 +214,7 @@ def _hint(remote: Remote) -> str | None:
         name = remote.message.partition("'")[2].partition("'")[0].partition(".")[0]
         return f'the image has no module `{name}`: add its package with `with_pip_packages("...")`' if name else None
     if remote.errno == errno.EROFS:
-        return "the image is read-only to a task: write to /tmp or to a mount, or read_only_root=False"
+        return "the image is read-only for a task: write to /tmp or to a mount, or read_only_root=False"
     return None
 
 
@@ -226,7 +226,7 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
     status = ending.exit_status
     if status == 0 or report.status == 0:
         return Killed(
-            f"task `{spec.task}` ended its process before it had a result",
+            f"task `{spec.task}` ended its process before it returned a result",
             task=spec.task,
             hint="os._exit and exec leave no result: return from the function",
             exit_status=status,
@@ -238,12 +238,12 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
             hint=_signal_hint(status - 128),
             exit_status=status,
         )
-    if report.status is None and report.result is None and status != _LOST_CALLER:  # not even its first process ran
+    if report.status is None and report.result is None and status != _LOST_CALLER:  # not even the first process ran
         return _never_began(spec, status, report.printed)
     if status == _LOST_CALLER:
         return Killed(f"task `{spec.task}` ended because its caller went away", task=spec.task, exit_status=status)
     return Killed(
-        f"task `{spec.task}` ended with status {status} and left no result",
+        f"task `{spec.task}` ended with status {status} without a result",
         task=spec.task,
         hint="the last lines of its log may say why",
         exit_status=status,
@@ -251,27 +251,27 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
 
 
 def killed_at_start(said: str, spec: TaskSpec, usage: Usage) -> TaskError | None:
-    """What a runtime says of a first process that was killed before it could begin -> the error; None: it was not.
+    """Return the error for a first process that was killed before it began. None if it was not killed.
 
-    `usage` is the cgroup's: the kernel counts there what it kills at the limit.
+    `said` is the runtime's message. `usage` is that of the cgroup, in which the kernel counts its kills at the limit.
     """
     if (usage.oom_kills or 0) > 0 or "oom-killed" in said.lower():
         return _out_of_memory(spec, Ending(exit_status=_KILLED, oom_killed=True, usage=usage), Report())
     if _ENDED_EARLY.search(said) is None:
         return None
     return Killed(
-        f"task `{spec.task}` was killed before it could begin: {said}",
+        f"task `{spec.task}` was killed before it began: {said}",
         task=spec.task,
-        hint="somebody else killed its first process, or the host ran out of memory",
+        hint="another program killed its first process, or the host ran out of memory",
         exit_status=_KILLED,
     )
 
 
 def _never_began(spec: TaskSpec, status: int, printed: str) -> ImageCannotStart:
-    """The image's Python did not get as far as our own program."""
+    """Return the error for an image whose Python did not reach this package's first process."""
     if "exec format error" in printed.lower():
         return ImageCannotStart(
-            f"`{spec.python}` of image {spec.image} is for another kind of processor, or no program: {printed}",
+            f"`{spec.python}` of image {spec.image} is for another kind of processor, or not a program: {printed}",
             task=spec.task,
             hint="build the image for this machine's platform",
         )
@@ -295,4 +295,4 @@ def _signal_name(number: int) -> str:
 def _signal_hint(number: int) -> str | None:
     if number in (11, 7, 4, 6):
         return "native code crashed; `python -X faulthandler` (env_vars PYTHONFAULTHANDLER=1) shows where"
-    return "somebody else stopped it: `flyte-images stop`, `docker stop`, or the host shutting down"
+    return "another program stopped it: `flyte-images stop`, `docker stop`, or the host shutting down"

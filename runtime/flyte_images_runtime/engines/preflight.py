@@ -1,4 +1,4 @@
-"""What several engines look at before a start: what a task asks of this machine must be there."""
+"""Checks and preparations that several engines share: a start fails early if this machine lacks what a task needs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def task_group(spec: TaskSpec, exchange: Exchange) -> Group | None:
 
 
 def check_sources(spec: TaskSpec) -> None:
-    """Raise EngineLost for a mount of what does not exist: an engine may make an empty directory of it."""
+    """Raise EngineLost for a mount whose source does not exist: an engine may make an empty directory instead."""
     for one in spec.mounts:
         if not Path(one.source).exists():
             raise EngineLost(f"mount `{one.source}` does not exist", task=spec.task, hint="make it, or leave it out")
 
 
 def check_room(spec: TaskSpec, host: str, *, cores: int, memory: int) -> None:
-    """Raise EngineLost for more than `host` has. 0: that is not known."""
+    """Raise EngineLost for more than `host` has. 0 stands for an unknown number."""
     limits = spec.limits
     if limits.cpu is not None and cores and limits.cpu > cores:
         raise EngineLost(
@@ -52,18 +52,18 @@ def check_room(spec: TaskSpec, host: str, *, cores: int, memory: int) -> None:
 
 
 def check_names(spec: TaskSpec) -> None:
-    """Raise EngineLost for names that a task may reach where it cannot hand a socket to this machine."""
+    """Raise EngineLost for a list in network= on a runtime that cannot hand a socket to this machine."""
     runtime = spec.hardening.runtime
     if spec.reaches and runtime not in SHARE_THE_KERNEL:
         raise EngineLost(
-            f"`{runtime}` gives task `{spec.task}` no way to the proxy of network={list(spec.reaches)}",
+            f"`{runtime}` does not let task `{spec.task}` reach the proxy of network={list(spec.reaches)}",
             task=spec.task,
             hint='network="none"; or leave runtime= out',
         )
 
 
 def check_disk(spec: TaskSpec, *, why_not: str | None = None) -> None:
-    """Raise EngineLost if the task asks for a limit of its disk that cannot be kept, be it for the reason `why_not`."""
+    """Raise EngineLost if the task's disk limit cannot be kept, for the reason `why_not` if there is one."""
     if spec.limits.disk is None:
         return
     if why_not is not None:
@@ -77,7 +77,7 @@ def check_disk(spec: TaskSpec, *, why_not: str | None = None) -> None:
 
 @functools.lru_cache(maxsize=16)
 def sees_our_mounts(socket_path: str) -> bool:
-    """Return whether who listens at that socket sees what this process mounts."""
+    """Return whether the process that listens at the socket sees the mounts of this process."""
     try:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(5)
@@ -90,7 +90,7 @@ def sees_our_mounts(socket_path: str) -> bool:
 
 
 def set_up_disk(spec: TaskSpec, exchange: Exchange, shm: int, address: str) -> None:
-    """Give the task a disk, shown to the engine that listens at `address`, if that can be."""
+    """Make a disk for the task and show it to the engine at `address`, where possible."""
     path = address.removeprefix("unix://")
     seen = os.geteuid() == 0 and sees_our_mounts(path)
     if seen and exchange.make_disk(spec.limits.disk, programs=spec.limits.disk is not None):
@@ -100,9 +100,9 @@ def set_up_disk(spec: TaskSpec, exchange: Exchange, shm: int, address: str) -> N
 
 
 def why_no_disk(spec: TaskSpec, engine: str, address: str) -> str | None:
-    """Say why an engine that takes paths of this machine cannot limit the task's disk; None: it can."""
+    """Return the reason why an engine that takes paths of this machine cannot limit the task's disk, or None."""
     if os.geteuid() != 0:
-        return "only root can make one of a given size"
+        return "only root can make a disk of a given size"
     if not spec.hardening.read_only_root:
         return f"what a task writes to its root is in the {engine} engine's own store"
     if not sees_our_mounts(address.removeprefix("unix://")):
@@ -111,7 +111,7 @@ def why_no_disk(spec: TaskSpec, engine: str, address: str) -> str | None:
 
 
 def check_user(spec: TaskSpec, engine: str) -> None:
-    """Raise EngineLost for a user by name: whose the outputs are must be known before."""
+    """Raise EngineLost for a user by name: the owner of the outputs must be known before the start."""
     user = spec.hardening.user
     if user is not None and not all(part.isdigit() for part in user.split(":")):
         raise EngineLost(
@@ -120,9 +120,9 @@ def check_user(spec: TaskSpec, engine: str) -> None:
 
 
 def user_of(spec: TaskSpec, exchange: Exchange) -> tuple[int, int]:
-    """Return who the task is: as the environment says, else the caller; for root a user that no other task has.
+    """Return the task's user and group: those of the environment, else the caller's; for root a user of no other task.
 
-    A user by name is known to the image alone. The first account of an image has the number 1000.
+    Only the image knows a user by name. The first account of an image has the number 1000.
     """
     user, _, group = (spec.hardening.user or "").partition(":")
     if user.isdigit():
@@ -136,7 +136,10 @@ def user_of(spec: TaskSpec, exchange: Exchange) -> tuple[int, int]:
 
 
 def why_the_image(said: str, spec: TaskSpec) -> ImageCannotStart | None:
-    """What a runtime says of an image that it cannot start -> the error that says what to do; None: it is not that."""
+    """Return the error for an image that a runtime cannot start, with a remedy.
+
+    None if `said` is about other things.
+    """
     lower = said.lower()
     if "executable file" in lower or (
         ("no such file" in lower or "not found" in lower) and f"{spec.python}" in said and "exec" in lower
@@ -154,21 +157,21 @@ def why_the_image(said: str, spec: TaskSpec) -> ImageCannotStart | None:
 
 
 def runtime_missing(said: str) -> bool:
-    """Is that containerd's way to say that there is no such OCI runtime?"""
+    """Return whether the lower-case message of containerd means that it lacks the OCI runtime."""
     return "unknown or invalid runtime" in said or ("runtime" in said and "not installed" in said)
 
 
 def check_cable(spec: TaskSpec, programs: Sequence[str] = ("slirp4netns", "pasta")) -> None:
-    """Raise EngineLost if an ordinary user cannot have a network of a task's own here."""
+    """Raise EngineLost if an ordinary user cannot connect a task to the network here."""
     if not any(map(shutil.which, programs)):
         raise EngineLost(
-            f"task `{spec.task}` cannot reach out: an ordinary user needs {' or '.join(programs)} for that",
+            f"task `{spec.task}` cannot use the network: an ordinary user needs {' or '.join(programs)}",
             task=spec.task,
             hint='install slirp4netns; or network="none" or "host"',
         )
     if not os.access(_TUN, os.R_OK | os.W_OK):
         raise EngineLost(
-            f"task `{spec.task}` cannot reach out: this user may not open {_TUN}",
+            f"task `{spec.task}` cannot use the network: this user may not open {_TUN}",
             task=spec.task,
             hint=f'as root: chmod 0666 {_TUN}; or network="none" or "host"',
         )

@@ -1,7 +1,7 @@
-"""Nothing stays behind: a process of its own that cleans up when the caller dies, and a sweep for what it missed.
+"""Cleaning up after callers: a helper process that acts when its caller ends, and a sweep for what the helper missed.
 
-Everything that a run makes bears its owner's name (owner.py): containers as a label, cgroups and directories in their
-names. What belongs to a process that is certainly gone is removed.
+Everything that a run makes carries its owner's name (system/process_id.py): containers in a label, cgroups and
+directories in their names. Things whose owner has certainly ended are removed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..cgroup import group_names, group_of, remove_group
 from ..system.process_id import current, parse
 from ..task.exchange import left_over, remove_directory
 
-_PATIENCE = 60.0  # seconds that are spent on cleaning up after a caller
-_PAUSE = 0.5  # seconds between two looks
+_PATIENCE = 60.0  # seconds that the helper spends on cleaning up after a caller
+_PAUSE = 0.5  # seconds between two sweeps
 _guard = threading.Lock()
 _keepers: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
 _lost: set[str] = set()
@@ -30,7 +30,7 @@ _lost: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """One thing that nobody will come back for: what it is, in words, and how it is removed."""
+    """One thing whose owner has ended: its kind and name for people, and a function that removes it."""
 
     kind: str
     name: str
@@ -41,11 +41,11 @@ class Leftover:
 
 
 def watch_over(address: str, stamp: str = "") -> bool:
-    """From now on, when this process ends in whatever way, what it has running on the engine at `address` ends too.
+    """End this process's containers on the engine at `address` when this process ends, however it ends.
 
-    A helper process holds the other end of a pipe; it sleeps until that closes. Once a process; costs about 10 ms of
-    another CPU. If the engine has gone away by then and does not come back, the helper removes the file `stamp`, by
-    which others know that there is nothing to sweep. Return False if the process was watched over already.
+    A helper process sleeps until its pipe from this process closes. There is one for each process and engine; it costs
+    about 10 ms of another CPU. If the engine has gone away by then and does not come back, the helper removes the file
+    `stamp`, by which others know that nothing needs a sweep. Return False if the helper exists already.
     """
     key = (os.getpid(), address)
     with _guard:
@@ -61,31 +61,34 @@ def watch_over(address: str, stamp: str = "") -> bool:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C at the terminal is the caller's alone
+            start_new_session=True,  # a Ctrl-C at the terminal reaches only the caller
             cwd="/",
         )
         _keepers[key] = keeper
         atexit.register(_dismiss, key)
-        if any(map(_is_gone, _names())):  # quick to see, and mostly there is none
+        if any(map(_is_gone, _names())):  # a quick check, and mostly no owner is gone
             threading.Thread(target=sweep, args=(address,), daemon=True).start()
     return True
 
 
 def engine_lost(address: str) -> None:
-    """The engine went away while it had something of this process: the helper goes on when this process has ended."""
+    """Record that the engine went away with containers of this process.
+
+    The helper acts after this process has ended.
+    """
     _lost.add(address)
 
 
 def _dismiss(key: tuple[int, str]) -> None:
-    """This process ends as it should. What a thread that dies with it leaves, the keeper removes."""
+    """End the helper with this process. The helper cleans up first if threads of this process leave anything behind."""
     pid, address = key
     if pid != os.getpid():
-        return  # a fork of the process that started it
+        return  # a fork of the process that started the helper
     keeper = _keepers.pop(key)
     assert keeper.stdin is not None
     if address in _lost or any(parse(name) == current() for name in _names()):
         keeper.stdin.close()
-        keeper.returncode = 0  # it outlives this process, and nobody waits for it
+        keeper.returncode = 0  # the helper outlives this process, which does not wait for it
         return
     with contextlib.suppress(OSError):
         os.write(keeper.stdin.fileno(), b".")
@@ -93,12 +96,12 @@ def _dismiss(key: tuple[int, str]) -> None:
 
 
 def _names() -> set[str]:
-    """Of all directories and cgroups of tasks."""
+    """Return the names of all directories and cgroups of tasks."""
     return {*(path.name for path in left_over("")), *group_names("")}
 
 
 def after(address: str, owner: str, stamp: str = "") -> None:
-    """Clean up after `owner` until nothing is found twice: an engine may still be making what it was asked for last."""
+    """Clean up after `owner` until two sweeps find nothing: an engine may still be making the last container."""
     deadline = time.monotonic() + _PATIENCE
     clean, answered = 0, False
     while clean < 2 and time.monotonic() < deadline:
@@ -111,9 +114,9 @@ def after(address: str, owner: str, stamp: str = "") -> None:
 
 
 def sweep(address: str, owner: str | None = None) -> tuple[int, bool]:
-    """Remove what `owner`, or else every owner that is gone, has left.
+    """Remove everything of `owner`, or of all owners that have ended.
 
-    Return how many things there were, and whether the engine has answered.
+    Return how many things there were, and whether the engine answered.
     """
     from ..errors import EngineLost
 
@@ -129,20 +132,21 @@ def sweep(address: str, owner: str | None = None) -> tuple[int, bool]:
 
 
 def leftovers_of(address: str, owner: str | None = None) -> list[Leftover]:
-    """The containers of `owner`, or of all owners that are gone, on that engine. EngineLost if it does not answer."""
+    """Return the containers of `owner`, or of all ended owners, on the engine. Raise EngineLost without an answer."""
     from .leftovers import Remaining, containers
 
     def is_left(one: Remaining) -> bool:
         if owner is not None:
             return str(parse(one.owner)) == owner
-        # of an earlier boot is only what no longer runs: an engine may be another machine's, behind a socket here
+        # containers of an earlier boot count only if they no longer run: the socket may lead to another machine's
+        # engine
         return _is_gone(one.owner, None if one.runs else one.made)
 
     return [Leftover("container", one.name, one.remove) for one in containers(address) if is_left(one)]
 
 
 def leftovers_here(owner: str | None = None) -> list[Leftover]:
-    """The cgroups and directories of `owner`, or of all owners that are gone."""
+    """Return the cgroups and directories of `owner`, or of all owners that have ended."""
     found: list[Leftover] = []
     for name in group_names(""):
         if str(parse(name)) == owner if owner else _is_gone(name):

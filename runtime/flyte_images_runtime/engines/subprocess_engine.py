@@ -1,4 +1,4 @@
-"""A task whose engine is a program in the foreground: its streams are the container's, its end is the container's."""
+"""A task whose engine is a program in the foreground: the program has the container's streams, and ends with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .outcome import killed_at_start
 
 
 class ForegroundRunning:
-    """What is the same of all such engines. They say how a container is ended, explained and removed."""
+    """The common part of such engines. A subclass explains the program's messages and removes the container."""
 
     patience = 0.5
     """Seconds between the first kill and that of the program itself."""
@@ -127,11 +127,11 @@ class ForegroundRunning:
         return [pid for pid in self._group.processes() if pid] if self._group is not None else []
 
     def _complaint(self) -> str:
-        """What the program says if it could not start the container."""
+        """Return the program's message if it could not start the container, else ""."""
         raise NotImplementedError
 
     def _clean(self) -> None:
-        """Leave nothing of it. Called once, after its end; the cgroup goes last."""
+        """Remove what is left of the container. Called once, after its end and before the cgroup is removed."""
         raise NotImplementedError
 
     def _streams(self, on_line: OnLine) -> dict[int, LineSplitter]:

@@ -130,7 +130,7 @@ def test_an_error_of_the_users_own_class_is_told_by_name() -> None:
     [
         ("exit", Raised, "SystemExit: 3"),
         ("cancelled", Raised, "CancelledError: by itself"),
-        ("hard", Killed, "before it had a result"),
+        ("hard", Killed, "before it returned a result"),
         ("hard137", Killed, "signal 9"),
         ("segfault", Killed, "signal 11 .SIGSEGV."),
         ("kill", Killed, "signal 9 .SIGKILL."),
@@ -201,7 +201,7 @@ def test_what_cannot_be_applied_is_an_error_before_anything_starts(engine: Docke
     ):
         with pytest.raises(EngineLost, match=said):
             docker(tasks.slow.override(limits=limits), 0.0)
-    with pytest.raises(EngineLost, match="no OCI runtime `nope`"):
+    with pytest.raises(EngineLost, match="does not know the OCI runtime `nope`"):
         docker(tasks.slow.override(runtime="nope"), 0.0)
 
 

@@ -100,7 +100,7 @@ def test_limits_hold_and_a_killed_container_is_not_used_again(run: Runner) -> No
         run(cold.slow.override(reusable=True, timeout=0.5), 600)
     with pytest.raises(flyte.Killed, match="SIGKILL"):
         run(cold.end.override(reusable=True), "kill")
-    with pytest.raises(flyte.Killed, match="before it had a result"):
+    with pytest.raises(flyte.Killed, match="before it returned a result"):
         run(cold.end.override(reusable=True), "hard")
 
 

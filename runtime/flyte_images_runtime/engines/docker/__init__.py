@@ -1,4 +1,4 @@
-"""Docker Engine, over its socket."""
+"""The docker engine: Docker Engine, over its socket."""
 
 from __future__ import annotations
 

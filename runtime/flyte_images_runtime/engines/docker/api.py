@@ -1,4 +1,7 @@
-"""Docker Engine's HTTP API over its socket: requests, and the one connection that carries a container's streams."""
+"""Docker Engine's HTTP API over its socket: requests, and the connection that carries a container's streams.
+
+Starts of tasks use it, so it needs no client program and loads fast.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from ...errors import EngineLost
 from ...system.diagnostics import DEBUG, timed
 
 _VERSION = "v1.43"
-_PATIENCE = 60.0  # seconds without an answer; creating a container on a busy disk takes some
+_PATIENCE = 60.0  # seconds without an answer; a busy disk delays the creation of a container
 
 
 class Refused(Exception):
-    """The engine answered, and said no."""
+    """The engine answered with an error status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -35,7 +38,10 @@ class Api:
     address: str
 
     def call(self, method: str, path: str, body: Any = None, *, timeout: float | None = _PATIENCE, **query: Any) -> Any:
-        """Return the answer's JSON (None without one). Refused for an error status, EngineLost without an answer."""
+        """Return the answer's JSON, None without one.
+
+        Raise Refused for an error status, EngineLost without an answer.
+        """
         connection = Connection(self.address, timeout)
         try:
             content = None if body is None else json.dumps(body)
@@ -51,7 +57,7 @@ class Api:
         return _content(answer.status, text)
 
     def attach(self, container: str) -> Attachment:
-        """Open the container's streams; do it before it starts, so that nothing is missed."""
+        """Open the container's streams. Before the start, so that no output is missed."""
         query = {"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1}
         target = _target(f"/containers/{quote(container)}/attach", query)
         link = connect(self.address, _PATIENCE)
@@ -67,14 +73,14 @@ class Api:
         status = int(head.split(b" ", 2)[1])
         if status not in (101, 200):
             link.close()
-            _content(status, rest)  # raises what it says
+            _content(status, rest)  # raises Refused with the message
             raise Refused(status, rest.decode(errors="replace"))
         link.settimeout(None)
         return Attachment(link, rest)
 
 
 class Attachment:
-    """A container's stdout and stderr, told apart. The container's stdin is open as long as this is."""
+    """A container's stdout and stderr as separate streams. The container's stdin stays open as long as this object."""
 
     def __init__(self, link: socket.socket, received: bytes) -> None:
         self._link = link
@@ -84,7 +90,7 @@ class Attachment:
         self._guard = threading.Lock()
 
     def read(self, on_bytes: Callable[[int, bytes], None], timeout: float | None) -> bool:
-        """Pass on what has arrived (1 stdout, 2 stderr). False at the end; True after `timeout`, `wake` or data."""
+        """Pass on arrived bytes (1 stdout, 2 stderr). Return False at the end, True after data, `timeout` or `wake`."""
         self._pass_on(on_bytes)
         link = self._link.fileno()
         poll = select.poll()
@@ -105,7 +111,7 @@ class Attachment:
         return True
 
     def _pass_on(self, on_bytes: Callable[[int, bytes], None]) -> None:
-        """Each frame is a stream's number, three zeros, the length in four bytes, and that many bytes."""
+        """Pass on whole frames: a stream's number, three zeros, the length in four bytes, and that many bytes."""
         at = 0
         while len(self._received) - at >= 8:
             length = int.from_bytes(self._received[at + 4 : at + 8], "big")
@@ -116,8 +122,8 @@ class Attachment:
         del self._received[:at]
 
     def wake(self) -> None:
-        """Let `read` return; from any thread."""
-        with self._guard:  # a closed descriptor's number may be another file's by now
+        """Make `read` return. Callable from any thread."""
+        with self._guard:  # the number of a closed descriptor may belong to another file by now
             if self._waker >= 0:
                 os.write(self._waker, b".")
 
@@ -131,7 +137,7 @@ class Attachment:
 
 
 class Connection(http.client.HTTPConnection):
-    """HTTP over the engine's socket."""
+    """An HTTP connection over the engine's socket."""
 
     def __init__(self, address: str, timeout: float | None) -> None:
         super().__init__("docker")
@@ -143,7 +149,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def connect(address: str, timeout: float | None) -> socket.socket:
-    """Dial the engine."""
+    """Connect to the engine."""
     parts = urlsplit(address)
     if parts.scheme == "unix":
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -163,7 +169,7 @@ def connect(address: str, timeout: float | None) -> socket.socket:
 
 
 def lost(address: str, error: BaseException) -> EngineLost:
-    """The engine did not answer."""
+    """Return the error for an engine that did not answer."""
     if isinstance(error, PermissionError):
         return EngineLost(
             f"this user may not talk to the Docker Engine at {address}", hint="add the user to the group `docker`"
@@ -171,7 +177,7 @@ def lost(address: str, error: BaseException) -> EngineLost:
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return EngineLost(
             f"no Docker Engine answers at {address}",
-            hint="start it, or set DOCKER_HOST; `flyte-images doctor` tells more",
+            hint="start it, or set DOCKER_HOST; see `flyte-images doctor`",
         )
     return EngineLost(f"the Docker Engine at {address} went away: {error or type(error).__name__}")
 
@@ -196,7 +202,7 @@ def _head(link: socket.socket) -> tuple[bytes, bytes]:
     while b"\r\n\r\n" not in received:
         arrived = link.recv(4096)
         if not arrived:
-            raise ConnectionResetError("it closed the connection")
+            raise ConnectionResetError("the engine closed the connection")
         received += arrived
     head, _, rest = received.partition(b"\r\n\r\n")
     return head, rest

@@ -18,7 +18,7 @@ DEVICES = "io.flyte-images.devices"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is decided at the start and is not in the specification."""
+    """Decisions made at the start, which the specification does not contain."""
 
     owner: str
     user: tuple[int, int]
@@ -28,7 +28,7 @@ class Settings:
 
 
 def create_body(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
-    """Return what Docker is asked to create."""
+    """Return the request for the container."""
     host = _host(spec, settings)
     host["Mounts"] = _mounts(spec, exchange, settings)
     return {
@@ -44,7 +44,7 @@ def create_body(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[
         "AttachStdout": True,
         "AttachStderr": True,
         "OpenStdin": True,
-        "StdinOnce": True,  # the end of the caller's connection is the end of stdin
+        "StdinOnce": True,  # stdin ends with the caller's connection
         "Tty": False,
         "StopSignal": "SIGTERM",
         "HostConfig": host,
@@ -57,12 +57,12 @@ def _labels(spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str,
 
 
 def environment(spec: TaskSpec) -> dict[str, str]:
-    """The variables of the task: ours first, so that the user's win."""
+    """Return the variables of the task. The user's come last and win."""
     return {
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": paths.HOME,
-        "USER": "task",  # a uid without an entry in passwd makes getpass.getuser() fail
+        "USER": "task",  # getpass.getuser() fails for a uid without an entry in passwd
         "LOGNAME": "task",
         "XDG_CACHE_HOME": f"{paths.HOME}/.cache",
         **thread_env(spec.limits),
@@ -84,15 +84,15 @@ def _host(spec: TaskSpec, settings: Settings) -> dict[str, Any]:
         "PidsLimit": hardening.pids,
         "ShmSize": settings.shm,
         "Tmpfs": {} if limits.disk else {"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={settings.shm}"},
-        "LogConfig": {"Type": "none"},  # the caller reads the streams themselves
+        "LogConfig": {"Type": "none"},  # the caller reads the streams
         "IpcMode": "private",
         "AutoRemove": False,
-        "OomScoreAdj": 500,  # before anything of the host's
+        "OomScoreAdj": 500,  # the kernel kills the task before the host's processes
     }
     if limits.cpu is not None:
         host["NanoCpus"] = int(limits.cpu * 1_000_000_000)
     if limits.memory is not None:
-        host["Memory"] = host["MemorySwap"] = limits.memory  # equal: no swap
+        host["Memory"] = host["MemorySwap"] = limits.memory  # equal limits: no swap
     if settings.cgroup_parent is not None:
         host["CgroupParent"] = settings.cgroup_parent
     if hardening.runtime is not None:

@@ -1,4 +1,4 @@
-"""The docker engine: create, attach, start, wait, inspect, remove, over the engine's own socket."""
+"""The docker engine: create, attach, start, wait, inspect and remove containers, over the engine's socket."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from .container import Settings, create_body
 from .running import DockerRunning
 from .way_out import ask_for_nothing, bridge_for, connect, make_network
 
-_SHIMS = "io.containerd."  # containerd looks for those that begin so when they are first used
+_SHIMS = "io.containerd."  # a runtime with this prefix is a shim, which containerd looks for on first use
 _LIBRARY = Path(__file__).resolve().parents[2]
 
 
 class DockerEngine:
-    """Docker Engine at `address`, on this machine (directories are bound into the containers).
+    """Docker Engine at `address`, on this machine, since directories are bound into the containers.
 
     `library` is a copy of this package that the containers' user can read.
     """
@@ -55,28 +55,28 @@ class DockerEngine:
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
-        """What the engine says of itself. Asked once."""
+        """The engine's description of itself. Requested once."""
         found = self.api.call("GET", "/info")
         if not isinstance(found, dict):
-            raise EngineLost(f"what answers at {self.api.address} is no Docker Engine")
+            raise EngineLost(f"the server at {self.api.address} is not a Docker Engine")
         return found
 
     def has_image(self, reference: str) -> bool:
-        """Is the image in the engine's store?"""
+        """Return whether the engine's store has the image."""
         try:
             self.api.call("GET", f"/images/{reference}/json")
         except Refused as refused:
             if refused.status == 404:
                 return False
-            raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
+            raise EngineLost(f"the engine does not answer whether it has {reference}: {refused}") from None
         return True
 
     def image_digest(self, reference: str) -> str:
-        """What the image is, whatever it is called."""
+        """Return the digest of an image, by any of its names."""
         try:
             return str(self.api.call("GET", f"/images/{reference}/json")["Id"])
         except Refused as refused:
-            raise EngineLost(f"the engine cannot say what {reference} is: {refused}") from None
+            raise EngineLost(f"the engine does not answer what {reference} is: {refused}") from None
 
     def check(self, spec: TaskSpec) -> None:
         with self._asked:
@@ -89,13 +89,13 @@ class DockerEngine:
         runtime = spec.hardening.runtime
         if runtime is not None and not runtime.startswith(_SHIMS) and runtime not in (known := self.runtimes()):
             raise EngineLost(
-                f"the {self.name} engine knows no OCI runtime `{runtime}`",
+                f"the {self.name} engine does not know the OCI runtime `{runtime}`",
                 task=spec.task,
                 hint="it knows " + ", ".join(sorted(known)),
             )
 
     def runtimes(self) -> list[str]:
-        """The OCI runtimes that it can be told to use by their names."""
+        """Return the names of the OCI runtimes that a task may choose."""
         return [name for name in self.facts.get("Runtimes") or () if not name.startswith(_SHIMS)]
 
     def start(self, spec: TaskSpec, exchange: Exchange) -> Running:
@@ -129,20 +129,25 @@ class DockerEngine:
         return running
 
     def preparation(self, spec: TaskSpec, container: str) -> Callable[[int], None] | None:
-        """What is done with a container's first process before it runs, where the engine makes that earlier."""
+        """Return a function for the pid of the first process before it runs, if the engine makes it that early."""
         return None
 
     @property
     def fences_off(self) -> bool:
-        """Are containers connected, and fenced off, from here? By root, where the engine shares this kernel."""
+        """Whether this process connects and fences off containers.
+
+        For root, on an engine with this machine's kernel.
+        """
         here = os.uname()
         same = (self.facts.get("Name"), self.facts.get("KernelVersion")) == (here.nodename, here.release)
         return same and os.geteuid() == 0 and "name=rootless" not in (self.facts.get("SecurityOptions") or ())
 
     def way_out(self, spec: TaskSpec, body: dict[str, Any]) -> Bridge | None:
-        """Prepare the way out of a task that reaches out. Return the bridge to which its container is connected later.
+        """Prepare the request of a task with outbound network.
 
-        Where nothing can be fenced off from here, Docker connects it, apart from all other containers at least.
+        Return the bridge to which to connect its container later.
+
+        Where this process cannot fence off a container, Docker connects it, to a network apart from other containers.
         """
         if spec.network != "outbound" or spec.hardening.runtime not in SHARE_THE_KERNEL:
             return None
@@ -154,14 +159,17 @@ class DockerEngine:
         return bridge_for(spec, self.api)
 
     def body(self, spec: TaskSpec, exchange: Exchange, settings: Settings) -> dict[str, Any]:
-        """What the engine is asked to create."""
+        """Return the request for the container."""
         body = create_body(spec, exchange, settings)
         if spec.devices:
             self._pass_devices(spec, body)
         return body
 
     def _pass_devices(self, spec: TaskSpec, body: dict[str, Any]) -> None:
-        """Where the engine does not know the devices by their CDI names: as `--gpus` does, else by their parts."""
+        """Change a request whose CDI names the engine does not know.
+
+        To the form of `--gpus`, else to the devices' parts.
+        """
         from ...gpu import cdi
         from ..docker_defaults import insert, parts
 
@@ -174,12 +182,12 @@ class DockerEngine:
             insert(parts(spec), body)
 
     def _has_nvidia(self) -> bool:
-        """Has the engine NVIDIA's own runtime, or the hook that Docker's `--gpus` starts?"""
+        """Return whether the engine has NVIDIA's runtime, or the hook that Docker's `--gpus` starts."""
         return "nvidia" in (self.facts.get("Runtimes") or ()) or which("nvidia-container-runtime-hook") is not None
 
     def _group(self, spec: TaskSpec, exchange: Exchange) -> Group | None:
-        # systemd wants to make its cgroups itself, and a task in another runtime is no process of this host;
-        # what a user was given of version 2 is not below the engine's
+        # systemd makes its cgroups itself, and a task in a sandboxed runtime is not a process of this host;
+        # cgroups delegated to a user are not below those of the engine
         if os.geteuid() != 0 or self.facts.get("CgroupDriver") != "cgroupfs" or spec.hardening.runtime is not None:
             return None
         return task_group(spec, exchange)
@@ -193,7 +201,7 @@ def _give_up(running: DockerRunning | None, group: Group | None, *, name: str = 
     if running is not None:
         running.remove()
         return
-    if api is not None:  # interrupted while Docker was creating it: it may be there under its name
+    if api is not None:  # interrupted during the creation: the container may exist under its name
         try:
             api.call("DELETE", f"/containers/{name}", force="true")
         except EngineLost:
@@ -205,7 +213,7 @@ def _give_up(running: DockerRunning | None, group: Group | None, *, name: str = 
 
 
 def _why_not(refused: Refused, spec: TaskSpec) -> Exception:
-    """The engine's refusal to create or start -> the error that says what to do."""
+    """Return the error for the engine's refusal to create or start a container, with a remedy."""
     said = str(refused)
     lower = said.lower()
     if refused.status == 404 and "no such image" in lower:

@@ -1,4 +1,8 @@
-"""Images in Docker's store: what they are made of, and themselves as streams."""
+"""Images in Docker's store: their layers, and whole images as streams.
+
+Not through python-on-whales: a start waits for the layers, the API needs no client program, and a transfer by the
+library cannot be ended half-way and loses the engine's message.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +13,27 @@ from urllib.parse import urlencode
 from ...errors import EngineLost, ImageCannotStart
 from .api import Api, Connection, Refused, lost
 
-_PATIENCE = 600.0  # seconds for one piece
+_PATIENCE = 600.0  # seconds without a piece of the stream
 
 
 def layers_of(api: Api, reference: str) -> tuple[str, ...]:
-    """Return the image's layers by content, which no store changes; none if the engine has no such image."""
+    """Return the digests of the image's layers, which are the same in every store; () if the engine lacks the image."""
     try:
         found = api.call("GET", f"/images/{reference}/json")
     except Refused as refused:
         if refused.status == 404:
             return ()
-        raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
+        raise EngineLost(f"the engine does not answer whether it has {reference}: {refused}") from None
     return tuple(map(str, (found.get("RootFS") or {}).get("Layers") or ()))
 
 
 def open_image(api: Api, reference: str) -> IO[bytes]:
-    """Return the archive that `docker save` writes; its end closes the connection."""
+    """Return the archive that `docker save` writes. Closing it closes the connection."""
     return open_stream(api, reference, f"/v1.43/images/get?{urlencode({'names': reference})}")
 
 
 def open_stream(api: Api, reference: str, path: str) -> IO[bytes]:
-    """Return the archive of the image that the engine gives at `path`; its end closes the connection."""
+    """Return the archive of the image that the engine sends for `path`. Closing it closes the connection."""
     connection = Connection(api.address, _PATIENCE)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
@@ -40,5 +44,5 @@ def open_stream(api: Api, reference: str, path: str) -> IO[bytes]:
     if answer.status != 200:
         told = answer.read(500).decode(errors="replace")
         connection.close()
-        raise ImageCannotStart(f"the engine cannot give image {reference}: {told}")
+        raise ImageCannotStart(f"the engine cannot send image {reference}: {told}")
     return cast("IO[bytes]", answer)

@@ -1,4 +1,4 @@
-"""A task's container on Docker Engine: its streams, its end, its removal."""
+"""A task's container on Docker Engine: its streams, its end and its removal."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..reaper import engine_lost
 from .api import Api, Attachment, Refused
 from .stats import usage_of
 
-_REMOVAL = 30.0  # seconds that a removal may take which somebody else has begun
+_REMOVAL = 30.0  # seconds to wait for a removal that another process has begun
 _left: list[tuple[Api, str]] = []
-"""Containers of engines that went away. If this process does not see them back, its keeper or a sweep will."""
+"""Containers on engines that went away. If this process does not reach them again, its helper or a sweep does."""
 
 
 class DockerRunning:
-    """See `engine.Running`."""
+    """A container of Docker. See `task.engine.Running`."""
 
     def __init__(self, api: Api, container: str, spec: TaskSpec, group: Group | None) -> None:
         self._api = api
@@ -38,7 +38,7 @@ class DockerRunning:
         self._deadline: float | None = None
 
     def start(self, prepare: Callable[[int], None] | None = None) -> None:
-        """Start it. `prepare` is called with its first process before it runs, where the engine makes that earlier."""
+        """Start the container. `prepare` gets the pid of its first process before it runs, where that exists early."""
         if _left:
             _delete_left(self._api)
         self._streams = self._api.attach(self._id)
@@ -62,7 +62,7 @@ class DockerRunning:
             if not killed and (self._cancelled or self._time_left() == 0):
                 self._timed_out = not self._cancelled
                 self._kill()
-                killed = True  # what remains is to read the streams to their end, which comes by itself
+                killed = True  # the streams now end by themselves, and are read to their end
         for each in lines.values():
             each.finish()
         return self._ending()
@@ -79,10 +79,10 @@ class DockerRunning:
         usage = group.usage_with_traffic() if group is not None else Usage()
         if usage.cpu or not self._id:
             return usage
-        with contextlib.suppress(Refused, EngineLost):  # it has just ended
+        with contextlib.suppress(Refused, EngineLost):  # the container has just ended
             once: dict[str, Any] = {"stream": "false", "one-shot": "true"}
             told = usage_of(self._api.call("GET", f"/containers/{self._id}/stats", **once))
-            return told if told.cpu else Usage()  # of one that has ended it says zero
+            return told if told.cpu else Usage()  # the figures of an ended container are zero
         return Usage()
 
     def cancel(self) -> None:
@@ -91,7 +91,7 @@ class DockerRunning:
             self._streams.wake()
 
     def _kill(self) -> None:
-        # Refused: it has ended in this moment
+        # Refused: the container has just ended
         with contextlib.suppress(Refused):
             self._api.call("POST", f"/containers/{self._id}/kill")
 
@@ -103,14 +103,14 @@ class DockerRunning:
             raise Killed(
                 f"task `{self._spec.task}` ended because its container was removed: {refused}",
                 task=self._spec.task,
-                hint="somebody else removed it: `docker rm -f`, or `docker container prune`",
+                hint="another program removed it: `docker rm -f`, or `docker container prune`",
                 exit_status=128 + 9,
             ) from None
         except EngineLost as lost:
             raise EngineLost(
                 f"the engine went away while task `{self._spec.task}` ran: {lost}",
                 task=self._spec.task,
-                hint="start it again, then the task; `flyte-images doctor` tells more",
+                hint="start it again, then the task; see `flyte-images doctor`",
             ) from None
         return Ending(
             exit_status=int(state.get("ExitCode", 0)),
@@ -122,7 +122,7 @@ class DockerRunning:
 
     def _usage(self) -> Usage:
         usage = self._group.usage() if self._group is not None else Usage()
-        return usage if usage.cpu else Usage()  # nothing ran in it: the engine's host is another one
+        return usage if usage.cpu else Usage()  # nothing ran in the cgroup: the engine is on another host
 
     def remove(self) -> None:
         with self._removed:
@@ -137,13 +137,13 @@ class DockerRunning:
                     engine_lost(self._api.address)
                 self._id = ""
             if self._group is not None:
-                self._group.kill()  # an engine that went away has left it running; else there is nothing any more
+                self._group.kill()  # an engine that went away leaves the processes running
                 self._group.remove()
                 self._group = None
 
 
 def _delete(api: Api, container: str) -> None:
-    """Remove the container, or wait until whoever is removing it has."""
+    """Remove the container, or wait until another process has removed it."""
     deadline = time.monotonic() + _REMOVAL
     while time.monotonic() < deadline:
         try:
@@ -151,13 +151,13 @@ def _delete(api: Api, container: str) -> None:
         except Refused as refused:
             if refused.status == 404:
                 return
-            time.sleep(0.1)  # 409: it is being removed
+            time.sleep(0.1)  # 409: another process removes the container
         else:
             return
 
 
 def _delete_left(api: Api) -> None:
-    """The engine is back: remove what it still has of containers that could not be removed."""
+    """Remove the containers that could not be removed before, now that the engine is back."""
     for one in [one for one in _left if one[0] == api]:
         with contextlib.suppress(EngineLost, ValueError):
             _delete(*one)

@@ -1,6 +1,6 @@
-"""What Docker says of a running container (`GET /containers/ID/stats`) -> Usage. Pure.
+"""Docker's statistics of a running container (`GET /containers/ID/stats`) -> Usage. Pure.
 
-For engines whose cgroups cannot be read from here: on another host, in a virtual machine, or those of another user.
+For engines whose cgroups this process cannot read: on another host, in a virtual machine, or of another user.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ...resources.metrics import Usage
 
 
 def usage_of(said: Any) -> Usage:
-    """Take what is there; Podman and old engines leave parts out.
+    """Return the figures that the answer has. Podman and old engines leave some out.
 
     >>> usage_of({"cpu_stats": {"cpu_usage": {"total_usage": 1500000000}}, "memory_stats": {"usage": 4096}}).cpu
     1.5

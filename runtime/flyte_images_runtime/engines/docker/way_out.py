@@ -1,7 +1,7 @@
-"""Root's containers reach out over a bridge of ours, on which each is fenced off (egress/fence.py).
+"""Root's containers reach out over a bridge of this product, on which each is fenced off (egress/fence.py).
 
-Docker makes the bridge, once. A container of Docker's starts without a network and is connected then: so nothing in it
-runs with a network that is not fenced yet.
+Docker makes the bridge once. A container starts without a network and is connected and fenced off afterwards, so
+nothing in it runs with an unfenced network.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from .api import Api, Refused
 
 
 def bridge_for(spec: TaskSpec, docker: Api | None) -> Bridge:
-    """The bridge to the outside, which Docker makes when it is first needed."""
+    """Return the bridge to the outside. Docker makes it on first use."""
     bridge = find_bridge()
     if bridge is None and docker is not None:
         make_network(spec, docker)
         bridge = find_bridge()
     if bridge is None:
         raise EngineLost(
-            f"there is no bridge `{BRIDGE}`",
+            f"the bridge `{BRIDGE}` does not exist",
             task=spec.task,
-            hint=f'docker network rm {NETWORK}, and it is made again; or network="none"',
+            hint=f'docker network rm {NETWORK}, and run again; or network="none"',
         )
     return bridge
 
 
 def make_network(spec: TaskSpec, docker: Api) -> None:
-    """Have Docker make the network, on which containers do not reach each other, if it has not."""
+    """Make Docker's network, on which containers do not reach each other, unless it exists."""
     try:
         docker.call("GET", f"/networks/{NETWORK}")
     except Refused:
         try:
             docker.call("POST", "/networks/create", docker_network())
         except Refused as refused:
-            if refused.status != 409:  # another task was first
+            if refused.status != 409:  # another task was faster
                 raise EngineLost(
                     f"Docker could not make the network {NETWORK}: {refused}",
                     task=spec.task,
-                    hint="docker network prune, if all its addresses are given away",
+                    hint="docker network prune, if all its addresses are in use",
                 ) from None
 
 
 def resolv_conf() -> str:
-    """The name servers of this machine, as far as a container reaches them."""
+    """Return a resolv.conf with the name servers of this machine that a container can reach."""
     texts = []
     for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
         try:
@@ -64,7 +64,7 @@ def resolv_conf() -> str:
 
 
 def ask_for_nothing(body: dict[str, Any]) -> None:
-    """Change Docker's request: no network for now, this machine's name servers, and a worker that waits."""
+    """Change Docker's request: no network at the start, this machine's name servers, and a worker that waits."""
     text, host = resolv_conf(), body["HostConfig"]
     host["NetworkMode"] = "none"
     host["Dns"] = re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE)
@@ -75,20 +75,20 @@ def ask_for_nothing(body: dict[str, Any]) -> None:
 
 
 def connect(spec: TaskSpec, pid: int, container: str, bridge: Bridge) -> None:
-    """Connect a container whose first process is `pid`. EngineLost if that is not what it is on this machine."""
+    """Connect the container with the first process `pid`. Raise EngineLost if that process is not of this machine."""
     fence = Fence.here(resolv_conf())
     try:
         with namespace_of(pid, container) as namespace:
             in_thread(lambda: plug_into(namespace, bridge, fence))
     except OSError as error:
         if not Path(f"/proc/{pid}").exists():
-            return  # it has ended already, which its end will explain
+            return  # the container has ended already, and its end is reported
         raise EngineLost(f"task `{spec.task}` could not be connected: {error}", task=spec.task) from None
 
 
 @contextlib.contextmanager
 def namespace_of(pid: int, container: str) -> Any:
-    """The network namespace of a container's process, which must be one of this machine."""
+    """Give the network namespace of a container's process, which must be a process of this machine."""
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if container not in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"):
@@ -99,7 +99,7 @@ def namespace_of(pid: int, container: str) -> Any:
 
 
 def in_thread(work: Callable[[], object]) -> None:
-    """Do it in a thread that ends then: what it has entered, nothing else is in."""
+    """Run `work` in a new thread that then ends, so that no other work happens in the namespaces it enters."""
     failed: list[BaseException] = []
 
     def do() -> None:

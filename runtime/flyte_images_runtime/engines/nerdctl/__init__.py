@@ -1,4 +1,4 @@
-"""nerdctl: containerd without Docker."""
+"""The nerdctl engine: containerd without Docker."""
 
 from __future__ import annotations
 

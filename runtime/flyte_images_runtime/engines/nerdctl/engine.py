@@ -1,7 +1,6 @@
-"""The nerdctl engine: containers of containerd, without Docker. For root: as another user nerdctl is another's root.
+"""The nerdctl engine: containers of containerd, without Docker. Only for root: a user's nerdctl has another store.
 
-nerdctl has no API but its command line. What a container is made of is Docker's request (docker/container.py),
-translated to options.
+nerdctl has only a command line. Docker's request for a container (docker/container.py) is translated to options.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class NerdctlEngine:
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
-        """What nerdctl says of containerd and this machine. Asked once."""
+        """The description of containerd and this machine by nerdctl. Requested once."""
         try:
             found: dict[str, Any] = json.loads(self.nerdctl.call("info", "--format", "{{json .}}"))
         except Refused as refused:
@@ -66,14 +65,14 @@ class NerdctlEngine:
         return found
 
     def runtimes(self) -> list[str]:
-        """The OCI runtimes that it can be told to use: runc's relatives by their program, others by their shim."""
+        """Return the OCI runtimes that a task may choose: runc and its relatives by program, others by their shims."""
         shims = {path.name for place in _SHIMS for path in Path(place).glob("containerd-shim-*-v[0-9]")}
         named = (name.removeprefix("containerd-shim-").rpartition("-") for name in sorted(shims))
         relatives = [name for name in ("crun", "runc", "youki") if find([name])]
         return [*relatives, *(f"io.containerd.{kind}.{version}" for kind, _, version in named if kind != "runc")]
 
     def take_image(self, reference: str, docker: Api) -> None:
-        """Have the image that Docker has under that name."""
+        """Load the image from Docker, unless nerdctl has the same image under that name."""
         found = self.nerdctl.inspect("image", reference)
         layers = tuple(map(str, ((found or {}).get("RootFS") or {}).get("Layers") or ()))
         if layers and layers == layers_of(docker, reference):
@@ -87,7 +86,8 @@ class NerdctlEngine:
                 self.nerdctl.call("load", given=given)
         except Refused as refused:
             raise ImageCannotStart(
-                f"image {reference} could not be loaded: {refused}", hint="is there room on its disk?"
+                f"image {reference} could not be loaded: {refused}",
+                hint="check the free space of its disk",
             ) from None
         finally:
             pump.join()
@@ -97,7 +97,7 @@ class NerdctlEngine:
             raise EngineLost(
                 "the nerdctl engine is for root",
                 task=spec.task,
-                hint="use the podman or the oci engine, which an ordinary user can have too",
+                hint="use the podman or the oci engine, which ordinary users can use too",
             )
         with self._asked:
             facts = self.facts
@@ -110,7 +110,7 @@ class NerdctlEngine:
         runtime = spec.hardening.runtime
         if runtime is not None and runtime not in (known := self.runtimes()):
             raise EngineLost(
-                f"the nerdctl engine knows no OCI runtime `{runtime}`",
+                f"the nerdctl engine does not know the OCI runtime `{runtime}`",
                 task=spec.task,
                 hint="it knows " + ", ".join(known),
             )
@@ -119,14 +119,14 @@ class NerdctlEngine:
 
     @functools.cached_property
     def knows_cdi(self) -> bool:
-        """Since 2.1 it gives a container all that a device's maker says."""
+        """Whether nerdctl applies a whole CDI specification, as it does since 2.1."""
         try:
             return "--cdi-spec-dirs" in self.nerdctl.call("--help")
         except Refused as refused:
             raise lost(refused) from None
 
     def _check_devices(self, spec: TaskSpec) -> None:
-        edits = edits_of(spec.devices, spec.device_ids)  # told before the start, by its name
+        edits = edits_of(spec.devices, spec.device_ids)  # a missing device is an error before the start
         moved = [node for node in edits.nodes if node.host != node.path]
         if moved and not self.knows_cdi:
             raise EngineLost(
@@ -166,12 +166,12 @@ class NerdctlEngine:
             stderr=subprocess.PIPE,
             env=dict(self.nerdctl.environ),
             cwd="/",
-            start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
+            start_new_session=True,  # a Ctrl-C at the terminal reaches only the caller, who then ends the task
         )
 
 
 def _pump(archive: Any, write: int) -> None:
-    """Pass an archive on; whoever takes it may have enough before its end."""
+    """Pass an archive on. The reader may stop before its end."""
     import contextlib
 
     with os.fdopen(write, "wb") as target, archive, contextlib.suppress(BrokenPipeError):
@@ -180,7 +180,7 @@ def _pump(archive: Any, write: int) -> None:
 
 
 def _why_not(said: str, spec: TaskSpec) -> TaskError:
-    """nerdctl's words -> the error that says what to do."""
+    """Return the error for a message of nerdctl, with a remedy."""
     lower = said.lower()
     if "not available" in lower or "no such image" in lower:
         return ImageCannotStart(f"containerd has no image {spec.image}", task=spec.task, hint="build it, or pull it")

@@ -1,4 +1,4 @@
-"""Docker's request for a container -> the options of `nerdctl run`. Pure: what a task is held to is decided once."""
+"""Docker's request for a container -> the options of `nerdctl run`. Pure: both engines apply the same limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def run_options(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Return what stands between `run` and the image, and the image and its arguments.
+    """Return the arguments after `run`: options, the image and its command.
 
     >>> run_options({"Image": "i:1", "Entrypoint": ["python3", "-V"], "Env": ["A=b"], "HostConfig": {}}, "n")[:4]
     ('--name', 'n', '--pull', 'never')
@@ -16,7 +16,8 @@ def run_options(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
     command: list[str] = [*body["Entrypoint"], *body.get("Cmd", ())]
     options = [
         *("--name", name, "--pull", "never", "--entrypoint", command[0]),
-        *("--attach", "stdin", "--attach", "stdout", "--attach", "stderr"),  # and so there is no log of them on disk
+        # with these, containerd keeps no log on disk
+        *("--attach", "stdin", "--attach", "stdout", "--attach", "stderr"),
         *_named(body, {"User": "user", "WorkingDir": "workdir", "Hostname": "hostname", "StopSignal": "stop-signal"}),
         *_named(host, {"NetworkMode": "network", "CgroupParent": "cgroup-parent", "Runtime": "runtime"}),
         *_named(host, {"PidsLimit": "pids-limit", "ShmSize": "shm-size", "Memory": "memory"}),
@@ -54,7 +55,7 @@ def _pairs(option: str, found: Mapping[str, str] | None, between: str) -> list[s
 
 
 def _mount(mount: Mapping[str, Any]) -> str:
-    """One `--mount`: fields as in a table's row, quoted where a path has a comma.
+    """Return the value of one `--mount`: comma-separated fields, quoted like CSV.
 
     >>> _mount({"Source": "/a,b", "Target": "/c", "ReadOnly": True})
     'type=bind,"source=/a,b",target=/c,bind-propagation=rprivate,readonly'

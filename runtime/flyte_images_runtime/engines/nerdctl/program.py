@@ -1,4 +1,8 @@
-"""The program `nerdctl`: one call of it, and what it says when it fails."""
+"""The program `nerdctl`: one call, and the message of a failed call.
+
+Not through python-on-whales, which has no time limit and cannot run a client with other variables; no machine of
+this project has nerdctl to try the library with it.
+"""
 
 from __future__ import annotations
 
@@ -14,38 +18,38 @@ from typing import IO, Any
 from ...errors import EngineLost
 
 ADDRESS = "nerdctl:"
-"""What stands for a containerd's address where one is expected: nerdctl finds it by its own settings."""
+"""The address of containerd for code that expects one: nerdctl finds containerd by its own settings."""
 _PATIENCE = 120.0  # seconds without an answer
 _SAID = re.compile(r'msg=("(?:[^"\\]|\\.)*"|\S+)')
 
 
 class Refused(Exception):
-    """nerdctl did not do it."""
+    """nerdctl failed, with its message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nerdctl:
-    """`options` are its own (`--address`, `--namespace`, ...); `environ` is what it is run with."""
+    """`options` are nerdctl's own (`--address`, `--namespace`, ...); `environ` are its variables."""
 
     options: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property
     def socket(self) -> str:
-        """Where containerd listens."""
+        """The path of containerd's socket."""
         if "--address" in self.options:
             return self.options[self.options.index("--address") + 1]
         return self.environ.get("CONTAINERD_ADDRESS") or "/run/containerd/containerd.sock"
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
-        """The command; EngineLost if there is no such program."""
+        """Return the command. Raise EngineLost if nerdctl is not installed."""
         program = shutil.which("nerdctl", path=self.environ.get("PATH"))
         if program is None:
-            raise EngineLost("there is no program `nerdctl` here", hint="install it, or use another engine")
+            raise EngineLost("the program `nerdctl` is not installed", hint="install it, or use another engine")
         return (program, *self.options, *arguments)
 
     def call(self, *arguments: str, given: IO[bytes] | None = None) -> str:
-        """Return what it prints; Refused says why it failed."""
+        """Return the output. Raise Refused with nerdctl's message if it fails."""
         try:
             done = subprocess.run(
                 self.argv(*arguments),
@@ -65,7 +69,7 @@ class Nerdctl:
         return done.stdout
 
     def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
-        """What it knows of a container or an image; None if there is none of that name."""
+        """Return nerdctl's description of a container or an image. None for an unknown name."""
         try:
             text = self.call(kind, "inspect", name)
         except Refused as refused:
@@ -76,15 +80,15 @@ class Nerdctl:
         return dict(found[0]) if found else None
 
     def containers(self, label: str) -> dict[str, str]:
-        """The containers that have the label, and its value, by their ids."""
-        # one by one: it has no option that prints labels so that they can be told apart
+        """Return the value of a label by container id, for all containers with the label."""
+        # one by one: no option prints labels in a form that can be parsed
         ids = self.call("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}").split()
         described = {one: self.inspect("container", one) for one in ids}
         return {one: str(found["Config"]["Labels"].get(label)) for one, found in described.items() if found}
 
 
 def said(lines: Sequence[str]) -> str:
-    """The last thing that it calls fatal, else an error, without its own decoration.
+    """Return the last fatal message in nerdctl's output, else the last error, without its decoration.
 
     >>> said(['time="2026-01-01T00:00:00Z" level=fatal msg="no such image: \\\\"x\\\\""'])
     'no such image: "x"'
@@ -100,11 +104,11 @@ def said(lines: Sequence[str]) -> str:
 
 
 def lost(refused: Refused) -> EngineLost:
-    """containerd does not answer, or not as it should."""
+    """Return the error for a containerd that does not answer, or fails."""
     text = str(refused)
     if "cannot access containerd socket" in text or "connection refused" in text:
         return EngineLost(
             f"no containerd answers to nerdctl: {text}",
-            hint="start containerd, or say where it is: CONTAINERD_ADDRESS=/run/containerd/containerd.sock",
+            hint="start containerd, or set its address: CONTAINERD_ADDRESS=/run/containerd/containerd.sock",
         )
     return EngineLost(f"nerdctl failed: {text}")

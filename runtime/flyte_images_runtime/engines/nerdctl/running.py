@@ -1,4 +1,4 @@
-"""A task's container under nerdctl: `nerdctl run` in the foreground, for as long as the container."""
+"""A task's container under nerdctl: `nerdctl run` stays in the foreground as long as the container."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .program import Nerdctl, Refused, said
 
 _REMOVAL = 30.0  # seconds until a container that ends can be removed
 _TRIES = 5
-# It looks at all containers of its namespace before it makes one, and gives up when one of them goes meanwhile.
+# nerdctl lists all containers of its namespace before it makes one, and fails if one of them disappears meanwhile.
 _OVERTAKEN = re.compile(r'container "[0-9a-f]+" in namespace ".*": not found')
 
 
 class _Overtaken(Exception):
-    """It is to be tried again."""
+    """Another container disappeared while nerdctl listed them: run it again."""
 
 
 def container_name(exchange: Exchange) -> str:
@@ -32,7 +32,10 @@ def container_name(exchange: Exchange) -> str:
 
 
 class NerdctlRunning(ForegroundRunning):
-    """See `engine.Running`. What nerdctl itself has to say comes with the task's stderr, so its end is kept."""
+    """A container of nerdctl.
+
+    See `task.engine.Running`. nerdctl's own messages come at the end of the task's stderr.
+    """
 
     patience = _REMOVAL
 
@@ -72,7 +75,7 @@ class NerdctlRunning(ForegroundRunning):
         return int((found or {}).get("State", {}).get("Pid") or 0) or None
 
     def _complaint(self) -> str:
-        """What nerdctl says, if the task never began."""
+        """Return nerdctl's message if the task never began."""
         if self._process.returncode == 0 or self._exchange.time_of(paths.BEGAN) is not None:
             return ""
         told = said(self._last)

@@ -1,4 +1,4 @@
-"""runc or crun without a daemon."""
+"""The oci engine: crun or runc without a daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Root's containers: in a mount namespace that a thread makes, on the bridge that Docker made."""
+"""Root's containers: a thread makes a mount namespace, and the network is the bridge that Docker made."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from .program import Program
 from .running import OciRunning, runtime_log
 from .settings import Surroundings, container_settings, own_files
 
-_BUNDLE = Path("/run/flyte-images")  # each task sees its own there, and nobody else's
+_BUNDLE = Path("/run/flyte-images")  # each task sees only its own, in its mount namespace
 
 
 def check_as_root(spec: TaskSpec, docker: Api | None) -> None:
-    """Raise EngineLost for what root cannot have here."""
+    """Raise EngineLost for a request that root cannot have here."""
     check_disk(spec)
     if spec.network == "outbound" and find_bridge() is None and docker is None:
         raise EngineLost(
-            "the oci engine has a network for tasks only where Docker makes one",
+            "the oci engine needs Docker to make a network for tasks",
             task=spec.task,
             hint='network="none" or "host", or use the docker engine',
         )
@@ -42,7 +42,7 @@ def check_as_root(spec: TaskSpec, docker: Api | None) -> None:
 def start_as_root(
     spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: Program, *, library: str, docker: Api | None
 ) -> Running:
-    """Start the container. Raises EngineLost, and then has left nothing."""
+    """Start the container. After an EngineLost nothing of it is left."""
     edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
     group = task_group(spec, exchange)
     if group is None:
@@ -51,7 +51,7 @@ def start_as_root(
         user = user_of(spec, exchange)
         programs = spec.limits.disk is not None or not spec.hardening.read_only_root
         if not exchange.make_disk(spec.limits.disk, programs=programs) and spec.limits.disk is not None:
-            raise OSError("its disk cannot be made")
+            raise OSError("the disk cannot be made")
         exchange.give_to(*user)
         here = Surroundings(
             bundle=_BUNDLE,
@@ -78,10 +78,10 @@ def _launch(
     log: int,
     bridge: Bridge | None,
 ) -> subprocess.Popen[bytes]:
-    """In a mount namespace of its own: make the bundle in memory, start the runtime."""
+    """Make the bundle in memory and start the runtime, in the mount namespace of the calling thread."""
     if bridge is not None:
         plug_in(bridge, Fence.here(here.files["resolv.conf"]))
-    for place in shown_disks("/proc/thread-self/mounts"):  # else this container keeps the disks of tasks that end
+    for place in shown_disks("/proc/thread-self/mounts"):  # else this container keeps the disks of ended tasks
         unmount(place)
     _BUNDLE.mkdir(mode=0o711, parents=True, exist_ok=True)
     mount("flyte-images", _BUNDLE, "tmpfs", options="mode=711")
@@ -101,12 +101,12 @@ def _launch(
         pass_fds=(log,),
         cwd=_BUNDLE,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        start_new_session=True,  # a Ctrl-C at the terminal is the caller's, who then ends the task
+        start_new_session=True,  # a Ctrl-C at the terminal reaches only the caller, who then ends the task
     )
 
 
 def _upper(spec: TaskSpec, exchange: Exchange) -> Path:
-    """Where what the task writes to its root goes: nowhere; or to its disk, and it is removed with the outputs."""
+    """Return where the task's writes to its root go: nowhere, or to its disk, which is removed with the outputs."""
     if spec.hardening.read_only_root:
         return _BUNDLE
     if exchange.disk is not None:
@@ -118,6 +118,6 @@ def _upper(spec: TaskSpec, exchange: Exchange) -> Path:
 
 
 def _part(exchange: Exchange, name: str) -> Path:
-    """Where a part of the task's disk is for its runtime."""
+    """Return the path of a part of the task's disk, as the runtime sees it."""
     assert exchange.disk is not None
     return Path(exchange.disk.below(_BUNDLE / DISK, name))

@@ -1,4 +1,4 @@
-"""An ordinary user's containers: in a user namespace, with a part of cgroup version 2 if this user was given one."""
+"""An ordinary user's containers: in a user namespace, with a delegated part of cgroup v2 if the user has one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .settings import Surroundings, container_settings, own_files
 
 
 def check_as_user(spec: TaskSpec) -> None:
-    """Raise EngineLost for what an ordinary user cannot have here."""
+    """Raise EngineLost for a request that an ordinary user cannot have here."""
     if (problem := rootless.problem()) is not None:
         raise EngineLost(
             f"this user cannot have containers of the oci engine: {problem[0]}",
@@ -40,13 +40,13 @@ def check_as_user(spec: TaskSpec) -> None:
             task=spec.task,
             hint=f"{missing[1]}; or run it as root, or leave the limit out",
         )
-    check_disk(spec, why_not="only root can make one of a given size")
+    check_disk(spec, why_not="only root can make a disk of a given size")
     if spec.network == "outbound":
         check_cable(spec, ("slirp4netns",))
 
 
 def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: Program, *, library: str) -> Running:
-    """Start the container. Raises EngineLost, and then has left nothing."""
+    """Start the container. After an EngineLost nothing of it is left."""
     if spec.image.startswith("dir:"):
         _check_layers(spec, rootfs)
     edits = edits_of(spec.devices, spec.device_ids) if spec.devices else cdi.Edits()
@@ -81,14 +81,14 @@ def start_as_user(spec: TaskSpec, exchange: Exchange, rootfs: Rootfs, program: P
 
 
 def _fence(spec: TaskSpec, here: Surroundings) -> dict[str, Any] | None:
-    """What is fenced off of the task's network, if it has one."""
+    """Return the fence of the task's network, if it has one."""
     if spec.network != "outbound":
         return None
     return Fence.here(here.files["resolv.conf"], [rootless.SLIRP]).document()
 
 
 def _beside(group: Group | None) -> Path | None:
-    """A cgroup for the runtime, below the task's: where processes stand, the kernel lets none be made below."""
+    """Make a cgroup for the runtime, below the task's: the kernel makes none below a cgroup with processes."""
     if group is None:
         return None
     place = group.directory / "runtime"
@@ -97,7 +97,7 @@ def _beside(group: Group | None) -> Path | None:
 
 
 def _check_layers(spec: TaskSpec, rootfs: Rootfs) -> None:
-    """The kernel shows an ordinary user no directory without what is mounted below it, and overlay needs it so."""
+    """Raise ImageCannotStart for a layer with a file system mounted below it, which overlay refuses to a user."""
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
         place = line.split()[1]
         for layer in rootfs.layers:
@@ -105,12 +105,12 @@ def _check_layers(spec: TaskSpec, rootfs: Rootfs) -> None:
                 raise ImageCannotStart(
                     f"`{layer}` has a file system mounted below it, at `{place}`: only root can make a container of it",
                     task=spec.task,
-                    hint="use a directory that holds an image alone",
+                    hint="use a directory that has only an image",
                 )
 
 
 class RootlessRunning(OciRunning):
-    """See `engine.Running`."""
+    """A container of an ordinary user. See `task.engine.Running`."""
 
     def __init__(
         self,

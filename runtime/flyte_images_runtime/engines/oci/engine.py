@@ -1,4 +1,4 @@
-"""The oci engine: crun or runc, or another OCI runtime, on an overlay of the image's layers. No daemon."""
+"""The oci engine: crun, runc or another OCI runtime on an overlay of the image's layers, without a daemon."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _LIBRARY = Path(__file__).resolve().parents[2]
 
 
 class OciEngine:
-    """Runs tasks in containers of `program`, of images that are in `store` or in Docker's own directories.
+    """Runs tasks in containers of `program`. Images are in `store`, or in Docker's own directories.
 
-    `docker` is the engine that has the images, over Docker's API; `archive` is how it writes one out as an OCI layout,
-    if not as Docker does. `library` is a copy of this package that the containers' user can read.
+    `docker` is the API of the engine with the images. `archive` writes an image as an OCI layout, for an engine that
+    does
+    not do so like Docker. `library` is a copy of this package that the containers' user can read.
     """
 
     name = "oci"
@@ -54,7 +55,7 @@ class OciEngine:
         except Refused as refused:
             if refused.status == 404:
                 return None
-            raise EngineLost(f"the engine cannot say whether it has {reference}: {refused}") from None
+            raise EngineLost(f"the engine does not answer whether it has {reference}: {refused}") from None
         return found
 
     def _save(self, reference: str) -> IO[bytes]:
@@ -86,16 +87,16 @@ class OciEngine:
         return start_as_user(spec, exchange, rootfs, program, library=self._library)
 
     def _program_for(self, spec: TaskSpec) -> Program:
-        """The runtime of that name, else the quickest that is here."""
+        """Return the runtime that the task names, else the fastest installed one. Raise EngineLost if there is none."""
         name = spec.hardening.runtime
         found = self._program if name is None else find([name])
         if found is not None:
             return found
         here = ", ".join(known()) or "none"
         raise EngineLost(
-            "the oci engine found neither crun nor runc" if name is None else f"there is no OCI runtime `{name}` here",
+            "the oci engine found neither crun nor runc" if name is None else f"no OCI runtime `{name}` is installed",
             task=spec.task,
-            hint=f"install it, or use another engine; here is: {here}",
+            hint=f"install it, or use another engine; installed: {here}",
         )
 
 

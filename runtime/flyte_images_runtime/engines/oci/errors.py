@@ -1,4 +1,4 @@
-"""The runtime's words -> the error that says what to do. Pure."""
+"""A message of an OCI runtime -> the error of the task, with a remedy. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..preflight import why_the_image
 
 
 def why_not(said: str, spec: TaskSpec) -> TaskError:
-    """Why the container did not start."""
-    if "root network namespace" in said:  # gVisor's, which takes every network of a new kernel for the machine's
+    """Return the error for a container that did not start."""
+    if "root network namespace" in said:  # gVisor takes every network of a new kernel for the host's
         return EngineLost(
-            f"`{spec.hardening.runtime}` cannot give task `{spec.task}` a network of its own: {said}",
+            f"`{spec.hardening.runtime}` cannot give task `{spec.task}` a separate network: {said}",
             task=spec.task,
             hint='network="none" or "host"; or a newer runsc',
         )

@@ -1,4 +1,4 @@
-"""The OCI runtime that makes the containers: crun, which is quicker, or runc."""
+"""The OCI runtime that makes the containers: crun, which is faster, or runc."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.controllers")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A runtime's program. `run` is the same of all."""
+    """The program of a runtime. All runtimes take the same `run`."""
 
     path: str
 
@@ -35,16 +35,16 @@ class Program:
     def run(
         self, bundle: Path, container: str, log: int, *, network: Network = "none", ordinary_user: bool = False
     ) -> tuple[str, ...]:
-        """The command that runs the container in the foreground; what is wrong goes to the descriptor `log`."""
+        """Return the command that runs the container in the foreground. Errors go to the descriptor `log`."""
         log_file = f"/proc/self/fd/{log}"
         options = ("--log", log_file, "--log-format", "json", "--root", str(bundle / "state"))
         own = _WITHOUT_CGROUPS.get(self.name, ()) if ordinary_user else ()
-        if self.name == "runsc":  # it is a kernel: it has a network of its own, or passes on the machine's
+        if self.name == "runsc":  # gVisor has its own network, or passes on the host's
             own = (*own, f"--network={_SANDBOXED[network]}")
         return (self.path, *options, *own, "run", "--bundle", str(bundle), container)
 
     def annotate(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Give crun the filter as the kernel takes it: to make it of the list is the longest part of a start."""
+        """Return the configuration, for crun with a compiled filter: its own compilation takes most of a start."""
         rules = config["linux"].get("seccomp")
         if self.name != "crun" or rules is None:
             return config
@@ -52,16 +52,16 @@ class Program:
         return {**config, "annotations": {"run.oci.seccomp_bpf_data": filter_}} if filter_ else config
 
     def hidden(self) -> tuple[str, ...]:
-        """What crun may not see: that version 2 of cgroups has a controller that nobody uses.
+        """Return the files to hide from crun: it refuses cgroups v1 and v2 side by side when v2 has a controller.
 
-        Version 1 and 2 side by side, with one controller left to 2, is what it refuses to work with.
+        Nothing uses that controller, so crun may take the machine for one with v1 alone.
         """
         if self.name == "crun" and _HYBRID.exists() and _HYBRID.read_text(encoding="utf-8").strip():
             return (str(_HYBRID),)
         return ()
 
     def prepare(self, nothing: Path) -> None:
-        """Hide it, in the container's own mount namespace."""
+        """Hide these files, in the container's mount namespace."""
         for hidden in self.hidden():
             nothing.touch()
             bind(nothing, hidden)
@@ -76,7 +76,7 @@ def _compiled(rules: str) -> str | None:
 
 
 def find(names: Sequence[str] = ("crun", "runc"), path: str | None = None) -> Program | None:
-    """The first of them that is on this machine."""
+    """Return the first of these runtimes that is installed, or None."""
     searched = os.pathsep.join(part for part in (path, _SEARCHED) if part)
     for name in names:
         if found := shutil.which(name, path=searched):
@@ -85,12 +85,12 @@ def find(names: Sequence[str] = ("crun", "runc"), path: str | None = None) -> Pr
 
 
 def known() -> list[str]:
-    """The runtimes that are on this machine, of those that work alike."""
+    """Return the names of the installed runtimes, of those that this engine supports."""
     return [name for name in ("crun", "runc", "youki", "runsc") if find([name])]
 
 
 def complaint(log: str) -> str:
-    """The last thing that a runtime's log calls an error.
+    """Return the last error in a runtime's log.
 
     >>> complaint('{"level": "warning", "msg": "hm"}' + chr(10) + '{"level": "error", "msg": "no such file"}')
     'no such file'

@@ -1,4 +1,4 @@
-"""A task's container without a daemon: how it is ended, and what the runtime said if it never ran."""
+"""A task's container of an OCI runtime: its processes, and the runtime's message if it never ran."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def runtime_log(spec: TaskSpec, group: Group | None) -> Iterator[int]:
 
 
 class OciRunning(ForegroundRunning):
-    """A container of an OCI runtime (see `engine.Running`). `process` is the runtime, which lives as long as it."""
+    """A container of an OCI runtime. `process` is the runtime, which runs as long as the container.
+
+    See `task.engine.Running`.
+    """
 
     patience = 0.5
 
@@ -58,7 +61,7 @@ class OciRunning(ForegroundRunning):
         return [pid for pid in found if pid != self._process.pid]
 
     def _complaint(self) -> str:
-        """What the runtime has written to its log, if it could not start the container."""
+        """Return the last error in the runtime's log, if it could not start the container."""
         size = os.fstat(self._log).st_size
         said = complaint(os.pread(self._log, min(size, 1 << 16), 0).decode(errors="replace"))
         return said if self._process.returncode != 0 else ""
@@ -69,10 +72,10 @@ class OciRunning(ForegroundRunning):
 
 
 def below(pid: int) -> list[int]:
-    """All processes that descend from one."""
+    """Return the pids of all descendants of a process."""
     found, left = [], [pid]
     while left:
-        with contextlib.suppress(OSError, ValueError):  # it has just ended
+        with contextlib.suppress(OSError, ValueError):  # the process has just ended
             for task in Path(f"/proc/{left.pop()}/task").iterdir():
                 children = [int(child) for child in (task / "children").read_text(encoding="utf-8").split()]
                 found += children

@@ -1,4 +1,4 @@
-"""What is decided of a container when it starts, the same for root's and an ordinary user's."""
+"""Decisions at the start of a container, common to root's containers and an ordinary user's."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ...oci.network import name_servers
 from ...task.spec import TaskSpec
 from ..docker.container import environment
 
-_TOP = "/sys/fs/cgroup"  # where every runtime looks for version 2
+_TOP = "/sys/fs/cgroup"  # every runtime looks for version 2 here
 _HOSTS = "127.0.0.1\tlocalhost task\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """bundle: where it is laid out; group: the task's cgroup, if it has one; tmp: a directory for /tmp, else memory."""
+    """bundle: its directory; group: the task's cgroup, if any; tmp: a directory for /tmp, None for memory."""
 
     bundle: Path
     group: Group | None
@@ -37,7 +37,7 @@ class Surroundings:
 
 
 def container_settings(spec: TaskSpec, here: Surroundings) -> Settings:
-    """What is not in the specification."""
+    """Return the settings, which the specification does not contain."""
     limits, group = spec.limits, here.group
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Settings(
@@ -61,7 +61,10 @@ def container_settings(spec: TaskSpec, here: Surroundings) -> Settings:
 
 
 def _container_group(group: Group, *, ordinary_user: bool) -> str:
-    """Where the container's own is: below the task's. A user's is named from the top, since its part begins below."""
+    """Return the path of the container's cgroup, below the task's.
+
+    That of a user is absolute, below its delegated part.
+    """
     if not ordinary_user:
         return f"{group.engine_parent}/container"
     if not group.directory.is_relative_to(_TOP):
@@ -74,7 +77,7 @@ def _most(limit: int) -> int:
 
 
 def own_files(spec: TaskSpec, name_server: str | None = None) -> dict[str, str]:
-    """The files of /etc that are the container's and not the image's."""
+    """Return the files of /etc that come from here and not from the image."""
     if spec.network == "host":
         return {name: _read(f"/etc/{name}") for name in ("hosts", "hostname", "resolv.conf")}
     files = {"hosts": _HOSTS, "hostname": "task\n"}
@@ -92,7 +95,7 @@ def _read(path: str) -> str:
 
 
 def _own_groups(group: Group, bundle: Path) -> list[tuple[str, str]]:
-    """The task's cgroup where programs look for theirs."""
+    """Return the binds that show the task's cgroup where programs look for it."""
     if group.hierarchies.version == 2:
         return [(str(group.directory), _TOP)]
     below, legacy = group.engine_parent.lstrip("/"), group.hierarchies.legacy

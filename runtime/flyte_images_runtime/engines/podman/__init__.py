@@ -1,4 +1,4 @@
-"""Podman, through the part of its API that is Docker's."""
+"""The podman engine: Podman, through its Docker-compatible API."""
 
 from __future__ import annotations
 

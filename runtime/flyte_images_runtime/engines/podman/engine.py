@@ -1,4 +1,4 @@
-"""The podman engine: Docker's requests, which Podman understands, and what it understands in another way."""
+"""The podman engine: Docker's requests to Podman, and changes where Podman understands them differently."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PodmanEngine(DockerEngine):
         super().__init__(self._service.address, **({} if library is None else {"library": library}))
 
     def awake(self) -> PodmanEngine:
-        """This engine, which answers from now on; EngineLost says why it cannot."""
+        """Return this engine after its service answers. Raise EngineLost with the reason if it does not."""
         self._service.start(self._environ)
         return self
 
@@ -56,12 +56,12 @@ class PodmanEngine(DockerEngine):
         return _is_rootless(self.facts)
 
     def runtimes(self) -> list[str]:
-        """Those of Podman's settings whose programs are here: it names many that are not."""
+        """Return the runtimes in Podman's settings whose programs are installed: the settings name many others."""
         paths = {name: str(known.get("path") or name) for name, known in (self.facts.get("Runtimes") or {}).items()}
         return [name for name, path in paths.items() if Path(path).exists() or shutil.which(Path(path).name)]
 
     def take_image(self, reference: str, docker: Api) -> None:
-        """Have the image that Docker has under that name."""
+        """Load the image from Docker, unless Podman has the same image under that name."""
         self._service.start(self._environ)
         if layers_of(docker, reference) != layers_of(self.api, reference):
             hand_over(docker, self.api, reference)
@@ -71,21 +71,21 @@ class PodmanEngine(DockerEngine):
         check_sources(spec)
         if spec.hardening.runtime is not None and not self._service.ours:
             raise EngineLost(
-                f"the Podman at {self._service.address} runs the OCI runtime that it was started with",
+                f"the Podman at {self._service.address} uses the OCI runtime with which it was started",
                 task=spec.task,
                 hint="unset CONTAINER_HOST, or start that service with --runtime",
             )
         if told := _not_kept(self.facts, spec):
             raise EngineLost(
                 f"Podman would ignore the {told} limit of task `{spec.task}`: it is an ordinary user's, "
-                f"without a part of cgroup version 2 of its own",
+                f"without a delegated part of cgroup v2",
                 task=spec.task,
                 hint="leave the limit out; or run it as root; or boot with systemd.unified_cgroup_hierarchy=1",
             )
         if self.rootless and spec.network == "outbound":
             check_cable(spec)
         if spec.devices:
-            edits_of(spec.devices, spec.device_ids)  # told before the start, by its name
+            edits_of(spec.devices, spec.device_ids)  # a missing device is an error before the start
 
     @property
     def fences_off(self) -> bool:
@@ -115,7 +115,7 @@ class PodmanEngine(DockerEngine):
         return super().start(spec, exchange)
 
     def _with(self, runtime: str) -> PodmanEngine:
-        """The same Podman with another OCI runtime: over its API none can be chosen, but each service has its own."""
+        """Return a Podman with another OCI runtime: requests cannot choose one, so each runtime has a service."""
         with self._making:
             if runtime not in self._others:
                 service = self._service.with_runtime(runtime)
@@ -134,16 +134,16 @@ def _is_v1(facts: Mapping[str, Any]) -> bool:
 
 
 def _as_an_ordinary_user(host: dict[str, Any], spec: TaskSpec, settings: Settings, *, v1: bool) -> None:
-    """Change what such a Podman takes in another way.
+    """Change a request for the Podman of an ordinary user.
 
-    Who the task is inside is the caller outside, so that it can write its outputs. Without cgroups of its own it would
-    see the machine's, and take those figures for its.
+    The task's user inside is the caller outside, so that the task can write its outputs. Without a separate cgroup the
+    task would take the host's figures for its own, so /sys/fs/cgroup is hidden.
     """
     user, group = settings.user
-    if (user, group) != (0, 0):  # root is the caller as it is
+    if (user, group) != (0, 0):  # root inside is the caller already
         host["UsernsMode"] = f"keep-id:uid={user},gid={group}"
     if spec.network == "outbound":
-        # both need no root; Podman's own choice may be a bridge in a namespace that all of its containers share
+        # both need no root; Podman's default may be a bridge in a namespace that all its containers share
         host["NetworkMode"] = "slirp4netns" if shutil.which("slirp4netns") else "pasta"
     if v1:
         del host["PidsLimit"]
@@ -151,12 +151,12 @@ def _as_an_ordinary_user(host: dict[str, Any], spec: TaskSpec, settings: Setting
 
 
 def _not_kept(facts: Mapping[str, Any], spec: TaskSpec) -> str | None:
-    """The first limit of the task that this Podman takes and does not keep."""
+    """Return the first limit of the task that this Podman accepts and does not keep, or None."""
     limits = spec.limits
     ignored = _is_rootless(facts) and _is_v1(facts)
     if limits.memory is not None and (ignored or not facts.get("MemoryLimit", True)):
         return "memory"
     if limits.cpu is not None and (ignored or not facts.get("CpuCfsQuota", True)):
         return "CPU"
-    asked = spec.hardening.pids != PIDS  # nobody asks for the usual one, which is for accidents
+    asked = spec.hardening.pids != PIDS  # the default is no request, only a bound for accidents
     return "process" if asked and (ignored or not facts.get("PidsLimit", True)) else None

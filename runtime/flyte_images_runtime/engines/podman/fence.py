@@ -1,7 +1,8 @@
-"""Podman connects a container before it starts it: in between, the container's network is fenced off.
+"""Fence off the network of a Podman container after Podman has connected it and before it starts.
 
-Root enters the network namespace with a thread. An ordinary user enters the user namespace that the network belongs to
-as well, which Linux allows to no process of several threads: a small process does it.
+Root enters the network namespace with a thread. An ordinary user enters the user namespace of the network as well,
+which
+Linux allows only to a process with a single thread, so a small process does it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from ..docker.way_out import in_thread, namespace_of, resolv_conf
 
 _ROOT = Path(__file__).resolve().parents[3]
 _PATIENCE = 20.0
-_NAME_SERVERS = (NAME_SERVER, "169.254.1.1")  # slirp4netns's own, and pasta's
+_NAME_SERVERS = (NAME_SERVER, "169.254.1.1")  # the name servers of slirp4netns and pasta
 
 
 def fence_in(spec: TaskSpec, pid: int, container: str, *, rootless: bool) -> None:
-    """Fence off the network of a container that is not started yet. EngineLost if that cannot be done."""
+    """Fence off the network of a container that has not started. Raise EngineLost if that fails."""
     try:
         if rootless:
             _as_user(pid)
@@ -44,7 +45,7 @@ def fence_in(spec: TaskSpec, pid: int, container: str, *, rootless: bool) -> Non
 
 
 def default_route(table: str) -> tuple[str, ipaddress.IPv4Address]:
-    """The interface and the next hop of what goes out, in /proc/net/route.
+    """Return the interface and the next hop of the default route in a /proc/net/route.
 
     >>> default_route("Iface Destination Gateway\\neth0 00000000 0100580A\\neth0 0000580A 00000000\\n")
     ('eth0', IPv4Address('10.88.0.1'))

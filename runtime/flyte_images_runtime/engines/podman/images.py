@@ -1,4 +1,7 @@
-"""An image of one engine's store -> another's, over both their APIs and through no file."""
+"""An image in one engine's store -> another's, over both APIs, as a stream without a file between.
+
+Not by python-on-whales: its `image.load` from a stream loses Podman's error message and cannot be ended half-way.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ from ..docker.api import Api, Connection, lost
 from ..docker.images import open_image, open_stream
 
 _CHUNK = 1 << 20
-_PATIENCE = 600.0  # seconds for one piece; the store that takes them unpacks as it goes
+_PATIENCE = 600.0  # seconds without progress; the receiving store unpacks meanwhile
 
 
 def open_layout(api: Api, reference: str) -> IO[bytes]:
-    """Return the image as an archive of an OCI layout: over Docker's part of its API Podman writes another form."""
+    """Return the image as an archive of an OCI layout. Podman's Docker-compatible API writes another format."""
     return open_stream(api, reference, f"/v4.0.0/libpod/images/{quote(reference)}/get?format=oci-archive")
 
 
 def hand_over(source: Api, target: Api, reference: str) -> None:
-    """Copy the image and its name."""
+    """Copy the image and its name. Raise ImageCannotStart with the receiver's message if it refuses the image."""
     taking = Connection(target.address, _PATIENCE)
     try:
         given = open_image(source, reference)
@@ -31,7 +34,8 @@ def hand_over(source: Api, target: Api, reference: str) -> None:
         told = taken.read().decode(errors="replace")
         if taken.status != 200 or "errorDetail" in told:
             raise ImageCannotStart(
-                f"image {reference} could not be loaded: {told[:500]}", hint="is there room on its disk?"
+                f"image {reference} could not be loaded: {told[:500]}",
+                hint="check the free space of its disk",
             )
     except (OSError, http.client.HTTPException) as error:
         raise lost(target.address, error) from error

@@ -1,4 +1,4 @@
-"""Where Podman answers: a socket that is there, or a service that is started for as long as it is used."""
+"""Podman's API service: a socket that exists, or a service that is started for as long as it is used."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from ...errors import EngineLost
 
-_IDLE = 300  # seconds without a request after which a service that was started here ends by itself
+_IDLE = 300  # seconds without a request after which a service started here ends
 _PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`podman system service` at `socket`; `options` are Podman's own (`--root`, `--runtime`, ...).
+    """`podman system service` at `socket`. `options` are Podman's own (`--root`, `--runtime`, ...).
 
-    ours  it may have others beside it: it is on the store that `podman` itself uses
+    ours  whether further services may be started, since it uses the store of `podman` itself
     """
 
     socket: Path
@@ -37,7 +37,7 @@ class Service:
             return link.connect_ex(os.fspath(self.socket)) == 0
 
     def with_runtime(self, runtime: str) -> Service:
-        """The same with another OCI runtime: a service of its own, on the same store.
+        """Return the same service with another OCI runtime: a separate service on the same store.
 
         >>> Service(Path("/run/p.sock"), ("--root", "/r")).with_runtime("crun").options
         ('--root', '/r', '--runtime', 'crun')
@@ -46,12 +46,16 @@ class Service:
         return Service(socket, (*self.options, "--runtime", runtime))
 
     def start(self, environ: Mapping[str, str]) -> None:
-        """Start it if it does not answer; EngineLost says why it cannot be. It ends by itself when it is not used."""
+        """Start the service unless it answers.
+
+        Raise EngineLost with the reason if it fails. It ends when it is not used.
+        """
         if self.answers():
             return
         self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         argv = ("podman", *self.options, "system", "service", "--time", str(_IDLE), self.address)
-        log = os.memfd_create("flyte-images-podman", os.MFD_CLOEXEC)  # not a pipe: whoever writes to a closed one dies
+        # not a pipe: a process dies when it writes to a closed pipe
+        log = os.memfd_create("flyte-images-podman", os.MFD_CLOEXEC)
         try:
             process = subprocess.Popen(
                 argv,
@@ -64,7 +68,9 @@ class Service:
             )
             self._await(process, log)
         except FileNotFoundError:
-            raise EngineLost("there is no program `podman` here", hint="install it, or use another engine") from None
+            raise EngineLost(
+                "the program `podman` is not installed", hint="install it, or use another engine"
+            ) from None
         finally:
             os.close(log)
 
@@ -79,11 +85,11 @@ class Service:
                 process.wait()
                 raise EngineLost(f"Podman's service did not answer at {self.socket} in {_PATIENCE:g} s")
             time.sleep(0.02)
-        process.returncode = 0  # it lives on by itself, and is not waited for
+        process.returncode = 0  # the service runs on, and this process does not wait for it
 
 
 def find_service(environ: Mapping[str, str], *, user: int) -> Service:
-    """Return where Podman answers or would: CONTAINER_HOST, its usual socket, else one of our own.
+    """Return the service that answers or would: CONTAINER_HOST, Podman's usual socket, else a socket of this product.
 
     >>> find_service({"CONTAINER_HOST": "unix:///run/p.sock"}, user=0).address
     'unix:///run/p.sock'
@@ -94,7 +100,7 @@ def find_service(environ: Mapping[str, str], *, user: int) -> Service:
     if told:
         if not told.startswith("unix:///"):
             raise EngineLost(
-                f"tasks cannot run on a Podman at {told}", hint="CONTAINER_HOST must be unix:///path, on this machine"
+                f"tasks cannot run on the Podman at {told}", hint="CONTAINER_HOST must be unix:///path, on this machine"
             )
         return Service(Path(told.removeprefix("unix://")), ours=False)
     runtime = Path("/run") if user == 0 else Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")

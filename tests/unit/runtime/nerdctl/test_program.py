@@ -26,7 +26,7 @@ def _nerdctl(place: Path, script: str) -> Nerdctl:
 
 
 def test_it_is_missed_by_name(tmp_path: Path) -> None:
-    with pytest.raises(EngineLost, match="no program `nerdctl`") as missed:
+    with pytest.raises(EngineLost, match="program `nerdctl` is not installed") as missed:
         Nerdctl((), {"PATH": str(tmp_path)}).call("info")
     assert missed.value.hint
 

@@ -71,7 +71,7 @@ def test_another_runtime_needs_a_service_that_is_ours() -> None:
 
 def test_it_answers_where_it_is_told_to(tmp_path: Path) -> None:
     assert find_service({"CONTAINER_HOST": "unix:///some/p.sock"}, user=1000).socket == Path("/some/p.sock")
-    with pytest.raises(EngineLost, match="cannot run on a Podman at ssh") as refused:
+    with pytest.raises(EngineLost, match="cannot run on the Podman at ssh") as refused:
         find_service({"CONTAINER_HOST": "ssh://core@host/run/podman.sock"}, user=0)
     assert refused.value.exit_code == 3
 
@@ -90,7 +90,7 @@ def test_a_socket_that_answers_is_taken_before_one_of_our_own(tmp_path: Path) ->
     ("script", "told"),
     [
         ("echo cannot set up namespaces >&2; exit 125", "cannot set up namespaces"),
-        (None, "there is no program `podman` here"),
+        (None, "the program `podman` is not installed"),
     ],
 )
 def test_a_service_that_does_not_start_says_why(tmp_path: Path, script: str | None, told: str) -> None:
