@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from flyte_images.image import Image
 
+from ...fakes.clock import next_second
 from .conftest import WORD, Builds, debian, docker, run_in
 
 pytestmark = pytest.mark.engine
@@ -38,7 +38,7 @@ def image(tmp_path: Path) -> Image:
 
 def test_built_again_from_nothing_it_is_the_same(builds: Builds, image: Image) -> None:
     first, _ = builds(image)
-    time.sleep(1.1)  # file times are kept in seconds: another second is another day
+    next_second()  # the times of files have whole seconds, so another second stands for another day
     again, seen = builds(image, no_cache=True)
     assert len([name for name in seen.ran if WORD in name or "python" in name or "useradd" in name]) >= 5
     assert not again.cached
@@ -53,7 +53,7 @@ def test_built_again_from_nothing_it_is_the_same(builds: Builds, image: Image) -
 def test_debian_packages_too(builds: Builds) -> None:
     image = debian("apt-again").with_apt_packages("tree", "cron").with_commands([f"echo {WORD} >/marker"])
     first, _ = builds(image)
-    time.sleep(1.1)
+    next_second()
     again, seen = builds(image, no_cache=True)
     assert "apt packages cron, tree" in seen.ran
     assert again.digest == first.digest

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from flyte_images.buildkit.session import Session
 from flyte_images.context import PLATFORM, Source, pack
 from flyte_images.errors import EngineError, FlyteImagesError
 
+from ...fakes.clock import eventually
 from ...fakes.engines import Engine, private_engine
 from .conftest import Base
 from .graphs import Graph, salt
@@ -52,13 +52,6 @@ def build_elsewhere(
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **(environ or {})}
     argv = (sys.executable, "-c", BUILD, str(file), str(base.directory))
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def running(mark: str) -> bool:

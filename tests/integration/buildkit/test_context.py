@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from flyte_images.buildkit.session import Session
 from flyte_images.context import EPOCH, PLATFORM, Packed, Source, file_index, pack
 from flyte_images.errors import BuildError
 
+from ...fakes.clock import next_tick
 from .conftest import Base
 from .graphs import salt
 
@@ -104,7 +104,7 @@ def test_a_blob_that_was_damaged_by_hand_fails_one_build_and_no_more(
         client.solve(llb.marshal(copied).data, session=session, exporters=[Files(dest=tmp_path / "out")])
         return (tmp_path / "out" / "a").read_bytes()
 
-    time.sleep(0.05)  # what has just been written is read again
+    next_tick()  # a file that was written just now would be read again
     packed = pack([Source(root, "/app")], layout)
     blob = layout / "blobs" / "sha256" / packed.layer.digest.removeprefix("sha256:")
     with blob.open("r+b") as file:

@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,8 @@ from flyte_images.buildkit.discovery import Choice, choose
 from flyte_images.buildkit.local_daemon import Daemon, answers, start
 from flyte_images.buildkit.probe import survey
 from flyte_images.errors import EngineError
+
+from ...fakes.clock import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -41,12 +42,12 @@ while True: Splice(listener.accept()[0], dial(choose(None, environ=os.environ).a
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    def make(*, broken: bool = False) -> Daemon:
+    def make(*, broken: bool = False, name: str = "") -> Daemon:
         program = tmp_path / "buildkitd"
         here = str(Path(__file__).parents[3])
         program.write_text(PROGRAM.format(python=sys.executable, here=here, broken=broken))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        return Daemon(program=str(program), state=tmp_path / "state", run=tmp_path / "run")
+        return Daemon(program=str(program), state=tmp_path / f"state{name}", run=tmp_path / f"run{name}")
 
     yield make
     eventually(lambda: not started(tmp_path / "run"))
@@ -59,13 +60,6 @@ def started(run: Path) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def use(daemon: Daemon) -> Client:
     return Client(Unix(str(daemon.socket)), held=start(daemon, idle=1.0))
 
@@ -75,7 +69,9 @@ def test_it_is_started_once_for_many_and_stopped_after_the_last(daemon: Callable
     with ThreadPoolExecutor(8) as pool:
         clients = list(pool.map(lambda _: use(it), range(8)))
     assert len(started(it.run)) == 1
-    time.sleep(2.5)  # longer than it may idle
+    other = daemon(name="-other")
+    use(other).close()
+    eventually(lambda: not started(other.run))  # it was started later and may idle as long, but has no client
     assert all(client.workers() for client in clients)
     for client in clients:
         client.close()

@@ -246,6 +246,16 @@ def where_it_is(size: int, limit: str) -> list[str]:
 
 
 @env.task
+def meet(own: str, others: list[str]) -> str:
+    """Leave a file in the directory /meeting, and end when the files of all others are there."""
+    place = pathlib.Path("/meeting")
+    (place / own).touch()
+    while not all((place / other).exists() for other in others):
+        time.sleep(0.02)
+    return own
+
+
+@env.task
 def talk_and_sleep() -> None:
     print("asleep")
     time.sleep(600)

@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import os
 import pathlib
-import time
+import threading
 
 import pytest
 
@@ -16,7 +16,9 @@ from flyte_images.store.cache_dir import cache_dir
 from flyte_images_runtime.errors import InvalidArgument, NotSerializable
 from flyte_images_runtime.system.process_id import current
 
+from ...fakes.clock import eventually
 from . import nested_tasks, tasks
+from .conftest import NOTHING, left
 
 pytestmark = pytest.mark.engine
 quiet = flyte.run.using(on_line=None)
@@ -65,25 +67,32 @@ def test_a_plain_call_runs_here_and_run_runs_there() -> None:
         del os.environ["ONLY_HERE"]
 
 
-def test_async_tasks_run_side_by_side_from_an_event_loop() -> None:
-    async def several() -> tuple[list[int], float]:
-        began = time.monotonic()
-        runs = await asyncio.gather(*(quiet.aio(tasks.slow, 3.0, n) for n in range(3)))
-        return [run.result for run in runs], time.monotonic() - began
+def test_async_tasks_run_side_by_side_from_an_event_loop(tmp_path: pathlib.Path) -> None:
+    """Each task ends when the others have begun, so one after the other would never end."""
+    tmp_path.chmod(0o777)
+    meet = tasks.meet.override(mounts=[f"{tmp_path}:/meeting:rw"], timeout=300)
+    names = ["a", "b", "c"]
 
-    results, seconds = asyncio.run(several())
-    assert results == [0, 1, 2]
-    assert seconds < 9  # one after the other would be more than that
+    async def several() -> list[str]:
+        runs = await asyncio.gather(*(quiet.aio(meet, name, names) for name in names))
+        return [run.result for run in runs]
+
+    assert asyncio.run(several()) == names
 
 
 def test_cancelling_ends_the_container() -> None:
-    async def cancelled() -> float:
-        began = time.monotonic()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(quiet.aio(tasks.slow, 600), 2)
-        return time.monotonic() - began
+    begun = threading.Event()
+    run = quiet.using(on_line=lambda *line: begun.set())
 
-    assert asyncio.run(cancelled()) < 60
+    async def cancelled() -> None:
+        running = asyncio.ensure_future(run.aio(tasks.talk_and_sleep))
+        assert await asyncio.to_thread(begun.wait, 120)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancelled())
+    eventually(lambda: left(str(current())) == NOTHING)
 
 
 def test_map_keeps_the_order_and_ends_the_rest_at_the_first_failure() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ import flyte_images as flyte
 from flyte_images.runner.runner import Runner
 from flyte_images_runtime.system.process_id import current
 
+from ...fakes.clock import eventually
 from . import broken_tasks, nested_tasks, warm_tasks
 from . import tasks as cold
 from .conftest import left
@@ -187,20 +190,19 @@ def test_the_callers_end_is_the_end_of_the_warm_ones(program: object) -> None:
     assert not left(owner).groups
 
 
-def test_waiting_for_a_container_can_be_given_up(run: Runner) -> None:
-    import asyncio
+def test_waiting_for_a_container_can_be_given_up(run: Runner, tmp_path: Path) -> None:
+    """The one container is busy until this test leaves the file `go`; the second call gives up before."""
+    tmp_path.chmod(0o777)
+    warm = cold.meet.override(reusable=True, mounts=[f"{tmp_path}:/meeting:rw"])
 
-    warm = cold.slow.override(reusable=True)
-
-    async def both() -> float:
-        first = asyncio.ensure_future(run.aio(warm, 5.0, 1))
-        await asyncio.sleep(2)
-        began = time.monotonic()
+    async def both() -> str:
+        first = asyncio.ensure_future(run.aio(warm, "first", ["go"]))
+        await asyncio.to_thread(eventually, (tmp_path / "first").exists)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(run.aio(warm, 0.0, 2), 0.5)
-        waited = time.monotonic() - began
+            await asyncio.wait_for(run.aio(warm, "second", []), 0.5)
         assert not first.done()
-        assert (await first).result == 1
-        return waited
+        (tmp_path / "go").touch()
+        return (await first).result
 
-    assert asyncio.run(both()) < 5
+    assert asyncio.run(both()) == "first"
+    assert not (tmp_path / "second").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -27,8 +28,9 @@ def leave(name: str) -> dict[str, Any]:
     seen = [str(path) for place in places for path in place.iterdir() if path.name != "home"] + SEEN
     others = []
     for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit() and b"sleep(600)" in (entry / "cmdline").read_bytes():
-            others.append(entry.name)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a process that has just ended
+            if entry.name.isdigit() and b"sleep(600)" in (entry / "cmdline").read_bytes():
+                others.append(entry.name)
     SEEN.append(name)
     os.environ["LEFT"] = name
     for place in places:
@@ -60,7 +62,7 @@ def kept(name: str) -> list[str]:
 
 @env.task
 def parting(name: str) -> str:
-    """Print at the last moments that there are."""
+    """Print in a thread that runs on after the return, and in a handler at the exit."""
     import atexit
     import threading
 
@@ -69,6 +71,6 @@ def parting(name: str) -> str:
         print("thread", name)
 
     atexit.register(print, "handler", name)
-    threading.Thread(target=late).start()
     sys.stdout.write(f"unfinished {name}")
+    threading.Thread(target=late).start()
     return name

@@ -17,6 +17,7 @@ import pytest
 from flyte_images.context import EPOCH, Packed, Source, content_digests, digest, file_index, layer, pack, settled, tree
 from flyte_images.errors import Location, SpecError
 from flyte_images_layers.source import SourceFile, SourceFolder
+from tests.fakes.clock import next_tick
 
 Build = Callable[..., Path]
 
@@ -240,7 +241,7 @@ def test_a_changed_rule_is_a_change(project: Path) -> None:
 
 
 def test_what_is_known_is_not_read_again(project: Path, layout: Path, reads: list[bytes]) -> None:
-    time.sleep(0.02)  # past the kernel's tick
+    next_tick()
     first = digest(Source(project, "/"))
     assert sorted(reads) == [b"main.py", b"pkg/run.sh"]
     packed = pack([Source(project, "/a")], layout)
@@ -254,7 +255,7 @@ def test_what_is_known_is_not_read_again(project: Path, layout: Path, reads: lis
 
 
 def test_same_size_and_same_time_do_not_hide_a_change(project: Path, reads: list[bytes]) -> None:
-    time.sleep(0.02)
+    next_tick()
     first = digest(Source(project, "/"))
     times = (project / "main.py").stat()
     (project / "main.py").write_text("print(3)\n")
@@ -270,7 +271,7 @@ def test_a_file_changed_just_now_is_read_again(project: Path, cache: Path) -> No
 def test_an_old_file_with_a_time_to_come_is_read_again(project: Path, reads: list[bytes]) -> None:
     ahead = time.time() + 3600
     os.utime(project / "main.py", (ahead, ahead))
-    time.sleep(0.02)
+    next_tick()
     digest(Source(project, "/"))
     reads.clear()
     digest(Source(project, "/"))
@@ -279,7 +280,7 @@ def test_an_old_file_with_a_time_to_come_is_read_again(project: Path, reads: lis
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish", b"00\n{}", None])
 def test_a_damaged_index_only_costs_time(project: Path, cache: Path, reads: list[bytes], damage: bytes | None) -> None:
-    time.sleep(0.02)
+    next_tick()
     first = digest(Source(project, "/"))
     (path,) = cache.iterdir()
     body = path.read_bytes()
@@ -305,7 +306,7 @@ def test_without_a_place_for_the_index_it_works(project: Path, tmp_path: Path, m
 
 @pytest.mark.parametrize("part", ["layer", "manifest", "record"])
 def test_a_lost_or_damaged_blob_is_made_again(project: Path, layout: Path, reads: list[bytes], part: str) -> None:
-    time.sleep(0.02)
+    next_tick()
     packed = pack([Source(project, "/a")], layout)
     (record,) = (layout / "contexts").iterdir()
     path = {"layer": blob(layout, packed.layer.digest), "manifest": blob(layout, packed.manifest), "record": record}[
@@ -329,7 +330,7 @@ def test_a_file_that_changes_while_it_is_packed_is_packed_whole(
         data = real(descriptor, size)
         calls.append(len(data))
         if len(calls) == 2:
-            time.sleep(0.02)
+            next_tick()
             (project / "main.py").write_bytes(b"new" * 900_000)
         return data
 
@@ -349,7 +350,7 @@ def test_a_file_that_never_stands_still_is_refused(
     real = os.read
 
     def read(descriptor: int, size: int) -> bytes:
-        time.sleep(0.02)
+        next_tick()
         with open(project / "main.py", "a") as log:
             log.write("more\n")
         return real(descriptor, size)

@@ -15,6 +15,7 @@ import pytest
 from flyte_images_runtime.errors import DeviceError
 from flyte_images_runtime.gpu import lease
 from flyte_images_runtime.gpu.lease import Lease, holders, take, wait_for
+from tests.fakes.clock import eventually
 
 ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
@@ -220,15 +221,18 @@ for _ in range(rounds):
 """
 
 
+def _until_taken(log: Path, times: int) -> None:
+    eventually(lambda: log.read_bytes().count(b"take") >= times)
+
+
 def test_twelve_racing_processes_of_which_some_are_killed_never_share(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
     processes = [_process(RACE, tmp_path / "leases", log, 12) for _ in range(12)]
     deaths: dict[int, int] = {}
     choose = random.Random(4)
-    time.sleep(1.0)
-    for victim in choose.sample(processes, 4):
-        time.sleep(choose.random() * 0.1)
+    for number, victim in enumerate(choose.sample(processes, 4)):
+        _until_taken(log, 12 + 5 * number)
         deaths[victim.pid] = time.monotonic_ns()  # it holds until here at most: what it says later is not heard
         victim.kill()
     for process in processes:
