@@ -1,1 +1,1 @@
-"""One run from start to end."""
+"""One run from its start to its end, and the containers, shells and tools around it."""

@@ -1,6 +1,7 @@
-"""Where a task's outputs have no disk of a given size, what they hold is looked at, and too much ends the task.
+"""End a task that leaves too much in its outputs, where these are not on a disk of a fixed size.
 
-That is a bound for accidents: between two looks more can be written, and a file without a name is not seen.
+This is a bound for accidents: a task can write more between two measurements, and open files without a name do not
+count.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from ..resources.quantity import format_size
 from ..task.disk import USUAL
 from ..task.exchange import Exchange
 
-_EVERY = 0.5  # seconds between two looks
+_EVERY = 0.5  # seconds between two measurements
 _MOST = 20_000  # files
 
 
 class Watch:
-    """Calls `end` when the outputs hold too much. Used as a context, for as long as the task runs."""
+    """Calls `end` when the outputs are too large. Use it as a context around the run of the task."""
 
     def __init__(self, exchange: Exchange, end: Callable[[], object]) -> None:
         self.exceeded = False
@@ -38,7 +39,7 @@ class Watch:
         self._over.set()
 
     def error(self, task: str) -> DiskFull:
-        """Return what the task's end was."""
+        """Return the error of the ended task."""
         return DiskFull(
             f"task `{task}` was ended: it left more than {format_size(USUAL)}, or than {_MOST} files, in its outputs",
             task=task,
@@ -57,7 +58,7 @@ class Watch:
 
 
 def _sizes(place: str) -> Iterator[int]:
-    """Yield the bytes on disk of everything below a directory, as far as it can be seen."""
+    """Yield the bytes on disk of each file and directory below a directory, as far as they can be read."""
     with contextlib.suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):

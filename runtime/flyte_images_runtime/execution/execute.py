@@ -31,7 +31,7 @@ from .oom import kill_in, was_killed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """One run, ended: `error` says how if it ended badly, else `result` is the result's JSON form."""
+    """A finished run: `error` says how it failed, else `result` is the JSON form of the result."""
 
     result: Any
     error: TaskError | None
@@ -40,7 +40,10 @@ class Finished:
 
 
 def call_document(spec: TaskSpec, arguments: dict[str, Any], *, secrets: dict[str, str]) -> dict[str, Any]:
-    """What the worker reads first. `arguments` by name, `secrets` by variable: names of files in the exchange."""
+    """Return the document that the worker reads first.
+
+    `arguments` are by name; `secrets` has the names of files in the exchange by variable.
+    """
     paths = [f"{places.CODE}/{at}" for at in range(len(spec.code.roots))]
     return {
         "task": spec.task,
@@ -76,12 +79,13 @@ def execute(
     redactor: Redactor = NO_SECRETS,
     budget: Budget | None = None,
 ) -> Finished:
-    """Start the task, wait for its end, remove it. The exchange stays, for its result to be read from.
+    """Start the task, wait for its end and remove the container. The exchange stays, so that its result can be read.
 
-    `redactor` takes the values of secrets out of what the task prints and raises.
+    `redactor` removes the values of secrets from the task's output and errors.
 
-    Bad ends of the task are in what is returned; an engine that fails raises. However this returns, nothing of the
-    task is left on the engine, or it is being removed.
+    An error of the task is in the returned value; an error of the engine is raised. In either case nothing of the task
+    is
+    left on the engine, or its removal has begun.
     """
     log = Log()
 
@@ -103,11 +107,11 @@ def execute(
     except BaseException:
         running.remove()
         raise
-    # It has ended, so nothing hangs on its removal. No daemon: the interpreter does not exit before it is done.
+    # The task has ended, so nothing waits for the removal. Not a daemon thread: the interpreter waits for its end.
     threading.Thread(target=running.remove, name=f"removal of {exchange.name}").start()
     report = without_secrets(read_report(exchange, budget or Budget.of(spec.limits)), redactor)
     error = watch.error(spec.task) if watch.exceeded else judged(spec, ending, report, exchange, log)
-    if spec.network == "host":  # what went over it was not the task's alone
+    if spec.network == "host":  # other processes use the host's network too
         report = replace(report, usage=replace(report.usage, received_bytes=None, sent_bytes=None))
     metrics = _metrics(exchange, ending, report, asked=asked, total=time.monotonic() - clock, queue=queue)
     return Finished(
@@ -119,7 +123,7 @@ def execute(
 
 
 def last_lines(log: Log, count: int = 3) -> str:
-    """The last lines that say something, as one. A runtime's own are JSON."""
+    """Return the last lines that are not empty, in one line. A runtime's own lines are JSON."""
     found = [line.text.strip() for line in log if line.text.strip()][-count:]
     for at, text in enumerate(found):
         if text.startswith("{"):
@@ -129,10 +133,10 @@ def last_lines(log: Log, count: int = 3) -> str:
 
 
 def judged(spec: TaskSpec, ending: Ending, report: Report, exchange: Exchange, log: Log) -> TaskError | None:
-    """`judge`, with what the kernel says if it killed, and what was printed last if nothing else is known."""
+    """Return the error of a run, with the kernel's report of a kill, or the last output if nothing else is known."""
     error = judge(spec, ending, report)
     group = f"/{PARENT}/{exchange.group}"
-    if isinstance(error, Killed) and exchange.within and was_killed(group):  # at the limit of a task that called it
+    if isinstance(error, Killed) and exchange.within and was_killed(group):  # at the limit of the calling task
         ending = replace(ending, oom_killed=True)
         error = judge(spec, ending, report)
     if isinstance(error, ImageCannotStart):
@@ -143,7 +147,7 @@ def judged(spec: TaskSpec, ending: Ending, report: Report, exchange: Exchange, l
 
 
 def read_report(exchange: Exchange, budget: Budget) -> Report:
-    """Return what the worker left. Nothing in it is taken for granted; the result is paid from `budget`."""
+    """Return what the worker left, without trusting any of it. Reading the result is paid from `budget`."""
     end: Any = None
     with contextlib.suppress(Problem):
         end = exchange.read(places.END, Budget.small())
@@ -176,14 +180,14 @@ def read_report(exchange: Exchange, budget: Budget) -> Report:
 
 
 def without_secrets(report: Report, redactor: Redactor) -> Report:
-    """The same, without the values of secrets in the error that the task left."""
+    """Return the report without the values of secrets in the task's error."""
     if not redactor or report.result is None or "error" not in report.result:
         return report
     return replace(report, result={**report.result, "error": redactor.document(report.result["error"])})
 
 
 def measured(value: Any) -> Any:
-    """Return `value` if it can be what a process used: a number that is not negative and has an end. Else None."""
+    """Return `value` if it is a finite number that is not negative, as usage must be. Else None."""
     return value if type(value) in (int, float) and 0 <= value < 1 << 62 else None
 
 

@@ -1,7 +1,7 @@
-"""Receive documents from peers that are not trusted: in one thread, with bounds on connections, bytes and time.
+"""Receive documents from untrusted peers: in one thread, with bounds on connections, bytes and time.
 
-A connection carries one document (frames.py). Memory for it is taken only when the bounds leave room for all of it;
-until then its bytes wait in the kernel, as connections above the bound do.
+A connection carries one document (portable/framing.py). Memory for a document is taken only when all of it fits the
+bounds. Until then its bytes wait in the kernel, as do connections above the bound.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What the peers of one server may take.
+    """The bounds for all peers of one server.
 
     frame        bytes of one document
     total        bytes of all documents that arrive, wait or are being answered
-    connections  connections that are accepted and not closed yet
-    patience     seconds for a document to arrive, and for an answer to be taken
+    connections  connections that are accepted and not yet closed
+    patience     seconds for a document to arrive, and for the peer to read the answer
     """
 
     frame: int
@@ -39,7 +39,7 @@ class Bounds:
 
 
 class Received:
-    """A document and the connection that waits for its answer. Close it once; only then its bytes are free again."""
+    """A document and the connection that waits for its answer. Close it once, which frees its bytes."""
 
     def __init__(self, server: FrameServer, link: socket.socket, text: bytearray) -> None:
         self._server = server
@@ -53,7 +53,7 @@ class Received:
         self.close()
 
     def answer(self, document: Any) -> None:
-        """Send the answer. A peer that has gone, or that does not take it in time, gets none."""
+        """Send the answer, unless the peer is gone or does not read it in time."""
         with contextlib.suppress(OSError):
             self._link.settimeout(self._server.bounds.patience)
             framing.send(self._link, document)
@@ -66,7 +66,7 @@ class Received:
 
 
 class _Arriving:
-    """A connection whose document is not there as a whole."""
+    """A connection whose document has not arrived completely."""
 
     def __init__(self, link: socket.socket, deadline: float) -> None:
         self.link = link
@@ -77,7 +77,7 @@ class _Arriving:
 
 
 class FrameServer:
-    """Accept connections at `listener`, which it closes at its end. `take` is called in the server's thread.
+    """Accepts connections at `listener`, and closes it at the end. The server's thread calls `take`.
 
     `refusal` makes the answer to a document that is too long.
     """
@@ -112,14 +112,14 @@ class FrameServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Accept nothing more, forget what is not there as a whole. What was taken is closed by its taker."""
+        """Accept nothing more and drop incomplete documents. The taker closes the documents that it took."""
         with self._guard:
             self._closed = True
         self._notify()
         self._thread.join()
 
     def release(self, count: int) -> None:
-        """A connection is closed, and `count` bytes are free."""
+        """Count a closed connection, whose `count` bytes are free now."""
         with self._guard:
             self._open -= 1
             self._bytes -= count
@@ -196,7 +196,7 @@ class FrameServer:
                 self._hand_on(one)
 
     def _begin(self, one: _Arriving) -> None:
-        """The document's length is known."""
+        """Take in the length of the document, and refuse a document that is too long."""
         one.length = int.from_bytes(one.text, "big")
         one.text.clear()
         if one.length > self.bounds.frame:
@@ -212,7 +212,7 @@ class FrameServer:
         self._held.append(one)
 
     def _admit_held(self) -> None:
-        """Let documents come for which there is room, in their order."""
+        """Admit waiting documents in their order, as long as they fit the bounds."""
         while self._held:
             one = self._held[0]
             assert one.length is not None

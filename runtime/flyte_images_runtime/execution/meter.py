@@ -1,7 +1,6 @@
-"""Meter: looks at a task while it runs, to tell what it has used until now and to know what its cards have done.
+"""Meter: measures a task while it runs, to report its usage so far, and the work of its GPUs.
 
-A short call without a card pays for none of it: a thread is started only where somebody wants to be told, or where
-there is a card.
+A short call without a GPU costs nothing: a thread runs only if a caller wants reports, or the task has a GPU.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from ..resources.metrics import Metrics, Usage
 if TYPE_CHECKING:
     from ..gpu import Card
 
-EVERY = 0.5  # seconds between two looks
-_FIRST = 0.1  # before the first one
+EVERY = 0.5  # seconds between two measurements
+_FIRST = 0.1  # seconds before the first measurement
 
 Tell = Callable[["Usage | None"], None]
-"""Is given what the task has used until now, twice a second; None when it has ended."""
+"""Gets the task's usage so far, twice a second, and None at its end."""
 
 
 class Meter:
-    """From when it is made until `stop`. `usage` is asked for what only the task's engine knows."""
+    """Measures from its creation until `stop`. `usage` returns the figures that only the task's engine has."""
 
     def __init__(self, usage: Callable[[], Usage], *, cards: Sequence[Card] = (), tell: Tell | None = None) -> None:
         self._usage = usage
@@ -40,13 +39,13 @@ class Meter:
             self._thread.start()
 
     def stop(self) -> None:
-        """The task has ended. A second time does nothing."""
+        """Stop measuring, because the task has ended. A second call does nothing."""
         self._over.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def added_to(self, metrics: Metrics) -> Metrics:
-        """The metrics, with what the cards did."""
+        """Return the metrics with the figures of the GPUs."""
         if self._peak is None and not self._shares:
             return metrics
         mean = sum(self._shares) / len(self._shares) if self._shares else None
@@ -72,7 +71,7 @@ class Meter:
             self._peak = max(memory, self._peak or 0)
         if share is not None:
             self._shares.append(share)
-        if self._tell is not None and (usage := self._usage()) != Usage():  # it has just ended
+        if self._tell is not None and (usage := self._usage()) != Usage():  # no usage: the task has just ended
             self._tell(replace(usage, gpu_memory=memory, gpu_utilisation=share))
 
 

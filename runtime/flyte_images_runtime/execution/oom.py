@@ -1,7 +1,7 @@
-"""The kernel's own report of an out-of-memory kill: which processes there were and what they had, at that moment.
+"""The kernel's report of an out-of-memory kill: the processes at that moment and their memory.
 
-The supervisor in the container looks five times a second, which is too seldom for a task that fills its memory at
-once. The kernel writes the whole table to its log; root may read that, others do without.
+The supervisor in the container measures five times a second, too seldom for a task that fills its memory at once. The
+kernel writes a table of all processes to its log, which only root may read.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..errors import Process
 _LOG = "/dev/kmsg"
 _SHMEM = re.compile(r"(?:total_)?shmem (\d+)")
 _ROW = re.compile(r"\[ *(\d+)\] +\d+ +\d+ +\d+ +(\d+)(?: +-?\d+)+ +(\S.*)")
-_MOST = 5  # processes that are told
+_MOST = 5  # processes in a report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """What there was when the kernel had to kill: the largest processes first, and the files in memory in bytes."""
+    """The state at a kill: the largest processes first, and the bytes of files in memory."""
 
     processes: tuple[Process, ...]
     files: int = 0
@@ -33,7 +33,7 @@ class Kill:
 
 
 def kill_in(group: str) -> Kill | None:
-    """The report of the kill in the cgroup that ends so; None if there is none, or it may not be read."""
+    """Return the report of the kill in the cgroup whose path ends with `group`. None without one that can be read."""
     try:
         log = os.open(_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -45,7 +45,7 @@ def kill_in(group: str) -> Kill | None:
 
 
 def was_killed(group: str) -> bool:
-    """Has the kernel killed something in the cgroup that ends so, at a limit of this one or of one above it?"""
+    """Return whether the kernel killed a process in the cgroup whose path ends with `group`, at any limit."""
     try:
         log = os.open(_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -60,17 +60,17 @@ def _messages(log: int) -> Iterator[str]:
     while True:
         try:
             record = os.read(log, 1 << 13)
-        except BrokenPipeError:  # this one was overwritten before it was read
+        except BrokenPipeError:  # the record was overwritten before it was read
             continue
-        except OSError:  # BlockingIOError: that was the last
+        except OSError:  # BlockingIOError after the last record
             return
         yield record.decode(errors="replace").partition(";")[2].partition("\n")[0]
 
 
 def find(messages: Iterable[str], group: str, *, page: int = 4096) -> Kill | None:
-    """Of the reports for the group the one that has most in it: later ones are of what was left.
+    """Return the report for the group that shows most memory: later reports show only what the first kill left.
 
-    A report has, in this order, the group's account, a table of the processes, and a line that names the group.
+    A report has, in this order, the group's account, a table of the processes, and a line with the name of the group.
     """
     found: Kill | None = None
     rows: list[Process] = []

@@ -1,4 +1,4 @@
-"""Which warm containers there are: taken for a call, given back after it, gone when unused for long or used enough."""
+"""The warm containers of this process: taken for a call, given back after it, ended when idle for long or used up."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from .warm import WarmContainer
 
-_LOOK = 0.2  # seconds between two looks at whether the call is still wanted
+_LOOK = 0.2  # seconds between two checks that the call is still wanted
 
 
 @dataclass(slots=True)
 class _Shelf:
-    """The containers of one kind: those that wait, and how many there are."""
+    """The containers of one kind: the idle ones, and the number of all."""
 
     idle: list[WarmContainer] = field(default_factory=list)
     count: int = 0
@@ -45,9 +45,9 @@ class Pool:
         max_calls: int,
         check: Callable[[], object] = lambda: None,
     ) -> Iterator[WarmContainer]:
-        """A container of that kind: one that waits, a new one, or, if there are `replicas`, the next to be free.
+        """Give a container of one kind: an idle one, else a new one, else, with `replicas` in use, the next idle one.
 
-        `check` is called while there is none, and ends the waiting by raising.
+        `check` is called while the call waits, and ends the waiting by an exception.
         """
         while (container := self._idle_or_room(key, replicas, check)) is not None and not container.is_clean():
             self._end(key, container)
@@ -80,7 +80,7 @@ class Pool:
             while True:
                 shelf = self._shelves.setdefault(key, _Shelf())
                 while shelf.idle:
-                    container = shelf.idle.pop()  # the last used: the others may then grow old
+                    container = shelf.idle.pop()  # the one used last, so that the others reach their idle time
                     if container.alive:
                         return container
                     container.close()
@@ -103,7 +103,7 @@ class Pool:
             self._guard.notify()
 
     def _sweep(self) -> None:
-        """End containers that nobody has used for their time, as long as there are any."""
+        """End containers that have been idle for their time. Runs as long as there are idle containers."""
         while True:
             with self._guard:
                 waiting = [shelf.idle_ttl for shelf in self._shelves.values() if shelf.idle]
@@ -126,7 +126,7 @@ class Pool:
         return old
 
     def close(self) -> None:
-        """End all that wait."""
+        """End all idle containers."""
         if os.getpid() != self._owner:
             return
         with self._guard:

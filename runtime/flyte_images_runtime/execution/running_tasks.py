@@ -1,4 +1,4 @@
-"""The tasks that run on this machine now, of this user: found by their exchange directories, whatever started them."""
+"""This user's running tasks on this machine, found by their exchange directories, whatever process started them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..worker.paths import END, STOP
 if TYPE_CHECKING:
     from ..engines.docker.api import Api
 
-GRACE = 5.0  # seconds between the polite signal and the other, which the container's first process sends
-_MORE = 3.0  # until it has to be done from the outside
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL, both sent by the container's first process
+_MORE = 3.0  # seconds until the container is ended from outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Active:
-    """One running task. `id` is what a person types: the run's, or of what is no run the caller's pid and a number."""
+    """One running task. `id` is for people to type: the run's, else the caller's pid and a number."""
 
     name: str
     task: str
@@ -37,7 +37,7 @@ class Active:
 
     @property
     def id(self) -> str:
-        """The run's, else `PID-NUMBER`: of a shell, and of a container that is kept warm.
+        """The id of the run, else `PID-NUMBER`: for a shell, and for a warm container.
 
         >>> Active(name="0a1b2c3d-4026531836-17-999-3", task="", image="", engine="", since=0).id
         '17-3'
@@ -46,7 +46,7 @@ class Active:
 
     @property
     def short(self) -> str:
-        """The caller's pid and a number: of the container, whatever runs in it."""
+        """The caller's pid and the number of the container, also for a run with an id."""
         return short(self.name)
 
     @property
@@ -54,7 +54,7 @@ class Active:
         return group_of(self.path or self.name)
 
     def usage(self, api: Callable[[], Api | None] = lambda: None) -> Usage:
-        """What it has used until now, as its cgroup says; where there is none of ours, as the engine's API does."""
+        """Return the usage so far: from the task's cgroup, else from the engine's API."""
         usage = self.group.usage_with_traffic()
         if usage.cpu or (docker := api()) is None:
             return usage
@@ -62,14 +62,14 @@ class Active:
         from ..engines.docker.stats import usage_of
         from ..errors import EngineLost
 
-        with contextlib.suppress(Refused, EngineLost):  # it has just ended
+        with contextlib.suppress(Refused, EngineLost):  # the task has just ended
             once: dict[str, Any] = {"stream": "false", "one-shot": "true"}
             return usage_of(docker.call("GET", f"/containers/flyte-images-{self.name}/stats", **once))
         return usage
 
 
 def active() -> list[Active]:
-    """Those whose caller lives, the oldest first."""
+    """Return the tasks whose callers live, the oldest first."""
     found: list[Active] = []
     with contextlib.suppress(OSError):
         for entry in left_over(""):
@@ -93,16 +93,16 @@ def active() -> list[Active]:
 
 
 def stop(one: Active, docker: Api | None = None) -> bool:
-    """End a task: politely, then not. False if that cannot be done from here. Its caller gets `Killed`.
+    """End a task: first by SIGTERM, then by force. Return False if this process cannot. The caller gets `Killed`.
 
-    The container's first process is asked, by a file: so it works on every engine, for whoever may write to the
-    exchange. Only if that does not help the engine has to do it: `docker`, if its API is Docker's.
+    A file asks the container's first process to end, which works on every engine, for every user who may write to the
+    exchange. Only if that fails, the engine ends the task: `docker`, if its API is Docker's.
     """
     place = _place(one)
     try:
         (place / "in" / STOP).touch()
     except OSError:
-        return False  # it has just ended
+        return False  # the task has just ended
     deadline = time.monotonic() + GRACE + _MORE
     while not _has_ended(one, place):
         if time.monotonic() > deadline:
@@ -112,19 +112,19 @@ def stop(one: Active, docker: Api | None = None) -> bool:
 
 
 def _place(one: Active) -> Path:
-    """The directory of its inputs."""
+    """Return the directory of the task's inputs."""
     found = [path for path in left_over(one.name) if path.name == one.name and (path / ABOUT).exists()]
     return found[0] if found else memory_base() / one.name
 
 
 def _has_ended(one: Active, place: Path) -> bool:
-    """Has the first process said its last word, have all ended, or has the caller cleaned up?"""
+    """Return whether the first process has written its end, all processes have ended, or the caller has cleaned up."""
     if not place.exists():
         return True
     group = one.group
     if group.exists() and not group.processes():
         return True
-    with contextlib.suppress(OSError):  # on an engine of another user the outputs are that user's
+    with contextlib.suppress(OSError):  # on an engine of another user this user cannot read the outputs
         return (disk_base() / one.name / "out" / END).exists()
     return False
 
@@ -133,7 +133,7 @@ def _end_at_once(one: Active, docker: Api | None) -> bool:
     if docker is not None:
         from ..engines.docker.api import Refused
 
-        with contextlib.suppress(Refused):  # it has just ended
+        with contextlib.suppress(Refused):  # the task has just ended
             docker.call("POST", f"/containers/flyte-images-{one.name}/kill")
         return True
     return one.group.kill()

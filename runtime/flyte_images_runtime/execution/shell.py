@@ -1,7 +1,7 @@
-"""A shell in the place of a task: the same specification and the same container, with the caller's terminal or streams.
+"""A shell instead of a task: the same specification and container, with the caller's terminal or streams.
 
-Nothing of it is the engine's: the worker meets the caller at a socket in the exchange, and one of the two hands the
-other what there is to read and write. So a shell runs on every engine that runs tasks, and ends as they do.
+The engine is not involved: the worker connects to a socket in the exchange, and one of the two sides sends the
+descriptors to the other. So a shell runs on every engine that runs tasks, and ends as tasks do.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from ..worker import paths
 from .execute import read_report
 
 _CHUNK = 1 << 16
-_LOOK = 0.2  # seconds between two looks whether the container is still there
+_LOOK = 0.2  # seconds between two checks that the container still runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """What is run instead of the task.
+    """The program that runs instead of the task.
 
-    command   its words; none: the image's best shell
-    terminal  on a terminal of its own, shown on the caller's; else with pipes to the caller's streams
+    command   its words; () for the image's best shell
+    terminal  whether it gets a terminal, shown on the caller's; else pipes connect the caller's streams
     env       variables beyond the environment's own
-    rc        what an interactive shell reads first
+    rc        the first file that an interactive shell reads
     """
 
     command: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Shell:
     rc: str = ""
 
     def document(self) -> dict[str, Any]:
-        """What the worker reads of it."""
+        """Return the part of the call's document that the worker reads."""
         return {
             "command": list(self.command),
             "terminal": self.terminal,
@@ -69,9 +69,9 @@ def run_shell(
     on_running: Callable[[Running], None],
     complain: Callable[[str], None],
 ) -> Ended:
-    """Start it, connect it with this process's stdin, stdout and stderr, and wait for its end.
+    """Start the shell, connect it with this process's stdin, stdout and stderr, and wait for its end.
 
-    `complain` is told what the container itself prints: why it could not begin.
+    `complain` gets the output of the container itself: the reason why it could not begin.
     """
     (exchange.inputs / paths.SHELL_RC).write_text(shell.rc, encoding="utf-8")
     (exchange.inputs / paths.SHELL_RC).chmod(0o644)
@@ -89,7 +89,7 @@ def run_shell(
                     relay = _Terminal(link) if shell.terminal else _Pipes(link)
                     relay.run(waiting.over)
             ending = waiting.ending(spec)
-            # Podman 4 has been seen to answer 0 of a container that had just ended otherwise
+            # Podman 4 sometimes reports 0 for a container that has just ended with another status
             status = ending.exit_status or _left_status(exchange)
             return Ended(exit_status=status, error=_why(judge(spec, ending, read_report(exchange, Budget.small()))))
         finally:
@@ -98,14 +98,14 @@ def run_shell(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a shell ended; `error` only if that says more than its status."""
+    """How a shell ended. `error` is set only if it says more than the status."""
 
     exit_status: int
     error: TaskError | None = None
 
 
 def _left_status(exchange: Exchange) -> int:
-    """The status that the container's first process has written down; 0 if it has not."""
+    """Return the status that the container's first process recorded, 0 without one."""
     with contextlib.suppress(Problem):
         end = exchange.read(paths.END, Budget.small())
         status = end.get("status") if isinstance(end, dict) else None
@@ -115,12 +115,12 @@ def _left_status(exchange: Exchange) -> int:
 
 
 def _why(error: TaskError | None) -> TaskError | None:
-    """Of all that may be said of a task's end, what is worth saying of a shell's: it has no result anyway."""
+    """Return the error of a task if it also matters for a shell, which has no result."""
     return error if isinstance(error, (OutOfMemory, ImageCannotStart)) else None
 
 
 class _Waiting:
-    """Waits for the container's end in a thread of its own."""
+    """Waits for the container's end in a thread."""
 
     def __init__(self, running: Running, complain: Callable[[str], None]) -> None:
         self.over = threading.Event()
@@ -147,7 +147,7 @@ class _Waiting:
 
 
 def _accept(door: socket.socket, waiting: _Waiting) -> socket.socket | None:
-    """The worker's connection; None if the container has ended without."""
+    """Return the connection of the worker. None if the container has ended without one."""
     door.settimeout(_LOOK)
     while True:
         with contextlib.suppress(TimeoutError):
@@ -159,20 +159,20 @@ def _accept(door: socket.socket, waiting: _Waiting) -> socket.socket | None:
 
 
 class _Relay:
-    """Bytes from descriptors to descriptors until those that come from the container have ended."""
+    """Passes bytes between descriptors until those from the container have ended."""
 
     def __init__(self) -> None:
-        self.out: dict[int, int] = {}  # from the container -> ours
-        self.source: int | None = None  # our stdin
-        self.sink: int | None = None  # into the container
+        self.out: dict[int, int] = {}  # descriptor from the container -> own descriptor
+        self.source: int | None = None  # own stdin
+        self.sink: int | None = None  # descriptor into the container
         self._pending = b""
 
     def run(self, over: threading.Event) -> None:
-        """Pass on until the end. Can be interrupted at any time."""
+        """Pass bytes on until the end. An exception may interrupt it at any time."""
         while self.out:
             found = self._ready()
             if not found and over.is_set():
-                return  # something that has left the container still holds a stream
+                return  # a process outside the container still has a stream
             for number, what in found:
                 if number == self.sink and self._pending:
                     self._push()
@@ -197,7 +197,7 @@ class _Relay:
             arrived = os.read(number, _CHUNK)
         except BlockingIOError:
             return
-        except OSError:  # of a terminal: nobody has its near end any more
+        except OSError:  # a terminal whose other end is closed
             arrived = b""
         if arrived:
             _write_all(self.out[number], arrived)
@@ -224,16 +224,16 @@ class _Relay:
             self._pending = self._pending[os.write(self.sink, self._pending) :]
         except BlockingIOError:
             return
-        except OSError:  # it reads no more
+        except OSError:  # the container reads no more
             self._pending, self.source = b"", None
             self.end_of_input()
 
     def end_of_input(self) -> None:
-        """Nothing more will come from the caller."""
+        """Handle the end of the caller's input."""
 
 
 class _Terminal(_Relay):
-    """The container's terminal on ours, which is in raw mode as long: every key is the shell's, Ctrl-C too."""
+    """Shows the container's terminal on this process's, in raw mode: the shell gets every key, Ctrl-C too."""
 
     def __init__(self, link: socket.socket) -> None:
         super().__init__()
@@ -254,7 +254,7 @@ class _Terminal(_Relay):
 
 
 class _Pipes(_Relay):
-    """Pipes into the container: it gets no file of ours, and nothing that it could turn against our terminal."""
+    """Pipes into the container, which so gets no file of this process and cannot change its terminal."""
 
     def __init__(self, link: socket.socket) -> None:
         super().__init__()
@@ -269,7 +269,7 @@ class _Pipes(_Relay):
         self.sink = ours[0]
         try:
             for number in theirs:
-                os.fchmod(number, 0o666)  # `echo >/dev/stderr` opens it anew, as another user
+                os.fchmod(number, 0o666)  # another user opens it with `echo >/dev/stderr`
             socket.send_fds(self._link, [b"s"], theirs)
             for number in theirs:
                 os.close(number)
@@ -292,12 +292,12 @@ def _write_all(number: int, content: bytes) -> None:
     while content:
         try:
             content = content[os.write(number, content) :]
-        except BlockingIOError:  # our own stdout, made so by another program that shares it
+        except BlockingIOError:  # another program set the shared stdout to nonblocking mode
             select.select([], [number], [])
 
 
 def _size(terminal: int) -> tuple[int, int]:
-    """Rows and columns."""
+    """Return the rows and columns of a terminal."""
     try:
         found = os.get_terminal_size(terminal)
     except OSError:
@@ -307,7 +307,7 @@ def _size(terminal: int) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _raw(terminal: int) -> Iterator[None]:
-    """Pass every key on, and let nothing be changed on its way; as it was at the end."""
+    """Put the terminal in raw mode for a block, and restore it afterwards."""
     before = termios.tcgetattr(terminal)
     try:
         tty.setraw(terminal)
@@ -318,7 +318,7 @@ def _raw(terminal: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _resized(far: int) -> Iterator[None]:
-    """Make the container's terminal as large as ours, now and whenever that changes."""
+    """Keep the container's terminal as large as this process's."""
 
     def follow(*_: object) -> None:
         rows, columns = _size(0)
