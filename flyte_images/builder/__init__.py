@@ -185,9 +185,9 @@ class _Engine:
         with self._lock:
             if self._lowering is None:
                 from ..plan.lower import Lowering
-                from ..serving.serve import abilities_of
+                from ..serving.serve import engine_features
 
-                self._lowering = Lowering(abilities=abilities_of(client.capabilities()), no_cache=no_cache)
+                self._lowering = Lowering(abilities=engine_features(client.capabilities()), no_cache=no_cache)
             return self._lowering
 
 

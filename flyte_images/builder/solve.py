@@ -24,7 +24,7 @@ from ..plan.lower import Lowering, configuration, users_command, users_words
 from ..plan.model import Built, Plan, packages
 from ..plan.sources import Abilities, Places
 from ..serving.host_settings import redactor_of
-from ..serving.serve import abilities_of, check_tags, moved, places_of, session_for
+from ..serving.serve import check_tags, engine_features, moved_tag_error, serve_sources, session_for
 from .output_spec import Wanted, cache, exporter
 
 # Engines that hold a tag of their own store to a digest say so in these words (BuildKit 0.25).
@@ -61,15 +61,15 @@ def solve_plan(
     """
     capabilities = client.capabilities()
     capabilities.check_platform(plan.platform)
-    abilities = abilities_of(capabilities)
+    abilities = engine_features(capabilities)
     check_tags(client, plan, abilities)
-    places = places_of(image, plan, environ=environ, abilities=abilities)
+    places = serve_sources(image, plan, environ=environ, abilities=abilities)
     solve = _Solve(plan, ref, client, environ, push, wanted or Wanted(), on_event)
     try:
         return solve.run(lowering, places)
     except StepError as error:
         if found := _MOVED.search(str(error)):
-            raise moved(found[2], found[1], found[3]) from None
+            raise moved_tag_error(found[2], found[1], found[3]) from None
         if not solve.was_fetching(error):
             raise
         try:
@@ -83,14 +83,14 @@ def solve_plan(
 def _served(image: Image, plan: Plan, environ: Mapping[str, str], abilities: Abilities) -> Places:
     """All package files, fetched by this machine, from where the index has them now if need be."""
     try:
-        return places_of(image, plan, environ=environ, abilities=abilities, serve_all=True)
+        return serve_sources(image, plan, environ=environ, abilities=abilities, serve_all=True)
     except ResolveError:
         from ..resolve.addresses import fresh
 
         now = fresh(plan, image, environ)
         if [file.url for file in packages(now)] == [file.url for file in packages(plan)]:
             raise
-    return places_of(image, now, environ=environ, abilities=abilities, serve_all=True)
+    return serve_sources(image, now, environ=environ, abilities=abilities, serve_all=True)
 
 
 class _Solve:

@@ -63,13 +63,13 @@ def llb(activity: Activity, *, file: str, name: str | None, builder: str | None,
     from ..llb import marshal
     from ..llb.dump import to_dot, to_json, to_text
     from ..plan.lower import Lowering
-    from ..serving.serve import places_of
+    from ..serving.serve import serve_sources
 
     if as_json and dot:
         raise SpecError("--json and --dot exclude each other", hint="take one of them")
     one = _one(activity, file, name)
     [(_, made)] = _plans([one], builder)
-    definition = marshal(Lowering().lower(made, places_of(one.image, made, environ=os.environ)))
+    definition = marshal(Lowering().lower(made, serve_sources(one.image, made, environ=os.environ)))
     form = to_json if as_json else to_dot if dot else to_text
     show_data(form(definition).rstrip("\n"))
 

@@ -20,7 +20,7 @@ from ..buildkit.session import Session
 from ..errors import ResolveError
 from ..plan.lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
 from ..plan.sources import Places, base_state
-from ..serving.serve import abilities_of, session_for
+from ..serving.serve import engine_features, session_for
 from ..store.leftovers import temporary_directory
 
 _OUT = "/flyte-images/out"
@@ -41,7 +41,7 @@ def exact(
     debs: Sequence[Deb], base: BaseImage, platform: str, *, client: Client, environ: Mapping[str, str]
 ) -> tuple[Deb, ...]:
     """Return where the archives of `base` have exactly these versions now; raises ResolveError for one that is gone."""
-    abilities, places = abilities_of(client.capabilities()), Places()
+    abilities, places = engine_features(client.capabilities()), Places()
     root = base_state(base, llb.Platform.parse(platform), abilities, places)
     names = [f"{deb.name}:{deb.architecture}={deb.version}".replace(":all=", "=") for deb in debs]
     session = session_for(places, environ=environ)

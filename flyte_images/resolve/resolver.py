@@ -241,14 +241,14 @@ class _Asking:
         from ..buildkit.redact import masked
         from ..plan.lower import Lowering
         from ..serving.host_settings import redactor_of
-        from ..serving.serve import abilities_of, check_tags, places_of, session_for
+        from ..serving.serve import check_tags, engine_features, serve_sources, session_for
         from . import apt
 
         self.note(f"resolving apt packages {', '.join(packages)}")
         client = self.context.connect()
-        abilities = abilities_of(client.capabilities())
+        abilities = engine_features(client.capabilities())
         check_tags(client, root, abilities)
-        places = places_of(self.image, root, environ=self.environ, abilities=abilities)
+        places = serve_sources(self.image, root, environ=self.environ, abilities=abilities)
         state = Lowering(abilities=abilities).lower(root, places)
         session = session_for(places, environ=self.environ, plan=root)
         with at(layer.location), masked(redactor_of(root, self.environ)):

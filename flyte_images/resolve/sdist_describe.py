@@ -25,7 +25,7 @@ from ..image import Image
 from ..plan.lower import EPOCH, Lowering, limits, program, run_program
 from ..plan.model import Built, Plan, PlanStep
 from ..plan.sources import Places
-from ..serving.serve import abilities_of, check_tags, places_of, session_for
+from ..serving.serve import check_tags, engine_features, serve_sources, session_for
 from ..store.leftovers import temporary_directory
 from .sdist_metadata import HERE, Metadata
 from .sdists import Source, remedy
@@ -76,15 +76,15 @@ class Describing:
         fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
         sdist = Sdist(build=self.needs(source, more), **fields)
         plan = self._plan(sdist)
-        abilities = abilities_of(client.capabilities())
+        abilities = engine_features(client.capabilities())
         check_tags(client, plan, abilities)
         try:
-            places = places_of(self.image, plan, environ=self.context.environ, abilities=abilities)
+            places = serve_sources(self.image, plan, environ=self.context.environ, abilities=abilities)
             return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
         except StepError as error:
             if not str(error).startswith("fetch "):
                 raise self._error(source, error) from None
-        places = places_of(self.image, plan, environ=self.context.environ, abilities=abilities, serve_all=True)
+        places = serve_sources(self.image, plan, environ=self.context.environ, abilities=abilities, serve_all=True)
         try:
             return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
         except StepError as error:

@@ -19,7 +19,7 @@ from typing import IO, Any
 from flyte_images_layers.file_names import file_name
 
 from ..errors import ResolveError
-from ..serving.download import fetch
+from ..serving.download import download
 from ..store.leftovers import temporary_directory
 
 _LONGEST = 1 << 20  # bytes of a pyproject.toml
@@ -93,7 +93,7 @@ def build_requirements(source: Source, environ: Mapping[str, str], indexes: Sequ
     Raises ResolveError if it cannot be fetched, is not what its hash says, or is no archive.
     """
     with temporary_directory("sdist") as place:
-        path = fetch(source, Path(place), environ, indexes=indexes)
+        path = download(source, Path(place), environ, indexes=indexes)
         try:
             project = tomllib.loads(_pyproject(path))
         except _UNREADABLE as error:

@@ -1,10 +1,10 @@
-"""Package files that the engine cannot fetch -> this machine, with its logins, CA bundle and proxies.
+"""Downloads the package files that the engine cannot fetch, with this machine's logins, CA bundle and proxies.
 
-The engine fetches what everybody may have. An index that wants a login, has a private CA, or is reached from here alone
-is this client's business: it fetches the file, checks its hash, and serves it. No login ever goes to the engine.
+The engine fetches public files. If an index needs a login, has a private CA, or is reachable from this machine only,
+this client downloads the file, checks its hash, and serves it. No login is sent to the engine.
 
-Bytes are written to a name of ours, in a file that only this user reads, until their hash is that of the package; only
-then the file gets the name that its index gives it.
+The bytes go to a file with a random name that only this user can read. When their hash is that of the package, the file
+gets the name that the index gives it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from flyte_images_runtime.system.interruptible import together
 from ..errors import ResolveError
 from .reader import Patience, Reader
 
-__all__ = ["Patience", "Reader", "fetch", "open_local"]
+__all__ = ["Patience", "Reader", "download", "open_local"]
 
 _PATIENCE = Patience(window=30)
-_LARGEST = 16 << 30  # bytes of a file of which an index does not say how large it is, or says more
+_MAX_SIZE = 16 << 30  # bytes of a file whose size the index does not give, or gives larger
 
 
-class File(Protocol):
-    """A package file: known by its hash, and where it was seen. A size of 0 is not known."""
+class PackageFile(Protocol):
+    """A package file: its hash, and the address where an index offers it. A size of 0 means unknown."""
 
     @property
     def filename(self) -> str: ...
@@ -45,64 +45,64 @@ class File(Protocol):
     def url(self) -> str: ...
 
 
-def fetch(
-    package: File,
+def download(
+    package: PackageFile,
     directory: Path,
     environ: Mapping[str, str],
     *,
     indexes: Iterable[str] = (),
     patience: Patience = _PATIENCE,
 ) -> Path:
-    """Fetch a package into `directory` and return its file, which is what its hash says.
+    """Download a package into `directory`, check its hash, and return the path of the file.
 
-    `indexes` are the addresses of those that the image names. Raise ResolveError if the file cannot be fetched, is
-    longer than its index says, or is something else.
+    `indexes` holds the addresses of the indexes that the image names. Raise ResolveError if the file cannot be fetched,
+    is longer than its index says, or has another hash.
     """
     name, host = file_name(package.filename), urlsplit(package.url).netloc.rpartition("@")[2]
     path = directory / f"download-{os.urandom(8).hex()}"
     try:
         reader = Reader(package.url, environ, patience, indexes)
         with timed("downloading %s from %s", name, host):
-            [found] = together([lambda: _download(reader, package, path)], 1)
+            [sha256] = together([lambda: _download(reader, package, path)], 1)
     except (OSError, ValueError) as error:
         path.unlink(missing_ok=True)
         raise ResolveError(
             f"{name} cannot be fetched from {host}: {error}",
-            hint="does the index answer, and is the login right (~/.netrc, UV_INDEX_<NAME>_USERNAME and _PASSWORD)?",
+            hint="check the network and the login (~/.netrc, UV_INDEX_<NAME>_USERNAME and _PASSWORD)",
         ) from None
-    if found != package.sha256:
+    if sha256 != package.sha256:
         path.unlink()
         raise ResolveError(
-            f"{name} is not what its index says: its sha256 is {found}, not {package.sha256}",
-            hint="--upgrade asks the index again; if it stays, the index or something before it is at fault",
+            f"{name} is not the file that its index names: its sha256 is {sha256}, not {package.sha256}",
+            hint="ask the index again: --upgrade; if the error stays, the index or a proxy before it is faulty",
         )
     return path.rename(directory / name)
 
 
-def _download(reader: Reader, package: File, path: Path) -> str:
+def _download(reader: Reader, package: PackageFile, path: Path) -> str:
     """Write the file to `path` and return its sha256."""
     hashed = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with (
         open(descriptor, "wb") as file,
-        reader.open(package.url, min(package.size, _LARGEST) or _LARGEST) as answer,
+        reader.open(package.url, min(package.size, _MAX_SIZE) or _MAX_SIZE) as response,
     ):
-        for data in answer.chunks():
+        for data in response.chunks():
             hashed.update(data)
             try:
                 file.write(data)
             except OSError as error:
                 raise ResolveError(
                     f"{package.filename} cannot be written to `{path.parent}`: {error.strerror}",
-                    hint="make room there, or set TMPDIR to a directory that has more",
+                    hint="free some space, or set TMPDIR to a directory that has more",
                 ) from None
     return hashed.hexdigest()
 
 
 def open_local(path: Path) -> io.BufferedReader:
-    """Open a package file of this machine. Raise OSError for what is not a file: a device or a pipe has no end."""
+    """Open a package file of this machine. Raise OSError if it is not a regular file: a device or a pipe has no end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return open(descriptor, "rb")

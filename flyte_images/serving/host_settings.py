@@ -1,4 +1,4 @@
-"""What steps are given of this machine, as secrets: in no layer, no log and no cache key."""
+"""The settings of this machine that steps receive, as secrets: no layer, log or cache key contains them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..plan.model import Built, Command, Debs, Plan
 from ..plan.network_settings import PROXY_VARIABLES, STEP_CA_VARIABLES
 from .ca_bundle import ca_bundle
 
-USUAL = StepLimits()
+DEFAULT_LIMITS = StepLimits()
 
 
 def host_secrets(environ: Mapping[str, str]) -> dict[str, Secret]:
-    """This machine's CA bundle and proxies, for steps that have a network. No login of this machine is among them."""
+    """Return this machine's CA bundle and proxies, for steps with a network. Logins are not among them."""
     secrets: dict[str, Secret] = {}
     bundle = ca_bundle(environ)
     if bundle:
@@ -33,7 +33,7 @@ def host_secrets(environ: Mapping[str, str]) -> dict[str, Secret]:
 
 
 def without_login(address: str) -> str:
-    """The address without a user and password.
+    """Return the address without user and password.
 
     >>> without_login("http://me:secret@proxy.test:8080"), without_login("127.0.0.1,localhost")
     ('http://proxy.test:8080', '127.0.0.1,localhost')
@@ -47,34 +47,34 @@ def without_login(address: str) -> str:
 
 
 def step_secrets(plan: Plan, environ: Mapping[str, str]) -> dict[str, Secret]:
-    """The limits of the steps of a plan, and the secrets that its commands ask for.
+    """Return the limits of the steps of a plan, and the secrets that its commands use, by id.
 
-    Raise SpecError, with the user's line, for a secret that has no value here.
+    Raise SpecError, with the user's line, if a secret has no value on this machine.
     """
-    found: dict[str, Secret] = {}
+    secrets: dict[str, Secret] = {}
     for step in plan.steps:
         if isinstance(step.body, (Built, Debs)):
-            found[limits(step).id] = _words(USUAL)
+            secrets[limits(step).id] = _limits_text(DEFAULT_LIMITS)
         if not isinstance(step.body, Command):
             continue
-        found[limits(step).id] = _words(step.body.limits)
+        secrets[limits(step).id] = _limits_text(step.body.limits)
         for secret in step.body.secrets:
             value = environ.get(secret.variable)
             if value is None:
                 raise SpecError(
                     f"there is no value for the secret `{secret.name}`",
-                    hint=f"set the variable {secret.variable} before you build",
+                    hint=f"set the environment variable {secret.variable}",
                     location=step.location,
                 )
-            found[secret_id(secret)] = value.encode("utf-8", "surrogateescape")
-    return found
+            secrets[secret_id(secret)] = value.encode("utf-8", "surrogateescape")
+    return secrets
 
 
-def _words(most: StepLimits) -> bytes:
-    return f"{most.memory} {most.processes} {most.seconds}".encode()
+def _limits_text(limits: StepLimits) -> bytes:
+    return f"{limits.memory} {limits.processes} {limits.seconds}".encode()
 
 
 def redactor_of(plan: Plan, environ: Mapping[str, str]) -> Redactor:
-    """What takes the values of the secrets that the steps of a plan see out of what they print."""
-    asked = (it for step in plan.steps if isinstance(step.body, Command) for it in step.body.secrets)
-    return Redactor(environ[it.variable] for it in asked if it.variable in environ)
+    """Return what removes the secret values of a plan's steps from their output."""
+    secrets = (secret for step in plan.steps if isinstance(step.body, Command) for secret in step.body.secrets)
+    return Redactor(environ[secret.variable] for secret in secrets if secret.variable in environ)

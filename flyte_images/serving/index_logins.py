@@ -1,4 +1,4 @@
-"""The logins of this machine to package indexes: each goes to the very origin that it is for."""
+"""The logins of this machine for package indexes: each is sent to its own origin only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SETTINGS = (
 
 
 def origin(url: str) -> Origin | None:
-    """Return the scheme, host and port of an address; None if it is not one of http or https.
+    """Return the scheme, host and port of an address; None if its scheme is not http or https.
 
     >>> origin("https://Index.test/simple"), origin("http://index.test:81/a"), origin("file:///a")
     (('https', 'index.test', 443), ('http', 'index.test', 81), None)
@@ -31,43 +31,43 @@ def origin(url: str) -> Origin | None:
         return None
 
 
-def indexes_of(asked: Iterable[PythonRequirements | None]) -> tuple[str, ...]:
+def indexes_of(requirements: Iterable[PythonRequirements | None]) -> tuple[str, ...]:
     """Return the addresses of the indexes that requirements name."""
-    named = [it for it in asked if it is not None]
-    several = [((it.index_url,) if it.index_url else ()) + it.extra_index_urls for it in named]
+    given = [part for part in requirements if part is not None]
+    several = [((part.index_url,) if part.index_url else ()) + part.extra_index_urls for part in given]
     return tuple(dict.fromkeys(url for urls in several for url in urls))
 
 
-def login(url: str, environ: Mapping[str, str], indexes: Iterable[str] = ()) -> Login | None:
+def find_login(url: str, environ: Mapping[str, str], indexes: Iterable[str] = ()) -> Login | None:
     """Return the user and password that this machine has for the origin of `url`.
 
-    It is in an index address of uv's or pip's settings, in UV_INDEX_<NAME>_USERNAME and _PASSWORD, or in netrc. An
-    entry of netrc names a host alone: it is for https at its usual port, and for the origins of the indexes that the
-    settings, or `indexes`, name.
+    The login comes from an index address in the settings of uv or pip, from UV_INDEX_<NAME>_USERNAME and _PASSWORD, or
+    from netrc. An entry of netrc names a host only: it counts for https on port 443, and for the origins of the indexes
+    that the settings or `indexes` name.
 
-    >>> login("https://index.test/a.whl", {"UV_DEFAULT_INDEX": "https://me:secret@index.test/simple"})
+    >>> find_login("https://index.test/a.whl", {"UV_DEFAULT_INDEX": "https://me:secret@index.test/simple"})
     ('me', 'secret')
-    >>> login("https://index.test:8443/a.whl", {"UV_DEFAULT_INDEX": "https://me:secret@index.test/simple"})
+    >>> find_login("https://index.test:8443/a.whl", {"UV_DEFAULT_INDEX": "https://me:secret@index.test/simple"})
     """
-    wanted = origin(url)
-    if wanted is None:
+    target = origin(url)
+    if target is None:
         return None
-    known = {wanted} if wanted[0] == "https" and wanted[2] == _PORTS["https"] else set()
-    known |= {it for index in indexes if (it := origin(index))}
-    for name, parts in _indexes(environ):
-        if origin(parts.geturl()) != wanted:
+    trusted = {target} if target[0] == "https" and target[2] == _PORTS["https"] else set()
+    trusted |= {place for index in indexes if (place := origin(index))}
+    for name, parts in _configured_indexes(environ):
+        if origin(parts.geturl()) != target:
             continue
-        known.add(wanted)
+        trusted.add(target)
         if parts.username is not None:
             return unquote(parts.username), unquote(parts.password or "")
         key = f"UV_INDEX_{name.upper().replace('-', '_').replace('.', '_')}"
         if name and environ.get(f"{key}_USERNAME"):
             return environ[f"{key}_USERNAME"], environ.get(f"{key}_PASSWORD", "")
-    return _from_netrc(wanted[1], environ) if wanted in known else None
+    return _from_netrc(target[1], environ) if target in trusted else None
 
 
-def _indexes(environ: Mapping[str, str]) -> Iterator[tuple[str, SplitResult]]:
-    """The indexes of uv's and pip's settings: their names, where they have one, and addresses."""
+def _configured_indexes(environ: Mapping[str, str]) -> Iterator[tuple[str, SplitResult]]:
+    """Yield the name (or an empty text) and the address of each index in the settings of uv and pip."""
     for setting in _SETTINGS:
         for item in environ.get(setting, "").split():
             name, _, address = item.rpartition("=") if "=" in item.partition("://")[0] else ("", "", item)
@@ -82,7 +82,7 @@ def _from_netrc(host: str, environ: Mapping[str, str]) -> Login | None:
     import netrc  # a build that changes nothing needs none
 
     try:
-        found = netrc.netrc(path).hosts.get(host)
+        entry = netrc.netrc(path).hosts.get(host)
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return None
-    return (found[0], found[2] or "") if found and found[0] else None
+    return (entry[0], entry[2] or "") if entry and entry[0] else None

@@ -1,4 +1,4 @@
-"""What this machine has to serve for a plan -> the user's OCI layout, and where it is there; and the session for it."""
+"""The sources of a plan that this machine serves, packed into the user's OCI layout, and the session for them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from ..store.cache_dir import layout_dir
 from ..store.leftovers import temporary_directory
 from ..store.oci_layout import Layout
 from .host_settings import host_secrets, step_secrets
-from .index_logins import indexes_of, login
+from .index_logins import find_login, indexes_of
 
 _CHECKSUM = "source.image.checksum"
 
 
-def abilities_of(capabilities: Capabilities) -> Abilities:
-    """What of an engine's capabilities shapes the graph."""
+def engine_features(capabilities: Capabilities) -> Abilities:
+    """Return the features of an engine that shape the graph."""
     return Abilities(
         merge=capabilities.merge,
         layouts=capabilities.oci_layout,
@@ -38,7 +38,7 @@ def abilities_of(capabilities: Capabilities) -> Abilities:
     )
 
 
-def places_of(
+def serve_sources(
     image: Image,
     plan: Plan,
     *,
@@ -46,17 +46,20 @@ def places_of(
     abilities: Abilities = Abilities(),  # noqa: B008 - frozen
     serve_all: bool = False,
 ) -> Places:
-    """Pack what this machine has to serve for `plan` into the user's OCI layout, and say where it is there.
+    """Pack the sources of `plan` that this machine serves into the user's OCI layout, and return their names there.
 
-    That is local files, and packages that are on this machine or behind a login of its; all packages with `serve_all`.
-    Raises BuildError when a local file is not any more what the plan says, ResolveError for a package that cannot be
-    had.
+    These are local files, packages on this machine, and packages for which this machine has a login; with `serve_all`,
+    all packages. Raise BuildError if a local file has changed since the plan was made, ResolveError if a package is not
+    available.
     """
     layout = layout_dir(environ)
-    files, served = _packed(image, plan, layout), _served(image, plan, layout, environ, serve_all=serve_all)
+    files, served = (
+        _pack_local_sources(image, plan, layout),
+        _pack_packages(image, plan, layout, environ, serve_all=serve_all),
+    )
     blobs: dict[str, tuple[str, ...]] = {}
     if not abilities.layouts:
-        bases = (it.reference for it in (plan.base, plan.toolchain) if it is not None and it.origin == "layout")
+        bases = (base.reference for base in (plan.base, plan.toolchain) if base is not None and base.origin == "layout")
         for name in {*files.values(), *served.values(), *bases}:
             layers = Layout(layout).manifest(name.partition("@")[2])["layers"]
             blobs[name] = tuple(layer["digest"] for layer in layers)
@@ -64,62 +67,64 @@ def places_of(
 
 
 def session_for(places: Places, *, environ: Mapping[str, str], plan: Plan | None = None) -> Session:
-    """The session of a solve whose graph was made of `plan` with `places`.
+    """Return the session of a solve whose graph was made of `plan` with `places`.
 
-    Raise SpecError, with the user's line, for a secret that a command asks for and that has no value here.
+    Raise SpecError, with the user's line, if a secret of a command has no value on this machine.
     """
-    own = step_secrets(plan, environ) if plan is not None else {}
+    secrets = step_secrets(plan, environ) if plan is not None else {}
     layout = layout_dir(environ)
     digests = {digest for layers in places.blobs.values() for digest in layers}
     files = {blob_name(digest): {blob_name(digest): Layout(layout).path(digest)} for digest in digests}
-    return Session(stores={STORE: layout}, files=files, secrets=host_secrets(environ) | own)
+    return Session(stores={STORE: layout}, files=files, secrets=host_secrets(environ) | secrets)
 
 
 def check_tags(client: Client, plan: Plan, abilities: Abilities) -> None:
-    """Raise ResolveError if a tag of the engine's own store does not name any more what the plan stands on."""
+    """Raise ResolveError if a tag in the engine's own store no longer names the base of the plan."""
     for base in (plan.base, plan.toolchain):
         if base is None or base.origin != "engine" or abilities.checksums or not isinstance(client.address, Docker):
             continue
         name = base.reference.partition("@")[0]
-        found = find_image(client.address, name.removeprefix("docker.io/library/"))
-        ids = (found.id, *(it.partition("@")[2] for it in found.digests)) if found else ()
+        image = find_image(client.address, name.removeprefix("docker.io/library/"))
+        ids = (image.id, *(digest.partition("@")[2] for digest in image.digests)) if image else ()
         if base.digest not in ids:
-            raise moved(name, found.id if found else None, base.digest)
+            raise moved_tag_error(name, image.id if image else None, base.digest)
 
 
-def moved(name: str, now: str | None, was: str) -> ResolveError:
-    """The error of a tag in the engine's own store that names something else than it did."""
-    said = f"`{name}` in the engine {f'is {now} now' if now else 'is gone'}; it was {was}"
-    return ResolveError(said, hint="--upgrade takes what is there")
+def moved_tag_error(name: str, now: str | None, was: str) -> ResolveError:
+    """Return the error for a tag that moved or vanished in the engine's own store."""
+    message = f"`{name}` in the engine {f'is {now} now' if now else 'is gone'}; it was {was}"
+    return ResolveError(message, hint="use the current image: --upgrade")
 
 
-def _packed(image: Image, plan: Plan, layout: Path) -> dict[tuple[str, str], str]:
-    """Local sources as images in the layout, by content and destination."""
-    wanted = [(step.layer, step.body) for step in plan.steps if isinstance(step.body, Files)]
+def _pack_local_sources(image: Image, plan: Plan, layout: Path) -> dict[tuple[str, str], str]:
+    """Pack local sources; return their names in the layout, by content and destination."""
+    bodies = [(step.layer, step.body) for step in plan.steps if isinstance(step.body, Files)]
     packed: dict[tuple[str, str], str] = {}
-    for index in dict.fromkeys(layer for layer, _ in wanted):
-        place = image.layers[index].location
-        bodies = [body for layer, body in wanted if layer == index]
-        for source, body in zip(image.layers[index].local_sources(), bodies, strict=True):
-            made = pack([Source(source.path, body.destination, source.patterns)], layout)
-            if made.contents != (body.content,):
+    for index in dict.fromkeys(layer for layer, _ in bodies):
+        location = image.layers[index].location
+        of_layer = [body for layer, body in bodies if layer == index]
+        for source, body in zip(image.layers[index].local_sources(), of_layer, strict=True):
+            image_of_files = pack([Source(source.path, body.destination, source.patterns)], layout)
+            if image_of_files.contents != (body.content,):
                 raise BuildError(
                     f"`{source.path}` changed while it was read",
-                    hint="build again when nothing writes to it",
-                    location=place if isinstance(place, Location) else None,
+                    hint="build again when no program writes to it",
+                    location=location if isinstance(location, Location) else None,
                 )
-            packed[body.content, body.destination] = made.name
+            packed[body.content, body.destination] = image_of_files.name
     return packed
 
 
-def _served(image: Image, plan: Plan, layout: Path, environ: Mapping[str, str], *, serve_all: bool) -> dict[str, str]:
-    """Package files that no engine can fetch, as images in the layout."""
+def _pack_packages(
+    image: Image, plan: Plan, layout: Path, environ: Mapping[str, str], *, serve_all: bool
+) -> dict[str, str]:
+    """Pack the package files that the engine cannot fetch; return their names in the layout, by sha256."""
     served: dict[str, str] = {}
     indexes = indexes_of(layer.python_requirements() for layer in image.layers)
     for step in plan.steps:
         for package in files_of(step.body):
             try:
-                name = _serve(package, layout, environ, indexes, serve_all=serve_all)
+                name = _pack_package(package, layout, environ, indexes, serve_all=serve_all)
             except ResolveError as error:
                 error.location = step.location
                 raise
@@ -128,7 +133,7 @@ def _served(image: Image, plan: Plan, layout: Path, environ: Mapping[str, str], 
     return served
 
 
-def _serve(
+def _pack_package(
     package: Wheel | Sdist | Deb,
     layout: Path,
     environ: Mapping[str, str],
@@ -136,21 +141,21 @@ def _serve(
     *,
     serve_all: bool,
 ) -> str | None:
-    """The image that holds a package file, if it is one to be served."""
+    """Return the name of the image that holds a package file; None if the engine fetches the file."""
     address = urlsplit(package.url)
     if address.scheme not in ("http", "https"):
-        return _local(package, Path(unquote(address.path)), layout)
+        return _pack_local_package(package, Path(unquote(address.path)), layout)
     if not serve_all and address.username is None and not _is_private(package.url, environ, indexes):
         return None
-    from .download import fetch
+    from .download import download
 
-    with temporary_directory("fetch") as place:
-        path = fetch(package, Path(place), environ, indexes=indexes)
+    with temporary_directory("fetch") as folder:
+        path = download(package, Path(folder), environ, indexes=indexes)
         return pack([Source(path, f"/{package.filename}")], layout).name
 
 
 def _is_private(url: str, environ: Mapping[str, str], indexes: tuple[str, ...]) -> bool:
-    """Whether this machine has a login for the origin of an address."""
+    """Return whether this machine has a login for the origin of an address."""
     parts = urlsplit(url)
     settings = tuple(sorted(pair for pair in environ.items() if pair[0].startswith(_LOGIN_SETTINGS)))
     return _has_login(f"{parts.scheme}://{parts.netloc}/", settings, indexes)
@@ -158,24 +163,24 @@ def _is_private(url: str, environ: Mapping[str, str], indexes: tuple[str, ...]) 
 
 @functools.lru_cache
 def _has_login(url: str, settings: tuple[tuple[str, str], ...], indexes: tuple[str, ...]) -> bool:
-    return login(url, dict(settings), indexes) is not None
+    return find_login(url, dict(settings), indexes) is not None
 
 
 _LOGIN_SETTINGS = ("UV_", "PIP_", "NETRC", "HOME")
 
 
-def _local(package: Wheel | Sdist | Deb, path: Path, layout: Path) -> str:
-    """A package file on this machine, if it is still what its hash says."""
+def _pack_local_package(package: Wheel | Sdist | Deb, path: Path, layout: Path) -> str:
+    """Pack a package file of this machine. Raise ResolveError if its hash has changed."""
     from .download import open_local
 
     try:
         with open_local(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ResolveError(f"`{path}` of {package.name} cannot be read: {error.strerror}") from None
-    if found != package.sha256:
+    if sha256 != package.sha256:
         raise ResolveError(
-            f"`{path}` is not the file that {package.name} was resolved to: its sha256 is {found}",
-            hint="--upgrade resolves the image again",
+            f"`{path}` is not the file that {package.name} was resolved to: its sha256 is {sha256}",
+            hint="resolve the image again: --upgrade",
         )
     return pack([Source(path, f"/{package.filename}")], layout).name

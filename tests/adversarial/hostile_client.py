@@ -20,7 +20,7 @@ from flyte_images.errors import FlyteImagesError
 from flyte_images.resolve import sdists, wheel_contents
 from flyte_images.resolve.offered import chosen
 from flyte_images.resolve.target import Target
-from flyte_images.serving import download as fetching
+from flyte_images.serving import download as downloads
 from flyte_images.serving.download import Patience
 from flyte_images_layers.steps import Wheel
 
@@ -66,7 +66,7 @@ def take(case: dict[str, Any], environ: dict[str, str], place: Path) -> str:
         else:
             sdists.build_requirements(file, environ)
         with tempfile.TemporaryDirectory(dir=place) as folder:
-            found = fetching.fetch(file, Path(folder), environ, patience=PATIENCE)
+            found = downloads.download(file, Path(folder), environ, patience=PATIENCE)
             if found.parent != Path(folder) or found.name != file.filename or [*Path(folder).iterdir()] != [found]:
                 return f"a file elsewhere: {found}"
         return "right"
@@ -83,9 +83,9 @@ def main(cases: str, folder: str) -> None:
     environ = {"HOME": str(place / "home"), "FLYTE_IMAGES_CACHE": str(place / "cache")}
     address = json.loads(Path(cases).read_text())["address"]
     environ["UV_DEFAULT_INDEX"] = f"http://robot:s3cret@{address}/simple"  # sent there, and to nobody else
-    fetching._PATIENCE = wheel_contents._PATIENCE = PATIENCE
-    fetching.fetch.__kwdefaults__["patience"] = PATIENCE
-    fetching._LARGEST = 64 << 20  # else what never ends fills this machine's disk first
+    downloads._PATIENCE = wheel_contents._PATIENCE = PATIENCE
+    downloads.download.__kwdefaults__["patience"] = PATIENCE
+    downloads._MAX_SIZE = 64 << 20  # otherwise an endless file fills this machine's disk first
     watch = Watch(str(place))
     sys.addaudithook(watch)
     several = json.loads(Path(cases).read_text())["cases"]

@@ -143,7 +143,7 @@ def test_a_build_from_source_cannot_pass_its_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """D22: the watch is the first process of the step, which no other process of it can kill, stop or look into."""
-    monkeypatch.setattr(host_settings, "USUAL", StepLimits(memory=64 << 20))
+    monkeypatch.setattr(host_settings, "DEFAULT_LIMITS", StepLimits(memory=64 << 20))
     name = f"{WORD}-eats"
     about = f"Metadata-Version: 2.2\nName: {name}\nVersion: 1.0\n"
     index.add_source(name, "1.0", {"pyproject.toml": PROJECT, "backend.py": EATS, "PKG-INFO": about})

@@ -17,7 +17,7 @@ import pytest
 from flyte_images.errors import ResolveError
 from flyte_images.resolve import uv, wheel_contents
 from flyte_images.resolve.target import Target
-from flyte_images.serving.download import Patience, fetch
+from flyte_images.serving.download import Patience, download
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
 from tests.adversarial import hostile_index
@@ -70,7 +70,7 @@ def test_a_login_goes_to_its_origin_alone(tmp_path: Path, where: str) -> None:
             name="alpha", version="1.0", filename=WHEEL, sha256=sha256, size=0, url=f"http://{at}/files/{WHEEL}"
         )
         wheel_contents.shared([package], environ)
-        fetch(package, tmp_path, environ)
+        download(package, tmp_path, environ)
     assert other.requests and set(other.logins) == {""}
 
 
@@ -106,7 +106,7 @@ def _command_lines(parent: int) -> list[bytes]:
 CLIENT = """
 import os, sys
 from flyte_images.cli.interrupt import Activity
-from flyte_images.resolve.resolver import wheel_contents as contents, uv
+from flyte_images.resolve import wheel_contents as contents, uv
 from flyte_images.resolve.target import Target
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
@@ -171,9 +171,9 @@ def test_each_way_of_sending_ends_in_one_error(tmp_path: Path, monkeypatch: pyte
         package, folder = wheel_at(address), tmp_path / "folder"
         folder.mkdir()
         with pytest.raises(
-            ResolveError, match=f"^{WHEEL} (cannot be fetched from|is not what its index says)"
+            ResolveError, match=f"^{WHEEL} (cannot be fetched from|is not the file that its index names)"
         ) as caught:
-            fetch(package, folder, {"HOME": str(tmp_path)}, patience=Patience(window=0.3))
+            download(package, folder, {"HOME": str(tmp_path)}, patience=Patience(window=0.3))
         assert not list(folder.iterdir()) and len(str(caught.value)) < 1000
         assert wheel_contents.shared([package], environ_of(tmp_path)) == ((), ("alpha",))
 

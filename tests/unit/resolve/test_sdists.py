@@ -65,7 +65,7 @@ def test_what_is_no_source_distribution_is_refused(content: bytes, told: str) ->
 def test_other_bytes_than_the_index_says_are_refused() -> None:
     with serve(Index()) as index:
         filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT})
-        with pytest.raises(ResolveError, match="is not what"):
+        with pytest.raises(ResolveError, match="is not the file"):
             build_requirements(source(index, filename, sha256="0" * 64), {})
 
 

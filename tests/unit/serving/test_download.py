@@ -1,4 +1,4 @@
-"""Package files that this machine fetches: with the login that is for their host, checked by hash, or refused."""
+"""Package files that this machine downloads: with the login of their origin, and checked by hash."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flyte_images.errors import ResolveError
-from flyte_images.serving.download import fetch
-from flyte_images.serving.index_logins import login
+from flyte_images.serving.download import download
+from flyte_images.serving.index_logins import find_login
 from flyte_images_layers.steps import Wheel
 from tests.fakes.package_index import Index, serve
 
@@ -68,8 +68,8 @@ def wheel(index: Index, *, sha256: str = "") -> Wheel:
         ({"UV_INDEX": "=x =https:// nonsense", "PIP_INDEX_URL": "::"}, None),
     ],
 )
-def test_logins_are_found_where_uv_and_pip_have_them(environ: dict[str, str], found: tuple[str, str] | None) -> None:
-    assert login("https://index.test/files/a.whl", {"HOME": "/nowhere", **environ}) == found
+def test_logins_come_from_the_settings_of_uv_and_pip(environ: dict[str, str], found: tuple[str, str] | None) -> None:
+    assert find_login("https://index.test/files/a.whl", {"HOME": "/nowhere", **environ}) == found
 
 
 @pytest.mark.parametrize("variable", ["NETRC", "HOME"])
@@ -78,37 +78,39 @@ def test_netrc_is_read(tmp_path: Path, variable: str) -> None:
     (tmp_path / ".netrc").chmod(0o600)
     place = tmp_path / ".netrc" if variable == "NETRC" else tmp_path
     environ = {variable: str(place)}
-    assert login("https://index.test/a.whl", environ) == ("me", "pw")
-    assert login("https://other.test/a.whl", environ) is None
+    assert find_login("https://index.test/a.whl", environ) == ("me", "pw")
+    assert find_login("https://other.test/a.whl", environ) is None
 
 
 @pytest.mark.parametrize("text", ["machine", "\xff", "machine index.test login"])
-def test_a_damaged_netrc_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+def test_a_damaged_netrc_counts_as_missing(tmp_path: Path, text: str) -> None:
     (tmp_path / "netrc").write_bytes(text.encode("latin-1"))
-    assert login("https://index.test/a.whl", {"NETRC": str(tmp_path / "netrc")}) is None
+    assert find_login("https://index.test/a.whl", {"NETRC": str(tmp_path / "netrc")}) is None
 
 
 def test_a_file_behind_a_login_is_fetched_and_checked(index: Index, tmp_path: Path) -> None:
     environ = {"UV_DEFAULT_INDEX": index.url_with_login, "HOME": str(tmp_path)}
-    path = fetch(wheel(index), tmp_path, environ)
+    path = download(wheel(index), tmp_path, environ)
     assert path == tmp_path / NAME
     assert path.read_bytes() == index.files["alpha"][NAME]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("no login", "401"),
         ("wrong login", "401"),
         ("gone", "404"),
         ("sick", "500"),
-        ("lie", "it sends 662 bytes where 659 are the most"),
-        ("other", "is not what its index says"),
+        ("lie", "the server sends 662 bytes, more than 659"),
+        ("other", "is not the file that its index names"),
         ("away", "Connection refused"),
     ],
 )
-def test_what_cannot_be_had_is_one_error_without_the_login(index: Index, tmp_path: Path, fault: str, told: str) -> None:
+def test_a_failed_download_is_one_error_without_the_login(
+    index: Index, tmp_path: Path, fault: str, message: str
+) -> None:
     environ = {"UV_DEFAULT_INDEX": index.url_with_login, "HOME": str(tmp_path)}
     package = wheel(index)
     match fault:
@@ -127,19 +129,19 @@ def test_what_cannot_be_had_is_one_error_without_the_login(index: Index, tmp_pat
                 pass
             package = dataclasses.replace(package, url=f"http://{gone.address}/files/{NAME}")
     with pytest.raises(ResolveError) as caught:
-        fetch(package, tmp_path, environ)
-    assert NAME in str(caught.value) and told in str(caught.value)
+        download(package, tmp_path, environ)
+    assert NAME in str(caught.value) and message in str(caught.value)
     assert caught.value.hint
     assert "s3cret" not in f"{caught.value}{caught.value.hint}"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_login_does_not_go_where_an_index_sends_to(index: Index, tmp_path: Path) -> None:
-    """Many indexes answer with the address of a storage, which must not see it."""
+def test_a_login_is_not_sent_to_the_target_of_a_redirect(index: Index, tmp_path: Path) -> None:
+    """Many indexes redirect to a storage, which must not see the login."""
     with serve(Index()) as storage:
         storage.add("alpha", "1.0")
         index.moved[NAME] = f"http://{storage.address}/files/{NAME}"
         environ = {"UV_DEFAULT_INDEX": index.url_with_login, "HOME": str(tmp_path)}
-        fetch(wheel(index), tmp_path, environ)
+        download(wheel(index), tmp_path, environ)
         assert storage.requests == [f"/files/{NAME}"] and storage.logins == [""]
         assert index.logins == ["Basic " + base64.b64encode(b"robot:s3cret").decode()]

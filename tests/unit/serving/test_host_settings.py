@@ -1,4 +1,4 @@
-"""What of this machine's settings goes to steps, as secrets that are read when they are asked for."""
+"""The settings of this machine that steps receive, as secrets that are read when a step asks for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_machine_without_settings_gives_nothing() -> None:
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"])
-def test_a_bundle_is_a_file_and_every_tool_is_told_of_it(tmp_path: Path, variable: str) -> None:
+def test_a_bundle_is_a_file_and_every_tool_gets_its_path(tmp_path: Path, variable: str) -> None:
     (tmp_path / "ca.pem").write_text("certificate")
     found = host_secrets({variable: str(tmp_path / "ca.pem")})
     assert value(found.pop("flyte-images-ca-bundle")) == b"certificate"
@@ -34,12 +34,12 @@ def test_a_bundle_is_a_file_and_every_tool_is_told_of_it(tmp_path: Path, variabl
     assert {value(secret) for secret in found.values()} == {BUNDLE_PATH.encode()}
 
 
-def test_a_bundle_that_is_not_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_bundle_is_ignored(tmp_path: Path) -> None:
     assert host_secrets({"SSL_CERT_FILE": str(tmp_path / "gone.pem")}) == {}
     assert host_secrets({"SSL_CERT_FILE": str(tmp_path)}) == {}
 
 
-def test_proxies_go_by_their_names_and_logins_nowhere() -> None:
+def test_steps_receive_proxies_and_no_logins() -> None:
     """D20"""
     environ = {
         "HTTPS_PROXY": "http://me:pw@proxy.test",
@@ -54,14 +54,14 @@ def test_proxies_go_by_their_names_and_logins_nowhere() -> None:
     }
 
 
-def test_every_secret_is_one_that_steps_ask_for(tmp_path: Path) -> None:
+def test_steps_ask_for_every_secret(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x")
     asked = {it.id for it in HOST_SETTINGS}
     given = host_secrets({it.name: str(tmp_path / "ca.pem") for it in HOST_SETTINGS})
     assert set(given) == {*asked, "flyte-images-ca-bundle"}
 
 
-def test_what_steps_are_given_are_their_limits_and_the_secrets_that_they_ask_for() -> None:
+def test_steps_receive_their_limits_and_the_secrets_that_they_name() -> None:
     """D20, D22"""
     image = Image.from_debian_base("3.11", platform="linux/amd64").with_commands(
         ["make"], secret_mounts="my-token", limits=Resources(mem="1Gi"), timeout=60

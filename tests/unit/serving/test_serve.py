@@ -1,4 +1,4 @@
-"""What this machine serves for a plan: packed by content, checked by hash, and told with the line when it is not so."""
+"""The sources that this machine serves for a plan: packed by content, checked by hash, and errors with the line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flyte_images.image import Image
 from flyte_images.plan.model import Files, Plan
 from flyte_images.plan.planner import plan
 from flyte_images.plan.sources import Abilities
-from flyte_images.serving.serve import places_of, session_for
+from flyte_images.serving.serve import serve_sources, session_for
 from flyte_images.store.oci_layout import Layout
 from flyte_images_layers.steps import Wheel
 from tests.fakes import values
@@ -52,7 +52,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def test_local_files_are_packed_once_by_content_and_place(source: Path, environ: dict[str, str]) -> None:
+def test_local_files_are_packed_once_for_each_content_and_destination(source: Path, environ: dict[str, str]) -> None:
     image = (
         debian()
         .with_source_folder(source, "/app")
@@ -60,22 +60,22 @@ def test_local_files_are_packed_once_by_content_and_place(source: Path, environ:
         .with_source_file(source / "a.py")
     )
     found = planned(image)
-    places = places_of(image, found, environ=environ)
+    places = serve_sources(image, found, environ=environ)
     bodies = [step.body for step in found.steps if isinstance(step.body, Files)]
     assert set(places.files) == {(body.content, body.destination) for body in bodies} and len(bodies) == 3
     before = blobs(environ)
     assert {name.partition("@sha256:")[2] for name in places.files.values()} <= before
-    assert places_of(image, found, environ=environ) == places
+    assert serve_sources(image, found, environ=environ) == places
     assert blobs(environ) == before
 
 
-def test_a_file_that_changes_meanwhile_is_never_taken_for_the_old(source: Path, environ: dict[str, str]) -> None:
+def test_a_file_that_changes_meanwhile_is_an_error(source: Path, environ: dict[str, str]) -> None:
     image = debian().with_source_folder(source, "/app")
     found = planned(image)
     (source / "a.py").write_text("b")
     with pytest.raises(BuildError, match="changed while it was read") as caught:
-        places_of(image, found, environ=environ)
-    assert str(source) in str(caught.value) and caught.value.hint == "build again when nothing writes to it"
+        serve_sources(image, found, environ=environ)
+    assert str(source) in str(caught.value) and caught.value.hint == "build again when no program writes to it"
     assert caught.value.location == image.layers[0].location
 
 
@@ -90,19 +90,19 @@ def test_a_wheel_of_this_machine_is_served(tmp_path: Path, environ: dict[str, st
     shelf.mkdir()
     (shelf / NAME).write_bytes(wheel_bytes("alpha", "1.0", {"alpha.py": "x"}))
     image, wheel = debian().with_pip_packages("alpha"), local(shelf / NAME)
-    places = places_of(image, planned(image, wheel), environ=environ)
+    places = serve_sources(image, planned(image, wheel), environ=environ)
     assert list(places.packages) == [wheel.sha256]
     (shelf / NAME).unlink()
     with pytest.raises(ResolveError, match="cannot be read") as caught:
-        places_of(image, planned(image, wheel), environ=environ)
+        serve_sources(image, planned(image, wheel), environ=environ)
     assert caught.value.location == image.layers[0].location
 
 
-def test_a_wheel_of_this_machine_that_is_another_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_wheel_of_this_machine_with_another_hash_is_refused(tmp_path: Path, environ: dict[str, str]) -> None:
     (tmp_path / NAME).write_bytes(b"another")
     image = debian().with_pip_packages("alpha")
     with pytest.raises(ResolveError, match="is not the file that alpha was resolved to") as caught:
-        places_of(image, planned(image, local(tmp_path / NAME)), environ=environ)
+        serve_sources(image, planned(image, local(tmp_path / NAME)), environ=environ)
     assert "--upgrade" in (caught.value.hint or "")
 
 
@@ -121,33 +121,35 @@ def remote(index: Index) -> Wheel:
     return Wheel(name="alpha", version="1.0", filename=NAME, sha256=sha256, size=len(content), url=url)
 
 
-def test_what_everybody_may_have_is_left_to_the_engine(index: Index, environ: dict[str, str]) -> None:
+def test_the_engine_fetches_public_files(index: Index, environ: dict[str, str]) -> None:
     image = debian().with_pip_packages("alpha")
-    assert places_of(image, planned(image, remote(index)), environ=environ).packages == {}
+    assert serve_sources(image, planned(image, remote(index)), environ=environ).packages == {}
     assert index.requests == []
 
 
-def test_what_is_behind_a_login_is_fetched_here_and_leaves_it_here(index: Index, environ: dict[str, str]) -> None:
+def test_a_file_behind_a_login_is_downloaded_and_served_without_the_login(
+    index: Index, environ: dict[str, str]
+) -> None:
     image, wheel = debian().with_pip_packages("alpha"), remote(index)
     private = {**environ, "UV_DEFAULT_INDEX": index.url_with_login}
-    places = places_of(image, planned(image, wheel), environ=private)
+    places = serve_sources(image, planned(image, wheel), environ=private)
     assert list(places.packages) == [wheel.sha256] and index.fetched == [NAME]
     files = [path for path in Path(environ["FLYTE_IMAGES_CACHE"]).rglob("*") if path.is_file()]
     assert not [path for path in files if b"s3cret" in path.read_bytes()]
 
 
-def test_all_are_fetched_when_the_engine_cannot(index: Index, environ: dict[str, str]) -> None:
+def test_all_files_are_downloaded_when_the_engine_cannot_fetch(index: Index, environ: dict[str, str]) -> None:
     index.login = None
     image, wheel = debian().with_pip_packages("alpha"), remote(index)
-    assert list(places_of(image, planned(image, wheel), environ=environ, serve_all=True).packages) == [wheel.sha256]
+    assert list(serve_sources(image, planned(image, wheel), environ=environ, serve_all=True).packages) == [wheel.sha256]
 
 
-def test_an_engine_without_layouts_is_given_the_layers_as_files(source: Path, environ: dict[str, str]) -> None:
+def test_an_engine_without_layouts_receives_the_layers_as_files(source: Path, environ: dict[str, str]) -> None:
     image = debian().with_source_folder(source, "/app")
     lock = values.locked(image, base=dataclasses.replace(values.BASE, origin="registry"), toolchain=None)
     contents = [content_digests(layer) for layer in image.layers]
     found = plan(image, lock=lock, platform="linux/amd64", contents=contents)
-    places = places_of(image, found, environ=environ, abilities=Abilities(merge=False, layouts=False))
+    places = serve_sources(image, found, environ=environ, abilities=Abilities(merge=False, layouts=False))
     ((name, (layer,)),) = places.blobs.items()
     assert name in places.files.values()
     session = session_for(places, environ=environ)
