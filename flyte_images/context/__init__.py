@@ -1,11 +1,11 @@
-"""Local files -> a content-addressed OCI layer, and the digest by which it is known beforehand.
+"""Local files -> a content-addressed OCI layer, and the digest that is known before packing.
 
-    content = digest(Source("/home/me/project", "/app"))    # reads only what changed since the last time
+    content = digest(Source("/home/me/project", "/app"))    # reads only files that changed since the last call
     packed = pack([Source("/home/me/project", "/app")], directory)
-    packed.contents == (content,)                           # unless someone wrote to the folder in between
+    packed.contents == (content,)                           # unless the folder changed in between
 
-A folder's `.dockerignore` holds, with the rules of Docker; before it hold those of `DEFAULT_IGNORE`, after it those
-that the caller gives. Equal contents at equal destinations give equal bytes, on any machine and any day.
+The ignore rules are `DEFAULT_IGNORE`, then the folder's `.dockerignore`, then the caller's patterns, with the semantics
+of Docker. Equal contents at equal destinations give equal bytes, on any machine and any day.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ..store.cache_dir import cache_dir
 from ..store.oci_layout import LAYER_TAR, Layout
 from .file_index import Index
 from .ignore import DEFAULT_IGNORE
-from .layer import EPOCH, Blob, NotWritten, Placed, place, write
-from .store import PLATFORM, Packed, find_record, put_image
+from .layer import EPOCH, Blob, LayerEntry, NotWritten, arrange, write
+from .packed_image import PLATFORM, Packed, find_record, put_image
 from .tree import is_known, read_all, scan, tree_digest
 
 __all__ = ["DEFAULT_IGNORE", "EPOCH", "PLATFORM", "Packed", "Source", "content_digests", "digest", "pack"]
@@ -33,9 +33,9 @@ __all__ = ["DEFAULT_IGNORE", "EPOCH", "PLATFORM", "Packed", "Source", "content_d
 
 @record
 class Source:
-    """A file or folder of this machine and the absolute path that it, or what is in the folder, gets in the image.
+    """A local file or folder, and its absolute path in the image: of the file, or of the folder's contents.
 
-    `ignore` are patterns as in a `.dockerignore`, which may take back (`!...`) what earlier ones leave out.
+    `ignore`: patterns as in a `.dockerignore`; `!...` includes paths again that earlier patterns exclude.
     """
 
     path: str | os.PathLike[str]
@@ -45,7 +45,7 @@ class Source:
     def __post_init__(self) -> None:
         if not self.destination.startswith("/") or ".." in self.destination.split("/") or "\0" in self.destination:
             raise SpecError(
-                f"`{self.destination}` is not an absolute path in the image", hint="it begins with / and has no `..`"
+                f"`{self.destination}` is not an absolute path in the image", hint="begin it with / and leave out `..`"
             )
 
     def __str__(self) -> str:
@@ -53,9 +53,10 @@ class Source:
 
 
 def digest(source: Source, *, cache: Path | None = None) -> str:
-    """Return the digest of what is in a file or folder: paths, contents, x bits, links; not where it goes.
+    """Return the digest of a file or folder: paths, contents, x bits and links, without the destination.
 
-    `cache` is where it is remembered which files have been read (default: the user's cache directory).
+    `cache`: directory of the index of files that were read (default: the user's cache directory). Raise SpecError if a
+    file cannot be read.
     """
     index, tree = _index(source, cache), scan(source.path, source.ignore)
     if not is_known(tree, index):
@@ -65,7 +66,7 @@ def digest(source: Source, *, cache: Path | None = None) -> str:
 
 
 def content_digests(layer: Layer, *, cache: Path | None = None) -> tuple[str, ...]:
-    """Return the digests of the local sources of a layer, in its order; errors name the line that asked for it."""
+    """Return the digests of the local sources of a layer, in order. Errors carry the line of the layer."""
     try:
         return tuple(
             digest(Source(source.path, "/", tuple(source.patterns)), cache=cache) for source in layer.local_sources()
@@ -77,35 +78,37 @@ def content_digests(layer: Layer, *, cache: Path | None = None) -> tuple[str, ..
 
 
 def pack(sources: Sequence[Source], directory: Path, *, cache: Path | None = None) -> Packed:
-    """Write the sources as the one layer of an image into the OCI layout `directory`, which may be shared and grow.
+    """Write the sources as an image of one layer into the OCI layout `directory`, which other processes may share.
 
-    What is there already is found by its content, without reading files again. `Packed.contents` is what was packed:
-    where files change at the same time it differs from what `digest` said before, and the caller has to compare.
+    An image of the same contents is found without reading files again. `Packed.contents` are the digests of the packed
+    files: if files change meanwhile they differ from an earlier `digest`, so the caller must compare them.
     """
-    indexes = [_index(source, cache) for source in sources]  # first: this marks the cache, which may be in a source
-    found = [(scan(source.path, source.ignore), source, index) for source, index in zip(sources, indexes, strict=True)]
+    indexes = [
+        _index(source, cache) for source in sources
+    ]  # first, as this marks the cache directory, which may be inside a source
+    trees = [(scan(source.path, source.ignore), source, index) for source, index in zip(sources, indexes, strict=True)]
     destinations = [os.fsencode(posixpath.normpath(source.destination)) for source in sources]
-    if all(is_known(tree, index) for tree, _, index in found):
-        contents = tuple(tree_digest(tree) for tree, _, _ in found)
+    if all(is_known(tree, index) for tree, _, index in trees):
+        contents = tuple(tree_digest(tree) for tree, _, _ in trees)
         packed = find_record(directory, contents, destinations)
         if packed is not None:
             return packed
-    layout = place([(tree, to, index) for (tree, _, index), to in zip(found, destinations, strict=True)])
-    layer = _put_layer(directory, layout)
-    for _, _, index in found:
+    entries = arrange([(tree, to, index) for (tree, _, index), to in zip(trees, destinations, strict=True)])
+    layer = _put_layer(directory, entries)
+    for _, _, index in trees:
         index.save()
-    return put_image(directory, layer, tuple(tree_digest(tree) for tree, _, _ in found), destinations)
+    return put_image(directory, layer, tuple(tree_digest(tree) for tree, _, _ in trees), destinations)
 
 
-def _put_layer(directory: Path, placed: Sequence[Placed]) -> Blob:
+def _put_layer(directory: Path, entries: Sequence[LayerEntry]) -> Blob:
     def fill(file: BinaryIO) -> str:
         try:
-            return write(placed, file).digest
-        except NotWritten as failed:
-            raise failed.error from None
+            return write(entries, file).digest
+        except NotWritten as failure:
+            raise failure.error from None
 
-    described = Layout(directory).put_filled(fill, LAYER_TAR)
-    return Blob(described.digest, described.size)
+    descriptor = Layout(directory).put_filled(fill, LAYER_TAR)
+    return Blob(descriptor.digest, descriptor.size)
 
 
 def _index(source: Source, cache: Path | None) -> Index:
@@ -117,5 +120,5 @@ def _index(source: Source, cache: Path | None) -> Index:
 def _cache_directory() -> Path | None:
     try:
         return cache_dir(os.environ)
-    except SpecError:  # the index saves time and nothing else; without a place for it there is none
+    except SpecError:  # the index only saves time; without a cache directory there is no index
         return None

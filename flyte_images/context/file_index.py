@@ -1,10 +1,10 @@
-"""Remembers which file had which content, so that what did not change is not read again.
+"""Keep the digests of local files, so that unchanged files are not read again.
 
-An entry holds if size, times, inode and mode are still those with which the file was read. The change time is set by
-the kernel and by no one else: a file that got other bytes with the same size and modification time is still seen. A
-file that was changed just before it was read is not entered, as a second change might come within the clock's tick.
+An entry is valid while size, times, inode, device and mode of the file are the same as when it was read. Only the
+kernel sets the change time, so a file with other bytes but the same size and modification time is noticed. A file that
+changed just before it was read gets no entry: a second change may come within the same tick of the clock.
 
-The index saves time and nothing else: a missing, damaged or unwritable one is as good as an empty one.
+The index only saves time: a missing, damaged or unwritable index is treated as empty.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..store import json_cache
 from .settled import Settling
 
 _VERSION = 1
-RACY = 2_000_000_000  # nanoseconds; the coarsest clocks of file systems tick every two seconds
+RACY = 2_000_000_000  # nanoseconds; the coarsest file system clocks tick every two seconds
 
 StatusKey = tuple[int, int, int, int, int, int]
 
 
 class Index:
-    """The index of one tree, `name` among those in `directory` (None: of nothing)."""
+    """The index of one tree: the one called `name` in `directory`. With None for a directory, always empty."""
 
     def __init__(self, directory: Path | None, name: str) -> None:
         digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
@@ -35,7 +35,7 @@ class Index:
         self._settling = Settling()
 
     def find(self, path: bytes, status: os.stat_result) -> bytes | None:
-        """The digest of the file, if it is known to be still that."""
+        """Return the digest of the file if its entry is valid, else None."""
         name = os.fsdecode(path)
         entry = self._old.get(name)
         if entry is None or entry[0] != status_key(status):
@@ -44,23 +44,23 @@ class Index:
         return bytes.fromhex(entry[1])
 
     def settle(self, descriptor: int) -> bool:
-        """Return whether later changes of the open file will show in its times. An index of nothing does not ask."""
+        """Return whether later changes of the open file will show in its times. Without a directory, return False."""
         return self._path is not None and self._settling.settle(descriptor, os.fstat(descriptor))
 
     def has(self, path: bytes) -> bool:
-        """Return whether the file was found, or entered, in this look at the tree."""
+        """Return whether the file has an entry that was found or added during this scan."""
         return os.fsdecode(path) in self._new
 
     def add(self, path: bytes, status: os.stat_result, digest: bytes, *, read_at: int, settled: bool) -> None:
-        """Enter a file that was read from `read_at` (nanoseconds since 1970) on, and had this status all the while.
+        """Add a file that was read from `read_at` (nanoseconds since 1970) on with an unchanged status.
 
-        A file that is not settled is not entered: it may change, and its status stay the same.
+        A file that is not settled is not added: it may change without a change of its status.
         """
         if settled and max(status.st_ctime_ns, status.st_mtime_ns) + RACY < read_at:
             self._new[os.fsdecode(path)] = (status_key(status), digest.hex())
 
     def save(self) -> None:
-        """Write what was found and added, if that differs from what was there."""
+        """Write the entries that were found and added, if they differ from the file's."""
         if self._path is None or self._new == self._old:
             return
         with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ class Index:
 
 
 def status_key(status: os.stat_result) -> StatusKey:
-    """Size, modification time, change time, inode, device, mode."""
+    """Return size, modification time, change time, inode, device and mode."""
     return (
         status.st_size,
         status.st_mtime_ns,

@@ -1,5 +1,6 @@
-"""A tree that was looked at -> whether it is still the same, by the statuses of its entries: a fraction of the time of
-looking again. A folder's status says whether something came into it or went.
+"""Notice changes of a tree by the statuses of its entries, in a fraction of the time of another scan.
+
+The status of a folder shows whether entries were added or removed.
 """
 
 from __future__ import annotations
@@ -13,32 +14,32 @@ from .tree import Tree
 _RULES = b".dockerignore"
 
 
-class Unchanged:
-    """What was seen of a tree when it was looked at, from `looked_at` (nanoseconds since 1970) on."""
+class Fingerprint:
+    """The statuses of the entries of a tree at the time of a scan."""
 
     def __init__(self, statuses: dict[bytes, StatusKey | None]) -> None:
         self._statuses = statuses
 
     def holds(self) -> bool:
-        """Is all of it as it was?"""
+        """Return whether all statuses are unchanged."""
         try:
-            return all(_status(path) == known for path, known in self._statuses.items())
+            return all(_status(path) == status for path, status in self._statuses.items())
         except OSError:
             return False
 
 
-def remember(
+def take_fingerprint(
     tree: Tree, patterns: Sequence[str], *, looked_at: int, settled: Callable[[bytes], bool]
-) -> Unchanged | None:
-    """Remember the tree. None if its statuses would not show every change.
+) -> Fingerprint | None:
+    """Return the fingerprint of a tree that was scanned from `looked_at` (nanoseconds since 1970) on.
 
-    They would not if something changed a moment ago, as the clock may then not show another change; if a file is
-    not settled (settled.py); or if rules take back what is in an ignored folder, of which nothing is
-    remembered.
+    Return None if statuses would not show every change: something changed just before the scan, so the clock may hide
+    another change; a file is not settled (settled.py); or ignore rules include paths below an ignored folder, whose
+    status the scan does not have.
     """
     if not all(settled(entry.path) for entry in tree.entries if entry.kind == "f"):
         return None
-    statuses: dict[bytes, StatusKey | None] = {tree.place(entry): status_key(entry.status) for entry in tree.entries}
+    statuses: dict[bytes, StatusKey | None] = {tree.path_of(entry): status_key(entry.status) for entry in tree.entries}
     try:
         rules = tree.root + b"/" + _RULES
         statuses[tree.root], statuses[rules] = _status(tree.root), _status(rules)
@@ -46,9 +47,9 @@ def remember(
             return None
     except OSError:
         return None
-    if any(known is not None and max(known[1:3]) + RACY >= looked_at for known in statuses.values()):
+    if any(status is not None and max(status[1:3]) + RACY >= looked_at for status in statuses.values()):
         return None
-    return Unchanged(statuses)
+    return Fingerprint(statuses)
 
 
 def _status(path: bytes) -> StatusKey | None:

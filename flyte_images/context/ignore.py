@@ -1,7 +1,7 @@
-"""Ignore rules -> which paths of a folder are left out, as Docker decides it for a `.dockerignore`. Pure.
+"""Ignore rules -> the paths of a folder that are excluded, with the semantics of `.dockerignore`. Pure.
 
-A pattern stands for a path from the folder's root (`a/*.txt`); `**` for any number of folders; what lies in an ignored
-folder is ignored. The last pattern that matches counts, and one that begins with `!` takes paths back in.
+A pattern is a path from the folder's root (`a/*.txt`); `**` matches any number of folders; everything in an ignored
+folder is ignored. The last matching pattern decides; a pattern that begins with `!` includes paths again.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ DEFAULT_IGNORE: tuple[str, ...] = (
     "**/.ipynb_checkpoints",
     "**/.DS_Store",
 )
-"""What is left out of every folder unless a later pattern takes it back in: what tools leave behind, nothing else."""
+"""Files that tools leave behind. They are excluded from every folder unless a later pattern includes them again."""
 
-_BRACKET = re.compile(r"(\^?)((?:\\.|[^\]\\])+)\]", re.DOTALL)  # behind the opening one
+_BRACKET = re.compile(r"(\^?)((?:\\.|[^\]\\])+)\]", re.DOTALL)  # after the opening bracket
 
 Matched = tuple[bool, ...]
-"""What became of a folder: for each rule whether it matched. Its contents inherit that."""
+"""For each rule, whether it matched a folder. The contents of the folder inherit the matches."""
 
 
 @record
 class _Rule:
-    """Neighbouring patterns of the same sign, as one expression."""
+    """Adjacent patterns of the same sign, as one regular expression."""
 
     pattern: re.Pattern[str]
-    takes_back: bool
+    includes: bool
 
 
 class Ignore:
-    """Decides path by path, from the root down.
+    """Decide path by path, from the root down.
 
     >>> rules = Ignore(["*.txt", "!keep.txt"])
     >>> [rules.match(name, ())[0] for name in ("a.txt", "keep.txt", "a.py")]
@@ -60,32 +60,32 @@ class Ignore:
         cleaned = [text for text in map(_clean, patterns) if text]
         signed = [(text.startswith("!"), text.removeprefix("!")) for text in cleaned]
         self._rules = tuple(
-            _Rule(re.compile("|".join(_expression(text) for _, text in group), re.DOTALL), takes_back)
-            for takes_back, group in groupby(signed, key=lambda item: item[0])
+            _Rule(re.compile("|".join(_expression(text) for _, text in group), re.DOTALL), includes)
+            for includes, group in groupby(signed, key=lambda item: item[0])
         )
-        self._back = tuple(tuple(text.split("/")) for takes_back, text in signed if takes_back)
+        self._included = tuple(tuple(text.split("/")) for includes, text in signed if includes)
 
     def match(self, path: str, parent: Matched) -> tuple[bool, Matched]:
-        """Whether `path` is ignored, and what its contents inherit; `parent` is what it inherits itself."""
+        """Return whether `path` is ignored, and the matches for its contents. `parent`: the matches of its folder."""
         ignored = False
         matched = []
         for number, rule in enumerate(self._rules):
             hit = bool(parent) and parent[number]
-            if not hit and rule.takes_back == ignored:  # else it could not change anything
+            if not hit and rule.includes == ignored:  # otherwise a match changes nothing
                 hit = rule.pattern.fullmatch(path) is not None
             if hit:
-                ignored = not rule.takes_back
+                ignored = not rule.includes
             matched.append(hit)
         return ignored, tuple(matched)
 
-    def may_take_back_below(self, path: str) -> bool:
-        """Whether an ignored folder has to be entered because a `!` pattern may name something in it."""
+    def may_include_below(self, path: str) -> bool:
+        """Return whether a `!` pattern may include something inside the ignored folder `path`."""
         folders = path.split("/")
-        return any(_reaches(pattern, folders) for pattern in self._back)
+        return any(_reaches(pattern, folders) for pattern in self._included)
 
 
 def parse_ignore(text: str) -> list[str]:
-    """The patterns of an ignore file: a line each, without comments.
+    """Return the patterns of an ignore file: one a line, without comments.
 
     >>> parse_ignore("# mine\\n/build/\\n\\n!build/keep\\n")
     ['/build/', '!build/keep']
@@ -100,7 +100,7 @@ def _clean(pattern: str) -> str:
     text = text.removeprefix("!").strip()
     if not text:
         if sign:
-            raise SpecError("`!` is not an ignore pattern", hint="name what it is to take back in: !keep.txt")
+            raise SpecError("`!` is not an ignore pattern", hint="name a path after it: !keep.txt")
         return ""
     return sign + (posixpath.normpath(text).lstrip("/") or ".")
 
@@ -132,11 +132,11 @@ def _translate(pattern: str) -> str:
             case "?":
                 out += "[^/]"
             case "[":
-                found = _BRACKET.match(rest)
-                if found is None:
-                    raise re.error("a bracket that does not end")
-                out += f"[{found[1]}{_class(found[2])}]"
-                rest = rest[found.end() :]
+                match = _BRACKET.match(rest)
+                if match is None:
+                    raise re.error("a bracket is not closed")
+                out += f"[{match[1]}{_class(match[2])}]"
+                rest = rest[match.end() :]
             case "\\":
                 out += re.escape(rest[:1] or "\\")
                 rest = rest[1:]
@@ -146,8 +146,8 @@ def _translate(pattern: str) -> str:
 
 
 def _class(inside: str) -> str:
-    """The inside of brackets: characters and ranges, and nothing that Python would see in it beside."""
-    return re.sub(r"\\?(.)", lambda found: "-" if found[0] == "-" else re.escape(found[1]), inside, flags=re.DOTALL)
+    """Return the inside of brackets as Python writes it: characters and ranges, everything else escaped."""
+    return re.sub(r"\\?(.)", lambda match: "-" if match[0] == "-" else re.escape(match[1]), inside, flags=re.DOTALL)
 
 
 def _reaches(pattern: Sequence[str], folders: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
-"""Trees -> one tar layer, the same bytes for the same trees on any machine and any day.
+"""Trees -> one tar layer: the same bytes for the same trees, on any machine and any day.
 
-Everything belongs to root and is of `EPOCH`; folders and what may be executed have mode 0755, other files 0644.
-Entries stand in the order of their names' bytes. Nothing is held in memory but names.
+All entries belong to root and have the time `EPOCH`; folders and executable files have mode 0755, other files 0644.
+Entries are sorted by the bytes of their names. Only names are held in memory, never contents.
 """
 
 from __future__ import annotations
@@ -18,31 +18,30 @@ from ..errors import SpecError
 from .file_index import Index
 from .tree import Entry, Tree, read
 
-EPOCH = 315_532_800  # 1980-01-01: zip files, among others, know no earlier time
+EPOCH = 315_532_800  # 1980-01-01; zip files cannot express an earlier time
 
 _BLOCK = 512
 _NAME = 100  # bytes of a name that fit in a header
 _KINDS = {"d": b"5", "f": b"0", "l": b"2"}
 
-# In every Debian these are links. A folder of that name in a layer would take the link's place, and the base's programs
-# with it.
+# In Debian these are links. A folder of such a name in a layer would replace the link, and hide the base's programs.
 _LINKED = {name: b"usr/" + name for name in (b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32")}
 
-# Folders that are not 0755 in an image; being the parent of something must not change that.
+# Folders whose mode in an image is not 0755. A layer with an entry below them must not change their mode.
 _MODES = {b"root": 0o700, b"tmp": 0o1777, b"var/tmp": 0o1777}
 
 
 @record
 class Blob:
-    """What was written: its digest and size."""
+    """A written layer: its digest and size in bytes."""
 
     digest: str
     size: int
 
 
 @record
-class Placed:
-    """An entry of a tree and its name in the layer; a folder that only leads to one has no tree."""
+class LayerEntry:
+    """One entry of the layer: its name, and the entry of a tree. A parent folder of destinations has no tree."""
 
     name: bytes
     entry: Entry | None = None
@@ -50,46 +49,46 @@ class Placed:
     index: Index | None = None
 
 
-def place(trees: Sequence[tuple[Tree, bytes, Index]]) -> list[Placed]:
-    """Lay trees out in one layer, each at its destination (absolute, normal), with the folders that lead there."""
-    layout: dict[bytes, Placed] = {}
+def arrange(trees: Sequence[tuple[Tree, bytes, Index]]) -> list[LayerEntry]:
+    """Arrange trees in one layer, each at its absolute, normalized destination, and add the parent folders."""
+    layout: dict[bytes, LayerEntry] = {}
     for tree, destination, index in trees:
         for entry in tree.entries:
             name = _name(destination, entry)
             if not name:
-                raise SpecError("a file cannot take the place of the image's root", hint="give it a name: /file")
-            taken = layout.get(name)
-            if taken is not None and not (_is_folder(taken) and entry.kind == "d"):
-                raise SpecError(f"two local sources have something at `/{name.decode(errors='backslashreplace')}`")
-            layout[name] = Placed(name, entry, tree, index)
+                raise SpecError("a file cannot replace the root of the image", hint="give the file a name: /file")
+            earlier = layout.get(name)
+            if earlier is not None and not (_is_folder(earlier) and entry.kind == "d"):
+                raise SpecError(f"two local sources have an entry at `/{name.decode(errors='backslashreplace')}`")
+            layout[name] = LayerEntry(name, entry, tree, index)
         if not tree.entries or tree.entries[0].path:
-            layout.setdefault(_name(destination, None), Placed(_name(destination, None)))
+            layout.setdefault(_name(destination, None), LayerEntry(_name(destination, None)))
     for name in list(layout):
         for parent in _parents(name):
-            above = layout.setdefault(parent, Placed(parent))
+            above = layout.setdefault(parent, LayerEntry(parent))
             if not _is_folder(above):
-                raise SpecError(f"`/{parent.decode(errors='backslashreplace')}` would be a file and a folder at once")
+                raise SpecError(f"`/{parent.decode(errors='backslashreplace')}` would be both a file and a folder")
     layout.pop(b"", None)  # the root needs no entry
     return [layout[name] for name in sorted(layout)]
 
 
-def write(layout: Sequence[Placed], file: BinaryIO) -> Blob:
-    """Write the layer to an empty, seekable file; note the digest of each file on its entry. Raise NotWritten."""
+def write(layout: Sequence[LayerEntry], file: BinaryIO) -> Blob:
+    """Write the layer to an empty, seekable file, and set the digest of each file entry. Raise NotWritten."""
     out = _Out(file)
-    for placed in layout:
-        entry = placed.entry
-        if entry is None or placed.tree is None or placed.index is None or entry.kind == "d":
-            out.write(_header(placed.name + b"/", "d", mode=_MODES.get(placed.name, 0o755)))
+    for item in layout:
+        entry = item.entry
+        if entry is None or item.tree is None or item.index is None or entry.kind == "d":
+            out.write(_header(item.name + b"/", "d", mode=_MODES.get(item.name, 0o755)))
         elif entry.kind == "l":
-            out.write(_header(placed.name, "l", mode=0o777, link=entry.target))
+            out.write(_header(item.name, "l", mode=0o777, link=entry.target))
         else:
-            _write_file(out, placed.name, entry, placed.tree, placed.index)
+            _write_file(out, item.name, entry, item.tree, item.index)
     out.write(bytes(2 * _BLOCK))
     return Blob(f"sha256:{out.state.hexdigest()}", out.size)
 
 
 class NotWritten(Exception):
-    """The layer's file cannot be written, for the reason `error`. Not an OSError: those tell of files that are read."""
+    """The layer cannot be written, because of `error`. Not an OSError, as that would mean a file that is read."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -97,7 +96,7 @@ class NotWritten(Exception):
 
 
 class _Out:
-    """A file, its digest so far, and the way back to an earlier place."""
+    """An output file with the digest of its content, which can be truncated to an earlier state."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -112,7 +111,7 @@ class _Out:
         self.state.update(data)
         self.size += len(data)
 
-    def go_back(self, state: hashlib._Hash, size: int) -> None:
+    def truncate_to(self, state: hashlib._Hash, size: int) -> None:
         if size != self.size:
             self.file.seek(size)
             self.file.truncate()
@@ -123,7 +122,7 @@ def _write_file(out: _Out, name: bytes, entry: Entry, tree: Tree, index: Index) 
     state, start = out.state.copy(), out.size
 
     def begin(status: os.stat_result) -> None:
-        out.go_back(state.copy(), start)
+        out.truncate_to(state.copy(), start)
         mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
         out.write(_header(name, "f", mode=mode, size=status.st_size))
 
@@ -132,7 +131,7 @@ def _write_file(out: _Out, name: bytes, entry: Entry, tree: Tree, index: Index) 
 
 
 def _header(name: bytes, kind: str, *, mode: int, size: int = 0, link: bytes = b"") -> bytes:
-    """A header in GNU's format, which takes names of any bytes and any length."""
+    """Return a header in GNU's format, which supports names of any bytes and length."""
     long = b""
     for mark, text in ((b"L", name), (b"K", link)):
         if len(text) > _NAME:
@@ -148,7 +147,7 @@ def _block(name: bytes, kind: bytes, *, mode: int, size: int, link: bytes) -> by
         b"0000000\0" * 2,  # owner and group
         _number(size),
         _number(EPOCH),
-        b" " * 8,  # the checksum, of which it is a part itself
+        b" " * 8,  # the checksum, counted as spaces
         kind,
         link[:_NAME].ljust(_NAME, b"\0"),
         b"ustar  \0",
@@ -171,8 +170,8 @@ def _name(destination: bytes, entry: Entry | None) -> bytes:
     return name
 
 
-def _is_folder(placed: Placed) -> bool:
-    return placed.entry is None or placed.entry.kind == "d"
+def _is_folder(item: LayerEntry) -> bool:
+    return item.entry is None or item.entry.kind == "d"
 
 
 def _parents(name: bytes) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
-"""A file or folder on this machine -> what of it goes into an image, entry by entry, and the digest of that.
+"""Scan a local file or folder: the entries that go into an image, and their digest.
 
-Part of it are paths, contents, the owner's x bit and what links say. Times, owners, other mode bits, hard links and
-the order in a directory are not.
+The digest covers paths, contents, the owner's x bit and the targets of links. It does not cover times, owners, other
+mode bits, hard links and the order in a directory.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ from ..store.cache_dir import TAG, is_cache
 from .file_index import Index
 from .ignore import DEFAULT_IGNORE, Ignore, Matched, parse_ignore
 
-_FORMAT = b"flyte-images context 1\n"  # another one, when the same tree is packed into other bytes
+_FORMAT = b"flyte-images context 1\n"  # changes when the same tree is packed into other bytes
 _CHUNK = 1 << 20
 _TRIES = 3
 _TAG = b"/" + TAG.encode()
-_NO_WAIT = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a link or pipe put there meanwhile is refused
+_NO_WAIT = (
+    os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+)  # refuses a link or pipe that has replaced the file
 
 
 @dataclass(slots=True)
 class Entry:
-    """One path of a tree, as bytes from its root; the tree of a single file has one, which is empty."""
+    """One entry of a tree. path: bytes, relative to the root; empty for the entry of a single file."""
 
     path: bytes
     kind: str  # "d", "f" or "l"
     status: os.stat_result
     target: bytes = b""  # of a link
-    digest: bytes = b""  # of a file's content, when it is known
+    digest: bytes = b""  # of a file's content; empty until it is known
 
     @property
     def is_executable(self) -> bool:
@@ -43,18 +45,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What was found at `root`: entries in the order of their paths' bytes, contents not read yet."""
+    """The entries below `root`, sorted by the bytes of their paths."""
 
     root: bytes
     entries: Sequence[Entry]
 
-    def place(self, entry: Entry) -> bytes:
-        """Where the entry lies on this machine."""
+    def path_of(self, entry: Entry) -> bytes:
+        """Return the path of the entry on this machine."""
         return self.root + b"/" + entry.path if entry.path else self.root
 
 
 def scan(path: str | os.PathLike[str], patterns: Sequence[str] = ()) -> Tree:
-    """Look at a file, or at a folder and what its ignore rules leave of it. Follows a link only if it is `path`."""
+    """Scan a file, or a folder without its ignored entries. Follow a link only if it is `path` itself.
+
+    Raise SpecError if something cannot be read or is neither file, folder nor link.
+    """
     root = os.fsencode(path)
     try:
         status = Path(path).stat()
@@ -73,7 +78,7 @@ def scan(path: str | os.PathLike[str], patterns: Sequence[str] = ()) -> Tree:
 
 
 def tree_digest(tree: Tree) -> str:
-    """The digest of a tree whose files' digests are known."""
+    """Return the digest of a tree whose file digests are known."""
     state = hashlib.sha256(_FORMAT)
     for entry in tree.entries:
         match entry.kind:
@@ -89,7 +94,7 @@ def tree_digest(tree: Tree) -> str:
 
 
 def is_known(tree: Tree, index: Index) -> bool:
-    """Fill in the digests that the index knows; whether that was all of them."""
+    """Set the digests that the index knows. Return whether all are known."""
     for entry in tree.entries:
         if entry.kind == "f" and not entry.digest:
             entry.digest = index.find(entry.path, entry.status) or b""
@@ -97,7 +102,7 @@ def is_known(tree: Tree, index: Index) -> bool:
 
 
 def read_all(tree: Tree, index: Index) -> None:
-    """Read the files whose digests are not known."""
+    """Read the files whose digests are not known, and set their digests."""
     for entry in tree.entries:
         if entry.kind == "f" and not entry.digest:
             read(tree, entry, index, begin=lambda status: None, data=lambda chunk: None)
@@ -106,16 +111,16 @@ def read_all(tree: Tree, index: Index) -> None:
 def read(
     tree: Tree, entry: Entry, index: Index, *, begin: Callable[[os.stat_result], None], data: Callable[[bytes], None]
 ) -> None:
-    """Read a file and note its status and digest. `begin` is told the status, then `data` gets exactly its bytes.
+    """Read a file and set its status and digest. Call `begin` with the status, then `data` with the bytes.
 
-    When the file changes meanwhile it is read again from `begin` on, so that what was read last is one state of it and
-    never a mixture of two.
+    If the file changes meanwhile, start again with `begin`, so the last bytes are one state of the file and never a
+    mixture of two.
     """
-    place = tree.place(entry)
+    path = tree.path_of(entry)
     try:
         for _ in range(_TRIES):
             read_at = time.time_ns()
-            descriptor = os.open(place, _NO_WAIT)
+            descriptor = os.open(path, _NO_WAIT)
             try:
                 settled = index.settle(descriptor)
                 before = os.fstat(descriptor)
@@ -127,9 +132,10 @@ def read(
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise _refused(place, error) from None
+        raise _refused(path, error) from None
     raise SpecError(
-        f"`{_shown(place)}` changes while it is read", hint="stop what writes to it, or ignore it in .dockerignore"
+        f"`{_shown(path)}` changes while it is read",
+        hint="stop the program that writes it, or ignore it in .dockerignore",
     )
 
 
@@ -143,7 +149,7 @@ def _read(
     left = status.st_size
     while left:
         chunk = os.read(descriptor, min(left, _CHUNK))
-        if not chunk:  # it has become shorter
+        if not chunk:  # the file was truncated
             return None
         state.update(chunk)
         data(chunk)
@@ -151,17 +157,21 @@ def _read(
     return state.digest()
 
 
-def _same(one: os.stat_result, two: os.stat_result) -> bool:
-    return (one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (two.st_size, two.st_mtime_ns, two.st_ctime_ns)
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+    )
 
 
 def _walk(root: bytes, ignore: Ignore, caches: set[bytes]) -> Iterator[Entry]:
-    """The entries of a folder, in no order. An ignored folder is there if something in it is.
+    """Yield the entries of a folder, unsorted. An ignored folder is yielded if an entry below it is.
 
-    The folders that are caches of this package are added to `caches`; of what is in them there is nothing.
+    Cache directories of this package are added to `caches`, and nothing below them is yielded.
     """
     todo: list[tuple[bytes, Matched, tuple[Entry, ...]]] = [(b"", (), ())]
-    told: set[bytes] = set()
+    yielded: set[bytes] = set()
     while todo:
         folder, inherited, ignored_above = todo.pop()
         listed = list(_list(root, folder))
@@ -175,34 +185,34 @@ def _walk(root: bytes, ignore: Ignore, caches: set[bytes]) -> Iterator[Entry]:
                 above = (*above, entry)
             else:
                 for parent in above:
-                    if parent.path not in told:
-                        told.add(parent.path)
+                    if parent.path not in yielded:
+                        yielded.add(parent.path)
                         yield parent
                 above = ()
                 yield _usable(root, entry)
-            if entry.kind == "d" and (not is_ignored or ignore.may_take_back_below(os.fsdecode(entry.path))):
+            if entry.kind == "d" and (not is_ignored or ignore.may_include_below(os.fsdecode(entry.path))):
                 todo.append((entry.path, matched, above))
 
 
 def _list(root: bytes, folder: bytes) -> Iterator[Entry]:
-    place = root + b"/" + folder if folder else root
+    path = root + b"/" + folder if folder else root
     try:
-        with os.scandir(place) as found:
-            for item in found:
-                path = folder + b"/" + item.name if folder else item.name
+        with os.scandir(path) as items:
+            for item in items:
+                name = folder + b"/" + item.name if folder else item.name
                 status = item.stat(follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
-                    yield Entry(path, "d", status)
+                    yield Entry(name, "d", status)
                 elif stat.S_ISLNK(status.st_mode):
-                    yield Entry(path, "l", status, target=os.readlink(item.path))  # noqa: PTH115 - bytes
+                    yield Entry(name, "l", status, target=os.readlink(item.path))  # noqa: PTH115 - bytes
                 else:
-                    yield Entry(path, "f", status)
+                    yield Entry(name, "f", status)
     except OSError as error:
-        raise _refused(error.filename or place, error) from None
+        raise _refused(error.filename or path, error) from None
 
 
-def _is_cache(place: bytes, listed: Sequence[Entry]) -> bool:
-    return any(entry.path.endswith(_TAG) for entry in listed) and is_cache(place)
+def _is_cache(path: bytes, listed: Sequence[Entry]) -> bool:
+    return any(entry.path.endswith(_TAG) for entry in listed) and is_cache(path)
 
 
 def _usable(root: bytes, entry: Entry) -> Entry:
@@ -210,30 +220,30 @@ def _usable(root: bytes, entry: Entry) -> Entry:
     if entry.kind == "f" and not stat.S_ISREG(mode):
         what = "a socket" if stat.S_ISSOCK(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
         raise SpecError(
-            f"`{_shown(root + b'/' + entry.path)}` is {what}: an image holds files, folders and links",
+            f"`{_shown(root + b'/' + entry.path)}` is {what}; images hold only files, folders and links",
             hint="remove it, or ignore it in .dockerignore",
         )
     return entry
 
 
 def _own_rules(root: bytes) -> list[str]:
-    place = root + b"/.dockerignore"
+    path = root + b"/.dockerignore"
     try:
-        return parse_ignore(os.fsdecode(Path(os.fsdecode(place)).read_bytes()))
+        return parse_ignore(os.fsdecode(Path(os.fsdecode(path)).read_bytes()))
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise _refused(place, error) from None
+        raise _refused(path, error) from None
 
 
-def _refused(place: bytes | str, error: OSError) -> SpecError:
+def _refused(path: bytes | str, error: OSError) -> SpecError:
     hint = {
-        FileNotFoundError: "it was there if this run began with it: is something removing files? else check the path",
+        FileNotFoundError: "check the path; if it existed at the start, a program removes files meanwhile",
         PermissionError: "make it readable, or ignore it in .dockerignore",
     }.get(type(error))
-    return SpecError(f"`{_shown(place)}` cannot be read: {error.strerror}", hint=hint)
+    return SpecError(f"`{_shown(path)}` cannot be read: {error.strerror}", hint=hint)
 
 
-def _shown(place: bytes | str) -> str:
-    """A path for people, whatever its bytes."""
-    return os.fsdecode(place).encode(errors="backslashreplace").decode()
+def _shown(path: bytes | str) -> str:
+    """Return a path as text, whatever its bytes."""
+    return os.fsdecode(path).encode(errors="backslashreplace").decode()

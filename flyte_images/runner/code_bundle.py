@@ -17,7 +17,7 @@ from flyte_images_runtime.system.atomic import partial_directory, private_direct
 from flyte_images_runtime.task.bytecode import compile_beside, loaded_below
 
 from ..context.file_index import Index
-from ..context.fingerprint import Unchanged, remember
+from ..context.fingerprint import Fingerprint, take_fingerprint
 from ..context.tree import Entry, Tree, is_known, read, read_all, scan, tree_digest
 from ..errors import SpecError
 from ..store.cache_dir import cache_dir
@@ -37,7 +37,7 @@ class CodeBundles:
         self._environ = environ
         self._held = HeldBundles()
         self._compiled: set[Path] = set()
-        self._fingerprints: dict[tuple[str, str, tuple[str, ...]], tuple[Unchanged, Path]] = {}
+        self._fingerprints: dict[tuple[str, str, tuple[str, ...]], tuple[Fingerprint, Path]] = {}
 
     def bundle(self, root: str) -> str:
         """Return the directory of a bundle with the content of the tree `root`.
@@ -75,7 +75,7 @@ class CodeBundles:
         bundle = cache / "code" / digest.removeprefix("sha256:")
         if bundle not in self._compiled or not self._held.acquire(bundle):
             self._complete(bundle, tree, root, digest)
-        fingerprint = remember(tree, patterns, looked_at=scanned_at, settled=index.has)
+        fingerprint = take_fingerprint(tree, patterns, looked_at=scanned_at, settled=index.has)
         if fingerprint is not None:
             self._fingerprints[key] = (fingerprint, bundle)
         return bundle

@@ -1,4 +1,4 @@
-"""Everything that is kept below the cache directory: where, how it is written, and how it goes."""
+"""Everything below the cache directory: where it is, how it is written, and how it is removed."""
 
 from .cache_dir import sweep
 

@@ -1,17 +1,17 @@
-"""The cache directory: what can be made again. It is one user's, closed to others, and marked as a cache.
+"""The cache directory of one user. It holds things that can be made again, is closed to others, and marked as a cache.
 
 <cache>/oci     an OCI layout: bases, packed local files       (store/oci_layout.py)
 <cache>/bases   a record of each base that was bootstrapped    (bootstrap/)
-<cache>/context which local file had which content             (context/index.py)
-<cache>/results what tasks with cache="auto" have returned     (results.py)
-<cache>/files   files and directories that tasks have returned (arrivals.py)
-<cache>/runs.jsonl  what was run                               (history.py)
-<cache>/swept       when leftovers were looked for last, and on which engines  (leftovers.py)
-<cache>/logs    what those runs have printed                   (printed.py)
-<cache>/code    copies of source trees that tasks were run from (shipping.py)
-<cache>/resolved what names were resolved to                   (json_cache.py)
+<cache>/context digests of local files that were read          (context/file_index.py)
+<cache>/results results of tasks with cache="auto"             (runner/result_cache.py)
+<cache>/files   files and directories that tasks returned      (runner/artifacts.py)
+<cache>/runs.jsonl  the history of runs                        (runner/history.py)
+<cache>/swept   the time of the last removal of leftovers, and the engines that were used (leftovers.py)
+<cache>/logs    output of runs                                 (runner/run_logs.py)
+<cache>/code    copies of source trees that tasks ran from     (runner/code_bundle.py)
+<cache>/resolved packages that names were resolved to          (store/json_cache.py)
 <cache>/rootfs  unpacked images of the engine `oci`
-<cache>/bin     a buildkitd to start where nothing runs; its state is in <cache>/buildkitd (buildkit/ondemand.py)
+<cache>/bin     a buildkitd to start where no engine runs; its state is in <cache>/buildkitd (buildkit/local_daemon.py)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..errors import SpecError
 from .leftovers import remove_leftovers
 
 TAG = "CACHEDIR.TAG"
-"""The file by which programs know a cache directory, so that they leave the directory out of backups."""
+"""The file that marks a cache directory, so that backup programs skip it."""
 
 _TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 # This directory is a cache of flyte-images: all of it can be made again.
@@ -49,21 +49,21 @@ def cache_dir(environ: Mapping[str, str]) -> Path:
     """
     names = ("FLYTE_IMAGES_CACHE", "XDG_CACHE_HOME", "HOME")
     path = _cache_dir(*(environ.get(name, "") for name in names))
-    with contextlib.suppress(OSError):  # not made yet: it is looked at again
+    with contextlib.suppress(OSError):  # the directory does not exist yet; the next call checks again
         _take(path, os.geteuid())
     return path
 
 
 def sweep(environ: Mapping[str, str]) -> int:
-    """Remove what killed processes left in the cache and in TMPDIR; return how many things there were.
+    """Remove leftovers of killed processes in the cache and in TMPDIR. Return their number.
 
-    The first use of the cache in a process does so too.
+    The first use of the cache in a process does this too.
     """
     return remove_leftovers(cache_dir(environ))
 
 
 def is_cache(directory: str | bytes | Path) -> bool:
-    """Return whether the directory is a cache of this package, whatever its name and whoever's it is."""
+    """Return whether the directory is a cache of this package, of any user and with any name."""
     try:
         with open(os.path.join(os.fsdecode(directory), TAG), "rb") as file:  # noqa: PTH118
             return file.read(len(_TEXT)) == _TEXT
@@ -73,17 +73,17 @@ def is_cache(directory: str | bytes | Path) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _take(path: Path, user: int) -> None:
-    """Close the directory to other users, mark it as a cache and sweep it: once a process, when it is there."""
-    seen = path.stat()
-    if not stat.S_ISDIR(seen.st_mode):
+    """Close the directory to other users, mark it as a cache and sweep it. Once a process."""
+    status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
         return
-    if seen.st_uid != user:
+    if status.st_uid != user:
         raise SpecError(
-            f"the cache directory `{path}` belongs to another user (uid {seen.st_uid}; this is uid {user})",
+            f"the cache directory `{path}` belongs to another user (uid {status.st_uid}; this is uid {user})",
             hint="set FLYTE_IMAGES_CACHE to a directory of this user, or give this one to this user with chown",
         )
-    with contextlib.suppress(OSError):  # a file system that is read-only: nothing new is written there
-        if seen.st_mode & 0o077:
+    with contextlib.suppress(OSError):  # a read-only file system
+        if status.st_mode & 0o077:
             path.chmod(0o700)
         if not is_cache(path):
             atomic.write(path / TAG, _TEXT, mode=0o644)
@@ -91,18 +91,18 @@ def _take(path: Path, user: int) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _cache_dir(own: str, shared: str, home: str) -> Path:
-    if own:
-        if not Path(own).is_absolute():
-            raise SpecError(f"FLYTE_IMAGES_CACHE is not an absolute path: `{own}`", hint="start it with a slash")
-        return Path(own)
-    if Path(shared).is_absolute():  # the XDG specification has relative ones ignored
-        return Path(shared) / "flyte-images"
+def _cache_dir(explicit: str, xdg: str, home: str) -> Path:
+    if explicit:
+        if not Path(explicit).is_absolute():
+            raise SpecError(f"FLYTE_IMAGES_CACHE is not an absolute path: `{explicit}`", hint="start it with a slash")
+        return Path(explicit)
+    if Path(xdg).is_absolute():  # the XDG specification says to ignore relative paths
+        return Path(xdg) / "flyte-images"
     if not Path(home).is_absolute():
-        raise SpecError("there is no place for the cache: HOME is not set", hint="set FLYTE_IMAGES_CACHE")
+        raise SpecError("the cache has no directory: HOME is not set", hint="set FLYTE_IMAGES_CACHE")
     return Path(home) / ".cache" / "flyte-images"
 
 
 def layout_dir(environ: Mapping[str, str]) -> Path:
-    """The OCI layout that all images made on this machine share."""
+    """Return the OCI layout that all builds of this user share."""
     return cache_dir(environ) / "oci"

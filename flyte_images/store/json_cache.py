@@ -1,7 +1,7 @@
-"""JSON documents in the cache directory, each with a checksum. A document that does not fit its checksum is made again.
+"""JSON documents in the cache directory, each with a checksum. A document with a wrong checksum counts as missing.
 
-The first line of a file is the SHA-256 of the file's name and of what follows the line: a document under another
-document's name is damaged too.
+The first line of a file is the SHA-256 of the file's name and of the rest of the file, so a document under another
+name is damaged too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def save(path: Path, value: object) -> None:
 
 
 def read(environ: Mapping[str, str], kind: str, key: str) -> Any:
-    """Return what was resolved for that key before, or None. So the same image is the same image until upgraded."""
+    """Return the resolved document of that key, or None. With it, an image keeps its packages until upgraded."""
     try:
         return load(_path(environ, kind, key))
     except (OSError, ValueError):
@@ -41,7 +41,7 @@ def read(environ: Mapping[str, str], kind: str, key: str) -> Any:
 
 
 def write(environ: Mapping[str, str], kind: str, key: str, value: object) -> None:
-    """Keep what was resolved. A cache that cannot be written costs the time to resolve again, and nothing else."""
+    """Keep a resolved document. If the cache cannot be written, the next build resolves again."""
     with contextlib.suppress(OSError):
         save(_path(environ, kind, key), value)
 

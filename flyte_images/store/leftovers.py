@@ -1,7 +1,7 @@
-"""What a killed process left behind in the cache and among temporary files: found by its owner's mark, and removed.
+"""Find and remove leftovers of killed processes in the cache directory and in TMPDIR.
 
-Every temporary directory and every file that is being written bears the mark of the process that makes it (owner.py of
-the runtime), so nothing of a process that still works is touched.
+The name of each temporary directory and of each partial file holds the id of the process that makes it
+(system/process_id.py of the runtime), so nothing of a running process is touched.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BELOW_ROOTFS = ("rootfs", "rootfs/layers")
 
 @contextlib.contextmanager
 def temporary_directory(kind: str) -> Iterator[str]:
-    """Make a directory in TMPDIR for this user alone, which is gone at the end, or at the next start after a kill."""
+    """Make a directory in TMPDIR for this user alone. It is removed at the end; after a kill, at the next start."""
     path = temporary_path(kind)
     path.mkdir(mode=0o700)
     try:
@@ -33,21 +33,21 @@ def temporary_directory(kind: str) -> Iterator[str]:
 
 def temporary_path(kind: str) -> Path:
     """Return a new path in TMPDIR that `remove_leftovers` finds after a kill. kind: lower-case letters."""
-    unknown = os.urandom(4).hex()  # another user cannot make the directory first
-    import tempfile  # loaded where something is made: each start of the product looks here
+    suffix = os.urandom(4).hex()  # random, so that another user cannot make the directory first
+    import tempfile  # loaded only where a directory is made: every start imports this module
 
-    return Path(tempfile.gettempdir()) / f"flyte-images-{kind}-{new_name()}-{unknown}"
+    return Path(tempfile.gettempdir()) / f"flyte-images-{kind}-{new_name()}-{suffix}"
 
 
 def remove_leftovers(cache: Path) -> int:
-    """Remove what processes that have ended left in the cache and in TMPDIR. Return how many things there were."""
+    """Remove leftovers of ended processes in the cache and in TMPDIR. Return their number."""
     count = sum(atomic.sweep(cache / name) for name in (*_BELOW, *_BELOW_ROOTFS))
-    place = os.environ.get("TMPDIR") or "/tmp"
+    directory = os.environ.get("TMPDIR") or "/tmp"
     with contextlib.suppress(OSError):
-        for name in os.listdir(place):  # noqa: PTH208 - names alone: the directory may be large
+        for name in os.listdir(directory):  # noqa: PTH208 - names alone: the directory may be large
             mark = _TEMPORARY.match(name)
-            if mark and _is_left(f"{place}/{name}", name[mark.end() :]):
-                atomic.remove(Path(place, name))
+            if mark and _is_left(f"{directory}/{name}", name[mark.end() :]):
+                atomic.remove(Path(directory, name))
                 count += 1
     return count
 

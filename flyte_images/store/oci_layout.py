@@ -1,7 +1,7 @@
-"""An OCI image layout on disk: blobs by digest, images made of them, the index of their names, and the layout as a tar.
+"""An OCI image layout on disk: blobs by digest, images, the index of names, and the layout as a tar.
 
-A blob has its name only when it is whole, so any number of processes may write the same layout at once. A blob that was
-damaged later is never returned: `read` refuses it by name, and to put it again heals it.
+A blob gets its name only when it is whole, so any number of processes may write the same layout at once. `read` refuses
+a blob that was damaged later; writing the blob again repairs it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 
 @record
 class Descriptor:
-    """What a blob is, and its name.
+    """The type, digest and size of a blob.
 
     >>> Descriptor(CONFIG, "sha256:" + "0" * 64, 2).json()["size"]
     2
@@ -46,7 +46,7 @@ class Descriptor:
     size: int
 
     def json(self) -> dict[str, str | int]:
-        """The form that it has in manifests and indexes."""
+        """Return the form of the descriptor in manifests and indexes."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
@@ -60,7 +60,7 @@ class Layer:
 
 @record
 class Layout:
-    """An OCI image layout in a directory, which is made when something is put there.
+    """An OCI image layout in a directory. The first write makes the directory.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -73,80 +73,83 @@ class Layout:
     directory: Path
 
     def path(self, digest: str) -> Path:
-        """Where the blob of that digest is, if it is there."""
+        """Return the path of the blob of that digest, whether or not it exists."""
         match = _DIGEST.fullmatch(digest)
         if match is None:
             raise FlyteImagesError(f"not a sha256 digest: `{digest}`")
         return self.directory / "blobs" / "sha256" / match[1]
 
     def has(self, digest: str) -> bool:
-        """Whether there is a blob of that name. Its content is not read: see `complete` and `read`."""
+        """Return whether the blob exists, without reading it: see `complete` and `read`."""
         return self.path(digest).is_file()
 
     def read(self, digest: str) -> bytes:
-        """Return a blob whose content fits its name; for manifests and configurations, not for layers."""
+        """Return the content of a blob, checked against its digest. For manifests and configurations, not for layers.
+
+        Raise FlyteImagesError if the blob is missing or damaged.
+        """
         path = self.path(digest)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise FlyteImagesError(
                 f"blob `{digest}` cannot be read from `{self.directory}`: {error.strerror}",
-                hint="make what it belongs to again (a base: flyte-images base build)",
+                hint="build again with --upgrade; for a base: `flyte-images base build SUITE`",
             ) from None
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
-            raise FlyteImagesError(f"`{path}` is damaged: its content does not fit its name", hint="remove the file")
+            raise FlyteImagesError(f"`{path}` is damaged: its content does not fit its digest", hint="remove the file")
         return data
 
     def manifest(self, digest: str) -> dict[str, Any]:
-        """The manifest of that digest."""
+        """Return the manifest of that digest."""
         return dict(json.loads(self.read(digest)))
 
     def config(self, digest: str) -> dict[str, Any]:
-        """The image configuration that the manifest of that digest names."""
+        """Return the image configuration that the manifest of that digest names."""
         return dict(json.loads(self.read(self.manifest(digest)["config"]["digest"])))
 
     def complete(self, digest: str) -> bool:
-        """Whether the image of that manifest can be read, and all its blobs are there in full size."""
+        """Return whether the manifest can be read, and all blobs of the image exist in full size."""
         try:
-            named = self.manifest(digest)
-            parts = [named["config"], *named["layers"]]
+            manifest = self.manifest(digest)
+            parts = [manifest["config"], *manifest["layers"]]
             return all(self.path(part["digest"]).stat().st_size == part["size"] for part in parts)
         except (FlyteImagesError, OSError, ValueError, LookupError, TypeError):
             return False
 
     def put_blob(self, data: bytes, media_type: str) -> Descriptor:
-        """Write a blob, in the place of a damaged one too."""
+        """Write a blob. A damaged blob of the same digest is replaced."""
         return self._write((data,), media_type)
 
     def put_file(self, path: Path, media_type: str) -> Descriptor:
-        """Write a blob that is in a file. The file stays as it is."""
+        """Write the content of a file as a blob."""
         with open(path, "rb") as source:
             return self._write(iter(lambda: source.read(_CHUNK), b""), media_type)
 
     def put_chunks(self, chunks: Iterable[bytes], media_type: str) -> Descriptor:
-        """Write a blob that comes piece by piece; where the pieces end with an exception, nothing is written."""
+        """Write a blob from chunks. If the chunks raise, nothing is written."""
         return self._write(chunks, media_type)
 
     def put_image(self, layers: Sequence[Layer], config: Mapping[str, Any]) -> Descriptor:
-        """Write the image of `layers`, whose blobs are there; return its manifest.
+        """Write the image of `layers`, whose blobs exist, and return the descriptor of its manifest.
 
-        `config` is an image configuration (`architecture`, `os`, `created`, `config`); the layers are put in here.
+        `config`: the image configuration (`architecture`, `os`, `created`, `config`) without its layers.
         """
         for layer in layers:
             if not self.has(layer.descriptor.digest):
-                raise FlyteImagesError(f"there is no blob `{layer.descriptor.digest}` in `{self.directory}`")
+                raise FlyteImagesError(f"the blob `{layer.descriptor.digest}` is not in `{self.directory}`")
         diff_ids = [layer.diff_id for layer in layers]
-        described = self.put_blob(_json({**config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}), CONFIG)
+        config_blob = self.put_blob(_json({**config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}), CONFIG)
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": described.json(),
+            "config": config_blob.json(),
             "layers": [layer.descriptor.json() for layer in layers],
         }
         return self.put_blob(_json(manifest), MANIFEST)
 
     def put_filled(self, fill: Callable[[BinaryIO], str], media_type: str) -> Descriptor:
-        """Write the blob that `fill` writes to an empty file; `fill` returns the digest of what it wrote."""
+        """Write a blob: `fill` writes it to an empty file and returns its digest."""
         try:
             atomic.private_directory(self.directory / "blobs" / "sha256")
             self._mark()
@@ -154,12 +157,12 @@ class Layout:
                 digest = fill(file)
                 file.flush()
                 size = os.fstat(file.fileno()).st_size
-                os.fsync(file.fileno())  # a name that survives a crash must not stand for half a blob
+                os.fsync(file.fileno())  # after a crash, a name must not belong to half a blob
                 path.replace(self.path(digest))
         except OSError as error:
             raise FlyteImagesError(
                 f"`{self.directory}` cannot be written: {error.strerror}",
-                hint="make room there, check its permissions, or set FLYTE_IMAGES_CACHE to another directory",
+                hint="free space there, check its permissions, or set FLYTE_IMAGES_CACHE to another directory",
             ) from None
         return Descriptor(media_type, digest, size)
 
@@ -174,24 +177,24 @@ class Layout:
         return self.put_filled(fill, media_type)
 
     def _mark(self) -> None:
-        """Write the two files that make a directory a layout, where they are missing."""
+        """Write the two files that mark a directory as a layout, if they are missing."""
         for name, text in _MARKS.items():
             if not (self.directory / name).exists():
                 with atomic.partial_file(self.directory) as (path, file):
                     file.write(text.encode())
                     file.flush()
-                    with contextlib.suppress(FileExistsError):  # never over another's
+                    with contextlib.suppress(FileExistsError):  # never replace the file of another process
                         os.link(path, self.directory / name)
 
     def tagged(self, tag: str) -> dict[str, Any] | None:
-        """Return the descriptor of the manifest that the index calls `tag`, or None."""
+        """Return the descriptor of the manifest with the name `tag` in the index, or None."""
         for descriptor in self._index().get("manifests", ()):
             if descriptor.get("annotations", {}).get(TAG) == tag:
                 return dict(descriptor)
         return None
 
     def put_name(self, descriptor: Mapping[str, Any], *, tag: str | None) -> None:
-        """Add a manifest to the index, taking `tag` from whichever had it. Two processes may do so at once."""
+        """Add a manifest to the index, and move `tag` to it. Several processes may do this at once."""
         self.directory.mkdir(parents=True, exist_ok=True)
         entry = {key: descriptor[key] for key in ("mediaType", "digest", "size")}
         if tag is not None:
@@ -215,7 +218,9 @@ class Layout:
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise EngineError(f"`{path}` is damaged: {error}", hint="remove the directory; it is made again") from None
+            raise EngineError(
+                f"`{path}` is damaged: {error}", hint="remove the directory; the next build makes it again"
+            ) from None
 
     def parts(self, digest: str) -> list[dict[str, Any]]:
         """Return the descriptors of an image's configuration and layers; none if its manifest cannot be read."""
@@ -226,7 +231,7 @@ class Layout:
             return []
 
     def archive(self, digest: str, name: str) -> Iterator[bytes]:
-        """Return the tar of a layout with one image, which an engine loads as `name`."""
+        """Yield the tar of a layout with one image, which an engine loads as `name`."""
         manifest = self.read(digest)
         descriptor = {
             "mediaType": json.loads(manifest).get("mediaType", MANIFEST),
@@ -259,7 +264,7 @@ _MARKS = {
 
 
 def _tar_header(path: str, size: int) -> bytes:
-    import tarfile  # loaded where an archive is made
+    import tarfile  # loaded only for archives
 
     entry = tarfile.TarInfo(path)
     entry.size = size

@@ -108,13 +108,13 @@ def plainly_ignored(path: str, rules: list[str]) -> bool:
     for length in range(1, len(folders) + 1):
         ignored = False
         for number, rule in enumerate(rules):
-            takes_back = rule.startswith("!")
+            includes = rule.startswith("!")
             hit = inherited[number]
-            if not hit and takes_back == ignored:
+            if not hit and includes == ignored:
                 hit = re.fullmatch(_expression(rule.removeprefix("!")), "/".join(folders[:length])) is not None
             inherited[number] = hit
             if hit:
-                ignored = not takes_back
+                ignored = not includes
     return ignored
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.context.file_index import RACY
-from flyte_images.context.fingerprint import Unchanged, remember
+from flyte_images.context.fingerprint import Fingerprint, take_fingerprint
 from flyte_images.context.tree import scan
 
 IGNORED = ("**/ignored",)
@@ -25,8 +25,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def seen(root: Path, *patterns: str) -> Unchanged | None:
-    return remember(
+def seen(root: Path, *patterns: str) -> Fingerprint | None:
+    return take_fingerprint(
         scan(root, patterns), patterns, looked_at=time.time_ns() + RACY + 1_000_000_000, settled=lambda _: True
     )
 
@@ -68,15 +68,15 @@ def test_what_is_ignored_may_change(root: Path) -> None:
 
 
 def test_a_tree_that_changed_a_moment_ago_is_not_remembered(root: Path) -> None:
-    assert remember(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
+    assert take_fingerprint(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
     os.utime(root / "a.py", ns=(0, 0))  # the time of change is the kernel's
-    assert remember(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
+    assert take_fingerprint(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
 
 
 def test_a_tree_with_a_file_that_is_not_settled_is_not_remembered(root: Path) -> None:
     """D31: a store through a shared mapping may leave its times as they are."""
     later = time.time_ns() + RACY + 1_000_000_000
-    assert remember(scan(root), (), looked_at=later, settled=lambda path: path != b"a.py") is None
+    assert take_fingerprint(scan(root), (), looked_at=later, settled=lambda path: path != b"a.py") is None
 
 
 def test_rules_that_take_back_are_not_remembered(root: Path) -> None:

@@ -82,7 +82,7 @@ def test_the_last_match_counts(patterns: list[str], path: str, ignored: bool) ->
 def test_ignored_folders_are_entered_only_where_something_may_come_back(
     pattern: str, folder: str, enters: bool
 ) -> None:
-    assert Ignore(["*", pattern]).may_take_back_below(folder) is enters
+    assert Ignore(["*", pattern]).may_include_below(folder) is enters
 
 
 @pytest.mark.parametrize("path", [".git", "a/.git/config", "a/__pycache__/b.pyc", "x.pyc", ".venv/bin/python"])

@@ -133,9 +133,9 @@ def test_several_sources_are_one_layer(project: Path, tmp_path: Path, layout: Pa
 
 
 def test_two_sources_cannot_have_the_same_file(project: Path, layout: Path) -> None:
-    with pytest.raises(SpecError, match="something at `/app/"):
+    with pytest.raises(SpecError, match="an entry at `/app/"):
         pack([Source(project, "/app"), Source(project, "/app")], layout)
-    with pytest.raises(SpecError, match="a file and a folder at once"):
+    with pytest.raises(SpecError, match="both a file and a folder"):
         pack([Source(project / "main.py", "/app"), Source(project, "/app/x")], layout)
 
 
@@ -407,13 +407,13 @@ def test_destinations_are_absolute(destination: str) -> None:
 
 
 def test_a_file_cannot_be_the_root(project: Path, layout: Path) -> None:
-    with pytest.raises(SpecError, match="the image's root"):
+    with pytest.raises(SpecError, match="the root of the image"):
         pack([Source(project / "main.py", "/")], layout)
 
 
 def test_a_full_disk_is_told(project: Path) -> None:
     (project / "large").write_bytes(bytes(1 << 16))
-    layout = layer.place([(tree.scan(project), b"/a", file_index.Index(None, ""))])
+    layout = layer.arrange([(tree.scan(project), b"/a", file_index.Index(None, ""))])
     with open("/dev/full", "wb", buffering=0) as full, pytest.raises(layer.NotWritten, match="No space left"):
         layer.write(layout, full)
 

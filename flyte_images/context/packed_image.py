@@ -1,4 +1,4 @@
-"""The image around a packed layer and the record of what was packed, in an OCI layout on this machine."""
+"""Write the image around a packed layer, and a record by which the same contents find it again."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..store.oci_layout import LAYER_TAR, Descriptor, Layer, Layout
 from .layer import EPOCH, Blob
 
 PLATFORM = "linux/amd64"
-"""What the manifests say, as they have to say something. Files are for every platform: give this one to the source."""
+"""The platform in the manifests, which need one. Files fit every platform: name this one in the source operation."""
 
 
 @record
 class Packed:
-    """An image of one layer in an OCI layout. `contents` are the digests of what was packed, a source each."""
+    """An image of one layer in an OCI layout. `contents`: the digests of the packed sources."""
 
     manifest: str
     layer: Blob
@@ -29,13 +29,13 @@ class Packed:
 
     @property
     def name(self) -> str:
-        """What `llb.oci_layout` takes."""
+        """Return the reference for `llb.oci_layout`."""
         return f"local/context@{self.manifest}"
 
 
 def put_image(directory: Path, layer: Blob, contents: Sequence[str], destinations: Sequence[bytes]) -> Packed:
-    """Write the image of a layer and the record of what it was made from."""
-    from datetime import UTC, datetime  # loaded where something is packed
+    """Write the image of a layer, and the record of its contents."""
+    from datetime import UTC, datetime  # loaded only for packing
 
     os_name, architecture = PLATFORM.split("/")
     config = {
@@ -44,23 +44,23 @@ def put_image(directory: Path, layer: Blob, contents: Sequence[str], destination
         "config": {},
         "created": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    described = Layer(Descriptor(LAYER_TAR, layer.digest, layer.size), layer.digest)
-    packed = Packed(Layout(directory).put_image([described], config).digest, layer, tuple(contents))
+    layer_of_image = Layer(Descriptor(LAYER_TAR, layer.digest, layer.size), layer.digest)
+    packed = Packed(Layout(directory).put_image([layer_of_image], config).digest, layer, tuple(contents))
     record = {"manifest": packed.manifest, "layer": layer.digest, "size": layer.size}
-    with contextlib.suppress(OSError):  # it only saves the next one some time
+    with contextlib.suppress(OSError):  # the record only saves time
         json_cache.save(_record(directory, contents, destinations), record)
     return packed
 
 
 def find_record(directory: Path, contents: Sequence[str], destinations: Sequence[bytes]) -> Packed | None:
-    """Return the image that was made from these contents, if all of it is still there."""
+    """Return the image of these contents if the layout holds all of it, else None."""
     try:
         path = _record(directory, contents, destinations)
         record = json_cache.load(path)
-        os.utime(path)  # its last use, by which the record is kept or goes (store/blobs.py)
+        os.utime(path)  # the last use, by which store/blobs.py decides what to remove
         packed = Packed(record["manifest"], Blob(record["layer"], record["size"]), tuple(contents))
         return packed if Layout(directory).complete(packed.manifest) else None
-    except (FlyteImagesError, OSError, ValueError, LookupError, TypeError):  # damaged: as good as none
+    except (FlyteImagesError, OSError, ValueError, LookupError, TypeError):  # a damaged record counts as missing
         return None
 
 
