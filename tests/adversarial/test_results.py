@@ -1,4 +1,4 @@
-"""What a container sends back costs the caller no more than it may: no raw error, no flood, nothing outside."""
+"""A result of a container costs the caller no more than its budget: no raw error, no flood, no file outside."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def fuzzed(seed: int, cases: int, directory: Path) -> dict[str, Any]:
         (sys.executable, str(PROGRAM), str(seed), str(cases), str(directory)), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def expect_harmless(found: dict[str, Any], cases: int) -> None:
-    """Each case has ended as a value or a Problem, within memory and CPU time, and nothing has got out."""
+    """Assert that each case is a value or a Problem, within memory and CPU time, and that no file is outside."""
     assert found["escaped"] == []
     assert sum(found["ends"].values()) >= cases
     assert min(found["ends"][end] for end in ("value", "directory", "problem")) > cases // 100
@@ -45,7 +45,7 @@ def test_two_thousand_hostile_results(tmp_path: Path) -> None:
 
 @pytest.mark.adversarial
 def test_a_hundred_thousand_hostile_results(tmp_path: Path) -> None:
-    """D10, D26, D7: the same in full, on two processors."""
+    """D10, D26, D7: the full trial, on two processors."""
     found: dict[int, dict[str, Any]] = {}
 
     def run(seed: int) -> None:
@@ -60,7 +60,7 @@ def test_a_hundred_thousand_hostile_results(tmp_path: Path) -> None:
         expect_harmless(found[seed], 50_000)
 
 
-def test_the_fuzzer_sees_what_gets_out(tmp_path: Path) -> None:
+def test_the_fuzzer_sees_files_outside(tmp_path: Path) -> None:
     """The trial itself: a link that leads out and a file beside the directory are seen."""
     fuzzer = fuzz_results.Fuzzer(1, tmp_path)
     (fuzzer.arrivals / "x" / "made").mkdir(parents=True)

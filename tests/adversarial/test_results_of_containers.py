@@ -1,4 +1,4 @@
-"""The worst of what containers can send, sent by containers; and what they may send comes as it is."""
+"""The worst results that containers can send, sent by containers; and honest results, which cross unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def peak() -> int:
 
 
 def test_a_flood_of_json_is_refused_before_it_is_read() -> None:
-    """D10: 96 MiB of `[],[],...` from a task of 256Mi took 6 GiB of the caller; a warm container's takes no more."""
+    """D10: 96 MiB of `[],[],...` from a task of 256Mi took 6 GiB of the caller, warm or not."""
     before = peak()
     with pytest.raises(flyte.InvalidResult, match="caller's"):
         quiet(tasks.flood, 24)
@@ -39,26 +39,26 @@ def test_a_flood_of_json_is_refused_before_it_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "args", "said"),
+    ("task", "args", "message"),
     [
         (tasks.fraction, (), r"result at `result\['a'\]`"),
         (tasks.holes, (2 << 30,), "2Gi of the caller's memory"),
         (tasks.archive, ("link",), "leads out of it: 'shadow'"),
-        (tasks.archive, ("size",), "not come as a whole: 'big'"),
+        (tasks.archive, ("size",), "incomplete file: 'big'"),
         (tasks.sparse, (1 << 40,), "max_result"),
     ],
     ids=["fraction", "holes as bytes", "a link that climbs", "a size that is not there", "a sparse tebibyte"],
 )
-def test_what_would_harm_the_caller_is_refused(
-    task: flyte.environment.Task[..., object], args: tuple[object, ...], said: str
+def test_a_result_that_would_harm_the_caller_is_refused(
+    task: flyte.environment.Task[..., object], args: tuple[object, ...], message: str
 ) -> None:
-    """D7, D10: and nothing of it is left."""
-    with pytest.raises(flyte.InvalidResult, match=said):
+    """D7, D10: the result is refused, and no file of it is left."""
+    with pytest.raises(flyte.InvalidResult, match=message):
         quiet(task, *args)
 
 
-def test_holes_and_hard_links_come_home(tmp_path: Path) -> None:
-    """D10, D6: 3 GiB of nothing take nothing; hard links stay, pipes are named."""
+def test_holes_and_hard_links_cross(tmp_path: Path) -> None:
+    """D10, D6: a sparse file of 3 GiB takes no space; hard links stay, pipes are named."""
     big = Path(quiet(tasks.sparse, 3 << 30).result.path).stat()
     assert (big.st_size, big.st_blocks) == (3 << 30, 0)
     found = Path(quiet(tasks.directory, False).result.path)
@@ -76,7 +76,7 @@ def test_holes_and_hard_links_come_home(tmp_path: Path) -> None:
         quiet(tasks.honest, flyte.Dir(tmp_path))
 
 
-def test_what_is_printed_is_json(tmp_path: Path) -> None:
+def test_printed_results_are_json(tmp_path: Path) -> None:
     """D25: NaN, an int of 5,000 digits and a lone surrogate on stdout."""
     done = subprocess.run(
         (str(Path(sys.executable).parent / "flyte-images"), "run", tasks.__file__, "honest", "--given", str(tmp_path)),

@@ -1,4 +1,4 @@
-"""Laws of values: of whatever type, what goes in comes out; and what is of another type does not get through."""
+"""Laws of values: a value of any type crosses unchanged; a value of another type does not cross."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCALARS: list[tuple[Any, st.SearchStrategy[Any]]] = [
 
 
 def _deeper(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
-    """A type made of others, and a value of it."""
+    """Return a type made of other types, and a value of it."""
 
     def grown(pairs: list[Pair], key: Any, keys: list[Any], kind: str) -> Pair:
         (annotation, value), *more = pairs
@@ -69,7 +69,7 @@ pairs = st.recursive(st.one_of(*(st.tuples(st.just(kind), values) for kind, valu
 
 
 @given(pairs)
-def test_what_goes_in_comes_out_typed_and_untyped(pair: Pair) -> None:
+def test_a_value_crosses_unchanged_typed_and_untyped(pair: Pair) -> None:
     annotation, value = pair
     for one in (codec(annotation), codec(Any)):
         with tempfile.TemporaryDirectory() as directory, Files(directory) as files:
@@ -90,7 +90,7 @@ junk = st.recursive(
 
 
 @given(pairs, junk)
-def test_whatever_a_container_sends_is_a_value_of_the_type_or_a_problem(pair: Pair, data: Any) -> None:
+def test_any_data_is_a_value_of_the_type_or_a_problem(pair: Pair, data: Any) -> None:
     annotation, _ = pair
     one = codec(annotation)
     with tempfile.TemporaryDirectory() as directory, Files(directory) as files:

@@ -1,1 +1,1 @@
-"""Shared by both sides of the exchange: Python 3.8, standard library only."""
+"""Code for both sides of the exchange, caller and worker: Python 3.8, standard library only."""

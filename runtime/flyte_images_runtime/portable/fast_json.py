@@ -1,6 +1,6 @@
 """JSON by the C half of the `json` module alone. For both sides; standard library of Python 3.8.
 
-The other half loads regular expressions and enumerations: a third of the time in which a container starts its worker.
+The Python half imports regular expressions and enumerations, which takes a third of the worker's start.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def _refuse(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-class _Reading:
-    """What the scanner asks: the defaults of `json.loads`."""
+class _Defaults:
+    """The settings that the scanner reads: the defaults of `json.loads`."""
 
     strict = True
     object_hook = object_pairs_hook = array_hook = None
@@ -29,16 +29,16 @@ class _Reading:
 try:
     from _json import encode_basestring_ascii, make_encoder, make_scanner
 
-    _settings: Any = _Reading
+    _settings: Any = _Defaults
     _scan = make_scanner(_settings)
 
     def dumps(value: Any) -> str:
-        """The text of a value; TypeError for what JSON has not."""
+        """Return the JSON text of a value. Raise TypeError for a value that JSON does not have."""
         encode = make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
         return "".join(encode(value, 0))
 
     def loads(text: str | bytes | bytearray) -> Any:
-        """The value of a text in UTF-8; ValueError for what is none."""
+        """Return the value of a JSON text. Raise ValueError for a text that is not JSON."""
         if not isinstance(text, str):
             text = text.decode("utf-8", "surrogatepass")
         text = text.strip(_BLANKS)
@@ -52,5 +52,5 @@ try:
 
     if dumps({"a": [1, 2.5, None, "\u00e9"]}) != '{"a": [1, 2.5, null, "\\u00e9"]}' or loads(" [1.5, NaN]")[0] != 1.5:
         raise ImportError("another _json")
-except (ImportError, TypeError, AttributeError, ValueError):  # another Python than CPython, or a later one's
+except (ImportError, TypeError, AttributeError, ValueError):  # another Python than CPython, or a later version
     from json import dumps, loads  # type: ignore[assignment]

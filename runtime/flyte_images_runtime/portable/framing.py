@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 LARGEST = 1 << 28  # bytes
 CLEAN, UNCLEAN = b"c", b"u"
-"""After the answer to a call of a warm container: is nothing of it left there?"""
+"""Sent after the answer to a call of a warm container: whether all traces of the call are removed there."""
 
 
 def send(link: Any, document: Any) -> None:
-    """Send one document."""
+    """Send one document. Raise ValueError if it is too long."""
     text = fast_json.dumps(document).encode()
     if len(text) > LARGEST:
         raise ValueError(f"a message of {len(text) >> 20} MiB is too long")
@@ -22,12 +22,12 @@ def send(link: Any, document: Any) -> None:
 
 
 def head(text: bytes) -> bytes:
-    """What stands before a document's text."""
+    """Return the bytes before a document's text: its length."""
     return len(text).to_bytes(4, "big")
 
 
 def receive(link: Any) -> Any:
-    """Receive one document; None when the other side has closed. ValueError for what is none."""
+    """Receive one document; return None when the other side has closed. Raise ValueError for other bytes."""
     first = _exactly(link, 4)
     if first is None:
         return None

@@ -1,4 +1,4 @@
-"""Values that cross between the caller and the task: by the annotations, checked on both sides, never unpickled."""
+"""Values that cross between the caller and the task: by their annotations, checked on both sides, never unpickled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Codec", "Dir", "File", "Files", "Problem", "Signature", "codec", "op
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Dir", "File"):  # which few tasks need
+    if name not in ("Dir", "File"):  # few tasks need these
         raise AttributeError(name)
     from . import paths
 

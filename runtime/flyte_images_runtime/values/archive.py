@@ -1,7 +1,7 @@
-"""A directory as one file, and back: a tar of files, directories, links and hard links, in which holes are holes.
+"""A directory as one file, and back: a tar archive of files, directories, links and hard links. Holes stay holes.
 
-Written and read here, not by `tarfile`: reading has bounds for all that a header says, touches nothing outside the
-directory, and knows no kind of entry that is not written. Other kinds are refused on both sides, by name.
+This module is used in place of `tarfile`: it bounds every number in a header, touches nothing outside the directory,
+and reads only the kinds of entries that it writes. Both sides refuse other kinds by name.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 _BLOCK = 512
 _FILE, _HARD, _LINK, _DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
-_LONGEST = 4000  # bytes of a name: what a path can have here
-_DEEPEST = 256  # directories inside each other
+_LONGEST = 4000  # bytes of a name; the kernel's limit for a path is 4096
+_DEEPEST = 256  # nested directories
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OTHERS = {
+_OTHER_MODES = {
     stat.S_IFIFO: "named pipe",
     stat.S_IFSOCK: "socket",
     stat.S_IFCHR: "device",
@@ -36,37 +36,40 @@ _OTHER_TYPES = {b"3": "device", b"4": "device", b"6": "named pipe"}
 
 
 def pack(directory: str, target: int) -> None:
-    """Write what is below `directory` into the empty file behind the descriptor `target`. Problem names what cannot."""
+    """Write the entries below `directory` into the empty file behind the descriptor `target`.
+
+    Raise Problem with the name of an entry that cannot cross.
+    """
     at = 0
     seen: dict[tuple[int, int], str] = {}
-    for name, path, found in entries(directory):
-        mode, kind = found.st_mode, stat.S_IFMT(found.st_mode)
-        inode = (found.st_dev, found.st_ino)
+    for name, path, status in entries(directory):
+        mode, kind = status.st_mode, stat.S_IFMT(status.st_mode)
+        inode = (status.st_dev, status.st_ino)
         if kind == stat.S_IFDIR:
             at = _write(target, at, _header(name, _DIRECTORY, mode))
         elif kind == stat.S_IFLNK:
             at = _write(target, at, _header(name, _LINK, mode, link=os.readlink(path)))
-        elif kind == stat.S_IFREG and found.st_nlink > 1 and inode in seen:
+        elif kind == stat.S_IFREG and status.st_nlink > 1 and inode in seen:
             at = _write(target, at, _header(name, _HARD, mode, link=seen[inode]))
         elif kind == stat.S_IFREG:
             at = _pack_file(name, path, target, at)
             seen[inode] = name
         else:
             raise Problem(
-                f"the directory holds a {_OTHERS.get(kind, 'special file')}: {shown(name)}",
-                hint="only files, directories and links can cross: remove it, or give a Dir without it",
+                f"the directory holds a {_OTHER_MODES.get(kind, 'special file')}: {shown(name)}",
+                hint="only files, directories and links can cross: remove the entry, or use a Dir without it",
             )
     os.ftruncate(target, at + 2 * _BLOCK)
 
 
 def entries(directory: str, below: str = "") -> Iterator[tuple[str, str, os.stat_result]]:
-    """Name below `directory`, path, and what `lstat` says, in the order of names; a directory before what is in it."""
+    """Yield name below `directory`, path and status of each entry, sorted; a directory before its entries."""
     try:
         for name in sorted(os.listdir(directory)):
             path, inner = os.path.join(directory, name), below + name
-            found = os.lstat(path)
-            yield inner, path, found
-            if stat.S_ISDIR(found.st_mode):
+            status = os.lstat(path)
+            yield inner, path, status
+            if stat.S_ISDIR(status.st_mode):
                 yield from entries(path, inner + "/")
     except OSError as error:
         raise Problem(f"{directory} cannot be read: {error.strerror}") from None
@@ -78,13 +81,13 @@ def _pack_file(name: str, path: str, target: int, at: int) -> int:
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}") from None
     try:
-        found = os.fstat(source)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(source)
+        if not stat.S_ISREG(status.st_mode):
             raise Problem(f"{path} has changed while it was read")
-        at = _write(target, at, _header(name, _FILE, found.st_mode, size=found.st_size))
-        if copy_range(source, target, found.st_size, to=at) != found.st_size:
+        at = _write(target, at, _header(name, _FILE, status.st_mode, size=status.st_size))
+        if copy_range(source, target, status.st_size, to=at) != status.st_size:
             raise Problem(f"{path} has changed while it was read")
-        return at + -(-found.st_size // _BLOCK) * _BLOCK
+        return at + -(-status.st_size // _BLOCK) * _BLOCK
     finally:
         os.close(source)
 
@@ -97,23 +100,23 @@ def _write(target: int, at: int, data: bytes) -> int:
 
 
 def _header(name: str, kind: bytes, mode: int, *, size: int = 0, link: str = "") -> bytes:
-    """The blocks before an entry's content: what does not fit into one goes into a record before it."""
-    said = {b"path": os.fsencode(name), b"linkpath": os.fsencode(link)}
-    records = b"".join(_record(key, value) for key, value in said.items() if len(value) > 100)
+    """Return the blocks before an entry's content: a header, after a record of the values that are too long for it."""
+    names = {b"path": os.fsencode(name), b"linkpath": os.fsencode(link)}
+    records = b"".join(_record(key, value) for key, value in names.items() if len(value) > 100)
     if size >= 8**11:
         records += _record(b"size", b"%d" % size)
     before = b""
     if records:
         before = _block(b"pax", _PAX, 0o644, len(records)) + records + bytes(-len(records) % _BLOCK)
-    plain = {key: value[:100] for key, value in said.items()}
+    plain = {key: value[:100] for key, value in names.items()}
     return before + _block(plain[b"path"], kind, mode, size if size < 8**11 else 0, plain[b"linkpath"])
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH key=value`, whose length counts itself."""
-    rest = b" " + key + b"=" + value + b"\n"
-    length = len(rest) + len(str(len(rest)))
-    return b"%d" % (len(rest) + len(str(length))) + rest
+    """Return the record `LENGTH key=value`, where the length includes its own digits."""
+    text = b" " + key + b"=" + value + b"\n"
+    length = len(text) + len(str(len(text)))
+    return b"%d" % (len(text) + len(str(length))) + text
 
 
 def _block(name: bytes, kind: bytes, mode: int, size: int, link: bytes = b"") -> bytes:
@@ -125,7 +128,7 @@ def _block(name: bytes, kind: bytes, mode: int, size: int, link: bytes = b"") ->
 
 
 class _Entry:
-    """What a header says."""
+    """An entry of an archive, by its header. `content` is the offset of its content."""
 
     def __init__(self, name: bytes, kind: bytes, mode: int, size: int, link: bytes, content: int) -> None:
         self.name = os.fsdecode(name)
@@ -138,8 +141,10 @@ class _Entry:
 
 
 def unpack(source: int, target: str, files: Files) -> None:
-    """Make below the new directory `target` what the archive behind the descriptor `source` says. Problem names what is
-    refused; what is there by then is the caller's to remove."""
+    """Make the entries of the archive behind the descriptor `source` below the new directory `target`.
+
+    Raise Problem with the name of an entry that is refused; the caller then removes the directory.
+    """
     size = os.fstat(source).st_size
     root = _Root(target)
     try:
@@ -154,13 +159,13 @@ def unpack(source: int, target: str, files: Files) -> None:
 
 
 def _read(source: int, size: int) -> Iterator[_Entry]:
-    """The entries of an archive of `size` bytes."""
+    """Yield the entries of an archive of `size` bytes."""
     at = 0
-    said: dict[bytes, bytes] = {}
+    extended: dict[bytes, bytes] = {}
     while True:
         block = os.pread(source, _BLOCK, at)
         if len(block) < _BLOCK:
-            raise Problem("the directory has not come as a whole")
+            raise Problem("the directory's archive is incomplete")
         if not any(block):
             return
         kind = block[156:157].replace(b"\0", _FILE)
@@ -171,16 +176,17 @@ def _read(source: int, size: int) -> Iterator[_Entry]:
         if kind == _PAX:
             if length > 3 * _LONGEST:
                 raise Problem("the directory holds an entry whose name is too long")
-            said = _records(os.pread(source, length, at))
+            extended = _records(os.pread(source, length, at))
         else:
-            name = said.get(b"path", _joined(block[345:500], block[:100]))
-            link = said.get(b"linkpath", block[157:257].rstrip(b"\0"))
-            length = int(said[b"size"]) if said.get(b"size", b"").isdigit() and len(said[b"size"]) < 20 else length
+            name = extended.get(b"path", _joined(block[345:500], block[:100]))
+            link = extended.get(b"linkpath", block[157:257].rstrip(b"\0"))
+            large = extended.get(b"size", b"")
+            length = int(large) if large.isdigit() and len(large) < 20 else length
             if kind != _FILE and length:
                 raise Problem("the directory's archive cannot be read")
             if at + length > size:
-                raise Problem(f"the directory holds a file that has not come as a whole: {shown(os.fsdecode(name))}")
-            said = {}
+                raise Problem(f"the directory holds an incomplete file: {shown(os.fsdecode(name))}")
+            extended = {}
             yield _Entry(name, kind, _octal(block[100:108]), length, link, at)
         at += -(-length // _BLOCK) * _BLOCK
 
@@ -198,7 +204,8 @@ def _octal(field: bytes) -> int:
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:
-    found = {}
+    """Return the records of an extended header."""
+    records = {}
     at = 0
     while at < len(data):
         digits, blank, _ = data[at : at + 8].partition(b" ")
@@ -206,26 +213,26 @@ def _records(data: bytes) -> dict[bytes, bytes]:
         key, equals, value = data[at + len(digits) + 1 : at + length - 1].partition(b"=")
         if not equals or at + length > len(data):
             raise Problem("the directory's archive cannot be read")
-        found[key] = value
+        records[key] = value
         at += length
-    return found
+    return records
 
 
 class _Root:
-    """The directory that is made, by descriptors alone: no name is looked up through a link."""
+    """The new directory. Entries are made through descriptors, so no name is looked up through a link."""
 
     def __init__(self, target: str) -> None:
         self._fd = os.open(target, _FOLDER)
-        self._near: tuple[str, ...] = ()
-        self._near_fd = os.dup(self._fd)
+        self._last: tuple[str, ...] = ()
+        self._last_fd = os.dup(self._fd)
         self._links: list[_Entry] = []
 
     def close(self) -> None:
-        os.close(self._near_fd)
+        os.close(self._last_fd)
         os.close(self._fd)
 
     def make(self, entry: _Entry, source: int) -> None:
-        """Make one entry; links wait for all others."""
+        """Make one entry. Links are made by `link_all`, after all other entries."""
         if not entry.steps and entry.kind == _DIRECTORY:
             return
         _check(entry)
@@ -244,12 +251,12 @@ class _Root:
             raise _refused(entry, error) from None
 
     def _folder(self, steps: tuple[str, ...]) -> int:
-        """The directory of that name; the last one is kept open, since the next entry is in it as a rule."""
-        if steps != self._near:
+        """Return the directory of that name. The last one stays open, since the next entry is usually in it too."""
+        if steps != self._last:
             fd = self._open(steps)
-            os.close(self._near_fd)
-            self._near, self._near_fd = steps, fd
-        return self._near_fd
+            os.close(self._last_fd)
+            self._last, self._last_fd = steps, fd
+        return self._last_fd
 
     def _open(self, steps: tuple[str, ...]) -> int:
         fd = os.dup(self._fd)
@@ -268,27 +275,27 @@ class _Root:
         folder = self._open(steps[:-1])
         try:
             if not stat.S_ISREG(os.stat(steps[-1], dir_fd=folder, follow_symlinks=False).st_mode):
-                raise Problem(f"the directory holds a hard link to what is not a file: {shown(entry.name)}")
+                raise Problem(f"the directory holds a hard link to an entry that is not a file: {shown(entry.name)}")
             os.link(steps[-1], entry.steps[-1], src_dir_fd=folder, dst_dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(folder)
 
     def link_all(self) -> None:
-        """Make the links, and then see where each leads: what one means depends on the others."""
+        """Make all links, and then check where each leads, since that depends on the other links."""
         for entry in self._links:
             try:
                 os.symlink(entry.link, entry.steps[-1], dir_fd=self._folder(entry.steps[:-1]))
             except OSError as error:
                 raise _refused(entry, error) from None
         for entry in self._links:
-            found = where(self._fd, "/".join(entry.steps))
-            stays = found == NOWHERE and stays_by_name(len(entry.steps) - 1, entry.link)
-            if found != INSIDE and not stays:
+            target = where(self._fd, "/".join(entry.steps))
+            stays = target == NOWHERE and stays_by_name(len(entry.steps) - 1, entry.link)
+            if target != INSIDE and not stays:
                 raise _leads_out(entry)
 
 
 def _check(entry: _Entry) -> None:
-    """Is the name one that stays below the directory, and the kind one that is made?"""
+    """Raise Problem if the entry's name leads out of the directory, or if its kind cannot cross."""
     if not entry.steps or ".." in entry.steps or entry.name.startswith("/"):
         raise _leads_out(entry)
     if entry.kind not in (_FILE, _HARD, _LINK, _DIRECTORY):
@@ -297,7 +304,7 @@ def _check(entry: _Entry) -> None:
     if len(entry.steps) > _DEEPEST or max(map(len, (entry.name, entry.link))) > _LONGEST:
         raise Problem(f"the directory holds an entry whose name is too long: {shown(entry.name)}")
     if "\0" in entry.name or "\0" in entry.link or (entry.kind == _LINK and not entry.link):
-        raise Problem(f"the directory holds an entry whose name cannot be: {shown(entry.name)}")
+        raise Problem(f"the directory holds an entry with an impossible name: {shown(entry.name)}")
 
 
 def _make_file(entry: _Entry, parent: int, source: int) -> None:
@@ -310,18 +317,18 @@ def _make_file(entry: _Entry, parent: int, source: int) -> None:
 
 
 def _leads_out(entry: _Entry) -> Problem:
-    what = "a link" if entry.kind in (_LINK, _HARD) else "an entry"
-    return Problem(f"the directory holds {what} that leads out of it: {shown(entry.name)}")
+    kind = "a link" if entry.kind in (_LINK, _HARD) else "an entry"
+    return Problem(f"the directory holds {kind} that leads out of it: {shown(entry.name)}")
 
 
 def _refused(entry: _Entry, error: OSError) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return error
-    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):  # what it is in is not a directory of this archive
+    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):  # its parent is not a directory of this archive
         return _leads_out(entry)
     return Problem(f"the directory holds an entry that cannot be made: {shown(entry.name)}: {error.strerror}")
 
 
 def size_of(directory: str) -> int:
-    """What the files below a directory take together, as far as that can be seen."""
-    return sum(allocated(found) + _BLOCK for _, _, found in entries(directory))
+    """Return about how many bytes the archive of a directory takes on disk."""
+    return sum(allocated(status) + _BLOCK for _, _, status in entries(directory))

@@ -1,7 +1,7 @@
-"""Codecs of numpy arrays and numbers, and of torch tensors: the bytes are a file, mapped on arrival, never copied.
+"""Codecs of numpy arrays and numbers, and of torch tensors: the bytes are a file that the reader maps, without a copy.
 
-A mapped array is private: writing to it changes nobody else's. Nothing with Python objects inside crosses, since that
-would be a pickle.
+A mapped array is private: writes to it are not seen elsewhere. An array with Python objects cannot cross, since that
+would take a pickle.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 def write_array(value: Any, files: Files) -> Any:
-    """An array's JSON form: the name of its `.npy` file."""
+    """Write an array to a `.npy` file; return its JSON form, which has the file's name."""
     import numpy
 
     if value.dtype.hasobject:
         raise Problem(
             f"an array of dtype {value.dtype} holds Python objects",
-            hint="give it a dtype of its own (`astype`), or return a list",
+            hint="give the array another dtype (`astype`), or return a list",
         )
 
     def write(file: BinaryIO) -> None:
-        file.truncate(value.nbytes)  # a file system in large pages uses them for what is known to fill them
+        file.truncate(value.nbytes)  # a file system with huge pages uses them where the file's size fills them
         numpy.lib.format.write_array(file, value, allow_pickle=False)
 
     return {"npy": files.put("npy", value.nbytes, write)}
 
 
 def read_array(data: Any, files: Files) -> Any:
-    """The array in the file that `data` names, mapped copy-on-write."""
+    """Return the array in the file that `data` names, mapped copy-on-write."""
     import numpy
 
     if not isinstance(data, dict):
@@ -59,7 +59,7 @@ def read_array(data: Any, files: Files) -> Any:
                 return numpy.empty(shape, dtype=dtype, order=order)
             mapped: Any = numpy.memmap(file, dtype=dtype, mode="c", offset=file.tell(), shape=shape, order=order)
         except (ValueError, OSError, OverflowError) as error:
-            raise Problem(f"attachment {data.get('npy')} is shorter than its header says: {error}") from None
+            raise Problem(f"attachment {data.get('npy')} is shorter than the array in its header: {error}") from None
         return numpy.asarray(mapped)
 
 
@@ -102,11 +102,11 @@ class _Array(Codec):
         try:
             return numpy.array(load_json(text, "[", self.kind), dtype=self._scalar)
         except (TypeError, ValueError) as error:
-            raise Problem(f"{shown(text)} is no {name_of(self.kind)}: {error}") from None
+            raise Problem(f"{shown(text)} is not a {name_of(self.kind)}: {error}") from None
 
 
 class _Number(Codec):
-    """numpy.float32, numpy.int64, ...: the bytes in hexadecimal, so that nothing is rounded."""
+    """numpy.float32, numpy.int64, ...: the bytes in hexadecimal, so that no value is rounded."""
 
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, self.kind):
@@ -130,11 +130,11 @@ class _Number(Codec):
         try:
             return self.kind(text)
         except ValueError:
-            raise Problem(f"{shown(text)} is no {name_of(self.kind)}") from None
+            raise Problem(f"{shown(text)} is not a {name_of(self.kind)}") from None
 
 
 class _Tensor(Codec):
-    """torch.Tensor: bytes, dtype and shape; it arrives on the CPU. numpy is not needed."""
+    """torch.Tensor: bytes, dtype and shape. The reader's tensor is on the CPU. numpy is not needed."""
 
     def encode(self, value: Any, files: Files) -> Any:
         import ctypes
@@ -177,12 +177,12 @@ class _Tensor(Codec):
             with files.open(data.get("bin")) as file:
                 size = os.fstat(file.fileno()).st_size
                 files.on_disk(size, "a tensor")
-                here = f"/proc/self/fd/{file.fileno()}"
-                try:  # mapped, and private
-                    raw = torch.from_file(here, shared=False, size=size, dtype=torch.uint8)
+                path = f"/proc/self/fd/{file.fileno()}"
+                try:  # a private mapping
+                    raw = torch.from_file(path, shared=False, size=size, dtype=torch.uint8)
                     tensor = raw.view(dtype).reshape(shape)
                 except RuntimeError as error:
-                    raise Problem(f"the tensor's bytes are not what its shape says: {error}") from None
+                    raise Problem(f"the tensor's bytes do not fit its shape: {error}") from None
         grad = data.get("grad") is True
         if issubclass(self.kind, torch.nn.Parameter):
             return torch.nn.Parameter(tensor, requires_grad=grad)
@@ -190,7 +190,7 @@ class _Tensor(Codec):
 
 
 def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
-    """The codec of an array's or tensor's type, if the annotation is one."""
+    """Return the codec of an array's or tensor's type; None for any other annotation."""
     origin = typing.get_origin(annotation) or annotation
     if not isinstance(origin, type):
         return None

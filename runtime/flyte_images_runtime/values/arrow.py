@@ -1,6 +1,7 @@
-"""Arrow IPC files, looked at before Arrow does: compressed buffers can be a thousand times as large in memory.
+"""A check of Arrow IPC files before Arrow reads them: compressed buffers can be a thousand times as large in memory.
 
-Footer and messages are flatbuffers, as Arrow's columnar format says. What is written here is never compressed.
+Footer and messages are flatbuffers, as in the specification of Arrow's columnar format. This package writes files
+without compression.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 
 
 def check_uncompressed(file: BinaryIO) -> None:
-    """Raise Problem if the file is not an Arrow IPC file whose buffers are all as they are in memory."""
+    """Raise Problem if the file is not an Arrow IPC file, or if one of its buffers is compressed."""
     size = os.fstat(file.fileno()).st_size
     try:
         for offset, length in _blocks(file, size):
@@ -41,7 +42,7 @@ def check_uncompressed(file: BinaryIO) -> None:
 
 
 def _blocks(file: BinaryIO, size: int) -> list[tuple[int, int]]:
-    """Where the batches' headers are, and how long."""
+    """Return offset and length of the headers of all batches."""
     tail = _part(file, size - 10, 10, size)
     (length,) = struct.unpack("<i", tail[:4])
     if tail[4:] != _MAGIC:
@@ -57,7 +58,7 @@ def _part(file: BinaryIO, offset: int, length: int, size: int) -> bytes:
 
 
 class _Table:
-    """A flatbuffer's table."""
+    """A table of a flatbuffer."""
 
     def __init__(self, data: bytes, at: int) -> None:
         if at < 0:
@@ -70,7 +71,7 @@ class _Table:
         return cls(data, struct.unpack_from("<I", data)[0])
 
     def _field(self, number: int) -> int | None:
-        """Where the field of that number is; None if it is absent."""
+        """Return the offset of the field `number`; None if the field is absent."""
         vtable = self._at - struct.unpack_from("<i", self._data, self._at)[0]
         if vtable < 0:
             raise ValueError("out of the buffer")
@@ -89,7 +90,7 @@ class _Table:
         return None if at is None else _Table(self._data, at + struct.unpack_from("<I", self._data, at)[0])
 
     def blocks(self, number: int) -> list[tuple[int, int]]:
-        """A vector of `Block`: offset, length of the header, length of the body."""
+        """Return the vector of `Block` in the field `number`: the offset and the length of each header."""
         at = self._field(number)
         if at is None:
             return []

@@ -1,7 +1,7 @@
-"""Where a link leads, from a directory that it must not leave: asked of the kernel, which is what follows it later.
+"""Where a link leads from a directory that it must not leave. The kernel resolves the link, as it will when it is used.
 
-`openat2` with RESOLVE_BENEATH answers it in one step. Where the kernel or a filter of system calls has no `openat2`,
-each component is looked at here, in the same order.
+`openat2` with RESOLVE_BENEATH does so in one step. Where the kernel or a filter of system calls has no `openat2`, this
+module resolves the components one by one, in the same order.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import stat
 INSIDE, NOWHERE, OUT, LOOP = "inside", "nowhere", "out", "loop"
 _OPENAT2 = 437
 _NO_MAGICLINKS, _BENEATH = 0x02, 0x08
-_MOST = 40  # links on one way, as in the kernel
+_MOST = 40  # links in one path, as in the kernel
 _FLAGS = os.O_PATH | os.O_CLOEXEC
 
 
 def where(root: int, path: str) -> str:
-    """Where `path` leads below the directory behind the descriptor `root`, links followed.
+    """Return where `path` leads from the directory behind the descriptor `root`, links followed.
 
-    INSIDE: to something below it. NOWHERE: to something that is not there. OUT: out of it. LOOP: never to an end.
+    INSIDE: to an entry below `root`. NOWHERE: to a missing entry. OUT: out of `root`. LOOP: to no end, or unknown.
     """
-    found = by_kernel(root, path)
-    return by_steps(root, path) if found is None else found
+    target = by_kernel(root, path)
+    return by_steps(root, path) if target is None else target
 
 
 def by_kernel(root: int, path: str) -> str | None:
-    """`where`, by `openat2`; None where there is none."""
+    """Return `where` by `openat2`; None where `openat2` is missing."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -46,17 +46,17 @@ def by_kernel(root: int, path: str) -> str | None:
 
 
 def by_steps(root: int, path: str) -> str:
-    """`where`, component by component."""
-    way = [os.dup(root)]
+    """Return `where` by a walk over the components."""
+    directories = [os.dup(root)]
     try:
-        return _walk(way, path.split("/"))
+        return _walk(directories, path.split("/"))
     finally:
-        for fd in way:
+        for fd in directories:
             os.close(fd)
 
 
-def _walk(way: list[int], steps: list[str]) -> str:
-    """Follow `steps` from the last directory of `way`, the first of which is never left."""
+def _walk(directories: list[int], steps: list[str]) -> str:
+    """Follow `steps` from the last of the open directories. The first one is the root, which is never left."""
     links = 0
     steps = steps[::-1]
     while steps:
@@ -64,31 +64,31 @@ def _walk(way: list[int], steps: list[str]) -> str:
         if step in ("", "."):
             continue
         if step == "..":
-            if len(way) == 1:
+            if len(directories) == 1:
                 return OUT
-            os.close(way.pop())
+            os.close(directories.pop())
             continue
         try:
-            found = os.stat(step, dir_fd=way[-1], follow_symlinks=False)
+            status = os.stat(step, dir_fd=directories[-1], follow_symlinks=False)
         except OSError as error:
             return NOWHERE if error.errno in (errno.ENOENT, errno.ENOTDIR) else LOOP
-        if stat.S_ISLNK(found.st_mode):
+        if stat.S_ISLNK(status.st_mode):
             links += 1
-            target = os.readlink(step, dir_fd=way[-1])
+            target = os.readlink(step, dir_fd=directories[-1])
             if target.startswith("/"):
                 return OUT
             if links > _MOST:
                 return LOOP
             steps += target.split("/")[::-1]
-        elif stat.S_ISDIR(found.st_mode):
-            way.append(os.open(step, _FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=way[-1]))
+        elif stat.S_ISDIR(status.st_mode):
+            directories.append(os.open(step, _FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directories[-1]))
         elif any(each not in ("", ".") for each in steps):
             return NOWHERE
     return INSIDE
 
 
 def stays_by_name(depth: int, target: str) -> bool:
-    """Would a link to something that is not there yet stay inside, `depth` directories below the root?
+    """Return whether a link to a missing entry stays inside, `depth` directories below the root.
 
     >>> stays_by_name(1, "../later"), stays_by_name(1, "../../later"), stays_by_name(1, "later/../../../etc")
     (True, False, False)

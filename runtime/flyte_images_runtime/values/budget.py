@@ -1,8 +1,7 @@
-"""Bounds on what a container sends: memory, disk, entries and time that one result may cost the caller.
+"""Budget: the memory, disk, entries and time that one result of a container may cost the caller.
 
-The figures follow from the task's own limits and from `max_result=`. What is charged is never less than what is spent:
-JSON is counted before objects are made of it, files are charged by their size with holes, and once for each time that
-the result names them.
+The bounds follow from the task's limits and from `max_result=`. A charge is never less than the cost: JSON is counted
+before objects are made of it; a file is charged with its size, holes included, each time that the result names it.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
     from ..resources.limits import Limits
 
 SECONDS = 10.0  # CPU time for one result
-LONGEST = 1 << 28  # bytes of a result's JSON; arrays and files are not in it
+LONGEST = 1 << 28  # bytes of a result's JSON, which does not contain arrays and files
 _FILES = 10 << 30  # bytes on disk that every result may have
 _ENTRIES = 1 << 20  # files, directories and links
-_COPIED = 1 << 27  # bytes of a file whose copying is worth a second
+_COPIED = 1 << 27  # bytes of a file for which a second more is allowed
 
-# What the caller spends on JSON: the parsed form and the value made of it, each in CPython 3.11 to 3.14.
+# The caller's cost of JSON: the parsed form and the value made of it, in CPython 3.11 to 3.14.
 _WORST = 100  # bytes of memory for a byte of text, at most
 _OBJECT, _ARRAY, _ITEM = 500, 200, 80  # bytes of memory
 _OBJECT_TIME, _ITEM_TIME = 2e-6, 1e-7  # seconds
@@ -36,11 +35,11 @@ _BACKSLASHES = re.compile(rb"\\*")
 
 
 class Budget:
-    """What one result may still cost. Each `take_...` raises Problem where there is not enough left.
+    """What one result may still cost. Each `take_...` raises Problem if too little is left.
 
     memory   bytes of memory of the caller
     disk     bytes of files, directories, arrays and tables, holes in them included
-    seconds  CPU time of this thread for making values
+    seconds  CPU time of this thread to make values
     """
 
     def __init__(self, *, memory: int, disk: int, seconds: float = SECONDS) -> None:
@@ -62,12 +61,12 @@ class Budget:
 
     @classmethod
     def small(cls) -> Budget:
-        """Return the budget of what the worker says of its own end: a page as a rule."""
+        """Return the budget of the worker's report on its end, which is one page or so."""
         return cls(memory=16 << 20, disk=0)
 
     @property
     def longest(self) -> int:
-        """Bytes of JSON that can be taken at most."""
+        """The most bytes of JSON that can be taken."""
         return min(LONGEST, self._memory // 3)
 
     def take_memory(self, size: int, what: str) -> None:
@@ -81,7 +80,7 @@ class Budget:
         self._memory -= size
 
     def take_disk(self, size: int, what: str) -> None:
-        """Spend disk on `what`; its copying may take its time."""
+        """Spend disk on `what`. The copy may take time in proportion to its size."""
         if not 0 <= size <= self._disk:
             raise Problem(
                 f"{what} holds {format_size(size)}; {format_size(self._disk)} of {format_size(self._disk_limit)}"
@@ -99,14 +98,14 @@ class Budget:
         self._step()
 
     def timed(self, items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        """Number the items; Problem when the time is over."""
+        """Enumerate the items. Raise Problem when the time is over."""
         self._step()
         for numbered in enumerate(items):
             self._step()
             yield numbered
 
     def _begun(self) -> float:
-        """The time at which it must be done, by this thread's CPU clock, which counts from the first step."""
+        """Return the deadline by this thread's CPU clock. The time counts from the first call."""
         if self._until is None:
             self._until = time.thread_time() + self._seconds
         return self._until
@@ -115,12 +114,12 @@ class Budget:
         self._steps += 1
         if self._steps & 1023 == 1 and time.thread_time() > self._begun():
             raise Problem(
-                f"to make it takes more than {self._seconds:g} s of the caller's CPU time",
+                f"making it takes more than {self._seconds:g} s of the caller's CPU time",
                 hint="return a table, an array or a File",
             )
 
     def take_json(self, text: bytes | bytearray) -> None:
-        """Spend what the values in a JSON text take."""
+        """Spend the memory and the time for the values in a JSON text."""
         length = len(text)
         if length > self.longest:
             raise Problem(f"its JSON of {format_size(length)} is too long", hint="return a table, an array or a File")
@@ -128,7 +127,7 @@ class Budget:
         self.take_memory(self._cost(text), "its JSON")
 
     def loads(self, text: bytes | bytearray) -> Any:
-        """Return the value of a JSON text in UTF-8. Problem if it is none, or would cost too much."""
+        """Return the value of a JSON text in UTF-8. Raise Problem if it is not JSON, or costs too much."""
         self.take_json(text)
         try:
             return fast_json.loads(text)
@@ -137,11 +136,11 @@ class Budget:
             raise Problem("it is nested too deep" if deep else f"it is not JSON ({_short(error)})") from None
 
     def _cost(self, text: bytes | bytearray) -> int:
-        """Return the bytes of memory that the values in a JSON text take at most; Problem if they take too long."""
+        """Return the most memory that the values in a JSON text take, in bytes. Raise Problem if they take too long."""
         if len(text) * _WORST <= min(self._memory, 1 << 26):
             return len(text) * _WORST
-        texts = 3 if text.isascii() and b"\\u" not in text else 9  # bytes, text, and one wide letter widens all others
-        for count in (_counted_at_most, _counted):  # the first is quick, and counts within strings too
+        texts = 3 if text.isascii() and b"\\u" not in text else 9  # one wide character widens all others of its text
+        for count in (_counted_at_most, _counted):  # the first one is fast, and counts within strings too
             objects, arrays, items = count(text)
             seconds = (objects + arrays) * _OBJECT_TIME + items * _ITEM_TIME
             cost = len(text) * texts + objects * _OBJECT + arrays * _ARRAY + items * _ITEM
@@ -161,7 +160,7 @@ def _counted_at_most(text: bytes | bytearray) -> tuple[int, int, int]:
 
 
 def _counted(text: bytes | bytearray) -> tuple[int, int, int]:
-    """Return how many objects, arrays and items a JSON text has, without its strings. Reads it window by window.
+    """Return the numbers of objects, arrays and items in a JSON text, not counting within strings.
 
     >>> _counted(b'{"a,b": [1, "[[", 3]}')
     (1, 1, 3)
@@ -171,8 +170,8 @@ def _counted(text: bytes | bytearray) -> tuple[int, int, int]:
     while at < len(text):
         end = min(at + _WINDOW, len(text))
         if text[end - 1] == 0x5C:  # a window never ends within an escape
-            found = _BACKSLASHES.match(text, end)
-            end = min((end if found is None else found.end()) + 1, len(text))
+            match = _BACKSLASHES.match(text, end)
+            end = min((end if match is None else match.end()) + 1, len(text))
         window = bytes(text[at:end]).replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = window.split(b'"')
         outside = b"".join(parts[1::2] if inside else parts[::2])
@@ -185,7 +184,7 @@ def _counted(text: bytes | bytearray) -> tuple[int, int, int]:
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory that this machine has."""
+    """Return this machine's memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

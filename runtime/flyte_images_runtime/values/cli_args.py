@@ -1,4 +1,4 @@
-"""Command-line text -> the arguments of a call, from its signature; and what there is to say, for `--help`."""
+"""Texts of a command line -> the arguments of a call, by its signature; and the parameters for `--help`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import inspect
 from typing import Any, Mapping, Sequence
 
 from .errors import Problem, name_of
-from .scalars import _Literal
+from .scalars import LiteralCodec
 from .signature import Signature
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One parameter as a command line offers it: `--name TYPE`, its default as text, whether it must be given.
+    """One parameter as an option of a command line: `--name TYPE`, its default as text, whether it is required.
 
-    `many`: it takes as many values as there are, those of `**kwargs` by names (`named`).
+    many     the parameter takes any number of values: `*args`, or with `named` `**kwargs`
+    choices  the values that the type has, where there are few: an enum, a Literal
+    switch   the parameter is a bool: `--name` and `--no-name`
     """
 
     name: str
@@ -29,7 +31,7 @@ class Parameter:
 
 
 def parameters(signature: Signature) -> tuple[Parameter, ...]:
-    """What the function takes, in its order.
+    """Return the parameters of a function, in order.
 
     >>> def train(rows: int, *, fast: bool = False) -> float: ...
     >>> [(p.name, p.type, p.required, p.default) for p in parameters(Signature(train))]
@@ -41,7 +43,7 @@ def parameters(signature: Signature) -> tuple[Parameter, ...]:
         many = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         absent = parameter.default is inspect.Parameter.empty
         choices: tuple[str, ...] = ()
-        if isinstance(codec, _Literal):
+        if isinstance(codec, LiteralCodec):
             choices = tuple(str(getattr(value, "value", value)) for value in codec.values)
         elif isinstance(codec.kind, type) and hasattr(codec.kind, "__members__"):
             choices = tuple(codec.kind.__members__)
@@ -61,9 +63,9 @@ def parameters(signature: Signature) -> tuple[Parameter, ...]:
 
 
 def arguments(signature: Signature, given: Mapping[str, str | Sequence[str]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turn texts by parameter name into (args, kwargs). Raises Problem that names the parameter.
+    """Return (args, kwargs) of texts by parameter name. Raise Problem with the parameter's name for a wrong text.
 
-    A name's value is one text, or several for `*args`. Names that the signature lacks go to `**kwargs` if it has one.
+    A value is one text, or several texts for `*args`. Names that the signature lacks go to `**kwargs`, if it has one.
 
     >>> def train(rows: int, names: list[str] = []) -> float: ...
     >>> arguments(Signature(train), {"rows": "10", "names": '["a"]'})
@@ -75,7 +77,7 @@ def arguments(signature: Signature, given: Mapping[str, str | Sequence[str]]) ->
         parameter = signature.signature.parameters.get(name)
         if parameter is None or name == rest:
             if rest is None:
-                raise Problem(f"there is no parameter `{name}`", hint=_known(signature))
+                raise Problem(f"`{name}` is not a parameter of the task", hint=_parameter_list(signature))
             bound.setdefault(rest, {})[name] = _parse(signature, rest, name, _last(text))
         elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             texts = [text] if isinstance(text, str) else list(text)
@@ -84,7 +86,7 @@ def arguments(signature: Signature, given: Mapping[str, str | Sequence[str]]) ->
             bound[name] = _parse(signature, name, name, _last(text))
     missing = [p.name for p in parameters(signature) if p.required and p.name not in bound]
     if missing:
-        raise Problem(f"parameter `{missing[0]}` is missing", hint=_known(signature))
+        raise Problem(f"parameter `{missing[0]}` is missing", hint=_parameter_list(signature))
     call = inspect.BoundArguments(signature.signature, bound)
     return call.args, call.kwargs
 
@@ -100,8 +102,8 @@ def _parse(signature: Signature, codec: str, name: str, text: str) -> Any:
         raise Problem(f"parameter `{problem.inside(name).where}`: {problem.message}", (), problem.hint) from None
 
 
-def _known(signature: Signature) -> str:
-    known = parameters(signature)
-    if not known:
+def _parameter_list(signature: Signature) -> str:
+    taken = parameters(signature)
+    if not taken:
         return "the task takes no parameters"
-    return "the parameters are " + ", ".join(f"{p.name}: {p.type}" for p in known)
+    return "the parameters are " + ", ".join(f"{p.name}: {p.type}" for p in taken)

@@ -1,8 +1,8 @@
 """Annotation -> Codec: how a value of that type becomes JSON (and files beside it) and a value again.
 
-The same code runs on the caller's side and inside the image, so it needs nothing but the standard library of Python
-3.8; numpy, pandas, pydantic and the like are imported only for values of theirs. Both directions check: what crosses
-is what the annotation says. Nothing is ever unpickled.
+The same code runs on the caller's side and inside the image, so it needs only the standard library of Python 3.8;
+numpy, pandas, pydantic and the like are imported only for their own values. Both directions check that the value is of
+the annotated type. No value is ever unpickled.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def codec(annotation: Any) -> Codec:
-    """Return the codec of an annotation. Raises Problem if nothing of that type can cross.
+    """Return the codec of an annotation. Raise Problem if values of that type cannot cross.
 
     >>> codec(int).encode(3, None)
     3
@@ -27,7 +27,7 @@ def codec(annotation: Any) -> Codec:
     flyte_images_runtime.values.errors.Problem: expected int, got str '3'
     """
     annotation = _bare(annotation)
-    # Not kept: `int | str` equals `str | int`, but the places of their parts differ.
+    # Not cached by annotation: `int | str` equals `str | int`, but the positions of their parts differ.
     for make in _makers(annotation):
         found = make(annotation, codec)
         if found is not None:
@@ -39,7 +39,7 @@ def codec(annotation: Any) -> Codec:
 
 
 def _bare(annotation: Any) -> Any:
-    """Without what says nothing about the form: Annotated, Final, NewType, `type X = ...`, TypeVar."""
+    """Return the annotation without wrappers: Annotated, Final, NewType, `type X = ...`, TypeVar."""
     if is_class(annotation):
         return annotation
     import typing
@@ -61,7 +61,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _makers(annotation: Any) -> Iterator[Make]:
-    """What may know the annotation, in this order. Imported one by one: a task's start pays for each."""
+    """Yield the functions that may make the codec, in this order; imported one by one to keep a task's start short."""
     package = foreign(origin_of(annotation) or annotation)
     if package == "arrays":
         from .arrays import make as make_arrays

@@ -1,4 +1,4 @@
-"""Codecs of what holds other values: lists, tuples, sets, mappings, unions."""
+"""Codecs of containers of other values: lists, tuples, sets, mappings, unions."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Many(Codec):
 
 
 class _Tuple(Codec):
-    """tuple[X, Y]: one codec a place."""
+    """tuple[X, Y]: one codec for each position."""
 
     def __init__(self, kind: Any, items: tuple[Codec, ...]) -> None:
         super().__init__(kind)
@@ -83,21 +83,21 @@ class _Tuple(Codec):
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, tuple):
             raise expected(self.kind, value)
-        return [located(at, one.encode, item, files) for at, one, item in self._placed(value)]
+        return [located(at, codec.encode, item, files) for at, codec, item in self._paired(value)]
 
     def decode(self, data: Any, files: Files) -> Any:
         if not isinstance(data, list):
             raise expected(self.kind, data)
-        return tuple(located(at, one.decode, item, files) for at, one, item in self._placed(data))
+        return tuple(located(at, codec.decode, item, files) for at, codec, item in self._paired(data))
 
-    def _placed(self, values: Any) -> list[tuple[int, Codec, Any]]:
+    def _paired(self, values: Any) -> list[tuple[int, Codec, Any]]:
         if len(values) != len(self._items):
             raise Problem(f"expected {name_of(self.kind)}, got {len(values)} values: {shown(values)}")
-        return [(at, one, item) for at, (one, item) in enumerate(zip(self._items, values))]  # noqa: B905 Python 3.8
+        return [(at, codec, item) for at, (codec, item) in enumerate(zip(self._items, values))]  # noqa: B905 Python 3.8
 
     def parse(self, text: str) -> Any:
-        placed = self._placed(load_json(text, "[", self.kind))
-        return tuple(located(at, from_json, item, one) for at, one, item in placed)
+        paired = self._paired(load_json(text, "[", self.kind))
+        return tuple(located(at, from_json, item, codec) for at, codec, item in paired)
 
 
 class _Endless(_Many):
@@ -105,7 +105,7 @@ class _Endless(_Many):
 
 
 class _Mapping(Codec):
-    """dict[K, V]: a JSON object where the keys are text, else an array of pairs."""
+    """dict[K, V]: a JSON object if the keys are text, else an array of pairs."""
 
     def __init__(self, kind: Any, make: type, key: Codec, item: Codec) -> None:
         super().__init__(kind)
@@ -141,15 +141,15 @@ class _Mapping(Codec):
         )
 
     def parse(self, text: str) -> Any:
-        found = load_json(text, "{", self.kind)
+        items = load_json(text, "{", self.kind)
         return self._make(
             (located(_at(key), self._key.parse, key), located(_at(key), from_json, value, self._item))
-            for key, value in found.items()
+            for key, value in items.items()
         )
 
 
 class _Optional(Codec):
-    """X | None: None is null, any other value a list of one, since X may have a null of its own."""
+    """X | None: None is null, any other value a list of one item, since a value of X may be null too."""
 
     def __init__(self, kind: Any, item: Codec) -> None:
         super().__init__(kind)
@@ -173,7 +173,7 @@ class _Optional(Codec):
 
 
 class _Union(Codec):
-    """X | Y: the place of the part that took the value, and what it made of it."""
+    """X | Y: the position of the part that takes the value, and the value's JSON form by that part."""
 
     def __init__(self, kind: Any, parts: tuple[Codec, ...]) -> None:
         super().__init__(kind)
@@ -184,9 +184,9 @@ class _Union(Codec):
 
     def encode(self, value: Any, files: Files) -> Any:
         fitting = [at for at, part in enumerate(self._parts) if part.accepts(value)]
-        rest = [at for at in range(len(self._parts)) if at not in fitting]
+        others = [at for at in range(len(self._parts)) if at not in fitting]
         deepest: Problem | None = None
-        for at in fitting + rest:
+        for at in fitting + others:
             try:
                 return [at, self._parts[at].encode(value, files)]
             except Problem as problem:
@@ -194,22 +194,22 @@ class _Union(Codec):
         raise deepest or expected(self.kind, value)
 
     def decode(self, data: Any, files: Files) -> Any:
-        known = range(len(self._parts))
-        if not isinstance(data, list) or len(data) != 2 or type(data[0]) is not int or data[0] not in known:
+        positions = range(len(self._parts))
+        if not isinstance(data, list) or len(data) != 2 or type(data[0]) is not int or data[0] not in positions:
             raise expected(self.kind, data)
         return self._parts[data[0]].decode(data[1], files)
 
     def parse(self, text: str) -> Any:
-        for part in sorted(self._parts, key=lambda part: part.kind is str):  # str takes anything: last
+        for part in sorted(self._parts, key=lambda part: part.kind is str):  # str last, since it takes every text
             try:
                 return part.parse(text)
             except Problem:
                 continue
-        raise Problem(f"{text!r} is no {name_of(self.kind)}")
+        raise Problem(f"{text!r} is not a {name_of(self.kind)}")
 
 
 def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
-    """The codec of a container or union, if the annotation is one."""
+    """Return the codec of a container or a union; None for any other annotation."""
     origin = typing.get_origin(annotation)
     parts = typing.get_args(annotation)
     base = origin or annotation
@@ -233,13 +233,13 @@ def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
 
 
 def _union(annotation: Any, parts: tuple[Any, ...], codec_of: CodecOf) -> Codec:
-    rest = tuple(part for part in parts if part is not type(None))
-    inner = codec_of(rest[0]) if len(rest) == 1 else _Union(annotation, tuple(codec_of(part) for part in rest))
-    return inner if len(rest) == len(parts) else _Optional(annotation, inner)
+    others = tuple(part for part in parts if part is not type(None))
+    inner = codec_of(others[0]) if len(others) == 1 else _Union(annotation, tuple(codec_of(part) for part in others))
+    return inner if len(others) == len(parts) else _Optional(annotation, inner)
 
 
 def _is_json(kind: Any, items: list[Any]) -> bool:
-    """Are values of this class what JSON has, all of them? It has no NaN, no infinity, and no int without end."""
+    """Return whether JSON has all these values of one class. It lacks NaN, the infinities, and very long ints."""
     if kind is int:
         return all(item.bit_length() < 1000 for item in items)
     if kind is float:
@@ -248,19 +248,19 @@ def _is_json(kind: Any, items: list[Any]) -> bool:
     return True
 
 
-def pair(found: Any) -> tuple[Any, Any]:
-    """The two of a JSON array of two."""
-    if not isinstance(found, (list, tuple)) or len(found) != 2:
-        raise Problem(f"expected a key and a value, got {shown(found)}")
-    return found[0], found[1]
+def pair(data: Any) -> tuple[Any, Any]:
+    """Return the key and the value in a JSON array of two items. Raise Problem for any other value."""
+    if not isinstance(data, (list, tuple)) or len(data) != 2:
+        raise Problem(f"expected a key and a value, got {shown(data)}")
+    return data[0], data[1]
 
 
 def hashable(value: Any) -> Any:
-    """`value`, if it can be a key or be in a set."""
+    """Return `value`. Raise Problem if it can be neither a key nor in a set."""
     try:
         hash(value)
     except TypeError:
-        raise Problem(f"{type(value).__name__} {shown(value)} can be no key and in no set") from None
+        raise Problem(f"{type(value).__name__} {shown(value)} can be neither a key nor in a set") from None
     return value
 
 
@@ -273,20 +273,21 @@ def _key(key: Any) -> str:
 
 
 def load_json(text: str, opening: str, kind: Any) -> Any:
+    """Return the JSON array or object that a user typed for a value of `kind`. `opening` is `[` or `{`."""
     example = "[1, 2]" if opening == "[" else '{"name": 1}'
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise Problem(
             f"{shown(text)} is not JSON ({error})", hint=f"{name_of(kind)} is written as JSON: {example}"
         ) from None
-    if not isinstance(found, list if opening == "[" else dict):
-        raise Problem(f"{shown(text)} is no {name_of(kind)}", hint=f"as JSON: {example}")
-    return found
+    if not isinstance(value, list if opening == "[" else dict):
+        raise Problem(f"{shown(text)} is not a {name_of(kind)}", hint=f"as JSON: {example}")
+    return value
 
 
-def from_json(found: Any, item: Codec) -> Any:
-    """A value inside the JSON that a user typed: as its own text, or as the JSON it is."""
-    if isinstance(found, str):
-        return item.parse(found)
-    return item.parse(json.dumps(found))
+def from_json(data: Any, item: Codec) -> Any:
+    """Return the value of a part of the JSON that a user typed: of a text, or of the JSON of any other part."""
+    if isinstance(data, str):
+        return item.parse(data)
+    return item.parse(json.dumps(data))

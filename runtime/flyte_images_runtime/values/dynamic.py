@@ -1,7 +1,7 @@
-"""The codec of `Any` and of what has no annotation: the value's own class decides, among those that say it all.
+"""The codec of `Any`, `object` and a missing annotation: the value's class decides.
 
-JSON's own types cross as they are; the others as `{"$type": ..., "is": ...}`. A class of the user's needs an
-annotation: the other side must not be told by the data which class to make.
+JSON's own types cross as they are, other known classes as `{"$type": ..., "is": ...}`. A class of the user's needs an
+annotation, since data must not decide which class the other side makes.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class _Any(Codec):
             return self._mapping(value, files)
         if kind.__name__ in _GROUPS and kind is _GROUPS[kind.__name__]:
             return {_TAG: kind.__name__, "is": [located(at, self.encode, item, files) for at, item in enumerate(value)]}
-        known = scalar_for(kind)
-        if known is not None:
-            return {_TAG: kind.__name__, "is": known.encode(value, files)}
+        scalar = scalar_for(kind)
+        if scalar is not None:
+            return {_TAG: kind.__name__, "is": scalar.encode(value, files)}
         return self._other(value, files)
 
     def _mapping(self, value: Any, files: Files) -> Any:
@@ -87,13 +87,13 @@ class _Any(Codec):
                     package = name.partition(".")[0]
                     if base.__name__ == short and base.__module__.partition(".")[0] == package:
                         return {_TAG: name, "is": self._codec_of(base).encode(value, files)}
-        for base in (str, bool, int, float):  # subclasses of the builtins, such as numpy's float64, lose their class
+        for base in (str, bool, int, float):  # a value of a subclass, such as numpy's float64, becomes one of `base`
             if isinstance(value, base) and not hasattr(kind, "__members__"):
                 return self._codec_of(base).encode(value, files)
         if self._can_cross(kind):
             raise Problem(
-                f"{kind.__qualname__} {shown(value)} can only cross where the annotation names its class",
-                hint=f"annotate it with `{kind.__qualname__}`, or give builtins",
+                f"{kind.__qualname__} {shown(value)} can only cross if the annotation names its class",
+                hint=f"annotate the value with `{kind.__qualname__}`, or use builtins",
             )
         raise Problem(f"{kind.__qualname__} {shown(value)} cannot cross into a container and back", hint=CAN_CROSS)
 
@@ -116,7 +116,7 @@ class _Any(Codec):
             }
         name, inner = data[_TAG], data.get("is")
         if not isinstance(name, str):
-            raise Problem(f"a value of the type {shown(name)}")
+            raise Problem(f"a value of the unknown type {shown(name)}")
         if name == "dict" and isinstance(inner, list):
             return self._pairs(inner, files)
         if name in _GROUPS and isinstance(inner, list):
@@ -124,9 +124,9 @@ class _Any(Codec):
             return _GROUPS[name](items if name == "tuple" else map(hashable, items))
         if name in _FOREIGN_NAMES:
             return self._codec_of(_foreign_class(name)).decode(inner, files)
-        known = tagged(name)
-        if known is not None:
-            return known.decode(inner, files)
+        scalar = tagged(name)
+        if scalar is not None:
+            return scalar.decode(inner, files)
         raise Problem(f"a value of the unknown type {shown(name)}")
 
     def _items(self, data: list[Any], files: Files) -> list[Any]:
@@ -135,12 +135,12 @@ class _Any(Codec):
         ]
 
     def _pairs(self, pairs: list[Any], files: Files) -> dict[Any, Any]:
-        made = {}
-        for _, found in files.timed(pairs):
-            key, item = pair(found)
+        mapping = {}
+        for _, data in files.timed(pairs):
+            key, item = pair(data)
             key = hashable(located(f" key {shown(key)}", self.decode, key, files))
-            made[key] = located(f"[{shown(key, 30)}]", self.decode, item, files)
-        return made
+            mapping[key] = located(f"[{shown(key, 30)}]", self.decode, item, files)
+        return mapping
 
     def parse(self, text: str) -> Any:
         import json
@@ -156,15 +156,15 @@ def _foreign_class(name: str) -> Any:
     try:
         return getattr(__import__(package), short)
     except ImportError:
-        raise Problem(f"a {name} arrived, but `{package}` is not installed here", hint=f"install {package}") from None
+        raise Problem(f"the value is a {name}, but `{package}` is not installed", hint=f"install {package}") from None
 
 
 def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
-    """The codec of Any, object and a missing annotation."""
+    """Return the codec of Any, object and a missing annotation; None for any other annotation."""
     import inspect
 
     if annotation in (Any, object, inspect.Parameter.empty):
         return _Any(Any, codec_of)
     if isinstance(annotation, str) or type(annotation) is typing.ForwardRef:
-        raise Problem(f"the annotation {name_of(annotation)} names nothing that is known where the task is defined")
+        raise Problem(f"the annotation {name_of(annotation)} has a name that is not defined where the task is")
     return None

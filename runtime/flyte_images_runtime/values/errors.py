@@ -1,4 +1,4 @@
-"""Problem: a value that does not fit, and where in the parameter or result it is."""
+"""Problem: an error about a value that does not fit, with the value's place in the parameter or result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-_LONGEST = 1000  # letters of a message: what it quotes may have come from a container
+_LONGEST = 1000  # characters of a message, which may quote a container's value
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -23,7 +23,7 @@ class Problem(Exception):
         self.hint = hint
 
     def inside(self, step: str) -> Problem:
-        """The same problem, seen from one level further out."""
+        """Return the problem with `step` before its path, for the value that contains this one."""
         return Problem(self.message, (step, *self.path), self.hint)
 
     @property
@@ -33,10 +33,10 @@ class Problem(Exception):
 
 
 def located(step: str | int, convert: Callable[..., Any], value: Any, *more: Any) -> Any:
-    """Return `convert(value, *more)`. What it raises is a Problem at `step`, whatever the value made it raise.
+    """Return `convert(value, *more)`. Raise every error of `convert` as a Problem at `step`.
 
-    A number as `step` is a place in a sequence; an empty text adds nothing to the path. A full disk and a value that is
-    nested too deep or too large stay what they are: they are about the whole of it.
+    A number as `step` is a position in a sequence; an empty text adds nothing to the path. The errors for a full disk
+    and for a value that is nested too deep or too large are raised unchanged, since they concern the whole value.
 
     >>> located(2, int, "x")
     Traceback (most recent call last):
@@ -45,53 +45,53 @@ def located(step: str | int, convert: Callable[..., Any], value: Any, *more: Any
     try:
         return convert(value, *more)
     except Problem as problem:
-        raise (problem if step == "" else problem.inside(_written(step))) from None
+        raise (problem if step == "" else problem.inside(_path_step(step))) from None
     except (RecursionError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Problem(said[:300], () if step == "" else (_written(step),)) from None
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Problem(message[:300], () if step == "" else (_path_step(step),)) from None
 
 
-def _written(step: str | int) -> str:
+def _path_step(step: str | int) -> str:
     return f"[{step}]" if isinstance(step, int) else step
 
 
 def shown(value: Any, width: int = 60) -> str:
-    """`value` for a message, never longer than a line.
+    """Return `value` for a message: at most `width` characters, on one line.
 
     >>> shown("a" * 100, 20)
     "'aaaaaaaaaaaaaaa ..."
     """
     try:
-        text = _begin(value, width)
-    except Exception as error:  # a user's own __repr__ must not hide the problem
+        text = _short_repr(value, width)
+    except Exception as error:  # an error in a user's __repr__ must not hide the problem
         text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 4] + " ..."
 
 
-def _begin(value: Any, room: int, depth: int = 5) -> str:
-    """The `repr` of a value, or at least its first `room` letters: it may hold millions of others."""
+def _short_repr(value: Any, width: int, depth: int = 5) -> str:
+    """Return at least the first `width` characters of a value's `repr`. The value may contain millions of others."""
     kind = type(value)
     if kind in (str, bytes, bytearray):
-        return repr(value[: room + 1])
+        return repr(value[: width + 1])
     if kind not in (list, dict) or not value:
         return repr(value)
     text = ""
     for item in value.items() if kind is dict else value:
-        if len(text) > room or depth == 0:
+        if len(text) > width or depth == 0:
             break
-        both = item if kind is dict else (item,)
-        left = room - len(text)
-        text += (", " if text else "") + ": ".join(_begin(one, left, depth - 1) for one in both)
+        parts = item if kind is dict else (item,)
+        left = width - len(text)
+        text += (", " if text else "") + ": ".join(_short_repr(part, left, depth - 1) for part in parts)
     return "{%s}" % text if kind is dict else "[%s]" % text
 
 
 def name_of(kind: Any) -> str:
-    """How a type is called in a message.
+    """Return the name of a type for messages.
 
     >>> from typing import Optional, List
     >>> name_of(int), name_of(Optional[int]), name_of(List[str]), name_of(None)
@@ -105,5 +105,5 @@ def name_of(kind: Any) -> str:
 
 
 def expected(kind: Any, value: Any) -> Problem:
-    """The problem that `value` is no `kind`."""
+    """Return the problem that `value` is not a `kind`."""
     return Problem(f"expected {name_of(kind)}, got {type(value).__name__} {shown(value)}")

@@ -1,4 +1,4 @@
-"""Codecs of types that have one exact text: times, Decimal, Fraction, UUID, complex, range, and paths as text."""
+"""Codecs of types whose values have one exact text: times, Decimal, Fraction, UUID, complex, range, and paths."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-_LONGEST_RANGE = 20_000  # letters of three integers
+_LONGEST_RANGE = 20_000  # characters of three integers
 _HIGHEST = 1000  # exponent of a fraction's text: each step is a digit in memory
 
 
 class _Text(Codec):
-    """Types that have one exact text: written with `write`, read back with `read`."""
+    """A type whose values have one exact text: `write` makes it, `read` reads it."""
 
     def __init__(self, kind: Any, write: Callable[[Any], str], read: Callable[[str], Any]) -> None:
         super().__init__(kind)
@@ -27,7 +27,7 @@ class _Text(Codec):
         self._read = read
 
     def accepts(self, value: Any) -> bool:
-        # a datetime is a date to Python, but not the other half of `date | datetime`
+        # datetime is a subclass of date, but only the part `datetime` of `date | datetime` takes a datetime
         return isinstance(value, self.kind) and not (self.kind.__name__ == "date" and hasattr(value, "hour"))
 
     def encode(self, value: Any, files: Files) -> Any:
@@ -48,14 +48,14 @@ class _Text(Codec):
 
 
 class _Path(_Text):
-    """A path is text: the name of a place, not what is there (that is `File` and `Dir`)."""
+    """A path crosses as text. The content at a path crosses as `File` or `Dir`."""
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, (str, os.PathLike))
 
 
 def _timedelta(text: str) -> Any:
-    """`3,1,5` is 3 days, 1 second and 5 microseconds: exact. A user may write `90`, `1.5h`, `250ms`."""
+    """Read the exact text `DAYS,SECONDS,MICROSECONDS`, or a user's `90`, `1.5h`, `250ms`."""
     import datetime
 
     days, seconds, microseconds = text.split(",") if "," in text else ("0", *_seconds(text))
@@ -71,10 +71,10 @@ def _seconds(text: str) -> tuple[str, str]:
     return "0", str(round(float(text) * 1_000_000))
 
 
-def _moment(text: str) -> Any:
+def _datetime(text: str) -> Any:
     import datetime
 
-    # Python before 3.11 does not know the Z of UTC
+    # before Python 3.11, fromisoformat does not read the Z of UTC
     return datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
 
 
@@ -101,9 +101,9 @@ def _range(text: str) -> Any:
     return range(*fast_json.loads(text))
 
 
-# By the class's full name, so that no module is imported for types that a signature does not have.
+# By the classes' full names, so that no module is imported for a type that a signature does not have.
 TEXTS: dict[str, tuple[str, str]] = {
-    "datetime.datetime": ("isoformat", "_moment"),
+    "datetime.datetime": ("isoformat", "_datetime"),
     "datetime.date": ("isoformat", "fromisoformat"),
     "datetime.time": ("isoformat", "fromisoformat"),
     "datetime.timedelta": ("_delta_text", "_timedelta"),
@@ -117,6 +117,7 @@ PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath")
 
 
 def text_for(kind: Any) -> Codec | None:
+    """Return the codec of a class whose values have one exact text; None for any other class."""
     package = kind.__module__.partition(".")[0]
     if kind is os.PathLike or (package == "pathlib" and kind.__name__ in PATHS):
         import pathlib

@@ -1,6 +1,6 @@
-"""Files: a directory that holds what is too large for JSON, beside it. One side writes, the other reads.
+"""Files: the directory beside the JSON for values that are too large for JSON. One side writes, the other side reads.
 
-The reading side trusts nothing in it: a name is digits and a suffix, the entry must be a regular file and no link, and
+The reader trusts none of its entries: a name is digits and a suffix, the entry must be a regular file, not a link, and
 it is opened through the directory's descriptor.
 """
 
@@ -20,22 +20,21 @@ if TYPE_CHECKING:
 
 _DIGITS = frozenset("0123456789")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_LARGE = 1 << 20  # bytes from which memory is worth it
-_SLOW = 64 << 20  # bytes from which it is worth it to write beside the container's start
+_LARGE = 1 << 20  # bytes from which a file goes to memory
+_SLOW = 64 << 20  # bytes from which a file is written while the container starts
 _NOFOLLOW = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Files:
-    """The attachments of one set of values. `path` is the directory as this process sees it.
+    """The attachments of one set of values, in the directory `path`.
 
-    `memory` is a second one, in memory, for what is large and fits there: `room` says how many bytes do. Its files'
-    names begin with `m`. Files that arrive as such (`File`, `Dir`) are given a place below what `arrivals` says; with
-    `in_place` they stay where they are, for a reader that owns `path` for as long as it lives.
-
-    What takes long to write is left to `later`, if that is a list; a reader that `waits` then waits for it.
-
-    `opened` are the names of the other side's files that have been read. `budget` bounds what the reader spends on
-    what the other side wrote; None: the other side is trusted.
+    memory    a second directory, in memory, for large files if `room()` bytes suffice; their names begin with `m`
+    arrivals  the directory, or a function that returns it, below which the content of a `File` or `Dir` is put
+    in_place  the content of a `File` stays in `path`, for a reader that owns `path` for the rest of its life
+    waits     the reader waits for files that the other side is still writing
+    budget    bounds what the reader spends on the other side's files; None: the other side is trusted
+    later     if it is a list, large files are not written at once: a function that writes the file is added to it
+    opened    the names of the other side's files that have been read
     """
 
     def __init__(
@@ -72,26 +71,26 @@ class Files:
             os.close(self._open.popitem()[1])
 
     def timed(self, items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        """Number the items, as `enumerate` does, while there is time left to make values of them."""
+        """Enumerate the items. Raise Problem when the time for making values of them is over."""
         return enumerate(items) if self.budget is None else self.budget.timed(items)
 
     def in_memory(self, size: int, what: str) -> None:
-        """Spend `size` bytes of memory on `what`; Problem if the result has no more."""
+        """Spend `size` bytes of memory on `what`. Raise Problem if the budget has fewer."""
         if self.budget is not None:
             self.budget.take_memory(size, what)
 
     def json_text(self, text: str) -> None:
-        """Spend what the values in a JSON text take; Problem if the result has no more."""
+        """Spend the memory for the values in a JSON text. Raise Problem if the budget has less."""
         if self.budget is not None:
             self.budget.take_json(text.encode("utf-8", "surrogatepass"))
 
     def on_disk(self, size: int, what: str) -> None:
-        """Spend `size` bytes of files on `what`; Problem if the result has no more."""
+        """Spend `size` bytes of files on `what`. Raise Problem if the budget has fewer."""
         if self.budget is not None:
             self.budget.take_disk(size, what)
 
     def entry(self) -> None:
-        """Spend one file, directory or link."""
+        """Spend one file, directory or link. Raise Problem if the budget has none."""
         if self.budget is not None:
             self.budget.take_entry()
 
@@ -101,18 +100,18 @@ class Files:
         return self._open[path]
 
     def put(self, suffix: str, size: int, write: Callable[[BinaryIO], object]) -> str:
-        """A new file that `write` fills, now or later; the name under which the other side finds it."""
-        late = self.later is not None and size >= _SLOW
-        name, file = self.new(suffix, size, prefix="." if late else "")
-        job = _Job(file, write, self.place(name) if late else "")
-        if late and self.later is not None:
+        """Make a file that `write` fills, now or later; return its name for the other side."""
+        deferred = self.later is not None and size >= _SLOW
+        name, file = self.new(suffix, size, prefix="." if deferred else "")
+        job = _WriteJob(file, write, self.path_of(name) if deferred else "")
+        if deferred and self.later is not None:
             self.later.append(job)
         else:
             job()
         return name
 
     def new(self, suffix: str, size: int = 0, *, prefix: str = "") -> tuple[str, BinaryIO]:
-        """A new file for about `size` bytes, and the name under which the other side finds it, after its `prefix`."""
+        """Make a file for about `size` bytes; return its name for the other side, without `prefix`, and the file."""
         self._next += 1
         name, path = f"{self._next}.{suffix}", self.path
         if self.memory is not None and self._room is not None and size > _LARGE and self._room() > size:
@@ -120,24 +119,24 @@ class Files:
         if path not in self._open and not os.path.isdir(path):
             os.mkdir(path)
             os.chmod(path, 0o755)
-        if size > _LARGE:  # said at once: half of it may be all of the host's memory
+        if size > _LARGE:  # fail at once: half of the content could take all of the host's memory
             expect_room(os.path.join(path, name), size)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(prefix + name, flags, 0o644, dir_fd=self._directory(path))
-        os.fchmod(fd, 0o644)  # whatever the umask: the container's user is another one
+        os.fchmod(fd, 0o644)  # whatever the umask, since the container has another user
         return name, os.fdopen(fd, "w+b")
 
     def arrival(self) -> str:
-        """A new directory for something that arrives."""
-        place = self.arrivals() if callable(self.arrivals) else self.arrivals
-        if place is not None:
-            os.makedirs(place, exist_ok=True)
+        """Return a new directory for the content of a `File` or `Dir`."""
+        parent = self.arrivals() if callable(self.arrivals) else self.arrivals
+        if parent is not None:
+            os.makedirs(parent, exist_ok=True)
         import tempfile
 
-        return tempfile.mkdtemp(prefix="" if place else "flyte-images-file-", dir=place)
+        return tempfile.mkdtemp(prefix="" if parent else "flyte-images-file-", dir=parent)
 
     def open(self, name: Any) -> BinaryIO:
-        """The other side's file `name`."""
+        """Open the other side's file `name`. Raise Problem if it is not a regular file with such a name."""
         if not isinstance(name, str) or not is_name(name):
             raise Problem(f"{name!r} is not the name of an attachment")
         try:
@@ -150,36 +149,36 @@ class Files:
         self.opened.add(name)
         return file
 
-    def place(self, name: str) -> str:
-        """Where the file is, for a reader to whom the directories belong."""
+    def path_of(self, name: str) -> str:
+        """Return the path of a file, for a reader that owns the directories."""
         return os.path.join(self.path if name[0] != "m" or self.memory is None else self.memory, name)
 
 
 def expect_room(path: str, size: int) -> None:
-    """Raise the OSError that writing `size` bytes to `path` would end with."""
-    there = os.statvfs(os.path.dirname(path))
-    if there.f_bavail * there.f_frsize < size:
+    """Raise the OSError of a full disk if the file system has no room for `size` bytes at `path`."""
+    status = os.statvfs(os.path.dirname(path))
+    if status.f_bavail * status.f_frsize < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
-class _Job:
-    """A file that is to be filled; then it gets the name `place`, if it has had another one until then."""
+class _WriteJob:
+    """Fills a file. A deferred file is hidden until then, and gets the path `final` at the end."""
 
-    def __init__(self, file: BinaryIO, write: Callable[[BinaryIO], object], place: str) -> None:
+    def __init__(self, file: BinaryIO, write: Callable[[BinaryIO], object], final: str) -> None:
         self._file = file
         self._write = write
-        self._place = place
+        self._final = final
 
     def __call__(self) -> None:
         with self._file:
             self._write(self._file)
-        if self._place:
-            directory, name = os.path.split(self._place)
-            os.rename(os.path.join(directory, "." + name), self._place)
+        if self._final:
+            directory, name = os.path.split(self._final)
+            os.rename(os.path.join(directory, "." + name), self._final)
 
 
 def _wait_for(name: str, directory: int) -> None:
-    """Until it is there, if it is being written: who writes it ends this process if it cannot be."""
+    """Wait while a file is being written. The writer ends this process if it cannot write the file."""
     import time
 
     while not _exists(name, directory) and _exists("." + name, directory):
@@ -195,7 +194,7 @@ def _exists(name: str, directory: int) -> bool:
 
 
 def is_name(name: str) -> bool:
-    """Is it a name that `new` gives: a number, perhaps an `m` before it, and a suffix?
+    """Return whether `name` is one that `new` gives: a number, perhaps an `m` before it, and a suffix.
 
     >>> is_name("1.npy"), is_name("m12.bin"), is_name("../1.npy"), is_name("1."), is_name(chr(0x664) + ".npy")
     (True, True, False, False, False)
@@ -206,7 +205,7 @@ def is_name(name: str) -> bool:
 
 
 def open_regular(name: str, directory: int) -> BinaryIO:
-    """Open `name` in the directory behind a descriptor for reading, if it is a regular file."""
+    """Open the regular file `name` in the directory behind a descriptor. Raise Problem for any other entry."""
     try:
         fd = os.open(name, _NOFOLLOW, dir_fd=directory)
     except OSError as error:

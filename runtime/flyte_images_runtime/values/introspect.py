@@ -1,5 +1,6 @@
-"""A plain function's parameters and annotations, read from the function itself: quicker than `inspect` and `typing`,
-which are asked about all others. A task's start pays for what it imports.
+"""The parameters and annotations of a plain function, read from its code object.
+
+`inspect` and `typing` are used for all other callables only, since a task's start pays for their import.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 POSITIONAL_ONLY, EITHER, MANY, NAMED, REST = range(5)
-"""The kinds of parameters, with the numbers that `inspect` gives them."""
+"""The kinds of parameters, with the numbers of `inspect`."""
 
 _VARARGS, _VARKEYWORDS = 0x04, 0x08  # co_flags
 _FUNCTION = type(is_class)
 
 
 def parameters(function: Any) -> dict[str, int]:
-    """Each parameter's kind, in their order.
+    """Return the kind of each parameter, in order.
 
     >>> def train(a, /, b, *more, c=1, **rest): ...
     >>> parameters(train)
@@ -27,21 +28,22 @@ def parameters(function: Any) -> dict[str, int]:
     if not is_plain(function):
         import inspect
 
-        return {name: int(one.kind) for name, one in inspect.signature(function).parameters.items()}
+        return {name: int(parameter.kind) for name, parameter in inspect.signature(function).parameters.items()}
     code = function.__code__
-    names, some = code.co_varnames, code.co_argcount
-    named = some + code.co_kwonlyargcount
-    found = {name: POSITIONAL_ONLY if at < code.co_posonlyargcount else EITHER for at, name in enumerate(names[:some])}
+    names, first_named = code.co_varnames, code.co_argcount
+    end = first_named + code.co_kwonlyargcount
+    positional = enumerate(names[:first_named])
+    kinds = {name: POSITIONAL_ONLY if at < code.co_posonlyargcount else EITHER for at, name in positional}
     if code.co_flags & _VARARGS:
-        found[names[named]] = MANY
-    found.update(dict.fromkeys(names[some:named], NAMED))
+        kinds[names[end]] = MANY
+    kinds.update(dict.fromkeys(names[first_named:end], NAMED))
     if code.co_flags & _VARKEYWORDS:
-        found[names[named + bool(code.co_flags & _VARARGS)]] = REST
-    return found
+        kinds[names[end + bool(code.co_flags & _VARARGS)]] = REST
+    return kinds
 
 
 def classes(function: Any) -> dict[str, Any] | None:
-    """The annotations, if each of them is a class, None, or the name of one in the function's module. Else None.
+    """Return the annotations if each is a class, None, or the name of a class in the function's module; else None.
 
     >>> def train(rows: int, name: str) -> None: ...
     >>> classes(train)
@@ -53,42 +55,42 @@ def classes(function: Any) -> dict[str, Any] | None:
     if not is_plain(function):
         return None
     try:
-        given = function.__annotations__
-    except NameError:  # Python 3.14 looks at them only now
+        annotations = function.__annotations__
+    except NameError:  # Python 3.14 evaluates the annotations here
         return None
-    found = {}
-    for name, annotation in given.items():
+    types = {}
+    for name, annotation in annotations.items():
         if isinstance(annotation, str):
             annotation = _named(annotation, function)
         elif annotation is None:
             annotation = type(None)
         if not is_class(annotation):
             return None
-        found[name] = annotation
-    return found
+        types[name] = annotation
+    return types
 
 
 def _named(text: str, function: Any) -> Any:
-    """What a name, or names with dots between them, stand for; None if that is to be found out by others."""
+    """Return the object of a dotted name; None where `typing` has to find it."""
     if text == "None":
         return type(None)
     first, *steps = text.split(".")
     if not first.isidentifier() or first in function.__code__.co_freevars:
         return None
-    found = function.__globals__.get(first, _NOTHING)
-    if found is _NOTHING:
+    target = function.__globals__.get(first, _NOTHING)
+    if target is _NOTHING:
         import builtins
 
-        found = getattr(builtins, first, None)
+        target = getattr(builtins, first, None)
     for step in steps:
-        found = getattr(found, step, None)
-    return found
+        target = getattr(target, step, None)
+    return target
 
 
 _NOTHING = object()
 
 
 def is_plain(function: Any) -> bool:
-    """Is it what `def` makes, and nothing that pretends to be another function?"""
-    pretends = hasattr(function, "__wrapped__") or hasattr(function, "__signature__")
-    return type(function) is _FUNCTION and not pretends
+    """Return whether `def` made the function, without a decorator that gives it another function's signature."""
+    decorated = hasattr(function, "__wrapped__") or hasattr(function, "__signature__")
+    return type(function) is _FUNCTION and not decorated

@@ -1,7 +1,7 @@
-"""File and Dir: what is on disk at a path crosses, not the path. Results are moved to a place of the caller's choice.
+"""File and Dir: the content at a path crosses, not the path. Results are put into a directory that the caller chooses.
 
-A Dir crosses as an archive of files, directories, links that stay inside, and hard links (archive.py); what else it
-holds is an error that names it. Holes in files stay holes.
+A Dir crosses as an archive of files, directories, links that stay inside, and hard links (archive.py); any other entry
+is an error that names the entry. Holes in files stay holes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from .base import CodecOf
 
-_PROC = 1 << 20  # bytes of a file that says that it has none
+_PROC = 1 << 20  # bytes to read of a file whose size is 0: files of /proc have no size before they are read
 
 
-class _OnDisk:
-    """`File("data.csv")` as an argument or a result: an object with the path of a file (or directory) that is here."""
+class _PathValue:
+    """The common part of File and Dir: a path on this machine, which `os.fspath` returns."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(os.fspath(path))
@@ -37,13 +37,13 @@ class _OnDisk:
         return os.path.basename(self.path)
 
     def save(self, to: str | os.PathLike[str]) -> Self:
-        """Copy it to `to` and return it there. What a task has returned is kept for a while only, a week as a rule.
+        """Copy the file or directory to `to`, and return the copy.
 
-        A file goes below `to` if that is a directory or ends in a slash; a directory's content goes into `to`, to what
-        is there already.
+        What a task has returned is removed after a while, a week by default. A file is copied below `to` if that is a
+        directory or ends in a slash; the content of a directory is copied into `to`, beside existing entries.
         """
-        written, target = os.fspath(to), os.path.abspath(os.fspath(to))
-        os.makedirs(target if written.endswith(os.sep) else os.path.dirname(target), exist_ok=True)
+        text, target = os.fspath(to), os.path.abspath(os.fspath(to))
+        os.makedirs(target if text.endswith(os.sep) else os.path.dirname(target), exist_ok=True)
         return type(self)(self._copy(target))
 
     def _copy(self, target: str) -> str:
@@ -59,8 +59,8 @@ class _OnDisk:
         return hash((type(self), self.path))
 
 
-class File(_OnDisk):
-    """A file whose content crosses.
+class File(_PathValue):
+    """A file whose content crosses, as an argument or as a result: `File("data.csv")`.
 
     >>> File("/data/a.csv").name
     'a.csv'
@@ -81,22 +81,26 @@ class File(_OnDisk):
         return copy_file(self.path, os.path.join(target, self.name) if os.path.isdir(target) else target)
 
 
-class Dir(_OnDisk):
-    """A directory whose content crosses."""
+class Dir(_PathValue):
+    """A directory whose content crosses, as an argument or as a result: `Dir("dataset")`.
+
+    >>> Dir("/data/images").name
+    'images'
+    """
 
     def _copy(self, target: str) -> str:
         import shutil
 
-        for place, directories, names in os.walk(self.path):
-            for name in (*directories, *names):
-                copy = os.path.join(target, os.path.relpath(place, self.path), name)
-                if os.path.islink(os.path.join(place, name)) and os.path.islink(copy):
+        for directory, subdirectories, names in os.walk(self.path):
+            for name in (*subdirectories, *names):
+                copy = os.path.join(target, os.path.relpath(directory, self.path), name)
+                if os.path.islink(os.path.join(directory, name)) and os.path.islink(copy):
                     os.unlink(copy)
 
-        def one(source: str, to: str) -> None:
+        def copy_with_times(source: str, to: str) -> None:
             shutil.copystat(source, copy_file(source, to))
 
-        return shutil.copytree(self.path, target, symlinks=True, dirs_exist_ok=True, copy_function=one)
+        return shutil.copytree(self.path, target, symlinks=True, dirs_exist_ok=True, copy_function=copy_with_times)
 
 
 class _File(Codec):
@@ -109,15 +113,15 @@ class _File(Codec):
         except OSError as error:
             raise Problem(f"file {path} cannot be read: {error.strerror}") from None
         with os.fdopen(source, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise Problem(f"{path} is not a regular file")
-            name, target = files.new("file", allocated(found))
+            name, target = files.new("file", allocated(status))
             with target:
-                if copy_range(file.fileno(), target.fileno(), found.st_size) != found.st_size:
+                if copy_range(file.fileno(), target.fileno(), status.st_size) != status.st_size:
                     raise Problem(f"file {path} has changed while it was read")
-                target.truncate(found.st_size)
-                if not found.st_size:  # files of /proc have no size before they are read
+                target.truncate(status.st_size)
+                if not status.st_size:
                     target.write(file.read(_PROC))
         return {"file": name, "name": os.path.basename(path)}
 
@@ -126,20 +130,20 @@ class _File(Codec):
         target = os.path.join(files.arrival(), name)
         if files.in_place:
             files.open(data.get("file")).close()
-            os.symlink(files.place(data["file"]), target)
+            os.symlink(files.path_of(data["file"]), target)
             return File(target)
         with files.open(data.get("file")) as source, open(target, "xb") as file:
-            found = os.fstat(source.fileno())
+            status = os.fstat(source.fileno())
             files.entry()
-            files.on_disk(found.st_size, f"the file {shown(name)}")
-            expect_room(target, allocated(found))
-            copy_range(source.fileno(), file.fileno(), found.st_size)
-            file.truncate(found.st_size)
+            files.on_disk(status.st_size, f"the file {shown(name)}")
+            expect_room(target, allocated(status))
+            copy_range(source.fileno(), file.fileno(), status.st_size)
+            file.truncate(status.st_size)
         return File(target)
 
     def parse(self, text: str) -> Any:
         if not os.path.isfile(text):
-            raise Problem(f"there is no file {text}")
+            raise Problem(f"{text} is not a file")
         return File(text)
 
 
@@ -149,7 +153,7 @@ class _Dir(Codec):
             raise expected(self.kind, value)
         path = os.fspath(value)
         if not os.path.isdir(path):
-            raise Problem(f"there is no directory {path}")
+            raise Problem(f"{path} is not a directory")
         from .archive import pack, size_of
 
         name, file = files.new("tar", size_of(path))
@@ -169,7 +173,7 @@ class _Dir(Codec):
 
     def parse(self, text: str) -> Any:
         if not os.path.isdir(text):
-            raise Problem(f"there is no directory {text}")
+            raise Problem(f"{text} is not a directory")
         return Dir(text)
 
 
@@ -181,7 +185,7 @@ def _entry(data: Any, kind: Any) -> str:
 
 
 def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
-    """The codec of File and Dir, if the annotation is one."""
+    """Return the codec of File or Dir; None for any other annotation."""
     if annotation is File:
         return _File(File)
     if annotation is Dir:

@@ -1,4 +1,4 @@
-"""Codecs of classes with named fields: dataclasses, NamedTuple, TypedDict, pydantic models. Field by field, by type."""
+"""Codecs of classes with named fields: dataclasses, NamedTuple, TypedDict, pydantic models."""
 
 from __future__ import annotations
 
@@ -18,42 +18,45 @@ if TYPE_CHECKING:
 
 
 class _Fields(Codec):
-    """What the kinds below share. The codecs of the fields are made on first use, so a class may hold itself."""
+    """The base of the codecs with one codec for each field, made at first use, since a class may contain itself."""
 
     def __init__(self, kind: Any, codec_of: CodecOf) -> None:
         super().__init__(kind)
         self._codec_of = codec_of
-        self.made = typing.get_origin(kind) or kind
-        self._given = dict(zip(getattr(self.made, "__parameters__", ()), typing.get_args(kind)))  # noqa: B905 Python 3.8
-        self._made: dict[str, Codec] | None = None
+        self.cls = typing.get_origin(kind) or kind
+        arguments = zip(getattr(self.cls, "__parameters__", ()), typing.get_args(kind))  # noqa: B905 Python 3.8
+        self._arguments = dict(arguments)
+        self._fields: dict[str, Codec] | None = None
 
     def fields(self) -> dict[str, Codec]:
-        if self._made is None:
+        """Return the codec of each field. Raise Problem if one cannot cross."""
+        if self._fields is None:
             try:
-                hints = typing.get_type_hints(self.made, **_EXTRAS)
+                hints = typing.get_type_hints(self.cls, **_EXTRAS)
             except Exception as error:
                 raise Problem(f"the annotations of {name_of(self.kind)} cannot be read: {error}") from None
-            made = {}
+            fields = {}
             for name in self.names(hints):
                 try:
-                    made[name] = self._codec_of(self._filled_in(hints.get(name, Any)))
+                    fields[name] = self._codec_of(self._substituted(hints.get(name, Any)))
                 except Problem as problem:
                     raise problem.inside(f".{name}") from None
-            self._made = made
-        return self._made
+            self._fields = fields
+        return self._fields
 
-    def _filled_in(self, hint: Any) -> Any:
-        """`list[T]` in `Box[int]` is `list[int]`."""
+    def _substituted(self, hint: Any) -> Any:
+        """Return a field's annotation with the arguments of a generic class: `list[T]` in `Box[int]` is `list[int]`."""
         if isinstance(hint, typing.TypeVar):
-            return self._given.get(hint, hint)
-        free = getattr(hint, "__parameters__", ()) if self._given and typing.get_origin(hint) is not None else ()
-        return hint[tuple(self._given.get(one, one) for one in free)] if free else hint
+            return self._arguments.get(hint, hint)
+        free = getattr(hint, "__parameters__", ()) if self._arguments and typing.get_origin(hint) is not None else ()
+        return hint[tuple(self._arguments.get(variable, variable) for variable in free)] if free else hint
 
     def names(self, hints: dict[str, Any]) -> list[str]:
+        """Return the names of the fields, in order."""
         return list(hints)
 
     def encode_fields(self, get: Any, names: Any, files: Files) -> dict[str, Any]:
-        return {name: self._one(name, "encode", get(name), files) for name in names}
+        return {name: self._convert(name, "encode", get(name), files) for name in names}
 
     def decode_fields(self, data: Any, files: Files) -> dict[str, Any]:
         if not isinstance(data, dict):
@@ -61,9 +64,9 @@ class _Fields(Codec):
         unknown = sorted(set(data) - set(self.fields()))
         if unknown:
             raise Problem(f"{name_of(self.kind)} has no field `{unknown[0]}`")
-        return {name: self._one(name, "decode", item, files) for name, item in data.items()}
+        return {name: self._convert(name, "decode", item, files) for name, item in data.items()}
 
-    def _one(self, name: str, way: str, value: Any, files: Files) -> Any:
+    def _convert(self, name: str, way: str, value: Any, files: Files) -> Any:
         return located(f".{name}", getattr(self.fields()[name], way), value, files)
 
     def parse(self, text: str) -> Any:
@@ -71,7 +74,7 @@ class _Fields(Codec):
         unknown = sorted(set(given) - set(self.fields()))
         if unknown:
             raise Problem(
-                f"{name_of(self.kind)} has no field `{unknown[0]}`", hint="it has " + ", ".join(self.fields())
+                f"{name_of(self.kind)} has no field `{unknown[0]}`", hint="the fields are " + ", ".join(self.fields())
             )
         values = {}
         for name, item in given.items():
@@ -82,6 +85,7 @@ class _Fields(Codec):
         return self.build(values)
 
     def build(self, values: dict[str, Any]) -> Any:
+        """Return an object with these fields. Raise Problem if the class refuses them."""
         try:
             return self.kind(**values)
         except (TypeError, ValueError) as error:
@@ -90,36 +94,36 @@ class _Fields(Codec):
 
 class _Dataclass(_Fields):
     def names(self, hints: dict[str, Any]) -> list[str]:
-        return [field.name for field in dataclasses.fields(self.made)]
+        return [field.name for field in dataclasses.fields(self.cls)]
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, self.made)
+        return isinstance(value, self.cls)
 
     def encode(self, value: Any, files: Files) -> Any:
-        if type(value) is not self.made:
-            hint = "annotate with the class itself, or a union of the classes" if isinstance(value, self.made) else None
+        if type(value) is not self.cls:
+            hint = "annotate with the class itself, or a union of the classes" if isinstance(value, self.cls) else None
             problem = expected(self.kind, value)
             raise Problem(problem.message, hint=hint)
         return self.encode_fields(lambda name: getattr(value, name), self.fields(), files)
 
     def decode(self, data: Any, files: Files) -> Any:
         values = self.decode_fields(data, files)
-        made = {f.name for f in dataclasses.fields(self.made) if f.init}
-        result = self.build({name: item for name, item in values.items() if name in made})
-        for name in values.keys() - made:  # computed fields keep what they were on the other side
+        parameters = {f.name for f in dataclasses.fields(self.cls) if f.init}
+        result = self.build({name: item for name, item in values.items() if name in parameters})
+        for name in values.keys() - parameters:  # computed fields have the values of the other side
             object.__setattr__(result, name, values[name])
         return result
 
 
 class _NamedTuple(_Fields):
     def names(self, hints: dict[str, Any]) -> list[str]:
-        return list(self.made._fields)
+        return list(self.cls._fields)
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, self.made)
+        return isinstance(value, self.cls)
 
     def encode(self, value: Any, files: Files) -> Any:
-        if not isinstance(value, self.made):
+        if not isinstance(value, self.cls):
             raise expected(self.kind, value)
         return self.encode_fields(lambda name: getattr(value, name), self.fields(), files)
 
@@ -132,7 +136,7 @@ class _TypedDict(_Fields):
         return isinstance(value, dict) and self.required() <= set(value) <= set(self.fields())
 
     def required(self) -> set[str]:
-        return set(getattr(self.made, "__required_keys__", self.fields() if self.made.__total__ else ()))
+        return set(getattr(self.cls, "__required_keys__", self.fields() if self.cls.__total__ else ()))
 
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, dict):
@@ -160,7 +164,7 @@ _TEXT = "$json"
 
 
 def _is_finite(value: Any) -> bool:
-    """Is each float in a tree of lists and dicts what JSON has a word for?"""
+    """Return whether JSON has each float in a tree of lists and dicts: none is NaN or an infinity."""
     if isinstance(value, dict):
         return all(map(_is_finite, value.values()))
     if isinstance(value, list):
@@ -169,7 +173,7 @@ def _is_finite(value: Any) -> bool:
 
 
 class _Model(Codec):
-    """A pydantic model: its own JSON, checked by itself on both sides. With NaN or an infinity in it: as text."""
+    """A pydantic model crosses as its own JSON, which the model checks; with NaN or an infinity as a text of JSON."""
 
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, self.kind):
@@ -178,12 +182,12 @@ class _Model(Codec):
             raise Problem(expected(self.kind, value).message, hint="annotate with the class itself, or a union")
         try:
             text = value.model_dump_json(round_trip=True)
-            found = json.loads(text)
-            if any(word in text for word in ("null", "NaN", "Infinity")):  # NaN is written as null, as a rule
-                whole = value.model_dump(mode="json", round_trip=True)
-                if not _is_finite(whole):
-                    return {_TEXT: json.dumps(whole)}
-            return found
+            document = json.loads(text)
+            if any(word in text for word in ("null", "NaN", "Infinity")):  # pydantic writes NaN as null by default
+                exact = value.model_dump(mode="json", round_trip=True)
+                if not _is_finite(exact):
+                    return {_TEXT: json.dumps(exact)}
+            return document
         except Exception as error:
             raise Problem(f"{name_of(self.kind)} has no JSON form: {error}") from None
 
@@ -205,7 +209,7 @@ class _Model(Codec):
 
 
 def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
-    """The codec of a class with fields, if the annotation is one."""
+    """Return the codec of a class with fields; None for any other annotation."""
     kind = typing.get_origin(annotation) or annotation
     if not isinstance(kind, type):
         return None

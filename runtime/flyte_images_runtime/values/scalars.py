@@ -1,4 +1,4 @@
-"""Codecs of single values: numbers, text, bytes, None, enums, Literal, and what exact_text.py has."""
+"""Codecs of single values: numbers, text, bytes, None, enums, Literal, and the types of exact_text.py."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
     from .base import CodecOf
 
-_LARGE = 1 << 16  # bytes that go to a file of their own
+_LARGE = 1 << 16  # bytes; a longer bytes object crosses as a file
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
-_DIGITS = 4000  # Python's own JSON refuses longer integers
+_DIGITS = 4000  # Python's JSON reads at most 4300 digits of an integer
 
 
 class _Plain(Codec):
-    """bool, str: JSON has them as they are."""
+    """bool and str, which JSON has too."""
 
     plain = True
 
     def encode(self, value: Any, files: Files) -> Any:
         if isinstance(value, self.kind):
-            return value if type(value) is self.kind else str.__str__(value)  # a str enum's own str() is its name
+            return value if type(value) is self.kind else str.__str__(value)  # str() of a str enum is the member's name
         if self.kind is bool and type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
             return bool(value)
         raise expected(self.kind, value)
@@ -39,7 +39,7 @@ class _Plain(Codec):
     def parse(self, text: str) -> Any:
         if self.kind is str:
             return text
-        known = {
+        meanings = {
             "true": True,
             "yes": True,
             "on": True,
@@ -49,9 +49,9 @@ class _Plain(Codec):
             "off": False,
             "0": False,
         }
-        if text.strip().lower() not in known:
+        if text.strip().lower() not in meanings:
             raise Problem(f"{text!r} is not a bool", hint="true or false")
-        return known[text.strip().lower()]
+        return meanings[text.strip().lower()]
 
 
 class _Int(Codec):
@@ -85,7 +85,7 @@ class _Int(Codec):
 
 
 def _index(value: Any, kind: Any) -> int:
-    """numpy's integers are no `int`, but say that they are integers."""
+    """Return the int of a number that is not a subclass of `int`, such as numpy's integers."""
     if hasattr(type(value), "__index__"):
         return int(value.__index__())
     raise expected(kind, value)
@@ -125,7 +125,7 @@ def _to_float(value: Any) -> float:
 
 
 def finite(value: float) -> float | str:
-    """Return a float as JSON has it. JSON has no word for NaN and the infinities: they cross as text.
+    """Return a float for JSON. JSON does not have NaN and the infinities: they cross as text.
 
     >>> finite(1.5), finite(float("nan")), finite(float("-inf"))
     (1.5, 'NaN', '-Infinity')
@@ -154,7 +154,7 @@ class _None(Codec):
 
 
 class _Bytes(Codec):
-    """Short ones in base64, long ones as a file."""
+    """bytes and bytearray: short values in base64, long values as a file."""
 
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, (bytes, bytearray, memoryview)):
@@ -191,7 +191,7 @@ class _Bytes(Codec):
 
 
 class _Enum(Codec):
-    """A member crosses by name: its value can be anything."""
+    """A member of an enum crosses by name, since its value can be of any type."""
 
     def encode(self, value: Any, files: Files) -> Any:
         if not isinstance(value, self.kind):
@@ -207,7 +207,7 @@ class _Enum(Codec):
             except ValueError:
                 raise Problem(f"{shown(data)} is not a member of {name_of(self.kind)}") from None
         if not isinstance(data, str) or data not in self.kind.__members__:
-            raise Problem(f"{shown(data)} is no member of {name_of(self.kind)}")
+            raise Problem(f"{shown(data)} is not a member of {name_of(self.kind)}")
         return self.kind[data]
 
     def parse(self, text: str) -> Any:
@@ -216,11 +216,11 @@ class _Enum(Codec):
         for member in self.kind:
             if str(member.value) == text:
                 return member
-        raise Problem(f"{text!r} is no {name_of(self.kind)}", hint="one of " + ", ".join(self.kind.__members__))
+        raise Problem(f"{text!r} is not a {name_of(self.kind)}", hint="one of " + ", ".join(self.kind.__members__))
 
 
-class _Literal(Codec):
-    """One of the written values; crosses by position, so that 1, True and "1" stay apart."""
+class LiteralCodec(Codec):
+    """One of the values of a Literal. It crosses by position, so that 1, True and "1" are distinct."""
 
     def __init__(self, kind: Any) -> None:
         super().__init__(kind)
@@ -232,27 +232,27 @@ class _Literal(Codec):
         return self._position(value) is not None
 
     def _position(self, value: Any) -> int | None:
-        for at, known in enumerate(self.values):
-            if type(known) is type(value) and known == value:
+        for at, candidate in enumerate(self.values):
+            if type(candidate) is type(value) and candidate == value:
                 return at
         return None
 
     def encode(self, value: Any, files: Files) -> Any:
         at = self._position(value)
         if at is None:
-            raise Problem(f"{shown(value)} is none of {', '.join(map(repr, self.values))}")
+            raise Problem(f"{shown(value)} is not one of {', '.join(map(repr, self.values))}")
         return at
 
     def decode(self, data: Any, files: Files) -> Any:
         if type(data) is not int or not 0 <= data < len(self.values):
-            raise Problem(f"{shown(data)} is none of {len(self.values)} values")
+            raise Problem(f"{shown(data)} is not the position of one of {len(self.values)} values")
         return self.values[data]
 
     def parse(self, text: str) -> Any:
-        for known in self.values:
-            if str(getattr(known, "value", known)) == text:
-                return known
-        raise Problem(f"{text!r} is none of {', '.join(str(value) for value in self.values)}")
+        for candidate in self.values:
+            if str(getattr(candidate, "value", candidate)) == text:
+                return candidate
+        raise Problem(f"{text!r} is not one of {', '.join(str(value) for value in self.values)}")
 
 
 _KINDS: dict[Any, Codec] = {
@@ -267,19 +267,19 @@ _KINDS: dict[Any, Codec] = {
 
 
 def scalar_for(kind: Any) -> Codec | None:
-    """The codec for values of exactly this class, whatever was annotated."""
-    known = _KINDS.get(kind) if isinstance(kind, type) else None
-    if known is None and isinstance(kind, type):
+    """Return the codec for values of exactly this class; None for a class that is not a single value's."""
+    found = _KINDS.get(kind) if isinstance(kind, type) else None
+    if found is None and isinstance(kind, type):
         from .exact_text import text_for
 
-        known = text_for(kind)
-        if known is not None:
-            _KINDS[kind] = known
-    return known
+        found = text_for(kind)
+        if found is not None:
+            _KINDS[kind] = found
+    return found
 
 
 def tagged(name: Any) -> Codec | None:
-    """The codec of the class that a value without annotation has named; only those above."""
+    """Return the codec of the class that a value without annotation names; None for an unknown name."""
     for kind in list(_KINDS):
         if kind.__name__ == name:
             return _KINDS[kind]
@@ -293,12 +293,12 @@ def tagged(name: Any) -> Codec | None:
 
 
 def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
-    """The codec of a single value's type, if it is one."""
+    """Return the codec of a single value's type; None for any other annotation."""
     if annotation is None:
         return _KINDS[type(None)]
-    known = scalar_for(annotation)
-    if known is not None:
-        return known
+    found = scalar_for(annotation)
+    if found is not None:
+        return found
     if isinstance(annotation, type) and hasattr(annotation, "__members__"):
         return _Enum(annotation)
     origin = origin_of(annotation)
@@ -306,4 +306,4 @@ def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
         return None
     import typing
 
-    return _Literal(annotation) if origin is typing.Literal else None
+    return LiteralCodec(annotation) if origin is typing.Literal else None

@@ -1,6 +1,6 @@
-"""A function's signature -> how its arguments and its result cross. Errors name the parameter.
+"""A function's signature -> codecs of its arguments and its result. Errors name the parameter.
 
-Arguments cross by name, without the defaults that were not overridden: those are the other side's own.
+Arguments cross by name, without defaults that the call does not override: the other side has these itself.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from . import introspect
 from .base import Codec
 from .codec import codec
-from .errors import Problem, located, name_of
+from .errors import Problem, located
 from .files import Files
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ _TOO_LARGE = "there is not enough memory to make it"
 
 
 class Signature:
-    """The codecs of one function. Made once; the annotations are read when it is made."""
+    """The codecs of one function. The annotations are read when the signature is made."""
 
     def __init__(self, function: Callable[..., Any], hints: dict[str, Any] | None = None) -> None:
         self._function = function
@@ -29,7 +29,7 @@ class Signature:
         self._kinds = introspect.parameters(function)
         hints = type_hints(function) if hints is None else hints
         if not introspect.is_plain(function):
-            hints = {**_written(self.signature), **hints}
+            hints = {**_annotations(self.signature), **hints}
         self.codecs: dict[str, Codec] = {}
         for name in self._kinds:
             try:
@@ -43,7 +43,7 @@ class Signature:
 
     @property
     def signature(self) -> inspect.Signature:
-        """As `inspect` has it; made when it is asked for, which is on the caller's side."""
+        """The signature of `inspect`, made at first use: only the caller's side uses it."""
         if self._signature is None:
             import inspect
 
@@ -51,19 +51,19 @@ class Signature:
         return self._signature
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], files: Files) -> dict[str, Any]:
-        """The JSON form of a call. TypeError, as for any function, if the call does not fit the signature."""
+        """Return the JSON form of a call. Raise TypeError, as any function does, for arguments that do not fit."""
         bound = self.signature.bind(*args, **kwargs)
         return {name: self._each(name, "encode", value, files) for name, value in bound.arguments.items()}
 
     def decode(self, data: Any, files: Files) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The call that `encode` wrote."""
+        """Return the positional and named arguments of a call that `encode` wrote."""
         if not isinstance(data, dict) or not set(data) <= set(self.codecs):
             unknown = sorted(set(data) - set(self.codecs)) if isinstance(data, dict) else ["(none)"]
             raise Problem(f"the task has no parameter `{unknown[0]}`", hint="the code in the image is another version")
         return self._split({name: self._each(name, "decode", value, files) for name, value in data.items()})
 
     def _split(self, given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """By position what can be, up to the first that was left out; the others by name."""
+        """Return positional arguments, up to the first omitted one, and the others by name."""
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         in_order = True
@@ -86,11 +86,11 @@ class Signature:
         at = name
         try:
             if kind == introspect.MANY:
-                made = []
+                items = []
                 for number, item in enumerate(value):
                     at = f"{name}[{number}]"
-                    made.append(located("", convert, item, files))
-                return made if way == "encode" else tuple(made)
+                    items.append(located("", convert, item, files))
+                return items if way == "encode" else tuple(items)
             if kind == introspect.REST:
                 named = {}
                 for at, item in value.items():
@@ -121,25 +121,25 @@ class Signature:
         except RecursionError:
             raise Problem(f"result: {_TOO_DEEP}") from None
         except MemoryError:
-            if way == "encode":  # the task's own memory: its end, not its result
+            if way == "encode":  # the task itself is out of memory: that is how the task ends, not its result
                 raise
             raise Problem(f"result: {_TOO_LARGE}") from None
 
 
-def _written(signature: inspect.Signature) -> dict[str, Any]:
-    """The annotations that a signature of another make has."""
-    found = {name: one.annotation for name, one in signature.parameters.items()}
-    found["return"] = signature.return_annotation
-    return {name: annotation for name, annotation in found.items() if annotation is not signature.empty}
+def _annotations(signature: inspect.Signature) -> dict[str, Any]:
+    """Return the annotations of a signature that a decorator has made."""
+    annotations = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    annotations["return"] = signature.return_annotation
+    return {name: annotation for name, annotation in annotations.items() if annotation is not signature.empty}
 
 
 def _codec_of(name: str, hints: dict[str, Any]) -> Codec:
-    """What has no annotation can be anything that says itself what it is."""
+    """Return the codec of a parameter. Without an annotation, the value's class decides (dynamic.py)."""
     return codec(hints.get(name, object))
 
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations as types. Problem if one is a text that names nothing."""
+    """Return the annotations as types. Raise Problem for a text that names no type."""
     simple = introspect.classes(function)
     if simple is not None:
         return simple
@@ -149,7 +149,7 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(function, None, _closure(function))
     except NameError as error:
         raise Problem(
-            f"an annotation names what its module does not have: {error}",
+            f"an annotation has a name that is not defined in its module: {error}",
             hint="import it at the top of the file, not below `if TYPE_CHECKING`",
         ) from None
     except TypeError as error:
@@ -158,17 +158,12 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _closure(function: Callable[..., Any]) -> dict[str, Any]:
-    """What a function defined inside another one refers to there: its annotations may name the same."""
-    found = {}
+    """Return the variables of the enclosing function that a function uses, since its annotations may name them."""
+    variables = {}
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
     for name, cell in zip(names, getattr(function, "__closure__", None) or ()):  # noqa: B905 Python 3.8
         try:
-            found[name] = cell.cell_contents
+            variables[name] = cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-    return found
-
-
-def describe(codec_of: Codec) -> str:
-    """How the type of a parameter reads in a list of options."""
-    return name_of(codec_of.kind)
+    return variables

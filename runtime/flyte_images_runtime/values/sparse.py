@@ -1,39 +1,38 @@
-"""Copies of files in which holes stay holes: a file of 3 GiB that holds nothing takes nothing."""
+"""Copies of files in which holes stay holes: a copy of an empty sparse file of 3 GiB takes no space."""
 
 from __future__ import annotations
 
 import errno
 import os
 
-_STEP = 1 << 26  # bytes at once: an interrupt waits for no more
+_STEP = 1 << 26  # bytes of one call, since an interrupt waits for its end
 _CANNOT = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ETXTBSY)
 
 
 def copy_range(source: int, target: int, size: int, *, at: int = 0, to: int = 0) -> int:
-    """Copy `size` bytes of one file from `at` into another at `to`; return how many there were.
+    """Copy `size` bytes of one file from `at` into another file at `to`; return how many bytes the source had.
 
-    What is a hole in the source is left as it is in the target, where nothing has been written yet.
+    A hole of the source is skipped in the target, where the file must be empty.
     """
-    end = here = at
-    end += size
-    while here < end:
-        here, stop = _next_data(source, here, end)
-        if here == stop:  # nothing but a hole, up to its end
+    offset, end = at, at + size
+    while offset < end:
+        offset, stop = _next_data(source, offset, end)
+        if offset == stop:  # a hole up to the end
             return max(0, min(os.fstat(source).st_size, end) - at)
-        while here < stop:
-            count = _copy_some(source, target, min(_STEP, stop - here), here, to + here - at)
+        while offset < stop:
+            count = _copy_some(source, target, min(_STEP, stop - offset), offset, to + offset - at)
             if not count:
-                return here - at
-            here += count
+                return offset - at
+            offset += count
     return size
 
 
-def _next_data(source: int, here: int, end: int) -> tuple[int, int]:
-    """Where the next bytes that are no hole begin, and where they end."""
+def _next_data(source: int, offset: int, end: int) -> tuple[int, int]:
+    """Return the bounds of the next bytes that are not a hole."""
     try:
-        begin = os.lseek(source, here, os.SEEK_DATA)
+        begin = os.lseek(source, offset, os.SEEK_DATA)
     except OSError as error:
-        return (end, end) if error.errno == errno.ENXIO else (here, end)
+        return (end, end) if error.errno == errno.ENXIO else (offset, end)
     return min(begin, end), min(os.lseek(source, begin, os.SEEK_HOLE), end)
 
 
@@ -53,13 +52,13 @@ def _copy_some(source: int, target: int, count: int, at: int, to: int) -> int:
     return written
 
 
-def allocated(found: os.stat_result) -> int:
-    """Bytes that the content of a file takes on disk, as far as copies of it are concerned."""
-    return min(found.st_size, found.st_blocks * 512)
+def allocated(status: os.stat_result) -> int:
+    """Return the bytes that a copy of a file takes on disk."""
+    return min(status.st_size, status.st_blocks * 512)
 
 
 def copy_file(source: str, target: str) -> str:
-    """Copy the content of the file `source` to `target`, which is made or overwritten."""
+    """Copy the content of the file `source` to `target`, which is made or overwritten; return `target`."""
     import shutil
 
     if os.path.exists(target) and os.path.samefile(source, target):

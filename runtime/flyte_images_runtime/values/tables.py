@@ -1,7 +1,7 @@
 """Codecs of pandas, polars and Arrow tables.
 
-A pandas table crosses column by column: numbers, booleans and times as arrays that are mapped on arrival, the rest as
-the values that they are. That needs no pyarrow on either side. polars and Arrow tables are Arrow IPC files.
+A pandas table crosses column by column: numbers, booleans and times as arrays that the reader maps, other columns as
+lists of values. Neither side needs pyarrow. polars and Arrow tables are Arrow IPC files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ARRAY_KINDS = "biufcmM"  # numpy's letters for the dtypes that are plain memory
 
 
 class _Indexes:
-    """A pandas index, as JSON."""
+    """Encodes pandas indexes as JSON."""
 
     def __init__(self, columns: _Columns, any_codec: Codec) -> None:
         self._columns = columns
@@ -52,7 +52,7 @@ class _Indexes:
 
 
 class _Columns:
-    """The values of one column or index level, with their pandas dtype."""
+    """Encodes the values of a column or of an index level, with their pandas dtype."""
 
     def __init__(self, any_codec: Codec) -> None:
         self._any = any_codec
@@ -131,7 +131,7 @@ class _Columns:
 
 
 def _array(data: Any, files: Files) -> Any:
-    """An array for a table, which copies it into its own blocks."""
+    """Return an array for a table. The table copies it, which takes memory."""
     array = read_array(data, files)
     files.in_memory(array.nbytes, "a column")
     return array
@@ -143,7 +143,7 @@ def _string_dtype(na: Any) -> Any:
 
     try:
         return pandas.StringDtype(na_value=numpy.nan if na == "nan" else pandas.NA)
-    except TypeError:  # before pandas 2.3 there is the one with NA only
+    except TypeError:  # before pandas 2.3 the dtype has no `na_value`
         return pandas.StringDtype()
 
 
@@ -171,7 +171,7 @@ class _Pandas(Codec):
                 "name": self._any.encode(value.name, files),
             }
         columns = []
-        for at in range(value.shape[1]):  # by place: names may come twice
+        for at in range(value.shape[1]):  # by position, since two columns may have one name
             try:
                 columns.append(self._columns.encode(value.iloc[:, at], files))
             except Problem as problem:
@@ -235,7 +235,7 @@ class _Ipc(Codec):
                 return self._polars(file, files, size) if self._is_polars() else self._arrow(file)
             except (Problem, MemoryError, KeyboardInterrupt):
                 raise
-            except BaseException as error:  # a panic of polars is no Exception
+            except BaseException as error:  # polars' PanicException is not an Exception
                 if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                     raise
                 raise Problem(f"this is not a {name_of(self.kind)}: {error}") from None
@@ -255,14 +255,14 @@ class _Ipc(Codec):
     def _arrow(file: Any) -> Any:
         import pyarrow
 
-        # mapped by number: the name must not be looked up a second time
+        # mapped through the descriptor, since the name could lead to another file by now
         table = pyarrow.ipc.open_file(pyarrow.memory_map(f"/proc/self/fd/{file.fileno()}")).read_all()
-        table.validate(full=True)  # offsets that lead out of their buffers
+        table.validate(full=True)  # finds offsets that lead out of their buffers
         return table
 
 
 def make(annotation: Any, codec_of: CodecOf) -> Codec | None:
-    """The codec of a table's class, if the annotation is one."""
+    """Return the codec of a table's class; None for any other annotation."""
     if not isinstance(annotation, type):
         return None
     package = annotation.__module__.partition(".")[0]

@@ -1,4 +1,4 @@
-"""The quick JSON is `json`'s: same texts, same values, same refusals, and without what makes `json` slow to import."""
+"""fast_json does what `json` does: same texts, same values, same errors."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _VALUES = st.recursive(
 
 
 @given(_VALUES)
-def test_it_writes_and_reads_as_json_does(value: Any) -> None:
+def test_texts_and_values_are_those_of_json(value: Any) -> None:
     text = fast_json.dumps(value)
     assert text == json.dumps(value)
     assert fast_json.loads(text) == fast_json.loads(f" {text}\n".encode()) == value
 
 
-def test_it_knows_the_numbers_that_are_none() -> None:
+def test_nan_and_the_infinities_are_read_back() -> None:
     read = fast_json.loads(fast_json.dumps([math.nan, math.inf, -math.inf]))
     assert math.isnan(read[0])
     assert read[1:] == [math.inf, -math.inf]
 
 
 @pytest.mark.parametrize("text", ["", " ", "[1", "1 2", '{"a" 1}', "nul", "'a'", b"\xff"])
-def test_what_is_no_json_is_a_value_error(text: str) -> None:
+def test_another_text_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         fast_json.loads(text)
 
 
-def test_what_json_has_no_form_for_is_refused() -> None:
+def test_a_value_without_a_json_form_is_refused() -> None:
     with pytest.raises(TypeError, match="set is not JSON serializable"):
         fast_json.dumps({"a": {1}})
     itself: list[Any] = []

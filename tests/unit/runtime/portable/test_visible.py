@@ -1,4 +1,4 @@
-"""D24: nothing that a terminal would obey is left in a text that is shown, and what it was can be read."""
+"""D24: a shown text has no character that commands a terminal, and the escapes can be read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from flyte_images_runtime.portable.visible import visible
 
 
 @given(st.text(alphabet=st.characters(codec=None, categories=["Cc", "Cf", "Cs", "Lu", "Zl", "Zp"])))
-def test_no_control_is_left(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     """D24"""
     shown = visible(text)
-    assert not [one for one in shown if unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") and one not in "\t\n"]
+    assert not [
+        character
+        for character in shown
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") and character not in "\t\n"
+    ]
     assert not set(shown) & set("\u202a\u202e\u2066\u200e\x9b")
     assert visible(shown) == shown
 

@@ -1,4 +1,4 @@
-"""A directory as one file and back: all that is in it comes, what cannot is named, and nothing leads out."""
+"""A directory as one file and back: all entries cross or are named in an error, and none leads out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def through(files: Files, directory: Path) -> Path:
 
 
 def unpacked(files: Files, entries: list[Entry]) -> Path:
-    """The directory that an archive of these entries makes: name, kind, and where it links to."""
+    """Return the directory made of an archive of these entries: name, kind, and target of a link."""
     with tarfile.open(Path(files.path, "1.tar"), "w") as archive:
         for name, kind, link in entries:
             member = tarfile.TarInfo(name)
@@ -45,20 +45,20 @@ def unpacked(files: Files, entries: list[Entry]) -> Path:
 
 
 def test_hard_links_stay_hard_links(crossing: Files, tmp_path: Path) -> None:
-    """D6: a, and b and sub/c which are the same file."""
+    """D6: a, b and sub/c are one file."""
     source = tmp_path / "source"
     (source / "sub").mkdir(parents=True)
     (source / "a").write_text("content")
     (source / "b").hardlink_to(source / "a")
     (source / "sub" / "c").hardlink_to(source / "a")
-    found = through(crossing, source)
-    assert {path.read_text() for path in (found / "a", found / "b", found / "sub" / "c")} == {"content"}
-    assert (found / "a").stat().st_nlink == 3
+    target = through(crossing, source)
+    assert {path.read_text() for path in (target / "a", target / "b", target / "sub" / "c")} == {"content"}
+    assert (target / "a").stat().st_nlink == 3
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_what_cannot_cross_is_named(kind: str, crossing: Files, tmp_path: Path) -> None:
-    """D6: a pipe or a socket is no silent loss."""
+def test_an_entry_that_cannot_cross_is_named(kind: str, crossing: Files, tmp_path: Path) -> None:
+    """D6: a pipe or a socket is an error, not a silent loss."""
     source = tmp_path / "source"
     (source / "sub").mkdir(parents=True)
     if kind == "pipe":
@@ -70,15 +70,15 @@ def test_what_cannot_cross_is_named(kind: str, crossing: Files, tmp_path: Path) 
         through(crossing, source)
 
 
-def test_what_cannot_cross_is_no_file_either(crossing: Files, tmp_path: Path) -> None:
-    """D6: a pipe as a File is refused; nothing waits for whoever writes to it."""
+def test_a_pipe_is_not_a_file_either(crossing: Files, tmp_path: Path) -> None:
+    """D6: a pipe as a File is refused; the caller does not wait for a writer."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Problem, match="not a regular file"):
         codec(File).encode(File(tmp_path / "pipe"), crossing)
 
 
 @pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.CONTTYPE, b"S"])
-def test_an_archive_makes_nothing_else(kind: bytes, crossing: Files, tmp_path: Path) -> None:
+def test_other_kinds_of_entries_are_not_made(kind: bytes, crossing: Files, tmp_path: Path) -> None:
     """D6: devices and pipes that a container sends are refused by name."""
     with pytest.raises(Problem, match="'it'"):
         unpacked(crossing, [("it", kind, "")])
@@ -92,16 +92,16 @@ def test_long_names_and_any_bytes(crossing: Files, tmp_path: Path) -> None:
     (deep / os.fsdecode(b"caf\xe9\n")).write_text("é")
     (source / "link").symlink_to(deep.relative_to(source))
     (source / "later").symlink_to("not-there-yet")
-    found = through(crossing, source)
-    assert [path.read_text() for path in (found / "link").iterdir()] == ["é"]
-    assert (found / "later").is_symlink()
+    target = through(crossing, source)
+    assert [path.read_text() for path in (target / "link").iterdir()] == ["é"]
+    assert (target / "later").is_symlink()
 
 
 def climbing() -> list[Entry]:
-    """D7's own: `shadow` is checked by nobody who does not know that each k is the directory itself."""
+    """Return the entries of D7: a check of `shadow` must see that each k is the directory itself."""
     ks = [(f"k{number}", tarfile.SYMTYPE, ".") for number in range(12)]
-    way = "/".join(f"k{number}/.." for number in range(12))
-    return [("shadow", tarfile.SYMTYPE, f"{way}/etc/shadow"), *ks]
+    path = "/".join(f"k{number}/.." for number in range(12))
+    return [("shadow", tarfile.SYMTYPE, f"{path}/etc/shadow"), *ks]
 
 
 OUT: dict[str, Callable[[], list[Entry]]] = {
@@ -147,13 +147,13 @@ def test_links_that_stay_are_kept(by: str, crossing: Files, monkeypatch: pytest.
         ("d", tarfile.DIRTYPE, ""),
         *((n, tarfile.SYMTYPE, t) for n, t in links.items()),
     ]
-    found = unpacked(crossing, entries)
-    assert {name: os.readlink(found / name) for name in links} == links  # noqa: PTH115
-    assert (found / "e").read_text() == "x"
+    target = unpacked(crossing, entries)
+    assert {name: os.readlink(target / name) for name in links} == links  # noqa: PTH115
+    assert (target / "e").read_text() == "x"
 
 
 def test_holes_stay_holes(crossing: Files, tmp_path: Path) -> None:
-    """D10: a file of 1 GiB that holds a word takes a few blocks, alone and in a directory, on its way and then."""
+    """D10: a file of 1 GiB with one word takes a few blocks, alone and in a directory, in the archive and after it."""
     source = tmp_path / "source"
     source.mkdir()
     with (source / "big").open("wb") as file:
@@ -161,29 +161,29 @@ def test_holes_stay_holes(crossing: Files, tmp_path: Path) -> None:
         file.seek(512 * MIB)
         file.write(b"word")
     one = codec(File)
-    found = [through(crossing, source) / "big", one.decode(one.encode(File(source / "big"), crossing), crossing)]
-    found.append(found[1].save(tmp_path / "saved"))
-    for path in (*map(Path, found), Path(crossing.path, "1.tar")):
+    target = [through(crossing, source) / "big", one.decode(one.encode(File(source / "big"), crossing), crossing)]
+    target.append(target[1].save(tmp_path / "saved"))
+    for path in (*map(Path, target), Path(crossing.path, "1.tar")):
         assert path.stat().st_blocks * 512 < MIB
-    for path in map(Path, found):
+    for path in map(Path, target):
         assert path.stat().st_size == 1 << 30
         with path.open("rb") as file:
             file.seek(512 * MIB - 1)
             assert file.read(6) == b"\0word\0"
 
 
-def test_a_size_that_is_not_there_is_refused(crossing: Files, tmp_path: Path) -> None:
-    """D10: an archive of 1.5 KB that says 2 GiB makes nothing."""
+def test_an_incomplete_file_is_refused(crossing: Files, tmp_path: Path) -> None:
+    """D10: an archive of 1.5 KB whose header says 2 GiB makes no file."""
     member = tarfile.TarInfo("big")
     member.size = 2 << 30
     Path(crossing.path, "1.tar").write_bytes(member.tobuf() + bytes(1024))
-    with crossing, pytest.raises(Problem, match="not come as a whole: 'big'"):
+    with crossing, pytest.raises(Problem, match="incomplete file: 'big'"):
         codec(Dir).decode({"file": "1.tar", "name": "d"}, crossing)
     assert list((tmp_path / "in").glob("*/d/*")) == []
 
 
 def test_all_files_together_are_bounded(tmp_path: Path) -> None:
-    """D10: a Dir, and Files one after the other, hold no more than the result may."""
+    """D10: the bound holds for a Dir, and for several Files together."""
     source = tmp_path / "source"
     source.mkdir()
     (tmp_path / "out").mkdir()

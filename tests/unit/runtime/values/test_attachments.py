@@ -41,18 +41,18 @@ def through(annotation: Any, value: Any, directory: Path) -> Any:
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
 def test_arrays(array: Any, tmp_path: Path) -> None:
-    found = through(numpy.ndarray, array, tmp_path)
-    numpy.testing.assert_array_equal(found, array)
-    assert found.dtype == array.dtype
-    assert type(found) is numpy.ndarray
+    result = through(numpy.ndarray, array, tmp_path)
+    numpy.testing.assert_array_equal(result, array)
+    assert result.dtype == array.dtype
+    assert type(result) is numpy.ndarray
 
 
 def test_an_array_is_mapped_and_private(tmp_path: Path) -> None:
-    found = through(numpy.ndarray, numpy.zeros(1000), tmp_path)
-    found[0] = 7  # its own pages from here on
+    result = through(numpy.ndarray, numpy.zeros(1000), tmp_path)
+    result[0] = 7  # the array has private pages from here on
     [file] = tmp_path.glob("*/*.npy")
     assert numpy.load(file)[0] == 0
-    assert isinstance(found.base, numpy.memmap)
+    assert isinstance(result.base, numpy.memmap)
 
 
 def test_the_dtype_in_the_annotation_is_kept(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_objects_in_an_array_would_be_a_pickle(tmp_path: Path) -> None:
         through(numpy.ndarray, numpy.array([object()]), tmp_path)
 
 
-def test_an_array_file_that_lies_is_refused(tmp_path: Path) -> None:
+def test_a_wrong_array_file_is_refused(tmp_path: Path) -> None:
     numpy.save(tmp_path / "1.npy", numpy.zeros(1000))
     whole = (tmp_path / "1.npy").read_bytes()
     numpy.save(tmp_path / "4.npy", numpy.array([{}]), allow_pickle=True)
@@ -81,9 +81,9 @@ def test_an_array_file_that_lies_is_refused(tmp_path: Path) -> None:
 def test_numpy_numbers_keep_their_class_and_in_any_become_numbers(tmp_path: Path) -> None:
     assert through(numpy.float32, numpy.float32(0.1), tmp_path) == numpy.float32(0.1)
     assert through(dict[str, float], {"a": numpy.float64(0.5)}, tmp_path) == {"a": 0.5}
-    found = through(dict, {"a": numpy.int64(3), "b": numpy.float64(0.5), "c": numpy.bool_(True)}, tmp_path)
-    assert found == {"a": 3, "b": 0.5, "c": True}
-    assert [type(value) for value in found.values()] == [int, float, bool]
+    result = through(dict, {"a": numpy.int64(3), "b": numpy.float64(0.5), "c": numpy.bool_(True)}, tmp_path)
+    assert result == {"a": 3, "b": 0.5, "c": True}
+    assert [type(value) for value in result.values()] == [int, float, bool]
     numpy.testing.assert_array_equal(through(Any, [numpy.ones(3)], tmp_path)[0], numpy.ones(3))
 
 
@@ -148,11 +148,11 @@ def test_polars_and_arrow_tables(tmp_path: Path) -> None:
     assert through(pyarrow.Table, arrow, tmp_path).equals(arrow)
 
 
-def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     secret = tmp_path.parent / "secret"
     secret.write_text("sesame")
     (tmp_path / "1.bin").symlink_to(secret)
-    os.mkfifo(tmp_path / "2.bin")  # would block a naive reader for ever
+    os.mkfifo(tmp_path / "2.bin")  # would block a naive reader forever
     (tmp_path / "3.bin").mkdir()
     with Files(str(tmp_path)) as files:
         for name in ("1.bin", "2.bin", "3.bin", "4.bin", "../secret", "x", None, 5):
@@ -182,7 +182,7 @@ def test_files_and_directories_arrive_with_their_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil"])
-def test_a_directory_does_not_leave_its_place(name: str, tmp_path: Path) -> None:
+def test_a_name_that_leads_out_of_the_directory_is_refused(name: str, tmp_path: Path) -> None:
     import io
     import tarfile
 

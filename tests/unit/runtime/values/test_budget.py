@@ -1,4 +1,4 @@
-"""What one result may cost the caller: counted before anything is made."""
+"""The cost of one result for the caller is counted before objects are made."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-def test_what_stands_in_texts_is_not_counted() -> None:
-    """D10: windows end anywhere, but never within an escape."""
+def test_the_content_of_strings_is_not_counted() -> None:
+    """D10: a window of the counter ends anywhere but within an escape."""
     random = Random(1)
     pieces = (
         "[1,2]",
@@ -67,16 +67,16 @@ def test_the_quick_count_is_never_less() -> None:
 
 
 @pytest.mark.parametrize("unit", ["[]", "{}", '{"a":1}', "[[]]", '"ab"', "1.5", '"\\u20ac"'])
-def test_a_flood_of_json_costs_what_it_may(unit: str) -> None:
+def test_a_flood_of_json_is_refused_before_it_is_read_in(unit: str) -> None:
     """D10: 32 MiB of `[],[],...` took 1,570 MiB. It is refused before the first object is made."""
     done = subprocess.run((sys.executable, "-c", _FLOOD, unit), capture_output=True, text=True, check=True)
-    *said, grown = done.stdout.splitlines()
+    *messages, grown = done.stdout.splitlines()
     assert int(grown) < 128
-    assert said == [] or any(why in said[0] for why in ("is left", "too long", "CPU time"))
+    assert messages == [] or any(why in messages[0] for why in ("is left", "too long", "CPU time"))
 
 
-def test_time_is_bounded_too() -> None:
-    """D10: 10 s of CPU time, and what a file's copying is worth."""
+def test_cpu_time_is_bounded() -> None:
+    """D10: 10 s of CPU time, and more in proportion to the size of files."""
     budget = Budget(memory=MIB, disk=MIB, seconds=0.0)
     with Files("/", budget=budget) as files, pytest.raises(Problem, match="CPU time"):
         codec(Any).decode([[[1]] * 3000] * 2, files)
@@ -86,14 +86,14 @@ def test_bytes_with_holes_are_not_read(tmp_path: Path) -> None:
     """D10: a sparse file of 2 GiB as bytes."""
     with (tmp_path / "1.bin").open("wb") as file:
         file.truncate(2 << 30)
-    said = r"2Gi of the caller's memory; 512Mi of 512Mi is left"
+    message = r"2Gi of the caller's memory; 512Mi of 512Mi is left"
     budget = Budget.of(Limits(memory=256 * MIB))
-    with Files(str(tmp_path), budget=budget) as files, pytest.raises(Problem, match=said):
+    with Files(str(tmp_path), budget=budget) as files, pytest.raises(Problem, match=message):
         codec(bytes).decode({"file": "1.bin"}, files)
 
 
-def test_an_array_is_mapped_whatever_its_size(tmp_path: Path) -> None:
-    """A result that costs nothing until it is looked at is not charged as memory."""
+def test_a_large_array_is_mapped(tmp_path: Path) -> None:
+    """A mapped array takes no memory until it is read, so it is not charged as memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     numpy.lib.format.open_memmap(tmp_path / "1.npy", mode="w+", dtype="u1", shape=(1 << 30,)).flush()
     with Files(str(tmp_path), budget=Budget(memory=MIB, disk=2 << 30)) as files:

@@ -1,4 +1,4 @@
-"""A command line's texts become the arguments of a call; what they are not is said with the parameter's name."""
+"""Texts of a command line become the arguments of a call; an error names the parameter."""
 
 from __future__ import annotations
 
@@ -82,29 +82,29 @@ def test_texts_become_values(name: str, text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({}, "parameter `rows` is missing"),
         ({"rows": "many"}, "parameter `rows`: 'many' is not an int"),
-        ({"rows": "1", "rwos": "1"}, "there is no parameter `rwos`"),
+        ({"rows": "1", "rwos": "1"}, "`rwos` is not a parameter of the task"),
         ({"rows": "1", "tags": "a"}, "parameter `tags`: 'a' is not JSON"),
         ({"rows": "1", "tags": "[1]"}, None),
         ({"rows": "1", "weights": '{"a": "x"}'}, "parameter `weights['a']`: 'x' is not a float"),
-        ({"rows": "1", "level": "mid"}, "parameter `level`: 'mid' is none of low, high"),
+        ({"rows": "1", "level": "mid"}, "parameter `level`: 'mid' is not one of low, high"),
         ({"rows": "1", "config": '{"dept": 1}'}, "has no field `dept`"),
         ({"rows": "1", "config": "{}"}, "parameter `config`: Config refuses the values"),
     ],
 )
-def test_what_a_text_is_not(given: dict[str, str], said: str | None) -> None:
-    if said is None:
+def test_a_wrong_text_is_a_problem_with_the_parameter(given: dict[str, str], message: str | None) -> None:
+    if message is None:
         assert arguments(Signature(task), given)[1]["tags"] == ["1"]
         return
     with pytest.raises(Problem) as caught:
         arguments(Signature(task), given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_parameters_say_what_a_help_page_needs() -> None:
+def test_parameters_have_what_a_help_page_shows() -> None:
     found = {parameter.name: parameter for parameter in parameters(Signature(task))}
     assert (found["rows"].required, found["rows"].type, found["rows"].default) == (True, "int", None)
     assert found["fast"].switch

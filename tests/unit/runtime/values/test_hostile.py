@@ -1,4 +1,4 @@
-"""Values that a container should not have sent: each is a Problem that says where, and costs next to nothing."""
+"""Values that a container should not send: each is a Problem with a place, and costs almost nothing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ HOSTILE: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("annotation", "data", "where"), HOSTILE, ids=[str(number) for number in range(len(HOSTILE))])
-def test_each_is_a_problem_with_a_place(annotation: Any, data: Any, where: str, tmp_path: Path) -> None:
+def test_each_hostile_value_is_a_problem_with_a_place(annotation: Any, data: Any, where: str, tmp_path: Path) -> None:
     """D26, D10: no raw error, no work without end."""
     (tmp_path / "1.arrow").write_bytes(b"ARROW1\0\0" + b"\xff" * 100 + b"\x10\0\0\0ARROW1")
     with Files(str(tmp_path)) as files, pytest.raises(Problem, match=f"{where}[`:]"):
@@ -76,8 +76,8 @@ def signature(annotation: Any) -> Signature:
     return Signature(function, {"return": annotation})
 
 
-def test_what_is_quoted_is_short(tmp_path: Path) -> None:
-    """D26: a message about a value of millions of items does not hold them."""
+def test_quoted_values_are_short(tmp_path: Path) -> None:
+    """D26: a message about a value of millions of items does not contain them."""
     with Files(str(tmp_path)) as files:
         for data in ([1] * 1_000_000, "x" * 1_000_000, {"x" * 100_000: 1}, [["x" * 100_000]]):
             with pytest.raises(Problem) as caught:
@@ -101,7 +101,7 @@ NUMBERS: list[tuple[Any, Any, str]] = [
 
 @pytest.mark.parametrize(("annotation", "value", "text"), NUMBERS)
 def test_nan_and_infinity_are_valid_json(annotation: Any, value: Any, text: str) -> None:
-    """D25: one rule for arguments, results and what is kept of them."""
+    """D25: one rule for arguments, results and stored results."""
     with Files("/nowhere") as files:
         sent = codec(annotation).encode(value, files)
         assert json.dumps(sent, allow_nan=False) == text
@@ -109,7 +109,7 @@ def test_nan_and_infinity_are_valid_json(annotation: Any, value: Any, text: str)
 
 
 @pytest.mark.parametrize("number", [10**5000, -(10**5000)], ids=["positive", "negative"])
-@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one]], ids=["alone", "in a list"])
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value]], ids=["alone", "in a list"])
 def test_large_ints_cross_both_ways(number: int, wrap: Callable[[Any], Any]) -> None:
     """D25: more than 4300 digits."""
     for annotation in (type(wrap(number)), Any):
@@ -118,7 +118,7 @@ def test_large_ints_cross_both_ways(number: int, wrap: Callable[[Any], Any]) -> 
             assert codec(annotation).decode(sent, files) == wrap(number)
 
 
-def test_an_int_that_has_no_float_is_refused_where_it_is() -> None:
+def test_an_int_too_large_for_a_float_is_a_problem_with_its_place() -> None:
     """D26: on the way out as well."""
     with Files("/nowhere") as files, pytest.raises(Problem, match=r"result\[1\]"):
         signature(list[float]).encode_result([1.0, 10**400], files)

@@ -1,4 +1,4 @@
-"""What is read from a function itself is what `inspect` and `typing` say of it."""
+"""The code object of a function gives the parameters and annotations of `inspect` and `typing`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def wrapped(*args: Any, **kwargs: Any) -> Any: ...
 
 @pytest.mark.parametrize("function", [plain, named, none, later, wrapped, functools.partial(plain, 1)])
 def test_the_parameters_are_those_of_inspect(function: Callable[..., Any]) -> None:
-    told = {name: int(one.kind) for name, one in inspect.signature(function).parameters.items()}
-    assert introspect.parameters(function) == told
-    assert list(introspect.parameters(function)) == list(told)
+    expected = {name: int(parameter.kind) for name, parameter in inspect.signature(function).parameters.items()}
+    assert introspect.parameters(function) == expected
+    assert list(introspect.parameters(function)) == list(expected)
 
 
 @pytest.mark.parametrize("function", [plain, named, none])
@@ -37,11 +37,11 @@ def test_annotations_that_are_classes_are_found_by_their_names(function: Callabl
 
 
 @pytest.mark.parametrize("function", [later, unknown, wrapped])
-def test_all_others_are_left_to_typing(function: Callable[..., Any]) -> None:
+def test_other_annotations_are_left_to_typing(function: Callable[..., Any]) -> None:
     assert introspect.classes(function) is None
 
 
-def test_a_name_of_the_function_around_is_not_taken_for_the_modules() -> None:
+def test_a_name_of_the_enclosing_function_is_not_looked_up_in_the_module() -> None:
     class Files(int):
         pass
 

@@ -1,4 +1,4 @@
-"""Tensors cross by their bytes. These need torch, which the development tools do not bring: it is 200 MB."""
+"""Tensors cross by their bytes. These tests need torch, which is not a development tool here: it has 200 MB."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TENSORS = {
     "another order": lambda: torch.arange(12.0).reshape(3, 4).t(),
     "every second": lambda: torch.arange(10)[::2],
     "a lazy conjugate": lambda: torch.conj(torch.ones(2, dtype=torch.complex64) * 1j),
-    "seen from several places": lambda: torch.ones(2, 2).expand(3, 2, 2),
+    "expanded": lambda: torch.ones(2, 2).expand(3, 2, 2),
 }
 
 
@@ -33,22 +33,22 @@ def crossed(value: Any, directory: Path, kind: Any = None) -> Any:
 
 
 @pytest.mark.parametrize("name", TENSORS)
-def test_what_is_put_in_comes_out(name: str, tmp_path: Path) -> None:
+def test_a_tensor_crosses_unchanged(name: str, tmp_path: Path) -> None:
     value = TENSORS[name]()
-    found = crossed(value, tmp_path)
-    assert found.dtype == value.dtype
-    assert found.shape == value.shape
-    assert torch.equal(found.to(torch.complex64), value.to(torch.complex64))
+    result = crossed(value, tmp_path)
+    assert result.dtype == value.dtype
+    assert result.shape == value.shape
+    assert torch.equal(result.to(torch.complex64), value.to(torch.complex64))
 
 
-def test_what_arrives_can_be_written_to_and_changes_nobody_elses(tmp_path: Path) -> None:
-    found = crossed(torch.zeros(3), tmp_path)
-    found[0] = 7
+def test_a_tensor_is_a_private_copy(tmp_path: Path) -> None:
+    result = crossed(torch.zeros(3), tmp_path)
+    result[0] = 7
     (file,) = tmp_path.iterdir()
     assert file.read_bytes() == bytes(12)
 
 
-def test_gradients_and_parameters_stay_what_they_are(tmp_path: Path) -> None:
+def test_gradients_and_parameters_cross(tmp_path: Path) -> None:
     assert crossed(torch.ones(3, requires_grad=True), tmp_path).requires_grad
     parameter = crossed(torch.nn.Parameter(torch.ones(2)), tmp_path / "again")
     assert isinstance(parameter, torch.nn.Parameter)
@@ -56,15 +56,15 @@ def test_gradients_and_parameters_stay_what_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (lambda: torch.eye(3).to_sparse(), "sparse"),
         (lambda: torch.ones(2, device="meta"), "meta"),
         (lambda: [1.0], "expected Tensor, got list"),
     ],
 )
-def test_what_has_no_bytes_is_refused(value: Any, told: str, tmp_path: Path) -> None:
-    with pytest.raises(Problem, match=told):
+def test_a_tensor_without_plain_bytes_is_refused(value: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=message):
         crossed(value(), tmp_path, torch.Tensor)
 
 
@@ -72,7 +72,7 @@ def test_a_file_that_is_too_short_and_a_module_are_refused(tmp_path: Path) -> No
     with Files(str(tmp_path)) as files:
         data = codec(torch.Tensor).encode(torch.ones(3), files)
         (tmp_path / data["bin"]).write_bytes(b"xy")
-        with pytest.raises(Problem, match="not what its shape says"):
+        with pytest.raises(Problem, match="do not fit its shape"):
             codec(torch.Tensor).decode(data, files)
     with pytest.raises(Problem, match="Linear") as caught:
         codec(torch.nn.Linear)

@@ -1,4 +1,4 @@
-"""What is put in comes out, as the annotation says; what is not that is refused, and the error says where."""
+"""A value crosses as its annotation says; a value of another type is a Problem with its place."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ CASES: list[tuple[Any, Any]] = [
 
 
 def through(annotation: Any, value: Any, directory: pathlib.Path) -> Any:
-    """As it crosses: encoded, JSON, decoded."""
+    """Return a value after its crossing: encoded, JSON, decoded."""
     one = codec(annotation)
     with Files(str(directory)) as files:
         crossing = json.loads(json.dumps(one.encode(value, files)))
@@ -138,13 +138,13 @@ def through(annotation: Any, value: Any, directory: pathlib.Path) -> Any:
 
 
 @pytest.mark.parametrize(("annotation", "value"), CASES, ids=[str(annotation) for annotation, _ in CASES])
-def test_what_goes_in_comes_out(annotation: Any, value: Any, tmp_path: pathlib.Path) -> None:
+def test_a_value_crosses_unchanged(annotation: Any, value: Any, tmp_path: pathlib.Path) -> None:
     found = through(annotation, value, tmp_path)
     assert found == value
     assert type(found) is type(value)
 
 
-def test_nan_is_still_none_of_the_numbers(tmp_path: pathlib.Path) -> None:
+def test_nan_crosses(tmp_path: pathlib.Path) -> None:
     assert math.isnan(through(float, math.nan, tmp_path))
 
 
@@ -160,7 +160,7 @@ REFUSED: list[tuple[Any, Any, str, str]] = [
     (dict[str, list[int]], {"a": [1, None]}, "['a'][1]", "expected int, got NoneType None"),
     (Point, Point(1, ["a", 2]), ".labels[1]", "expected str, got int 2"),  # type: ignore[list-item]
     (tuple[int, str], (1,), "", "got 1 values"),
-    (Literal["a", "b"], "c", "", "'c' is none of 'a', 'b'"),
+    (Literal["a", "b"], "c", "", "'c' is not one of 'a', 'b'"),
     (Colour, "RED", "", "expected Colour, got str 'RED'"),
     (Settings, {"rat": 1.0}, "", "no key `rat`"),
     (int | None, "x", "", "expected int"),
@@ -170,7 +170,7 @@ REFUSED: list[tuple[Any, Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value", "where", "what"), REFUSED)
-def test_what_does_not_fit_is_refused_where_it_is(
+def test_a_value_that_does_not_fit_is_a_problem_with_its_place(
     annotation: Any, value: Any, where: str, what: str, tmp_path: pathlib.Path
 ) -> None:
     with Files(str(tmp_path)) as files, pytest.raises(Problem) as caught:
@@ -199,7 +199,7 @@ def test_what_does_not_fit_is_refused_where_it_is(
         (Literal["a"], 7),
     ],
 )
-def test_what_a_container_sends_is_checked_before_anything_is_made_of_it(
+def test_data_of_a_container_is_checked_before_objects_are_made(
     annotation: Any, data: Any, tmp_path: pathlib.Path
 ) -> None:
     with Files(str(tmp_path)) as files, pytest.raises(Problem):
@@ -241,7 +241,7 @@ def test_defaults_do_not_cross() -> None:
     assert Signature(task).encode((1,), {}, Files("/nowhere")) == {"a": 1}
 
 
-def test_what_can_never_cross_is_told_by_name() -> None:
+def test_a_type_that_cannot_cross_is_named() -> None:
     def task(a: int, callback: typing.Callable[[], int]) -> None: ...
 
     with pytest.raises(Problem, match="parameter `callback`: Callable"):
@@ -253,7 +253,7 @@ def test_what_can_never_cross_is_told_by_name() -> None:
         Signature(other)
 
 
-def test_a_generic_class_is_checked_by_what_it_is_given() -> None:
+def test_a_generic_class_is_checked_by_its_arguments() -> None:
     of_points = codec(Box[Point])
     box = Box(Point(1, ["a"]), [Point(2, [])])
     data = json.loads(json.dumps(of_points.encode(box, Files("/nowhere"))))
@@ -265,16 +265,16 @@ def test_a_generic_class_is_checked_by_what_it_is_given() -> None:
     assert codec(list[Box[str]]).encode([Box("x")], Files("/nowhere")) == [{"item": "x", "more": []}]
 
 
-def test_what_no_annotation_can_help_says_what_would() -> None:
+def test_a_value_that_cannot_cross_has_a_hint() -> None:
     with pytest.raises(Problem, match=r"object <object object .* cannot cross") as caught:
         codec(Any).encode([object()], Files("/nowhere"))
     assert "builtins" in str(caught.value.hint)
-    with pytest.raises(Problem, match="where the annotation names its class") as caught:
+    with pytest.raises(Problem, match="if the annotation names its class") as caught:
         codec(Any).encode(Point(1, []), Files("/nowhere"))
     assert "`Point`" in str(caught.value.hint)
 
 
-def test_a_value_that_holds_itself_is_refused_by_name() -> None:
+def test_a_value_that_contains_itself_is_refused_by_name() -> None:
     def task(value: Any) -> Any: ...
 
     endless: list[Any] = []
