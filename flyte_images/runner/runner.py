@@ -47,11 +47,30 @@ class Runner(RunnerOptions):
         Raise the exception of the task, or a TaskError for another end: OutOfMemory, TimedOut, Killed, DiskFull, ...
         Raise SpecError for a wrong description, BuildError for an image that cannot be built, EngineError without an
         engine.
+
+        >>> import flyte_images as flyte
+        >>> env = flyte.TaskEnvironment(name="ml", limits=flyte.Resources(cpu="1", mem="256Mi"))
+        >>> @env.task
+        ... def double(n: int) -> int:
+        ...     return 2 * n
+        >>> done = flyte.run(double, 4)
+        >>> done.result, done.attempts, done.metrics.peak_memory < 256 * 2**20
+        (8, 1, True)
         """
         return self.call(task, args, kwargs).run()
 
     async def aio(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Run[Any]:
-        """Run `task` without blocking the event loop. Cancellation of the coroutine ends the task."""
+        """Run `task` without blocking the event loop. Cancellation of the coroutine ends the task.
+
+        >>> import asyncio
+        >>> import flyte_images as flyte
+        >>> env = flyte.TaskEnvironment(name="ml")
+        >>> @env.task
+        ... def double(n: int) -> int:
+        ...     return 2 * n
+        >>> asyncio.run(flyte.run.aio(double, 4)).result
+        8
+        """
         from .aio import run_in_thread
 
         return await run_in_thread(self.call(task, args, kwargs))
@@ -69,6 +88,15 @@ class Runner(RunnerOptions):
         `return_exceptions` each failure is in the list instead. `concurrency` is by default the number of tasks with
         these limits that this machine holds. The progress is shown where `progress` shows builds, else on stderr;
         with `on_line=None` and without `progress` it is not shown.
+
+        >>> import flyte_images as flyte
+        >>> env = flyte.TaskEnvironment(name="ml", limits=flyte.Resources(cpu="1", mem="256Mi"))
+        >>> @env.task
+        ... def half(n: int) -> float:
+        ...     return 1 / n
+        >>> runs = flyte.run.map(half, [1, 0], return_exceptions=True)
+        >>> runs[0].result, runs[1]
+        (1.0, ZeroDivisionError('division by zero'))
         """
         from .parallel_map import map_calls, show_counts
 
@@ -101,6 +129,15 @@ run = Runner()
 def map(
     task: Task[..., R], *iterables: Iterable[Any], concurrency: int | None = None, return_exceptions: bool = False
 ) -> list[Any]:
-    """Run the task for each item as `flyte.run.map` does, and return the results in the order of the items."""
+    """Run the task for each item as `flyte.run.map` does, and return the results in the order of the items.
+
+    >>> import flyte_images as flyte
+    >>> env = flyte.TaskEnvironment(name="ml", limits=flyte.Resources(cpu="1", mem="256Mi"))
+    >>> @env.task
+    ... def double(n: int) -> int:
+    ...     return 2 * n
+    >>> flyte.map(double, [1, 2, 3], concurrency=2)
+    [2, 4, 6]
+    """
     runs = run.map(task, *iterables, concurrency=concurrency, return_exceptions=return_exceptions)
     return [outcome.result if isinstance(outcome, Run) else outcome for outcome in runs]

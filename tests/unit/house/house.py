@@ -48,6 +48,15 @@ def _read_imports(module: Module) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
 
 
+NEEDS_ENGINE = {
+    "flyte_images.runner.runner.Runner.__call__",
+    "flyte_images.runner.runner.Runner.aio",
+    "flyte_images.runner.runner.Runner.map",
+    "flyte_images.runner.runner.map",
+}
+"""Docstrings whose examples build an image or run a task: tests/integration/runtime/test_api_examples.py runs them."""
+
+
 def modules(package: str) -> list[Module]:
     """Every module of one of our packages; generated ones are left out."""
     folder = PACKAGES[package]
