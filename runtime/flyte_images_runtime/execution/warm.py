@@ -1,15 +1,12 @@
-"""Warm containers: started once for a task and its limits, then used for one call after the other.
+"""Warm containers: started once for a task and its limits, then used for many calls, one after the other.
 
-A call is a fork inside the container, so it begins with the module imported and leaves nothing in memory; the limits
-are the container's. A container that was killed, timed out or cancelled is not used again.
+A call is a fork inside the container: it begins with the module imported and leaves nothing in memory. The limits are
+those of the container. A container that was killed, timed out or canceled is not used again.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
-import os
-import select
 import socket
 import threading
 import time
@@ -24,31 +21,31 @@ from ..portable import framing
 from ..resources.metrics import Metrics, Usage
 from ..task.engine import Ending, Engine, OnLine, Running, Stream
 from ..task.exchange import Exchange, Snapshot, remove_entry
-from ..task.line_splitter import LineSplitter
 from ..task.log import Log
 from ..task.redaction import NO_SECRETS, Redactor
 from ..task.spec import TaskSpec
 from ..values import Problem
 from ..values.budget import Budget
 from ..worker import paths
+from .call_streams import CallStreams, split_answers
 from .disk_watch import Watch
 from .execute import Finished, judged, measured, read_report, without_secrets
 
 _START = 120.0  # seconds for a container to start and import the module
-_CLEANING = 10.0  # seconds for the worker to remove what a call has left
-_GOODBYE = 2.0  # seconds for it to leave by itself
+_CLEANING = 10.0  # seconds for the worker to remove what a call left
+_GOODBYE = 2.0  # seconds for the worker to end by itself
 
 
 @dataclass(slots=True)
 class _Ended:
-    """The end of the container, when it has come."""
+    """The end of the container, once it has come."""
 
     ending: Ending | None = None
     error: BaseException | None = None
 
 
 class WarmContainer:
-    """One container. Not for two threads at once: its pool sees to that."""
+    """One container. Not safe for two threads at once: the pool gives it to one call at a time."""
 
     def __init__(
         self,
@@ -71,7 +68,7 @@ class WarmContainer:
         self._forks = bool(document.get("fork", True))
         self._writable: list[Snapshot] = []
         self._end = _Ended()
-        self._early = Log()  # what is printed before the first call: while the module is imported
+        self._early = Log()  # output before the first call, while the module is imported
         self._log: Callable[[Stream, str], None] = redactor.lines(self._early.add)
         self._before = Usage()
         self._spent = False
@@ -84,7 +81,7 @@ class WarmContainer:
             exchange.describe(task=spec.task, image=spec.image, engine=engine.name)
             self.running: Running = engine.start(replace(spec, timeout=None), exchange)
             try:
-                self._read_only = [str(exchange.inputs)]  # to the container
+                self._read_only = [str(exchange.inputs)]  # for the container
                 if exchange.large is not None:
                     self._read_only.append(f"{exchange.large.path}/{paths.LARGE_IN}")
                 self._places = [*self._read_only, str(exchange.outputs), str(exchange.memory)]
@@ -92,7 +89,7 @@ class WarmContainer:
                 self._waiter = threading.Thread(target=self._wait, daemon=True)
                 self._waiter.start()
                 self._link = self._accept(door)
-                self._streams = _Streams(self._link)
+                self._streams = CallStreams(self._link)
                 self._writable = [Snapshot.of(base) for base in (exchange.outputs, exchange.memory)]
             except BaseException:
                 self.running.remove()
@@ -108,7 +105,7 @@ class WarmContainer:
             self._end.error = error
 
     def _accept(self, door: socket.socket) -> socket.socket:
-        """The worker's connection, or the reason why there is none: its module cannot be imported, it was killed..."""
+        """Return the worker's connection. Raise the reason without one, such as a module that cannot be imported."""
         deadline = time.monotonic() + _START
         while time.monotonic() < deadline:
             with contextlib.suppress(TimeoutError):
@@ -117,10 +114,10 @@ class WarmContainer:
                 return link
             if not self._waiter.is_alive():
                 raise self._why(Report())
-        raise EngineLost(f"the container of task `{self.spec.task}` did not get ready", task=self.spec.task)
+        raise EngineLost(f"the container of task `{self.spec.task}` was not ready in time", task=self.spec.task)
 
     def _why(self, report: Report) -> BaseException:
-        """What ended the container."""
+        """Return the reason for the container's end."""
         self._waiter.join()
         if self._end.error is not None:
             return self._end.error
@@ -134,7 +131,7 @@ class WarmContainer:
         )
 
     def next_number(self) -> str:
-        """The name of the directories of the next call's files."""
+        """Return the name for the directories of the next call's files."""
         self._numbers += 1
         return f"c{self._numbers}"
 
@@ -149,7 +146,10 @@ class WarmContainer:
         since: float,
         budget: Budget,
     ) -> Finished:
-        """Perform one call, which waits since then. A Finished whose error ended the container leaves `alive` False."""
+        """Perform one call, which waits since `since`.
+
+        If its error ended the container, `alive` is False afterwards.
+        """
         queue = time.monotonic() - since
         asked = time.time()
         on_line = self._redactor.lines(on_line)
@@ -157,7 +157,7 @@ class WarmContainer:
         for line in self._early:
             on_line(line.stream, line.text)
         self._early = Log()
-        with contextlib.suppress(OSError):  # it is gone: the answer will say so
+        with contextlib.suppress(OSError):  # the container is gone, which the next read shows
             framing.send(self._link, {"arguments": arguments, "number": number})
         try:
             outcome, end, timed_out = self._listen_until_the_end(on_line, timeout, budget)
@@ -183,7 +183,7 @@ class WarmContainer:
         )
 
     def _refused(self, problem: Problem, log: Log, since: float) -> Finished:
-        """End the container, which has sent what cannot be read: what comes next has no beginning."""
+        """End the container, whose last message cannot be read: the start of its next message is unknown."""
         self._spent = True
         self.running.cancel()
         error = judge(self.spec, Ending(exit_status=0), Report(unreadable=problem))
@@ -192,7 +192,7 @@ class WarmContainer:
     def _listen_until_the_end(
         self, on_line: OnLine, timeout: float | None, budget: Budget
     ) -> tuple[Any, dict[str, Any] | None, bool]:
-        """Pass on what is printed until the two answers are there, the time is over, or the container has ended."""
+        """Pass on output until both answers have arrived, the time is over, or the container has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._streams.begin(on_line)
         timed_out = False
@@ -205,7 +205,7 @@ class WarmContainer:
                     deadline = None
                 elif part := self._link.recv(1 << 18):
                     self._arrived += part
-                    answers = _answers(self._arrived, budget)
+                    answers = split_answers(self._arrived, budget)
                 else:
                     break  # the container is gone
         self._streams.finish()
@@ -222,7 +222,7 @@ class WarmContainer:
         return why
 
     def _report(self, outcome: Any, end: dict[str, Any]) -> tuple[Report, Usage]:
-        """What the worker says of the call, and what the call alone has used."""
+        """Return the worker's report of the call, and the usage of this call alone."""
         said = end.get("cgroup")
         files: dict[str, Any] = said if isinstance(said, dict) else {}
         usage = read_usage(lambda name: files[name] if isinstance(files.get(name), str) else None)
@@ -244,7 +244,7 @@ class WarmContainer:
         return report, used
 
     def usage(self) -> Usage:
-        """What the call that runs has used until now; the memory is the container's."""
+        """Return the usage of the running call so far. The memory is that of the container."""
         now, before = self.running.usage(), self._before
         return replace(
             now,
@@ -256,18 +256,21 @@ class WarmContainer:
 
     @property
     def alive(self) -> bool:
-        """Can it be used again? Not after its end, nor after a call that was killed or has left something."""
+        """Whether the container can be used again.
+
+        Not after its end, nor after a call that was killed or left something.
+        """
         return self._waiter.is_alive() and not self._spent
 
     def is_clean(self) -> bool:
-        """Has the worker removed all that the last call has left? Waits for the worker, which is mostly done."""
+        """Return whether the worker removed everything of the last call. Waits for the worker, which is mostly done."""
         if self._cleaning and not self._spent:
             self._cleaning = False
             self._spent = self._verdict() != framing.CLEAN
         return self.alive
 
     def _verdict(self) -> bytes:
-        """What the worker says of the call that was answered, once it has cleaned up after it."""
+        """Return the worker's verdict on the last call, which comes after its cleaning."""
         if self._arrived:
             said = bytes(self._arrived[:1])
             del self._arrived[:1]
@@ -281,7 +284,7 @@ class WarmContainer:
             self._link.settimeout(None)
 
     def forget(self, numbers: Iterable[str]) -> None:
-        """Remove the files of a call and of those that it made; of a fork, all that it has left in the exchange."""
+        """Remove the files of a call and of its nested calls; after a fork, everything that it left in the exchange."""
         for number in numbers:
             for base in self._read_only if self._forks else self._places:
                 remove_entry(f"{base}/{number}")
@@ -289,95 +292,20 @@ class WarmContainer:
             self._spent = True
 
     def close(self) -> None:
-        """End the container and leave nothing of it."""
-        self._link.close()  # the worker's sign to leave
+        """End the container and remove everything of it."""
+        self._link.close()  # tells the worker to end
         self._streams.close()
         self._waiter.join(_GOODBYE)
         if self._waiter.is_alive():
             self.running.cancel()
             self._waiter.join()
-        with contextlib.ExitStack() as stack:  # each is done, whatever becomes of the others
+        with contextlib.ExitStack() as stack:  # each step is done, even if others fail
             stack.callback(self.exchange.remove)
             for clean in self.cleanups:
                 stack.callback(clean)
             self.cleanups.clear()
-            with contextlib.suppress(EngineLost):  # it is gone, and what it had is swept when it is back
+            with contextlib.suppress(EngineLost):  # the engine is gone; a sweep removes the container when it is back
                 self.running.remove()
-
-
-def _answers(arrived: bytearray, budget: Budget) -> list[Any] | None:
-    """What a fork said, and how it ended, once both are there as a whole; {} where it had nothing to say."""
-    texts: list[bytes] = []
-    at = 0
-    while len(texts) < 2:
-        length = int.from_bytes(arrived[at : at + 4], "big")
-        if length > budget.longest:
-            raise Problem(f"a message of {length} bytes is too long", hint="return a table, an array or a File")
-        if len(arrived) < at + 4 + length:
-            return None
-        texts.append(bytes(arrived[at + 4 : at + 4 + length]))
-        at += 4 + length
-    del arrived[:at]
-    return [budget.loads(text) if text else {} for text in texts]
-
-
-class _Streams:
-    """Stdout and stderr of all calls of a container: two pipes, of which it is given one end each."""
-
-    def __init__(self, link: socket.socket) -> None:
-        self._link = link.fileno()
-        pipes = (os.pipe(), os.pipe())
-        self._ends: list[int] = [reader for reader, _ in pipes]
-        for end in self._ends:
-            os.set_blocking(end, False)
-        try:
-            rights = array.array("i", [writer for _, writer in pipes])
-            with contextlib.suppress(OSError):  # it is gone, which the first call is told
-                link.sendmsg([b"c"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        finally:
-            for _, writer in pipes:
-                os.close(writer)
-        self._poll = select.poll()
-        for each in (*self._ends, self._link):
-            self._poll.register(each, select.POLLIN)
-        self._lines: dict[int, LineSplitter] = {}
-
-    def begin(self, on_line: OnLine) -> None:
-        """From now on what is printed belongs to another call."""
-        names: tuple[Stream, Stream] = ("stdout", "stderr")
-        self._lines = {end: LineSplitter(name, on_line) for end, name in zip(self._ends, names, strict=True)}
-
-    def pass_on(self, deadline: float | None) -> bool:
-        """Pass on what is printed. True when the container has something to say, False when the time is over."""
-        while True:
-            ready = self._poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000)
-            if not ready:
-                return False
-            for each, _ in ready:
-                if each != self._link and self._pass_on(each) == b"":  # nobody can print there any more
-                    self._poll.unregister(each)
-            if any(each == self._link for each, _ in ready):
-                return True
-
-    def finish(self) -> None:
-        """The call has ended, and all that it has started: what they printed is in the pipes."""
-        for end, lines in self._lines.items():
-            while self._pass_on(end):
-                pass
-            lines.finish()
-
-    def _pass_on(self, end: int) -> bytes | None:
-        try:
-            arrived = os.read(end, 1 << 16)
-        except BlockingIOError:
-            return None
-        if arrived:
-            self._lines[end].feed(arrived)
-        return arrived
-
-    def close(self) -> None:
-        while self._ends:
-            os.close(self._ends.pop())
 
 
 def _exit_status(status: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flyte_images_runtime.execution.warm import _answers
+from flyte_images_runtime.execution.call_streams import split_answers
 from flyte_images_runtime.portable import framing
 from flyte_images_runtime.values import Problem
 from flyte_images_runtime.values.budget import Budget
@@ -17,17 +17,17 @@ def test_they_are_there_only_when_both_are_whole() -> None:
     arrived = bytearray()
     for at in range(len(sent) - 1):
         arrived += sent[at : at + 1]
-        assert _answers(arrived, BUDGET) is None
+        assert split_answers(arrived, BUDGET) is None
     arrived += sent[-1:]
-    assert _answers(arrived, BUDGET) == [{"result": 1}, {"status": 0}]
+    assert split_answers(arrived, BUDGET) == [{"result": 1}, {"status": 0}]
     assert arrived == b""
 
 
 def test_a_fork_may_have_nothing_to_say() -> None:
-    assert _answers(bytearray(framing.head(b"") + framing.head(b"{}") + b"{}"), BUDGET) == [{}, {}]
+    assert split_answers(bytearray(framing.head(b"") + framing.head(b"{}") + b"{}"), BUDGET) == [{}, {}]
 
 
 def test_what_is_too_long_or_no_json_is_refused() -> None:
     for sent in (b"\xff\xff\xff\xff", framing.head(b"{") + b"{" + framing.head(b"")):
         with pytest.raises(Problem):
-            _answers(bytearray(sent), BUDGET)
+            split_answers(bytearray(sent), BUDGET)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flyte_images_runtime
-from flyte_images_runtime.execution.warm import _Streams
+from flyte_images_runtime.execution.call_streams import CallStreams
 from flyte_images_runtime.portable import framing
 from flyte_images_runtime.values import Files, Signature
 
@@ -143,7 +143,7 @@ def test_each_version_serves_one_call_after_the_other(python: str, tmp_path: Pat
         listener.settimeout(60)
         link, _ = listener.accept()
     with link:
-        streams = _Streams(link)
+        streams = CallStreams(link)
         printed: list[str] = []
         for number in (1, 2):
             framing.send(link, {"arguments": {"step": number}, "number": f"c{number}"})
