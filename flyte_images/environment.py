@@ -100,7 +100,7 @@ class TaskEnvironment:
 
     @staticmethod
     def all() -> list[TaskEnvironment]:
-        """Return every environment of this process."""
+        """Return every environment of this process, in no order."""
         return list(_ALL)
 
     @property

@@ -26,7 +26,11 @@ __all__ = ["Cache", "Nested", "Options", "RetryStrategy", "ReusePolicy", "Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All options of a task: how it runs, apart from its code and its image. `TaskEnvironment` explains each."""
+    """All options of a task: how it runs, apart from its code and its image. `TaskEnvironment` explains each.
+
+    >>> Options(resources=Resources(memory="1Gi")).limits().memory
+    1073741824
+    """
 
     resources: Resources | None = None
     accelerator: GPUAccelerator | Device | str | None = None
@@ -74,7 +78,10 @@ class Options:
 
 
 class Settings(TypedDict, total=False):
-    """The options of `TaskEnvironment(...)`, `@env.task(...)` and `task.override(...)`, by name."""
+    """The options of `TaskEnvironment(...)`, `@env.task(...)` and `task.override(...)`, by name.
+
+    >>> fast: Settings = {"timeout": 60, "retries": 2}
+    """
 
     limits: Resources | None
     resources: Resources | None

@@ -48,7 +48,15 @@ def chosen_mode(mode: Mode, stream: TextIO, env: Mapping[str, str]) -> Mode:
 
 
 class Progress:
-    """The display of one command. Any number of images may build at once, from any threads."""
+    """The display of one command. Any number of images may build at once, from any threads.
+
+    `mode` is "auto", "tty" (bars), "plain" (lines), "json" (a JSON line for each event) or "quiet".
+
+    >>> import sys
+    >>> with Progress("plain", sys.stdout) as progress:
+    ...     progress.note("resolving numpy")
+    resolving numpy
+    """
 
     def __init__(self, mode: Mode, stream: TextIO, *, env: Mapping[str, str] | None = None) -> None:
         env = os.environ if env is None else env

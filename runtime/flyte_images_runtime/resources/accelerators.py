@@ -21,7 +21,11 @@ _PROFILE = re.compile(r"[1-9]g\.[1-9][0-9]{0,2}gb")
 
 
 class GPUAccelerator(StrEnum):
-    """Cards by name: `accelerator=GPUAccelerator.NVIDIA_A10G`. Name another card as text: `accelerator="RTX 4090"`."""
+    """Cards by name: `accelerator=GPUAccelerator.NVIDIA_A10G`. Name another card as text: `accelerator="RTX 4090"`.
+
+    >>> GPUAccelerator.NVIDIA_A10G.value
+    'A10G'
+    """
 
     NVIDIA_K80 = "K80"
     NVIDIA_M60 = "M60"
@@ -89,7 +93,12 @@ class GPURequest:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Device:
-    """An accelerator as a value. `GPU` and `AMD_GPU` make it, and raise SpecError for a device that no machine has."""
+    """An accelerator as a value. `GPU` and `AMD_GPU` make it, and raise SpecError for a device that no machine has.
+
+    >>> device = GPU("T4", 2)
+    >>> device.device, device.quantity
+    ('T4', 2)
+    """
 
     device: str | None
     quantity: int

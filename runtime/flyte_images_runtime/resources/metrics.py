@@ -16,6 +16,9 @@ class Usage:
     ..._bytes                      read from and written to disks; received and sent over the task's network
     memory, gpu_memory             bytes at this moment
     gpu_utilisation                the share of time in which the task's cards compute at this moment, from 0 to 1
+
+    >>> Usage(cpu=1.5).or_else(Usage(cpu=2.0, memory=4096)).cpu
+    1.5
     """
 
     cpu: float | None = None
@@ -54,6 +57,9 @@ class Metrics:
     received_bytes, sent_bytes    over the task's own network; None without one, and with the host's network
     gpu_peak_memory, gpu_utilisation  of the task's cards: the most memory in use on all cards together, and the mean
                                       share of time in which the cards computed, from 0 to 1
+
+    >>> Metrics(total=2.5, cpu=4.0).as_dict()["cpu"]
+    4.0
     """
 
     queue: float = 0.0

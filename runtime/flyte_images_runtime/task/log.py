@@ -78,8 +78,10 @@ class Log:
 
     @property
     def stdout(self) -> str:
+        """The lines of stdout."""
         return "\n".join(line.text for line in self if line.stream == "stdout")
 
     @property
     def stderr(self) -> str:
+        """The lines of stderr."""
         return "\n".join(line.text for line in self if line.stream == "stderr")

@@ -38,7 +38,11 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """A directory or file of this host that is mounted at `target` in the container."""
+    """A directory or file of this host that is mounted at `target` in the container.
+
+    >>> Mount(source="/data", target="/input").read_only
+    True
+    """
 
     source: str
     target: str

@@ -34,6 +34,7 @@ class _PathValue:
 
     @property
     def name(self) -> str:
+        """The last component of the path."""
         return os.path.basename(self.path)
 
     def save(self, to: str | os.PathLike[str]) -> Self:
@@ -60,20 +61,24 @@ class _PathValue:
 
 
 class File(_PathValue):
-    """A file whose content crosses, as an argument or as a result: `File("data.csv")`.
+    """A file whose content crosses, as an argument or as a result: `File("data.csv")`. `path` is absolute.
 
-    >>> File("/data/a.csv").name
-    'a.csv'
+    >>> file = File("data/rows.csv")
+    >>> file.name, file.read_text().splitlines(), file.save("copies/").name
+    ('rows.csv', ['a,b', '1,2'], 'rows.csv')
     """
 
     def open(self, mode: str = "r", **options: Any) -> Any:
+        """Open the file as the built-in `open` does. Raise OSError if that fails."""
         return open(self.path, mode, **options)
 
     def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the content as text. Raise OSError if the file cannot be read, UnicodeDecodeError for other bytes."""
         with open(self.path, encoding=encoding) as file:
             return file.read()
 
     def read_bytes(self) -> bytes:
+        """Return the content. Raise OSError if the file cannot be read."""
         with open(self.path, "rb") as file:
             return file.read()
 
@@ -82,10 +87,11 @@ class File(_PathValue):
 
 
 class Dir(_PathValue):
-    """A directory whose content crosses, as an argument or as a result: `Dir("dataset")`.
+    """A directory whose content crosses, as an argument or as a result: `Dir("dataset")`. `path` is absolute.
 
-    >>> Dir("/data/images").name
-    'images'
+    >>> import os
+    >>> sorted(os.listdir(Dir("data").save("data-copy")))
+    ['rows.csv']
     """
 
     def _copy(self, target: str) -> str:
