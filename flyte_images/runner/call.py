@@ -30,7 +30,7 @@ from .history import record
 from .model import ParentCall, Run, RunnerOptions
 from .nested import NestedCallServer
 from .nested_limits import has_own_share, within
-from .nested_slots import Slots, slots_for
+from .nested_slots import Slots, check_count
 from .pickling import pickle_function, write_function
 from .result_cache import ResultCache, cache_key
 from .secrets import redactor, write_secrets
@@ -101,7 +101,8 @@ class TaskCall:
     def slots(self) -> Slots:
         """The slots that all nested calls below the first call share."""
         if self._slots is None:
-            self._slots = slots_for(self.options.nested_calls)
+            count = self.options.nested_calls
+            self._slots = Slots(self.options.state.default_slots if count is None else check_count(count))
         return self._slots
 
     def discard_artifacts(self) -> None:

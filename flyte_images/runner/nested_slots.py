@@ -30,13 +30,16 @@ def default_slots(*, cores: int, memory: int) -> int:
     return max(1, min(2 * cores, memory // (256 << 20)))
 
 
-def slots_for(count: int | None) -> Slots:
-    """Return the slots of a run; this machine's default number if `count` is None. Raise SpecError for a bad count."""
-    if count is None:
-        count = default_slots(cores=os.cpu_count() or 1, memory=machine_memory())
-    elif isinstance(count, bool) or not isinstance(count, int) or count < 0:
+def machine_slots() -> int:
+    """Return the default number of slots on this machine."""
+    return default_slots(cores=os.cpu_count() or 1, memory=machine_memory())
+
+
+def check_count(count: int) -> int:
+    """Return the number of slots that a user gave. Raise SpecError if it is not a number of calls."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise SpecError(f"nested_calls={count!r} is not a number of calls", hint="nested_calls=4")
-    return Slots(count)
+    return count
 
 
 class Slots:

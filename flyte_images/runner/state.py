@@ -61,6 +61,13 @@ class RunnerState:
 
         return self._once("warm containers", Pool)
 
+    @property
+    def default_slots(self) -> int:
+        """How many nested calls work at once by default. The system call takes 50 microseconds, so it is made once."""
+        from .nested_slots import machine_slots
+
+        return self._once("default slots", machine_slots)
+
     def close(self) -> None:
         """Remove the warm containers that wait for a call. Another call starts new ones."""
         pool: Pool | None = self._once.find("warm containers")

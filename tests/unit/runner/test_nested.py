@@ -9,7 +9,7 @@ import pytest
 import flyte_images as flyte
 from flyte_images.errors import SpecError
 from flyte_images.runner.nested_limits import has_own_share, override_task
-from flyte_images.runner.nested_slots import Lane, Slots, slots_for
+from flyte_images.runner.nested_slots import Lane, Slots, check_count
 
 env = flyte.TaskEnvironment(name="env", limits=flyte.Resources(cpu="1", memory="128Mi", shm="64Mi"))
 
@@ -83,9 +83,9 @@ def test_a_slot_goes_to_whoever_waits() -> None:
 
 
 def test_the_number_of_slots_is_checked() -> None:
-    assert slots_for(3).free == 3
+    assert check_count(3) == 3
     with pytest.raises(SpecError, match="nested_calls=-1"):
-        slots_for(-1)
+        check_count(-1)
 
 
 @pytest.mark.parametrize(
