@@ -1,4 +1,4 @@
-"""A task asks the caller for calls of other tasks: it gets those of their definitions, in bounded number and size."""
+"""A hostile task makes nested calls: their rights are those of the definitions, their number and size are bounded."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Runn
     return flyte.run.using(on_line=None, engine=request.param, nested_calls=2)
 
 
-class Watch:
-    """The most threads and memory that this process had while it was watched, above those before."""
+class ResourceWatch:
+    """The most threads and bytes of memory that this process has while watched, above the numbers before."""
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ResourceWatch:
         self._done = threading.Event()
         self._threads, self._memory = threading.active_count(), _resident()
         self.threads = self.memory = 0
@@ -51,8 +51,8 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_no_variable_of_a_container_reaches_another_one(run: Runner) -> None:
-    """D3: neither by `override`, nor in a document made by hand, and no argument is on the search path."""
+def test_no_variable_of_a_container_reaches_another_container(run: Runner) -> None:
+    """D3: neither by `override` nor in a forged document; and no argument is on the search path."""
     refused, by_hand, called = run(tasks.steal).result
     assert "a task cannot override `env_vars` of a task that it calls (hint: write it where" in refused
     assert "a task cannot override `env_vars` of a task that it calls" in by_hand
@@ -66,8 +66,8 @@ def test_no_variable_of_a_container_reaches_another_one(run: Runner) -> None:
     }
 
 
-def test_a_task_raises_no_limit_of_what_it_calls(run: Runner) -> None:
-    """D11: what a container says can make limits smaller, and no right can be said."""
+def test_a_task_cannot_raise_a_limit_of_a_task_that_it_calls(run: Runner) -> None:
+    """D11: a container may lower limits, and may not set a right."""
     assert run(tasks.lifts).result == [
         "a task cannot raise memory of `low.hold`, which it calls, to 2Gi: its environment says 128Mi",
         "a task cannot raise cpu of `low.hold`, which it calls, to 2: its environment says 1",
@@ -80,18 +80,18 @@ def test_a_task_raises_no_limit_of_what_it_calls(run: Runner) -> None:
     ("name", "mebibytes", "count", "together"),
     [("hold", 80, 2, 1), ("free", 200, 1, 0), ("heavy", 180, 1, 1), ("apart", 80, 2, 2)],
 )
-def test_what_is_called_counts_against_the_first_tasks_limits(
+def test_a_nested_call_counts_against_the_first_tasks_limits(
     run: Runner, name: str, mebibytes: int, count: int, together: int
 ) -> None:
-    """D11: of the same environment, and of one without limits; not of one that states limits or says nested="own"."""
-    found = run(tasks.ends, name, mebibytes, count).result
-    assert found.count(mebibytes) == together
-    assert found.count("OutOfMemory") == count - together
+    """D11: in the same environment, and in one without limits; not in one that states limits or has nested="own"."""
+    ends = run(tasks.ends, name, mebibytes, count).result
+    assert ends.count(mebibytes) == together
+    assert ends.count("OutOfMemory") == count - together
 
 
-def test_calls_at_once_are_bounded_and_the_others_wait(run: Runner) -> None:
-    """D11: 2 slots and the one that the caller itself does not use; no thread for those that wait."""
-    with Watch() as watch:
+def test_nested_calls_beyond_the_slots_wait(run: Runner) -> None:
+    """D11: two slots, and the caller's lane; a waiting call has no thread."""
+    with ResourceWatch() as watch:
         assert 1 <= run(tasks.storm, 9).result <= 3
     assert watch.threads < 30
 
@@ -99,14 +99,14 @@ def test_calls_at_once_are_bounded_and_the_others_wait(run: Runner) -> None:
 @pytest.mark.adversarial
 def test_a_storm_of_calls_is_bounded(run: Runner) -> None:
     """D11: 60 at once."""
-    with Watch() as watch:
+    with ResourceWatch() as watch:
         assert 1 <= run(tasks.storm, 60).result <= 3
     assert watch.threads < 30
 
 
-def test_connections_and_documents_cost_the_caller_little(run: Runner) -> None:
+def test_connections_and_documents_cost_the_caller_little_memory(run: Runner) -> None:
     """D10: 1,500 connections and 8 times 240 MiB, from a task of 128 MiB."""
-    with Watch() as watch:
+    with ResourceWatch() as watch:
         found = run(tasks.flood, 1500, 240).result
     assert found["open"] < 200
     assert {message.split(":")[0] for message in found["refused"]} == {"a message of 251658240 bytes is too long"}
@@ -114,26 +114,26 @@ def test_connections_and_documents_cost_the_caller_little(run: Runner) -> None:
     assert watch.memory < 64 << 20
 
 
-def test_a_document_of_many_values_is_refused_before_it_is_read(run: Runner) -> None:
-    """D10: 3 MiB of JSON that are a million lists."""
-    with Watch() as watch:
+def test_a_document_of_many_values_is_refused_before_it_is_parsed(run: Runner) -> None:
+    """D10: a million lists in 3 MiB of JSON."""
+    with ResourceWatch() as watch:
         assert "too much memory" in run(tasks.bomb, 1_000_000).result
     assert watch.memory < 64 << 20
 
 
-def test_files_of_nested_calls_do_not_stay(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """D8: neither in TMPDIR nor in the cache."""
+def test_files_of_nested_calls_are_removed(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D8: from TMPDIR and from the cache."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    arrived = flyte_files()
-    before = set(arrived.glob("*"))
+    artifacts = artifact_directory()
+    before = set(artifacts.glob("*"))
     assert run(tasks.send, 1 << 20).result == 1 << 20
     assert run(tasks.send.override(reusable=True), 1 << 20).result == 1 << 20
     assert list(tmp_path.glob("flyte-images-file-*")) == []
-    assert set(arrived.glob("*")) <= before
+    assert set(artifacts.glob("*")) <= before
 
 
-def flyte_files() -> Path:
-    """Where files of tasks arrive."""
+def artifact_directory() -> Path:
+    """Return the directory of all artifacts."""
     from flyte_images.runner.artifacts import ArtifactDir
 
     return ArtifactDir.of(os.environ).path.parent

@@ -1,4 +1,4 @@
-"""A call of a warm container neither leaves anything for the next one, nor changes the process that serves it."""
+"""A hostile call in a warm container leaves nothing for the next call, and cannot change the server process."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def run(request: pytest.FixtureRequest) -> Iterator[Runner]:
     flyte.run.close()
 
 
-def test_the_next_call_finds_nothing(run: Runner) -> None:
-    """D23: what can be removed is; for what cannot (System V, limits, modes) the container is thrown away."""
+def test_the_next_call_finds_nothing_of_the_call_before(run: Runner) -> None:
+    """D23: files and queues are removed; after System V objects, limits and modes the container is replaced."""
     containers = []
     for what in ("queue", "exchange", "closed", "nothing", "ipc", "modes", "limits", "nothing"):
-        found = run(tasks.leave, what).result
-        assert (what, found["seen"]) == (what, [])
-        assert found["files"] > 64
-        containers.append(found["container"])
+        report = run(tasks.leave, what).result
+        assert (what, report["seen"]) == (what, [])
+        assert report["files"] > 64
+        containers.append(report["container"])
     assert [containers.index(container) for container in containers] == [0, 0, 0, 0, 0, 5, 6, 7]
 
 
 def test_a_call_cannot_write_the_memory_of_the_server(run: Runner) -> None:
-    """D23: nor that of the container's first process, which stays too; a call itself is as open as any process."""
+    """D23: nor the memory of the container's first process. A call's own process is open, as any other."""
     assert run(tasks.write_the_server).result == [
         "server mem",
         "server fd/3",
@@ -47,7 +47,7 @@ def test_a_call_cannot_write_the_memory_of_the_server(run: Runner) -> None:
     assert run(tasks.mark).result == ("as the server has it", True)
 
 
-def test_files_of_nested_calls_do_not_meet_those_of_the_call_before(run: Runner) -> None:
-    """D23: each fork counts its calls from one."""
+def test_files_of_nested_calls_are_apart_from_those_of_the_call_before(run: Runner) -> None:
+    """D23: each fork numbers its nested calls from one."""
     for text in ("a", "bc"):
         assert run(tasks.nested_file, text).result == text

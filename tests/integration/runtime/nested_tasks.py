@@ -110,8 +110,8 @@ def overrides(memory: str) -> str | None:
 
 
 @outer.task
-def forges(name: str) -> Any:
-    """What a hostile task could send by itself."""
+def forges(field: str) -> Any:
+    """Send a document that a hostile task could send, and return the error that comes back."""
     import socket
 
     from flyte_images_runtime.portable import framing  # type: ignore[import-not-found,unused-ignore]
@@ -121,11 +121,11 @@ def forges(name: str) -> Any:
     framing.send(
         link,
         {
-            "module": "os" if name == "module" else __name__,
-            "qualname": "system" if name == "module" else "where",
-            "arguments": {"n": "x"} if name == "arguments" else {"n": 1},
-            "number": "../../etc" if name == "number" else "n1",
-            "settings": {"mounts": ["/:/host:rw"]} if name == "settings" else {},
+            "module": "os" if field == "module" else __name__,
+            "qualname": "system" if field == "module" else "where",
+            "arguments": {"n": "x"} if field == "arguments" else {"n": 1},
+            "number": "../../etc" if field == "number" else "n1",
+            "settings": {"mounts": ["/:/host:rw"]} if field == "settings" else {},
         },
     )
     return framing.receive(link)["error"]["message"]

@@ -1,4 +1,4 @@
-"""Functions that no module holds go by value: of a notebook, or defined inside another function."""
+"""Functions that cannot be imported go by value: those of a notebook, and those inside of another function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ env = flyte.TaskEnvironment(name="value", limits=flyte.Resources(memory="128Mi")
 
 
 @pytest.mark.parametrize("reusable", [None, True])
-def test_a_closure_takes_along_what_it_refers_to(reusable: bool | None) -> None:
+def test_a_closure_brings_the_objects_that_it_refers_to(reusable: bool | None) -> None:
     @dataclasses.dataclass
     class Row:
         n: int
@@ -50,7 +50,7 @@ def test_a_closure_can_call_tasks_of_other_environments() -> None:
     assert quiet(work, 1).result == ("inner", 2, "1")
 
 
-def test_what_cannot_go_along_is_said() -> None:
+def test_an_object_that_cannot_be_pickled_is_an_error() -> None:
     lock = threading.Lock()
 
     @env.task
@@ -64,26 +64,26 @@ def test_what_cannot_go_along_is_said() -> None:
         quiet(work)
 
 
-def test_another_python_cannot_read_it(image: str) -> None:
-    import flyte_images.runner.call as running
+def test_another_version_of_python_is_an_error(image: str) -> None:
+    from flyte_images.runner import call as call_module
 
     @env.task
     def work() -> None: ...
 
     call = quiet.call(work, (), {})
-    document = running.call_document
+    document = call_module.call_document
 
     def older(*args: object, **kwargs: object) -> dict[str, object]:
         return {**document(*args, **kwargs), "python": [3, 9]}  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "call_document", older)
+        patch.setattr(call_module, "call_document", older)
         with pytest.raises(flyte.InvalidArgument, match=r"from Python 3\.9 to an image with Python 3\.") as caught:
             call.run()
     assert "top of a .py file" in str(caught.value.hint)
 
 
-def test_a_notebooks_cell(program: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_task_in_a_notebook_cell(program: Callable[..., subprocess.Popen[str]]) -> None:
     process = program(
         """
         import code

@@ -1,4 +1,4 @@
-"""A call of a task gives what the function gives, in the image, under the limits."""
+"""A call of a task returns the function's result; the function runs in the image, under the limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.engine
 quiet = flyte.run.using(on_line=None)
 
 
-def test_typed_arguments_and_results_are_the_same_on_both_sides() -> None:
+def test_typed_arguments_and_results_are_equal_on_both_sides() -> None:
     rows = [
         tasks.Row(
             "a",
@@ -50,14 +50,14 @@ def test_an_argument_that_does_not_fit_starts_nothing() -> None:
         quiet(tasks.slow)
 
 
-def test_a_result_that_is_not_what_the_annotation_says() -> None:
+def test_a_result_of_another_type_than_the_annotation_is_refused() -> None:
     with pytest.raises(NotSerializable, match="result: expected int, got str 'text'"):
         quiet(tasks.end, "result")
     with pytest.raises(NotSerializable, match=r"result at `result\['lock'\]\[0\]`: lock"):
         quiet(tasks.unserialisable)
 
 
-def test_a_plain_call_runs_here_and_run_runs_there() -> None:
+def test_a_plain_call_runs_in_this_process_and_run_in_a_container() -> None:
     assert tasks.read_environment(["HOSTNAME_OF_TEST"]) == {"HOSTNAME_OF_TEST": None}
     os.environ["ONLY_HERE"] = "1"
     try:
@@ -95,18 +95,18 @@ def test_cancelling_ends_the_container() -> None:
     eventually(lambda: left(str(current())) == NOTHING)
 
 
-def test_map_keeps_the_order_and_ends_the_rest_at_the_first_failure() -> None:
+def test_map_keeps_the_order_and_its_first_failure_cancels_the_other_calls() -> None:
     runs = quiet.map(tasks.slow, [0.5, 0.1, 0.0], [1, 2, 3], concurrency=3)
     assert [run.result for run in runs] == [1, 2, 3]
     with pytest.raises(ValueError, match="no rows"):
         quiet.map(tasks.fail, ["value", "value"], concurrency=2)
-    kept = quiet.map(tasks.fail, ["value", "own"], return_exceptions=True)
-    assert [type(each).__name__ for each in kept] == ["ValueError", "Raised"]
+    outcomes = quiet.map(tasks.fail, ["value", "own"], return_exceptions=True)
+    assert [type(each).__name__ for each in outcomes] == ["ValueError", "Raised"]
     assert quiet.map(tasks.slow, []) == []
     assert flyte.map(tasks.slow, [0.0, 0.0], [1, 2]) == [1, 2]
 
 
-def test_everything_that_is_printed_arrives_in_its_stream() -> None:
+def test_each_printed_line_arrives_in_its_stream() -> None:
     lines: list[tuple[str, str, str]] = []
     done = flyte.run.using(on_line=lambda *line: lines.append(line))(tasks.chatter, 2000)
     assert [text for _, stream, text in lines if stream == "stderr"] == [f"err {n}" for n in range(2000)]
@@ -120,8 +120,8 @@ def test_environment_variables_and_secrets(monkeypatch: pytest.MonkeyPatch, engi
     task = tasks.read_environment.override(
         env_vars={"MODE": "a=b c"}, secrets=["hf-token", flyte.Secret("hf-token", mount="/run/secrets/token")]
     )
-    done = quiet(task, ["MODE", "HF_TOKEN", "OMP_NUM_THREADS", "HOME", "USER"])
-    assert done.result == {
+    run = quiet(task, ["MODE", "HF_TOKEN", "OMP_NUM_THREADS", "HOME", "USER"])
+    assert run.result == {
         "MODE": "a=b c",
         "HF_TOKEN": "sesame",
         "OMP_NUM_THREADS": "1",
@@ -136,23 +136,23 @@ def test_environment_variables_and_secrets(monkeypatch: pytest.MonkeyPatch, engi
 def test_files_cross_both_ways(tmp_path: pathlib.Path) -> None:
     (tmp_path / "data.csv").write_text("a,b")
     assert quiet(tasks.read_file, flyte.File(tmp_path / "data.csv")).result == ("data.csv", "a,b")
-    made = quiet(tasks.write_file, "hello").result
-    assert made.name == "made.txt"
-    assert made.read_text() == "hello"
+    returned = quiet(tasks.write_file, "hello").result
+    assert returned.name == "made.txt"
+    assert returned.read_text() == "hello"
 
 
-def test_a_returned_file_lies_below_the_cache_until_it_is_saved(tmp_path: pathlib.Path) -> None:
+def test_a_returned_file_is_below_the_cache_until_it_is_saved(tmp_path: pathlib.Path) -> None:
     first, second = (quiet(tasks.write_file, text).result for text in ("one", "two"))
-    place = cache_dir(os.environ) / "files"
-    assert pathlib.Path(first.path).is_relative_to(place)
+    artifacts = cache_dir(os.environ) / "files"
+    assert pathlib.Path(first.path).is_relative_to(artifacts)
     assert (first.read_text(), second.read_text()) == ("one", "two")
     assert first.save(tmp_path / "kept.txt").read_text() == "one"
-    before = set(place.glob(f"{current()}-*"))
+    before = set(artifacts.glob(f"{current()}-*"))
     assert quiet(nested_tasks.length_of_a_file, "three").result == 5
-    assert set(place.glob(f"{current()}-*")) == before  # what one task gives another is gone when that has it
+    assert set(artifacts.glob(f"{current()}-*")) == before  # a file between two tasks does not stay
 
 
-def test_metrics_tell_what_it_took() -> None:
+def test_metrics_are_those_of_the_task() -> None:
     done = quiet(tasks.burn.override(limits=flyte.Resources(cpu="0.1", memory="256Mi")), 2.0, 2)
     metrics = done.metrics
     assert metrics.wall is not None
@@ -167,7 +167,7 @@ def test_metrics_tell_what_it_took() -> None:
     assert 4 << 20 < metrics.peak_memory < 256 << 20
 
 
-def test_retries_try_again_and_say_so() -> None:
+def test_retries_are_announced_and_the_last_failure_is_raised() -> None:
     lines: list[str] = []
     noisy = flyte.run.using(on_line=lambda task, stream, line: lines.append(line))
     with pytest.raises(ValueError, match="no rows"):
@@ -178,7 +178,7 @@ def test_retries_try_again_and_say_so() -> None:
     ]
 
 
-def test_the_same_call_is_not_run_again_where_results_are_kept(
+def test_the_same_call_is_not_run_again_with_a_result_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     quiet.image(tasks.env.built_image)
@@ -187,7 +187,7 @@ def test_the_same_call_is_not_run_again_where_results_are_kept(
     first = quiet(cached, b"a", 100_000)
     second = quiet(cached, b"a", 100_000)
     assert (first.cached, second.cached) == (False, True)
-    assert second.result == first.result  # it is random: only a kept one can be the same
+    assert second.result == first.result  # the result is random, so only a cached one can be equal
     assert second.attempts == 0
     warm = quiet(cached.override(reusable=True, limits=flyte.Resources(memory="128Mi"), timeout=60), b"a", 100_000)
     assert warm.cached
@@ -201,7 +201,7 @@ def test_the_same_call_is_not_run_again_where_results_are_kept(
         assert other.result != first.result
     with pytest.raises(ValueError, match="no rows"):
         quiet(tasks.fail.override(cache="auto"), "value")
-    with pytest.raises(ValueError, match="no rows"):  # failures are not kept
+    with pytest.raises(ValueError, match="no rows"):  # failures are not cached
         quiet(tasks.fail.override(cache="auto"), "value")
     ends = [(line["task"], line["end"], line["cached"]) for line in history.recent(os.environ, 100)]
     assert ends[:3] == [("tests.noisy_blob", "done", False), *[("tests.noisy_blob", "done", True)] * 2]
@@ -209,7 +209,7 @@ def test_the_same_call_is_not_run_again_where_results_are_kept(
 
 
 @pytest.mark.parametrize("name", ["docker", "oci"])
-def test_a_large_result_comes_through_memory_where_it_fits_and_through_the_disk_where_not(name: str) -> None:
+def test_a_large_result_crosses_in_memory_where_it_fits_and_else_on_disk(name: str) -> None:
     run = flyte.run.using(on_line=None, engine=name)
     size = 40 << 20
     assert run(tasks.where_it_is, size, "256Mi").result == ["fast"]

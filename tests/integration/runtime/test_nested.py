@@ -1,4 +1,4 @@
-"""A task that calls a task of another environment runs it in that environment's container."""
+"""Nested calls: a task calls tasks of other environments, which run in containers of those environments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.engine
 quiet = flyte.run.using(on_line=None)
 
 
-def test_another_environments_task_runs_in_its_own_container() -> None:
+def test_a_task_of_another_environment_runs_in_that_environments_container() -> None:
     assert quiet(tasks.calls, 4).result == ["outer", ("inner", 5, "1"), "outer", "outer"]
 
 
@@ -24,15 +24,15 @@ def test_several_run_at_once_from_one_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "start"),
     [
         ("value", "value: inside"),
         ("own", "Raised: task `inner.fails` raised"),
         ("hog", "memory: task `inner.fails` was killed"),
     ],
 )
-def test_the_ends_of_an_inner_task_can_be_caught_in_the_outer_one(kind: str, said: str) -> None:
-    assert quiet(tasks.catches, kind).result.startswith(said)
+def test_the_outer_task_can_catch_how_an_inner_one_ended(kind: str, start: str) -> None:
+    assert quiet(tasks.catches, kind).result.startswith(start)
 
 
 def test_tasks_that_call_each_other_in_a_cycle_end_in_an_error() -> None:
@@ -40,12 +40,12 @@ def test_tasks_that_call_each_other_in_a_cycle_end_in_an_error() -> None:
         quiet(tasks.ping, 0)
 
 
-def test_a_task_may_lower_limits_of_what_it_calls_and_never_change_its_rights() -> None:
+def test_a_task_may_lower_limits_of_a_task_that_it_calls_but_not_change_its_rights() -> None:
     assert "cannot override `user`" in str(quiet(tasks.overrides, "32Mi").result)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("field", "message"),
     [
         ("module", "knows no task `os.system`"),
         ("number", "a call has a number"),
@@ -53,16 +53,16 @@ def test_a_task_may_lower_limits_of_what_it_calls_and_never_change_its_rights() 
         ("arguments", "parameter `n`: expected int, got str 'x'"),
     ],
 )
-def test_a_forged_call_gets_nothing(name: str, said: str) -> None:
-    assert said in quiet(tasks.forges, name).result
+def test_a_forged_call_is_refused(field: str, message: str) -> None:
+    assert message in quiet(tasks.forges, field).result
 
 
-def test_the_end_of_the_outer_task_is_the_end_of_the_inner_ones() -> None:
+def test_the_inner_tasks_end_with_the_outer_one() -> None:
     with pytest.raises(flyte.TimedOut):
         quiet(tasks.gathers.override(timeout=0.6), 2)
 
-    async def cancelled() -> None:
+    async def cancel() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(quiet.aio(tasks.gathers, 3), 0.4)  # an inner one sleeps longer
+            await asyncio.wait_for(quiet.aio(tasks.gathers, 3), 0.4)  # each inner task sleeps longer
 
-    asyncio.run(cancelled())
+    asyncio.run(cancel())

@@ -1,4 +1,4 @@
-"""A warm container is used again, its limits hold for each call, and no call sees anything of another."""
+"""A warm container serves many calls; its limits hold for each call, and no call sees anything of another one."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_calls_share_a_container_and_nothing_else(run: Runner) -> None:
     assert containers() == 1
     assert first["imported"] == second["imported"]  # the module was imported once
     assert first["pid"] != second["pid"]
-    for found in (first, second):
-        assert found["seen"] == []
-        assert found["others"] == []
+    for report in (first, second):
+        assert report["seen"] == []
+        assert report["others"] == []
 
 
-def test_what_is_printed_and_raised_belongs_to_its_call(run: Runner) -> None:
+def test_lines_and_exceptions_belong_to_their_call(run: Runner) -> None:
     warm = cold.chatter.override(reusable=True)
     for lines in (3, 1000):
         done = run(warm, lines)
@@ -55,14 +55,14 @@ def test_what_is_printed_and_raised_belongs_to_its_call(run: Runner) -> None:
         run(cold.fail.override(reusable=True), "value")
 
 
-def test_a_fork_ends_as_a_program_does(run: Runner) -> None:
+def test_a_fork_runs_its_exit_handlers_and_threads_to_the_end(run: Runner) -> None:
     for name in ("a", "b"):
         done = run(warm_tasks.parting, name)
         assert done.logs.stdout.splitlines() == [f"unfinished {name}thread {name}", f"handler {name}"]
 
 
 def test_without_a_fork_calls_share_the_process(run: Runner) -> None:
-    warm = warm_tasks.kept.override(reusable=flyte.ReusePolicy(fork=False))
+    warm = warm_tasks.remember.override(reusable=flyte.ReusePolicy(fork=False))
     first, second = run(warm, "a"), run(warm, "b")
     assert (first.result[:-1], second.result[:-1]) == (["a"], ["a", "b"])
     assert first.result[-1] == second.result[-1]
@@ -83,7 +83,7 @@ def test_without_a_fork_calls_share_the_process(run: Runner) -> None:
         run(cold.hog.override(reusable=flyte.ReusePolicy(fork=False)), 600)
 
 
-def test_large_values_cross_and_their_files_do_not_stay(run: Runner) -> None:
+def test_large_values_cross_and_their_files_are_removed(run: Runner) -> None:
     for size in (1, 200_000, 3 << 20):
         blob = os.urandom(size)
         assert run(warm_tasks.turned, blob).result == blob[::-1]
@@ -92,7 +92,7 @@ def test_large_values_cross_and_their_files_do_not_stay(run: Runner) -> None:
     assert not [path for path in (*exchange.inputs.iterdir(), *exchange.outputs.iterdir()) if path.is_dir()]
 
 
-def test_limits_hold_and_a_killed_container_is_not_used_again(run: Runner) -> None:
+def test_limits_hold_and_a_killed_container_is_not_reused(run: Runner) -> None:
     warm = cold.hog.override(reusable=True)
     assert run(warm, 50).result == 50
     with pytest.raises(flyte.OutOfMemory, match="memory limit of 256Mi"):
@@ -107,7 +107,7 @@ def test_limits_hold_and_a_killed_container_is_not_used_again(run: Runner) -> No
         run(cold.end.override(reusable=True), "hard")
 
 
-def test_what_is_printed_while_the_module_is_imported_is_the_first_calls(run: Runner) -> None:
+def test_lines_of_the_import_belong_to_the_first_call(run: Runner) -> None:
     task = warm_tasks.leave.override(env_vars={"SAY": "imported"})
     assert run(task, "a").logs.stdout.splitlines()[:1] == ["imported"]
     assert "imported" not in run(task, "b").logs.stdout
@@ -134,7 +134,7 @@ def test_more_callers_than_containers_wait_for_their_turn(run: Runner) -> None:
     assert most == 2
 
 
-def test_containers_go_when_they_are_old_or_used_enough(run: Runner) -> None:
+def test_containers_are_removed_after_their_idle_time_or_their_last_call(run: Runner) -> None:
     run(cold.echo.override(reusable=flyte.ReusePolicy(max_calls=1)), 1)
     assert containers() == 0
     run(cold.echo.override(reusable=flyte.ReusePolicy(idle_ttl=0.2)), 1)
@@ -144,7 +144,7 @@ def test_containers_go_when_they_are_old_or_used_enough(run: Runner) -> None:
     assert containers() == 0
 
 
-def test_a_change_of_options_or_secrets_is_another_container(
+def test_other_options_or_secrets_get_another_container(
     run: Runner,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,18 +156,18 @@ def test_a_change_of_options_or_secrets_is_another_container(
     assert run(warm.override(env_vars={"A": "1"}), ["A"]).result == {"A": "1"}
 
 
-def test_nested_calls_come_out_of_a_warm_container_too(run: Runner) -> None:
+def test_a_task_in_a_warm_container_can_call_other_tasks(run: Runner) -> None:
     warm = nested_tasks.calls.override(reusable=True)
     for n in (1, 2):
         assert run(warm, n).result == ["outer", ("inner", n + 1, "1"), "outer", "outer"]
 
 
-def test_a_module_that_cannot_be_imported_says_so(run: Runner) -> None:
+def test_a_failing_import_is_raised(run: Runner) -> None:
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         run(broken_tasks.task)
 
 
-def test_the_callers_end_is_the_end_of_the_warm_ones(program: object) -> None:
+def test_warm_containers_end_with_their_caller(program: object) -> None:
     process = program(  # type: ignore[operator]
         """
         import flyte_images as flyte, os, sys

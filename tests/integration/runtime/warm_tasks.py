@@ -1,4 +1,4 @@
-"""Tasks that would leave something for the next call, if they could."""
+"""Tasks that try to leave something for the next call."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if "SAY" in os.environ:
 
 @env.task
 def leave(name: str) -> dict[str, Any]:
-    """Look for what earlier calls left, then leave as much as possible."""
-    places = [pathlib.Path(place) for place in ("/tmp", "/tmp/home", "/dev/shm")]
-    seen = [str(path) for place in places for path in place.iterdir() if path.name != "home"] + SEEN
+    """Report what earlier calls have left; then leave files, variables and a process."""
+    directories = [pathlib.Path(name) for name in ("/tmp", "/tmp/home", "/dev/shm")]
+    seen = [str(path) for directory in directories for path in directory.iterdir() if path.name != "home"] + SEEN
     others = []
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a process that has just ended
@@ -33,8 +33,8 @@ def leave(name: str) -> dict[str, Any]:
                 others.append(entry.name)
     SEEN.append(name)
     os.environ["LEFT"] = name
-    for place in places:
-        (place / name).write_text(name)
+    for directory in directories:
+        (directory / name).write_text(name)
     (pathlib.Path("/tmp") / f"{name}.d" / "deep").mkdir(parents=True)
     code = "import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(600)"
     subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
@@ -47,8 +47,8 @@ def turned(blob: bytes) -> bytes:
 
 
 @env.task
-def kept(name: str) -> list[str]:
-    """What calls without a fork find: all that the ones before have left in the process."""
+def remember(name: str) -> list[str]:
+    """Return the names of all calls in this process: without a fork, calls share it."""
     SEEN.append(name)
     print("call", name, flush=True)
     if name == "bad":

@@ -1,4 +1,4 @@
-"""What tasks return is there as long as their caller, and for a while after; it never grows without end."""
+"""Artifacts stay as long as the program that ran their task, and for a week after; their total size is bounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flyte_images_runtime.values import Dir, File, Files, codec
 
 
 @pytest.fixture
-def gone() -> ProcessId:
+def ended() -> ProcessId:
     """A process of this machine that has ended."""
     program = "from flyte_images_runtime.system.process_id import current; print(current())"
     done = subprocess.run((sys.executable, "-c", program), check=True, capture_output=True, text=True)
@@ -25,17 +25,17 @@ def gone() -> ProcessId:
     return ProcessId(boot, space, int(pid), start)
 
 
-def left(directory: Path, name: str, size: int = 0, *, whole: bool = True, age: float = 0.0) -> Path:
+def make_artifacts(directory: Path, name: str, size: int = 0, *, complete: bool = True, age: float = 0.0) -> Path:
     path = directory / name
     (path / "x").mkdir(parents=True)
     (path / "x" / "data").write_bytes(bytes(size))
-    if whole:
+    if complete:
         (path / ".whole").touch()
     os.utime(path, (time.time() - age,) * 2)
     return path
 
 
-def test_a_run_has_a_directory_of_its_own_once_a_file_comes(tmp_path: Path) -> None:
+def test_a_run_has_a_directory_as_soon_as_a_file_arrives(tmp_path: Path) -> None:
     first, second = (ArtifactDir.of({"FLYTE_IMAGES_CACHE": str(tmp_path)}) for _ in "12")
     assert first.path != second.path
     first.commit()
@@ -44,31 +44,31 @@ def test_a_run_has_a_directory_of_its_own_once_a_file_comes(tmp_path: Path) -> N
     source.write_text("hello")
     (tmp_path / "out").mkdir()
     with Files(str(tmp_path / "out"), arrivals=str(first.path)) as files:
-        found = codec(File).decode(codec(File).encode(File(source), files), files)
+        file = codec(File).decode(codec(File).encode(File(source), files), files)
     first.commit()
-    assert found.path.startswith(f"{first.path}/")
-    assert found.read_text() == "hello"
+    assert file.path.startswith(f"{first.path}/")
+    assert file.read_text() == "hello"
     first.discard()
     assert not (tmp_path / "files").exists()
 
 
-def test_what_is_of_the_living_stays_and_the_rest_has_an_end(tmp_path: Path, gone: ProcessId) -> None:
+def test_artifacts_of_running_programs_stay_and_others_go_after_a_week(tmp_path: Path, ended: ProcessId) -> None:
     week = 7 * 86400.0
-    mine = left(tmp_path, f"{current()}-1", age=2 * week)
-    receiving = left(tmp_path, f"{current()}-2", whole=False)
-    fresh = left(tmp_path, f"{gone}-1")
-    old = left(tmp_path, f"{gone}-2", age=1.1 * week)
-    partial = left(tmp_path, f"{gone}-3", whole=False)
-    elsewhere = left(tmp_path, f"{replace(gone, boot='00000000')}-1", whole=False)
-    before_a_boot = left(tmp_path, f"{replace(gone, boot='00000000')}-2", age=1.1 * week)
+    mine = make_artifacts(tmp_path, f"{current()}-1", age=2 * week)
+    receiving = make_artifacts(tmp_path, f"{current()}-2", complete=False)
+    fresh = make_artifacts(tmp_path, f"{ended}-1")
+    old = make_artifacts(tmp_path, f"{ended}-2", age=1.1 * week)
+    partial = make_artifacts(tmp_path, f"{ended}-3", complete=False)
+    elsewhere = make_artifacts(tmp_path, f"{replace(ended, boot='00000000')}-1", complete=False)
+    before_a_boot = make_artifacts(tmp_path, f"{replace(ended, boot='00000000')}-2", age=1.1 * week)
     prune(tmp_path)
     assert all(path.exists() for path in (mine, receiving, fresh, elsewhere))
     assert not any(path.exists() for path in (old, partial, before_a_boot))
 
 
-def test_the_oldest_go_first_when_there_is_too_much(tmp_path: Path, gone: ProcessId) -> None:
-    newest, middle, oldest = (left(tmp_path, f"{gone}-{at}", 1000, age=at * 60) for at in (1, 2, 3))
-    mine = left(tmp_path, f"{current()}-1", 5000)
+def test_the_oldest_artifacts_go_first_beyond_the_size(tmp_path: Path, ended: ProcessId) -> None:
+    newest, middle, oldest = (make_artifacts(tmp_path, f"{ended}-{at}", 1000, age=at * 60) for at in (1, 2, 3))
+    mine = make_artifacts(tmp_path, f"{current()}-1", 5000)
     prune(tmp_path, largest=2500)
     assert newest.exists()
     assert middle.exists()
@@ -76,7 +76,7 @@ def test_the_oldest_go_first_when_there_is_too_much(tmp_path: Path, gone: Proces
     assert not oldest.exists()
 
 
-def test_a_file_is_saved_where_it_is_wanted(tmp_path: Path) -> None:
+def test_a_file_is_saved_to_a_path_or_into_a_directory(tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text("1,2")
     (tmp_path / "kept").mkdir()
@@ -86,7 +86,7 @@ def test_a_file_is_saved_where_it_is_wanted(tmp_path: Path) -> None:
     assert File(source).save(f"{tmp_path}/other/").path == str(tmp_path / "other" / "a.csv")
 
 
-def test_a_directory_is_saved_into_what_is_there(tmp_path: Path) -> None:
+def test_a_directory_is_saved_over_an_existing_one(tmp_path: Path) -> None:
     source = tmp_path / "model"
     (source / "deep").mkdir(parents=True)
     (source / "deep" / "weights").write_text("w")

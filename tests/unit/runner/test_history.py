@@ -1,4 +1,4 @@
-"""Runs are written down one a line, read back in order, and the file stays small; results are kept whole or not."""
+"""The history has a line for each run, in order, and stays small. The result cache stores complete results only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
 
 
-def test_runs_are_read_back_the_newest_last(environ: dict[str, str]) -> None:
+def test_runs_are_read_in_order_the_newest_last(environ: dict[str, str]) -> None:
     assert recent(environ) == []
     record(environ, task="a.b", image="x:1", end="done", metrics=Metrics(total=1.5, peak_memory=10))
     record(environ, task="a.c", image="x:1", end="Raised", message="y" * 1000)
@@ -34,7 +34,7 @@ def test_runs_are_read_back_the_newest_last(environ: dict[str, str]) -> None:
     assert history.history_path(environ).stat().st_mode & 0o077 == 0
 
 
-def test_the_older_half_goes_and_a_broken_line_is_passed_over(
+def test_the_older_half_is_removed_and_a_broken_line_is_skipped(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "_LARGEST", 5000)
@@ -47,8 +47,10 @@ def test_the_older_half_goes_and_a_broken_line_is_passed_over(
     assert tasks == [f"a.t{number}" for number in range(100 - len(tasks), 100)]
 
 
-def test_nobody_appends_while_the_older_half_goes(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line that another process appended between reading and replacing the file would be lost."""
+def test_no_process_appends_while_the_older_half_is_removed(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that another process appends between the reading and the replacement of the file would be lost."""
     locked = []
 
     def write(path: Path, data: bytes) -> None:
@@ -67,21 +69,21 @@ def test_nobody_appends_while_the_older_half_goes(environ: dict[str, str], monke
     assert set(locked) == {history.history_path(environ)}
 
 
-def test_a_line_goes_into_the_file_that_has_the_name_now(environ: dict[str, str]) -> None:
-    """The writer waits for the one who halves the file, and then has the old file open."""
+def test_a_line_goes_into_the_file_that_replaced_the_open_one(environ: dict[str, str]) -> None:
+    """A writer that waited for the removal of the older half has the old file open."""
     record(environ, task="a.old", image="x:1", end="done")
     path = history.history_path(environ)
     with path.open("rb") as old:
         fcntl.flock(old, fcntl.LOCK_EX)
         with ThreadPoolExecutor(1) as pool:
-            noted = pool.submit(record, environ, task="a.new", image="x:1", end="done")
+            recorded = pool.submit(record, environ, task="a.new", image="x:1", end="done")
             atomic.write(path, b"")
             fcntl.flock(old, fcntl.LOCK_UN)
-            noted.result()
+            recorded.result()
     assert [run["task"] for run in recent(environ)] == ["a.new"]
 
 
-def test_no_run_fails_because_it_cannot_be_written_down() -> None:
+def test_a_history_that_cannot_be_written_is_no_error() -> None:
     record({"FLYTE_IMAGES_CACHE": "/proc/nowhere"}, task="a.b", image="x", end="done")
     record({}, task="a.b", image="x", end="done")
 
@@ -91,7 +93,7 @@ def spec(**changes: object) -> TaskSpec:
     return TaskSpec(task="a.b", image="x:1", code=code, **changes)  # type: ignore[arg-type]
 
 
-def test_the_key_is_all_that_decides_a_result_and_no_more(tmp_path: Path) -> None:
+def test_the_key_covers_everything_that_decides_a_result_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "1.bin").write_bytes(b"x")
     base = cache_key(spec(), "sha256:1", {"a": {"file": "1.bin"}}, tmp_path)
     same = [
@@ -110,7 +112,7 @@ def test_the_key_is_all_that_decides_a_result_and_no_more(tmp_path: Path) -> Non
     assert len({base, *others}) == len(others) + 1
 
 
-def test_a_result_comes_back_with_its_files(tmp_path: Path) -> None:
+def test_a_stored_result_is_found_with_its_files(tmp_path: Path) -> None:
     outputs, memory = tmp_path / "out", tmp_path / "fast"
     outputs.mkdir()
     memory.mkdir()
@@ -123,15 +125,15 @@ def test_a_result_comes_back_with_its_files(tmp_path: Path) -> None:
     with Files(str(outputs), str(memory)) as files:
         kind.decode(form, files)
         results.store("key", form, files)
-    found = results.find("key")
-    assert found is not None
-    with found[1] as files:
-        assert kind.decode(found[0], files) == value
+    entry = results.find("key")
+    assert entry is not None
+    with entry[1] as files:
+        assert kind.decode(entry[0], files) == value
     assert results.find("other") is None
 
 
-def test_what_a_result_only_names_is_not_kept(tmp_path: Path) -> None:
-    """D10: a text that is a file's name keeps nothing, and holes in what is kept stay holes."""
+def test_files_that_are_not_part_of_the_result_are_not_stored(tmp_path: Path) -> None:
+    """D10: a text that is the name of a file stores nothing, and holes in a stored file stay holes."""
     outputs = tmp_path / "out"
     outputs.mkdir()
     for name, size in (("1.bin", 1 << 40), ("2.file", 1 << 26)):
@@ -142,6 +144,6 @@ def test_what_a_result_only_names_is_not_kept(tmp_path: Path) -> None:
     with Files(str(outputs), arrivals=str(tmp_path / "in")) as files:
         codec(dict[str, File]).decode(form, files)
         results.store("key", form, files)
-    kept = {path.name: path.stat() for path in (tmp_path / "results" / "key").iterdir()}
-    assert set(kept) == {"2.file", "result.json"}
-    assert (kept["2.file"].st_size, kept["2.file"].st_blocks) == (1 << 26, 0)
+    stored = {path.name: path.stat() for path in (tmp_path / "results" / "key").iterdir()}
+    assert set(stored) == {"2.file", "result.json"}
+    assert (stored["2.file"].st_size, stored["2.file"].st_blocks) == (1 << 26, 0)

@@ -1,4 +1,4 @@
-"""What nested calls may have, and how many work at once."""
+"""Nested calls: their limits and options, and how many work at once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ env = flyte.TaskEnvironment(name="env", limits=flyte.Resources(cpu="1", memory="
 def task() -> None: ...
 
 
-class Waiting:
-    """A job that ends when it is let."""
+class WaitingJob:
+    """A job that ends when its event is set."""
 
-    def __init__(self, began: list[Waiting]) -> None:
+    def __init__(self, began: list[WaitingJob]) -> None:
         self._began = began
         self.started = threading.Event()
         self.end = threading.Event()
@@ -36,10 +36,10 @@ class Waiting:
         self.dropped = True
 
 
-def test_calls_above_the_slots_wait_without_a_thread() -> None:
-    """D11: one works in the lane of its caller, one in the slot, the others in their order when either is free."""
-    began: list[Waiting] = []
-    jobs = [Waiting(began) for _ in range(50)]
+def test_calls_beyond_the_slots_wait_without_a_thread() -> None:
+    """D11: one call works in the lane, one in the slot; the others follow in order when one of them is free."""
+    began: list[WaitingJob] = []
+    jobs = [WaitingJob(began) for _ in range(50)]
     lane = Lane(Slots(1))
     before = threading.active_count()
     for job in jobs:
@@ -53,12 +53,12 @@ def test_calls_above_the_slots_wait_without_a_thread() -> None:
         job.end.set()
 
 
-def test_a_task_that_waits_for_its_own_call_needs_no_slot() -> None:
-    """D11: else tasks that call each other would wait for each other without end."""
+def test_the_first_nested_call_of_a_task_needs_no_slot() -> None:
+    """D11: otherwise tasks that call each other would deadlock."""
     slots = Slots(0)
-    began: list[Waiting] = []
+    began: list[WaitingJob] = []
     for _ in range(5):
-        job = Waiting(began)
+        job = WaitingJob(began)
         Lane(slots).add(job)
         assert job.started.wait(20)
     assert len(began) == 5
@@ -66,12 +66,12 @@ def test_a_task_that_waits_for_its_own_call_needs_no_slot() -> None:
         job.end.set()
 
 
-def test_a_slot_goes_to_whoever_waits() -> None:
-    began: list[Waiting] = []
-    first, second, third, fourth = jobs = [Waiting(began) for _ in range(4)]
+def test_a_free_slot_goes_to_a_waiting_job_of_any_lane() -> None:
+    began: list[WaitingJob] = []
+    first, second, third, fourth = jobs = [WaitingJob(began) for _ in range(4)]
     slots = Slots(1)
-    ours, theirs = Lane(slots), Lane(slots)
-    for lane, job in ((ours, first), (ours, second), (theirs, third), (theirs, fourth)):
+    one, other = Lane(slots), Lane(slots)
+    for lane, job in ((one, first), (one, second), (other, third), (other, fourth)):
         lane.add(job)
     for job in (first, second, third):
         assert job.started.wait(20)
@@ -89,7 +89,7 @@ def test_the_number_of_slots_is_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("settings", "message"),
     [
         ({"env_vars": {"A": "1"}}, "cannot override `env_vars`"),
         ({"secrets": ["a"]}, "cannot override `secrets`"),
@@ -102,32 +102,32 @@ def test_the_number_of_slots_is_checked() -> None:
         ({"timeout": 0}, "cannot raise timeout"),
     ],
 )
-def test_a_container_can_say_no_more_than_the_definition(said: object, message: str) -> None:
-    """D3, D11: in a document as it arrives."""
+def test_a_container_cannot_raise_a_limit_or_set_a_right(settings: object, message: str) -> None:
+    """D3, D11: the settings are as they arrive from the container."""
     with pytest.raises(SpecError, match=message):
-        override_task(task, said)
+        override_task(task, settings)
 
 
-def test_a_container_can_say_less() -> None:
-    """D11: what it leaves out stays as it is defined."""
-    made = override_task(task, {"limits": {"memory": "32Mi"}, "timeout": 5, "retries": 2})
-    limits = made.options.limits()
+def test_a_container_can_lower_limits() -> None:
+    """D11: fields that the container leaves out stay as the definition has them."""
+    lower = override_task(task, {"limits": {"memory": "32Mi"}, "timeout": 5, "retries": 2})
+    limits = lower.options.limits()
     assert (limits.memory, limits.cpu, limits.shm) == (32 << 20, 1, None)
-    assert (made.options.timeout, made.options.retries.count) == (5.0, 2)
+    assert (lower.options.timeout, lower.options.retries.count) == (5.0, 2)
     assert override_task(task, None) is task
 
 
-def test_limits_count_beside_the_callers_where_the_environment_says_so() -> None:
-    """D11: by default where it states some, but not below itself."""
+def test_a_call_has_its_own_share_where_its_environment_states_limits_or_nested_own() -> None:
+    """D11: by default an environment that states limits has its own share, but not below itself."""
     call = flyte.run.call(task, (), {})
     other = env.clone_with("other")
 
-    def made(**settings: object) -> flyte.environment.Task[..., None]:
+    def variant(**settings: object) -> flyte.environment.Task[..., None]:
         return other.clone_with("another", **settings).task(task.function)  # type: ignore[arg-type]
 
     assert not has_own_share(task, call)
-    assert not has_own_share(task, call.nested(made(), (), {}))
-    assert has_own_share(made(), call)
-    assert not has_own_share(made(nested="shared"), call)
+    assert not has_own_share(task, call.nested(variant(), (), {}))
+    assert has_own_share(variant(), call)
+    assert not has_own_share(variant(nested="shared"), call)
     assert not has_own_share(flyte.TaskEnvironment(name="none").task(task.function), call)
     assert has_own_share(env.clone_with("env-own", nested="own").task(task.function), call)
