@@ -1,4 +1,4 @@
-"""Laws of local files: the digest is of what goes into the image, and equal digests mean equal bytes."""
+"""Laws of local files: the digest covers everything that goes into the image, and equal digests mean equal bytes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_order_times_and_other_mode_bits_do_not_matter(tree: dict[bytes, Node]) 
 
 
 @given(trees, trees)
-def test_equal_digests_mean_equal_layers_and_unlike_trees_have_neither(
+def test_equal_digests_mean_equal_layers_and_different_trees_differ(
     first: dict[bytes, Node], second: dict[bytes, Node]
 ) -> None:
     with folder() as root:
@@ -90,7 +90,7 @@ def test_any_change_is_another_digest(tree: dict[bytes, Node], name: bytes, node
         assert digest(Source(root / "one", "/"), cache=root) != digest(Source(root / "two", "/"), cache=root)
 
 
-# --- ignore rules, against a plain reading of them: no grouping, no pruning, one pattern after the other
+# --- ignore rules, against a simple implementation: no grouping, no pruning, one pattern after the other
 
 parts = st.sampled_from(["a", "b", "*", "?", "**", "a*", "[ab]", "ab"])
 patterns = st.builds(
@@ -119,7 +119,7 @@ def plainly_ignored(path: str, rules: list[str]) -> bool:
 
 
 @given(st.lists(patterns, max_size=6), paths)
-def test_rules_that_are_joined_mean_the_same(rules: list[str], path: str) -> None:
+def test_joined_rules_mean_the_same(rules: list[str], path: str) -> None:
     joined = Ignore(rules)
     ignored = False
     matched: tuple[bool, ...] = ()
@@ -130,7 +130,7 @@ def test_rules_that_are_joined_mean_the_same(rules: list[str], path: str) -> Non
 
 
 @given(st.lists(patterns, max_size=4), st.sets(paths, max_size=8))
-def test_a_walk_finds_exactly_what_is_not_ignored(rules: list[str], wanted: set[str]) -> None:
+def test_a_scan_finds_exactly_the_paths_that_are_not_ignored(rules: list[str], wanted: set[str]) -> None:
     with folder() as root:
         for path in wanted:  # files are called x, so that every path may be a folder
             (root / path).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Laws of the progress display: no events, in no order, make it raise or let a terminal be commanded."""
+"""Laws of the progress display: no events in any order make it raise or send controls to a terminal."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def played(mode: str, one: list[Event], two: list[Event]) -> str:
 
 
 @given(builds, builds)
-def test_any_events_in_any_order_are_shown_without_fault(one: list[Event], two: list[Event]) -> None:
+def test_any_events_in_any_order_are_shown(one: list[Event], two: list[Event]) -> None:
     text = played("plain", one, two)
     assert all(character.isprintable() or character in "\n\xa0\u3000" or ord(character) > 127 for character in text)
     assert "\x1b" not in text
@@ -68,12 +68,12 @@ def test_json_lines_are_json_and_every_step_that_starts_ends(one: list[Event], t
 
 
 @given(builds)
-def test_bars_take_any_events(one: list[Event]) -> None:
+def test_bars_accept_any_events(one: list[Event]) -> None:
     assert "\x1b" not in played("tty", one, [])
 
 
 @given(st.lists(st.binary(max_size=30)))
-def test_lines_do_not_depend_on_how_the_bytes_are_cut(pieces: list[bytes]) -> None:
+def test_lines_do_not_depend_on_the_chunks(pieces: list[bytes]) -> None:
     cut, whole = Lines(), Lines()
     fed = [line for piece in pieces for line in cut.feed(piece)] + cut.rest()
     assert fed == whole.feed(b"".join(pieces)) + whole.rest()

@@ -1,4 +1,4 @@
-"""`flyte-images` as its users have it: a process of its own in a folder of its own, on the real engine."""
+"""`flyte-images` as users run it: a process in a temporary folder, on the real engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROGRAM = (sys.executable, "-c", "import sys; from flyte_images.cli.main import 
 
 @dataclass
 class Shell:
-    """A folder, and the command line in it."""
+    """A folder in which the command line runs."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -59,12 +59,12 @@ def shell(tmp_path: Path) -> Shell:
 
 
 HERE = ("docker", "oci", *(["podman"] if shutil.which("podman") and os.geteuid() == 0 else []))
-"""The engines that tests of the command line can have on this machine."""
+"""The engines on this machine that tests of the command line can use."""
 
 
 @pytest.fixture(scope="session")
 def podman() -> Iterator[str]:
-    """The address of the tests' own Podman."""
+    """The address of a Podman for these tests only."""
     with own_podman() as engine:
         assert engine.facts, "it is started by the first question"
         yield engine.api.address
@@ -81,7 +81,7 @@ def engine(request: pytest.FixtureRequest, shell: Shell) -> str:
 
 @pytest.fixture
 def index(shell: Shell) -> Iterator[Index]:
-    """A package index of the test's own, which the command line uses."""
+    """A package index for one test, which the command line uses."""
     with serve(Index()) as index:
         shell.env["UV_DEFAULT_INDEX"] = index.url
         yield index

@@ -1,4 +1,4 @@
-"""A terminal of the test's own with the command line on it: what is typed, and what is to be seen."""
+"""The command line on a new terminal: typed text and the screen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE = 120.0
 
 
 class Terminal:
-    """`flyte-images ARGS` (or `program` ARGS) on a new terminal, in a session of its own."""
+    """`flyte-images ARGS` (or `program` ARGS) on a new terminal, in a new session."""
 
     def __init__(
         self, shell: Shell, *args: str, program: tuple[str, ...] = PROGRAM, rows: int = 40, columns: int = 120
@@ -54,14 +54,14 @@ class Terminal:
             assert time.monotonic() < deadline and self._read(), f"no `{pattern}` in {text!r}"
 
     def end(self) -> int:
-        """The exit status, when it has ended and all that it showed is read."""
+        """Wait for the end, read the remaining output, and return the exit status."""
         status = self.process.wait(_PATIENCE)
         while select.select([self._far], [], [], 0)[0] and self._read():
             pass
         return status
 
     def _read(self) -> bool:
-        """False if the program has ended and nothing more is there."""
+        """Return False if the program has ended and all output is read."""
         ended = self.process.poll() is not None
         if select.select([self._far], [], [], 0.2)[0]:
             self._seen += os.read(self._far, 1 << 16)
@@ -74,7 +74,7 @@ class Terminal:
 
     @property
     def settings(self) -> list[object]:
-        """How the terminal is set: raw or not, and the rest."""
+        """Return the settings of the terminal: raw mode and others."""
         return list(termios.tcgetattr(self._near))
 
     def close(self) -> None:

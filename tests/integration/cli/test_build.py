@@ -1,4 +1,4 @@
-"""flyte-images build on the real engine: what it prints, what it leaves out, how it ends."""
+"""flyte-images build on the real engine: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.engine
 
 
 def unique(text: str = "") -> str:
-    """A layer that no engine has yet."""
+    """Return a layer that no engine has built."""
     return f'.with_env_vars({{"TEST": "{secrets.token_hex(8)}"}}){text}'
 
 
 def inside(reference: str, *argv: str) -> str:
-    """What a program in that image prints."""
+    """Return the output of a program in that image."""
     command = ("docker", "run", "--rm", "--network=none", reference, *argv)
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -56,7 +56,7 @@ def test_a_second_build_is_the_same_image_and_loads_nothing_heavy(shell: Shell) 
     assert "up to date" in second.stderr
 
 
-def test_several_images_are_built_at_once_and_told_apart(shell: Shell) -> None:
+def test_several_images_are_built_at_once(shell: Shell) -> None:
     shell.write("app.py", f"a = flyte.Image.from_debian_base(){unique()}\nb = flyte.Image.from_debian_base(){unique()}")
     done = shell("build", "app.py", "--json", "--progress=json")
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_several_images_are_built_at_once_and_told_apart(shell: Shell) -> None:
     }
 
 
-def test_a_failed_command_shows_its_line_its_words_and_nothing_else(shell: Shell) -> None:
+def test_a_failed_command_shows_its_line_and_its_output(shell: Shell) -> None:
     shell.write(
         "app.py", f'image = (\n    flyte.Image.from_debian_base(){unique()}\n    .with_commands(["echo a; ech b"])\n)'
     )
@@ -166,7 +166,7 @@ def test_interrupt_ends_the_running_step(shell: Shell) -> None:
 
 
 def running(mark: str) -> bool:
-    """Does a process with that word among its arguments run on this machine?"""
+    """Return whether a process with that word among its arguments runs on this machine."""
     found = subprocess.run(("pgrep", "-f", f"echo {mark}"), capture_output=True, text=True)
     return found.returncode == 0
 

@@ -1,4 +1,4 @@
-"""show, lock, base and doctor, as a user has them."""
+"""show, lock, base and doctor as users run them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def app(shell: Shell, index: Index) -> Shell:
-    """A file with one image; its base is known, so that nothing below needs an engine."""
+    """A file with one image; its base is known, so no test below needs an engine."""
     index.add("bottom", "2.5")
     index.add("top", requires=["bottom>=2"])
     image = 'flyte.Image.from_debian_base().with_pip_packages("top").with_env_vars({"MODE": "fast"})'
@@ -50,7 +50,7 @@ def test_the_graph_needs_no_engine_and_is_what_a_build_solves(app: Shell) -> Non
     assert app("show", "llb", "app.py", "--dot", **offline).stdout.startswith("digraph")
 
 
-def test_the_drawing_is_written_where_it_is_asked_for(app: Shell) -> None:
+def test_the_drawing_is_written_to_the_named_file(app: Shell) -> None:
     done = app("show", "graph", "app.py", "-o", "plan.svg")
     assert (done.returncode, done.stdout) == (0, "")
     ElementTree.parse(app.folder / "plan.svg")
@@ -68,14 +68,14 @@ def test_a_lock_is_written_and_checked(app: Shell) -> None:
     assert app("lock", "app.py", "--check").returncode == 0
 
 
-def test_several_images_need_a_name_where_one_is_shown(shell: Shell) -> None:
+def test_with_several_images_show_needs_a_name(shell: Shell) -> None:
     shell.write("app.py", "a = flyte.Image.from_debian_base()\nb = a.with_workdir('/b')")
     done = shell("show", "llb", "app.py")
     assert done.returncode == 2
     assert "`a`, `b`" in done.stderr and "show ... app.py a" in done.stderr
 
 
-def test_the_bases_that_are_there_are_listed(app: Shell) -> None:
+def test_existing_bases_are_listed(app: Shell) -> None:
     bases = document("base-ls", app("base", "ls", "--json").stdout)["bases"]
     lines = app("base", "ls").stdout.splitlines()
     assert len(bases) == len(lines)
@@ -83,7 +83,7 @@ def test_the_bases_that_are_there_are_listed(app: Shell) -> None:
         assert base["digest"] in line and base["suite"] in line
 
 
-def test_the_doctor_finds_what_works(shell: Shell, index: Index) -> None:
+def test_doctor_reports_what_works(shell: Shell, index: Index) -> None:
     index.add("pip", "99.9")
     done = shell("doctor", "--json")
     findings = document("doctor", done.stdout)["findings"]
@@ -95,7 +95,7 @@ def test_the_doctor_finds_what_works(shell: Shell, index: Index) -> None:
     assert "podman version" in areas["podman"]["what"] and "runc" in areas["oci"]["what"]
 
 
-def test_the_doctor_says_what_does_not_work_and_the_fix(shell: Shell) -> None:
+def test_doctor_reports_problems_with_a_fix(shell: Shell) -> None:
     broken = {"DOCKER_HOST": f"unix://{shell.folder}/none.sock", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple"}
     done = shell("doctor", "--json", **broken, FLYTE_IMAGES_CACHE=os.devnull)
     assert done.returncode == 3

@@ -1,4 +1,4 @@
-"""flyte-images run on the real engine: results, ends, what a program reads."""
+"""flyte-images run on the real engine: results, exit codes, documents and events."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_program_gets_one_document_and_events(tasks: Shell) -> None:
     assert events[-1]["event"] == "task" and events[-1]["metrics"] == printed["metrics"]
 
 
-def test_what_a_task_raises_is_shown_with_the_users_line(tasks: Shell) -> None:
+def test_an_exception_of_a_task_is_shown_with_the_users_line(tasks: Shell) -> None:
     done = tasks("run", "app.py", "fail", "--text", "no data")
     assert (done.returncode, done.stdout) == (1, "")
     assert "raise ValueError(text)" in done.stderr
@@ -68,13 +68,13 @@ def test_what_a_task_raises_is_shown_with_the_users_line(tasks: Shell) -> None:
     assert "flyte_images/" not in done.stderr, "our own frames are nothing for the user"
 
 
-def test_out_of_memory_says_the_limit_and_the_remedy(tasks: Shell) -> None:
+def test_out_of_memory_names_the_limit_and_the_remedy(tasks: Shell) -> None:
     done = tasks("run", "app.py", "hog", "--mib", "1000")
     assert (done.returncode, done.stdout) == (1, "")
     assert "memory limit of 128Mi" in done.stderr and "hint: " in done.stderr
 
 
-def test_interrupt_ends_the_task_and_says_so(tasks: Shell) -> None:
+def test_interrupt_ends_the_task(tasks: Shell) -> None:
     with tasks.start("run", "--progress=plain", "app.py", "wait", "--mark", "begun") as process:
         assert process.stderr is not None
         while (line := process.stderr.readline()) != "begun\n":

@@ -1,4 +1,4 @@
-"""flyte-images run with its options, the logs that stay of it, and what a terminal shows while it runs."""
+"""flyte-images run with its options, its logs, and its display on a terminal."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def tasks(shell: Shell) -> Shell:
-    """The tasks, and a history of their own."""
+    """The tasks, with an empty history."""
     shell.write("app.py", TASKS)
     shell.env["RUN_TOKEN"] = "sesame-9"
     return shell
@@ -97,7 +97,7 @@ def screens(tasks: Shell) -> Iterator[list[Terminal]]:
 
 
 @ENGINES
-def test_variables_are_given_over_those_of_the_task(tasks: Shell, engine: str) -> None:
+def test_variables_override_those_of_the_task(tasks: Shell, engine: str) -> None:
     given = ["--env", "A=mine", "--env", "C"]
     done = tasks("run", "--engine", engine, *given, "app.py", "variables", "--names", "A,B,C,D", C="callers")
     assert done.returncode == 0, done.stderr
@@ -121,7 +121,7 @@ def test_an_option_and_a_parameter_of_one_name(tasks: Shell) -> None:
 
 
 @ENGINES
-def test_what_a_run_printed_can_be_read_afterwards(tasks: Shell, engine: str) -> None:
+def test_the_output_of_a_run_can_be_read_afterwards(tasks: Shell, engine: str) -> None:
     done = tasks("run", "--json", "--no-follow", "--engine", engine, "app.py", "talk", "--lines", "4")
     assert done.returncode == 0 and "line 0" not in done.stderr, done.stderr
     run = document("run", done.stdout)["id"]
@@ -147,7 +147,7 @@ def test_a_failure_shows_its_last_lines_and_keeps_no_secret(tasks: Shell) -> Non
 
 
 @pytest.mark.parametrize("engine", HERE, indirect=True)
-def test_a_run_is_seen_followed_and_stopped_while_it_goes_on(tasks: Shell, engine: str) -> None:
+def test_a_running_task_is_listed_followed_and_stopped(tasks: Shell, engine: str) -> None:
     mark = f"begun-{engine}"
     with tasks.start("run", "--progress=plain", "--engine", engine, "app.py", "wait", "--mark", mark) as process:
         assert process.stderr is not None
@@ -168,7 +168,7 @@ def test_a_run_is_seen_followed_and_stopped_while_it_goes_on(tasks: Shell, engin
     assert "no task" in tasks("stop", run).stderr
 
 
-def test_a_terminal_shows_what_a_task_uses(tasks: Shell, screens: list[Terminal]) -> None:
+def test_a_terminal_shows_the_usage_of_a_task(tasks: Shell, screens: list[Terminal]) -> None:
     screens.append(screen := Terminal(tasks, "run", "app.py", "burn", "--seconds", "3"))
     screen.wait_for(r"tiny\.burn: [0-9.]+ s, CPU [0-9.]+ s \(\d+%\), memory [0-9.]+ MB of 134\.2 MB")
     screen.wait_for(r"\r\x1b\[Ktiny\.burn: done in ")
@@ -184,7 +184,7 @@ def test_a_terminal_shows_a_tasks_own_progress_bar(tasks: Shell, screens: list[T
     assert "100%|##########\n" in piped.stderr and "\r" not in piped.stderr
 
 
-def test_a_terminal_shows_how_far_a_map_is(shell: Shell, screens: list[Terminal]) -> None:
+def test_a_terminal_shows_the_progress_of_a_map(shell: Shell, screens: list[Terminal]) -> None:
     shell.write("app.py", MAP)
     screens.append(screen := Terminal(shell, "app.py", program=(sys.executable,)))
     screen.wait_for(r"\[#+-+\] many\.one: \d of 8 done, .*\d running, [0-9.]+ s, ~[0-9.]+ s left")
@@ -198,7 +198,7 @@ def test_a_terminal_shows_how_far_a_map_is(shell: Shell, screens: list[Terminal]
     assert "\x1b" not in err and re.search(r"^many\.one: 7 of 8 done, 1 failed in ", err, re.M)
 
 
-def test_on_a_terminal_ctrl_c_stops_the_task_and_says_so(tasks: Shell, screens: list[Terminal]) -> None:
+def test_ctrl_c_on_a_terminal_stops_the_task(tasks: Shell, screens: list[Terminal]) -> None:
     screens.append(screen := Terminal(tasks, "run", "app.py", "wait", "--mark", "begun"))
     screen.wait_for("begun")
     screen.type("\x03")
@@ -210,7 +210,7 @@ def test_on_a_terminal_ctrl_c_stops_the_task_and_says_so(tasks: Shell, screens: 
     assert noted["end"] == "Cancelled"
 
 
-def test_what_is_wrong_has_its_exit_code(tasks: Shell) -> None:
+def test_errors_have_their_exit_codes(tasks: Shell) -> None:
     wrong = [
         (["run", "app.py", "wiat"], 2, "did you mean `wait`?"),
         (["run", "app.py", "wait", "--mark"], 2, "`--mark` has no value"),

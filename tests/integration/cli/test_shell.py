@@ -1,4 +1,4 @@
-"""flyte-images shell: on a terminal and without, on several engines; nothing of it stays."""
+"""flyte-images shell on several engines, with and without a terminal; it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ env = flyte.TaskEnvironment(
 def nothing() -> None: ...
 """
 
-# Says what it is given, then waits for the terminal to change, then for Ctrl-C.
+# Prints its arguments, waits for a change of the terminal, then for Ctrl-C.
 SEEN = """
 import os, signal, sys, time
 print("terminal", *map(os.isatty, (0, 1, 2)), os.ttyname(0), *os.get_terminal_size(), os.environ["TERM"])
@@ -70,7 +70,7 @@ def terminal(app: Shell) -> Iterator[Callable[..., Terminal]]:
 
 
 def nothing_of(pid: int) -> bool:
-    """Is nothing left that a process of that id made?"""
+    """Return whether a process of that id has left nothing."""
     filters = json.dumps({"label": ["io.flyte-images.owner"]})
     found = flyte.run.state.engines.docker().api.call("GET", "/containers/json", all="true", filters=filters)
     names = [str(container["Labels"]["io.flyte-images.owner"]) for container in found]
@@ -95,7 +95,7 @@ def test_without_a_terminal_the_streams_are_the_callers(app: Shell, engine: str)
 
 
 @ENGINES
-def test_a_command_has_the_limits_of_a_task_and_bytes_pass_as_they_are(app: Shell, engine: str) -> None:
+def test_a_command_has_the_limits_of_a_task_and_bytes_are_not_changed(app: Shell, engine: str) -> None:
     content = os.urandom(5_000_000)
     argv = (*PROGRAM, "shell", "--progress=quiet", f"--engine={engine}", "app.py", "tiny", "--", "cat", "-u", "-")
     done = subprocess.run(argv, cwd=app.folder, env=app.environ({}), input=content, capture_output=True)
@@ -107,7 +107,7 @@ def test_a_command_has_the_limits_of_a_task_and_bytes_pass_as_they_are(app: Shel
 
 
 @pytest.mark.parametrize("engine", HERE, indirect=True)
-def test_on_a_terminal_it_has_one_of_its_own(terminal: Callable[..., Terminal], engine: str) -> None:
+def test_on_a_terminal_the_shell_gets_a_terminal(terminal: Callable[..., Terminal], engine: str) -> None:
     screen = terminal("shell", "--engine", engine, "app.py", "--", "python3", "-c", SEEN, rows=40, columns=120)
     before = screen.settings
     seen = screen.wait_for(r"terminal True True True (/dev/pts/\d+) (\d+) (\d+) xterm")
@@ -135,7 +135,7 @@ def test_the_best_shell_of_the_image_greets_with_the_environments_name(terminal:
 
 @ENGINES
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_nothing_stays_of_a_shell_whose_caller_is_killed(
+def test_a_shell_whose_caller_is_killed_leaves_nothing(
     terminal: Callable[..., Terminal], engine: str, number: signal.Signals
 ) -> None:
     screen = terminal("shell", "--engine", engine, "app.py", "--", "sh", "-c", "echo begun; sleep 1000")
@@ -149,7 +149,7 @@ def test_nothing_stays_of_a_shell_whose_caller_is_killed(
     assert gone(screen.process.pid)
 
 
-def test_what_is_wrong_is_said_before_anything_is_started(app: Shell) -> None:
+def test_wrong_use_is_an_error_before_the_start(app: Shell) -> None:
     unknown = app("shell", "app.py", "tniy")
     assert unknown.returncode == 2 and "has no environment `tniy`" in unknown.stderr and "`tiny`?" in unknown.stderr
     del app.env["SHELL_TOKEN"]
@@ -166,7 +166,7 @@ def test_what_is_wrong_is_said_before_anything_is_started(app: Shell) -> None:
     assert several.returncode == 2 and "2 environments: `a`, `b`" in several.stderr
 
 
-def test_a_program_that_reads_no_more_ends_it(app: Shell) -> None:
+def test_a_reader_that_closes_stdout_ends_the_shell(app: Shell) -> None:
     argv = (*PROGRAM, "shell", "--progress=quiet", "app.py", "--", "yes")
     with subprocess.Popen(argv, cwd=app.folder, env=app.environ({}), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -176,7 +176,7 @@ def test_a_program_that_reads_no_more_ends_it(app: Shell) -> None:
     assert gone(process.pid)
 
 
-def test_it_is_seen_and_can_be_stopped(app: Shell) -> None:
+def test_a_shell_is_listed_and_can_be_stopped(app: Shell) -> None:
     argv = (*PROGRAM, "shell", "--progress=quiet", "app.py", "--", "sh", "-c", "echo begun; sleep 1000")
     with subprocess.Popen(argv, cwd=app.folder, env=app.environ({}), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -74,7 +74,9 @@ def test_each_thing_is_listed(cache: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["cache", "ls", "cod"]) == 2
 
 
-def test_what_was_not_used_goes_and_a_dry_run_removes_nothing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unused_entries_are_removed_and_a_dry_run_removes_nothing(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = names(cache)
     assert main(["cache", "prune", "--dry-run"]) == 0
     assert names(cache) == before
@@ -83,7 +85,7 @@ def test_what_was_not_used_goes_and_a_dry_run_removes_nothing(cache: Path, capsy
     assert names(cache) == ["debs-new.json", "new", "new.json"]
 
 
-def test_by_name_and_by_size(cache: Path) -> None:
+def test_entries_are_removed_by_name_and_by_size(cache: Path) -> None:
     assert main(["cache", "prune", "resolved", "--name", "debs-new.json"]) == 0
     assert names(cache) == ["debs-old.json", "new", "new.json", "old", "old.json"]
     assert main(["cache", "prune", "code", "--keep", "1000"]) == 0
@@ -91,7 +93,7 @@ def test_by_name_and_by_size(cache: Path) -> None:
     assert main(["cache", "prune", "--unused-for", "soon"]) == 2
 
 
-def test_what_a_run_uses_stays(cache: Path) -> None:
+def test_a_source_copy_that_a_run_uses_stays(cache: Path) -> None:
     used = os.open(cache / "code" / "old", os.O_RDONLY)
     fcntl.flock(used, fcntl.LOCK_SH)
     assert main(["cache", "prune", "code", "--unused-for", "0"]) == 0
@@ -172,7 +174,7 @@ def test_a_use_of_packed_files_makes_them_the_last_used(cache: Path, tmp_path: P
     assert Layout(cache / "oci").complete(manifest)
 
 
-def test_the_layout_stays_within_its_bound_by_itself(cache: Path, tmp_path: Path) -> None:
+def test_the_layout_keeps_its_bound_without_a_command(cache: Path, tmp_path: Path) -> None:
     manifest = packed(cache, tmp_path, age=31 * DAY)
     fresh = Layout(cache / "oci").put_blob(b"about to be named", "text/plain")
     bound_layout(os.environ)

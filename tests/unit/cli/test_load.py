@@ -1,4 +1,4 @@
-"""A user's file -> its images; a file that cannot be loaded -> one error with the user's own line."""
+"""A user's file -> its images; a file that cannot be loaded -> one error with the user's line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = "import flyte_images as flyte\nimage = flyte.Image.from_debian_base('3.1
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in; what is imported from it is forgotten again."""
+    """An empty current directory; modules that are imported from it are removed at the end."""
     before, path = set(sys.modules), list(sys.path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -45,13 +45,13 @@ def test_every_module_level_image_is_found_once_under_its_variables_name(folder:
     assert [(it.name, it.known_as) for it in named] == [("image", ("image", "same")), ("other", ("other",))]
 
 
-def test_an_images_own_name_is_what_it_is_called_and_its_variable_what_it_is_asked_for(folder: Path) -> None:
+def test_an_image_is_shown_by_its_name_and_selected_by_its_variable(folder: Path) -> None:
     write(folder, "named.py", IMAGE + "a = image.clone(name='trainer')\nb = image.clone(name='trainer')\n")
     named = {it.known_as: it.name for it in load("named.py").named_images()}
     assert named == {("image",): "image", ("a", "b"): "trainer"}
 
 
-def test_two_images_of_one_name_are_told_apart(folder: Path) -> None:
+def test_two_images_of_one_name_get_distinct_names(folder: Path) -> None:
     write(
         folder,
         "twins.py",
@@ -94,7 +94,7 @@ def test_siblings_and_packages_are_imported_as_python_would(folder: Path) -> Non
     assert module.__name__ == "lib.inner"
 
 
-def test_a_file_that_is_called_like_a_module_is_loaded_all_the_same(folder: Path) -> None:
+def test_a_file_with_the_name_of_a_loaded_module_is_loaded(folder: Path) -> None:
     import json
 
     write(folder, "json.py", IMAGE)
@@ -108,7 +108,7 @@ def test_a_module_that_looks_itself_up_finds_itself(folder: Path) -> None:
     assert load("looks.py").images
 
 
-def test_what_a_file_prints_is_kept_out_of_stdout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_of_a_file_goes_to_stderr(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, "talks.py", IMAGE + "print('hello')\n")
     load("talks.py")
     assert capsys.readouterr() == ("", "hello\n")
@@ -128,14 +128,14 @@ def test_a_file_is_loaded_once(folder: Path) -> None:
         ("notes.txt", "`notes.txt` is not a Python file", "the name must end in .py"),
     ],
 )
-def test_what_is_no_python_file_is_refused(folder: Path, name: str, message: str, hint: str | None) -> None:
+def test_files_that_are_not_python_are_refused(folder: Path, name: str, message: str, hint: str | None) -> None:
     write(folder, "misspelt/app.py", IMAGE)
     write(folder, "notes.txt", "hello")
     error = refused(name)
     assert (str(error), error.hint) == (message, hint)
 
 
-def test_a_syntax_error_is_shown_where_it_is(folder: Path) -> None:
+def test_a_syntax_error_has_its_file_and_line(folder: Path) -> None:
     error = refused(write(folder, "broken.py", "import os\nimage = (\n"))
     assert str(error) == "'(' was never closed"
     assert error.location is not None
@@ -150,7 +150,7 @@ def test_an_exception_is_shown_at_the_innermost_line_of_the_user(folder: Path) -
     assert (error.location.file, error.location.line) == (str(folder / "deep" / "helper.py"), 4)
 
 
-def test_a_missing_package_of_the_host_says_what_to_do(folder: Path) -> None:
+def test_a_package_that_is_missing_on_the_host_has_a_hint(folder: Path) -> None:
     error = refused(write(folder, "needs.py", "import os\nimport surely_not_installed.part\n"))
     assert str(error) == "importing it raised ModuleNotFoundError: No module named 'surely_not_installed'"
     assert error.hint is not None and "inside the task" in error.hint
@@ -163,13 +163,13 @@ def test_a_script_that_ends_itself_is_an_error(folder: Path) -> None:
     assert error.hint is not None and "__main__" in error.hint
 
 
-def test_the_refusal_of_an_image_stays_what_it_is(folder: Path) -> None:
+def test_an_error_of_an_image_is_not_changed(folder: Path) -> None:
     error = refused(write(folder, "wrong.py", IMAGE + "bad = image.with_pip_packages('a b')\n"))
     assert "`a b`" in str(error)
     assert error.location is not None and error.location.line == 3
 
 
-def test_a_file_that_failed_can_be_mended_and_loaded(folder: Path) -> None:
+def test_a_file_that_failed_can_be_fixed_and_loaded(folder: Path) -> None:
     path = write(folder, "mended.py", "raise ValueError('x')\n")
     refused(path)
     path.write_text(IMAGE + "# longer than before\n")

@@ -1,4 +1,4 @@
-"""The command line's promises: data on stdout, one message on stderr, exit codes. Only the builder is stood in for."""
+"""The command line's promises: data on stdout, one message on stderr, exit codes. Only the builder is replaced."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGE = "import flyte_images as flyte\nimage = flyte.Image.from_debian_base('3.1
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A file with two images, in the current directory; its name is its own in each test."""
+    """A file with two images, in the current directory; each test has another name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FLYTE_IMAGES_DEBUG", raising=False)
     name = f"app_{tmp_path.name.replace('-', '_')}.py"
@@ -33,7 +33,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """What the builder was asked for; each image comes out as `test/<name>:1`."""
+    """The calls of the builder; the reference of each image is `test/<name>:1`."""
     asked: list[dict[str, object]] = []
 
     def build_all(images: Mapping[str, Image], **options: object) -> list[BuildResult]:
@@ -95,7 +95,7 @@ def test_an_error_is_one_message_and_an_exit_code(
     assert (str(error) in err) or ("no space left on device: `/full`" in err)
 
 
-def test_a_fault_of_ours_says_how_to_see_it(
+def test_an_internal_error_names_the_debug_variable(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> list[BuildResult]:
@@ -109,7 +109,7 @@ def test_a_fault_of_ours_says_how_to_see_it(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_error_with_a_place_shows_the_users_line(
+def test_an_error_with_a_location_shows_the_users_line(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> list[BuildResult]:
@@ -178,7 +178,7 @@ def test_help_and_version_are_data(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("args", [[], ["show"], ["base"]])
-def test_a_command_that_lacks_its_verb_shows_the_help_on_stderr(
+def test_a_group_without_a_command_shows_the_help_on_stderr(
     args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(args) == 2
@@ -213,7 +213,7 @@ def start(folder: Path, name: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_stops_and_says_what(tmp_path: Path, number: signal.Signals, code: int) -> None:
+def test_the_first_signal_stops_and_names_the_activity(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with start(tmp_path, "app.py") as process:
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
@@ -221,7 +221,7 @@ def test_the_first_signal_stops_and_says_what(tmp_path: Path, number: signal.Sig
     assert err.strip() == "stopped: build of image"
 
 
-def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
+def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
     with start(tmp_path, "stubborn.py") as process:
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
@@ -232,7 +232,7 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     assert err == "ended at once; running steps may take a moment longer\n"
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_reader_that_closes_stdout_causes_no_message() -> None:
     program = "import sys; from flyte_images.cli.main import main; sys.exit(main(['--help']))"
     read, write = os.pipe()
     os.close(read)

@@ -1,4 +1,4 @@
-"""A plan, drawn: every step once, an arrow for each that is read, nothing behind what reads it."""
+"""A drawing shows every step once, an arrow to each reader, and no step to the right of its readers."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_both_forms_show_the_same_boxes_and_arrows(plan: Plan) -> None:
     assert dot.count("[label=") == len(titles)
 
 
-def test_an_arrow_never_goes_back(plan: Plan) -> None:
+def test_arrows_go_from_left_to_right(plan: Plan) -> None:
     for path in ElementTree.fromstring(to_svg("app", plan)).iter(f"{SVG}path"):
         numbers = [int(number) for number in re.findall(r"-?\d+", path.attrib["d"])]
         assert numbers[0] < numbers[-2]
 
 
-def test_an_image_of_its_base_alone_can_be_drawn() -> None:
+def test_an_image_without_steps_can_be_drawn() -> None:
     image = Image.from_base("ubuntu:24.04", python_version="3.12", platform="linux/amd64")
     plan = planner.plan(image, lock=values.locked(image), platform="linux/amd64", contents=values.contents(image))
     assert "base -> image;" in to_dot("x", plan)

@@ -1,4 +1,4 @@
-"""What a task has returned, on stdout: JSON for every reader, whatever it is."""
+"""Every result of a task is printed as JSON that every reader accepts."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def strict(word: str) -> Any:
     ],
     ids=[str(number) for number in range(13)],
 )
-def test_it_is_json(value: Any, read: Any) -> None:
-    """D25: NaN, infinities, lone surrogates, ints of more than 4300 digits, keys that are no text."""
+def test_results_are_json(value: Any, read: Any) -> None:
+    """D25: NaN, infinities, lone surrogates, ints of more than 4300 digits, keys that are not text."""
     text = as_text(value)
     assert json.loads(text.encode("utf-8"), parse_constant=strict) == read
 
 
-def test_a_text_can_be_written_whatever_is_in_it() -> None:
+def test_text_with_lone_surrogates_can_be_written() -> None:
     """D25: a str result with a lone surrogate."""
     assert encodable("é\udc80").encode("utf-8") == "é\\udc80".encode()

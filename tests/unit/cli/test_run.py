@@ -1,4 +1,4 @@
-"""The words behind TASK -> the arguments of a call; a result -> text. No engine."""
+"""Words after TASK -> arguments of a call; a result -> text. No engine."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_words_become_typed_arguments(script: str, words: list[str], expected: o
     assert (bound.args, bound.kwargs) == expected
 
 
-def test_words_alone_are_what_a_star_takes(script: str) -> None:
+def test_words_without_a_name_are_values_of_star_args(script: str) -> None:
     task = find_task(load(script), "one.total")
     assert task.parse(pairs(["1", "2", "3"], task.parameters())) == ((1, 2, 3), {})
 
@@ -126,14 +126,14 @@ def test_the_help_of_a_task_shows_its_arguments_and_the_options(
     assert "No arguments." not in out
 
 
-def test_a_task_is_asked_for_by_name(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_must_be_named(script: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", script]) == 2
     assert "which task" in (err := capsys.readouterr().err) and "`train`" in err
 
 
 @pytest.fixture
 def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object, object, dict[str, object]]]:
-    """What would be run, with which arguments, and under which options."""
+    """The arguments and options of the runs; nothing is run."""
     told: list[tuple[str, object, object, dict[str, object]]] = []
 
     def perform(activity: object, task: Any, args: object, kwargs: object, **options: object) -> None:
@@ -152,14 +152,14 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object, object
         ["--timeout", "5", "{}", "train", "--json", "--timeout", "90", "--rows=3", "--env", "A=1"],
     ],
 )
-def test_options_stand_before_the_task_or_behind_it(script: str, performed: Any, words: list[str]) -> None:
+def test_options_go_before_or_after_the_task(script: str, performed: Any, words: list[str]) -> None:
     assert main(["run", *(word.format(script) for word in words)]) == 0
     [(name, args, _, options)] = performed
     assert (name, args[0]) == ("one.train", 3)
     assert (options["as_json"], options["timeout"], options["env"]) == (True, 90.0, (("A", "1"),))
 
 
-def test_behind_the_task_a_parameter_is_the_tasks_whatever_its_name(script: str, performed: Any) -> None:
+def test_after_the_task_a_name_of_a_parameter_is_an_argument(script: str, performed: Any) -> None:
     assert main(["run", "--timeout", "5", script, "clash", "--json", "--timeout", "7", "--progress", "quiet"]) == 0
     [(_, args, kwargs, options)] = performed
     assert (args, kwargs) == ((True, 7), {})
@@ -172,13 +172,13 @@ def test_a_task_with_kwargs_takes_every_name(script: str, performed: Any) -> Non
     assert (args, kwargs, options["env"]) == ((), {"env": "x", "json": "y"}, ())
 
 
-def test_behind_two_dashes_stand_values(script: str, performed: Any) -> None:
+def test_after_two_dashes_all_words_are_values(script: str, performed: Any) -> None:
     assert main(["run", script, "words", "a", "--json", "--", "--json", "--", "-h"]) == 0
     [(_, args, _, options)] = performed
     assert (args, options["as_json"]) == (("a", "--json", "--", "-h"), True)
 
 
-def test_variables_come_from_the_caller_as_docker_has_it(
+def test_variables_without_a_value_come_from_the_caller_as_in_docker(
     script: str, performed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLYTE_TEST_HERE", "mine")
@@ -198,7 +198,7 @@ def test_variables_come_from_the_caller_as_docker_has_it(
         (["--progress", "loud"], "loud"),
     ],
 )
-def test_wrong_options_are_wrong_use_wherever_they_stand(
+def test_wrong_options_before_or_after_the_task_are_wrong_use(
     script: str, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     for line in ([*words, script, "train", "--rows", "1"], [script, "train", "--rows", "1", *words]):
@@ -207,7 +207,7 @@ def test_wrong_options_are_wrong_use_wherever_they_stand(
         assert out == "" and message in err
 
 
-def test_images_of_environments_bear_their_names(script: str) -> None:
+def test_images_of_environments_have_their_names(script: str) -> None:
     [named] = load(script).named_images()  # both stand on the default image
     assert (named.name, named.known_as) == ("one", ("one", "two"))
 
@@ -218,7 +218,7 @@ class Point:
     when: datetime.date
 
 
-def test_results_without_a_json_form_are_shown_by_their_own_plain_form() -> None:
+def test_results_without_a_json_form_are_shown_in_their_plain_form() -> None:
     value = {"point": Point(1, datetime.date(2026, 1, 2)), "path": Path("/a"), "set": {2, 1}, "text": "ü"}
     assert json.loads(as_text(value)) == {
         "point": {"x": 1, "when": "2026-01-02"},

@@ -1,4 +1,4 @@
-"""The words by which runs are asked for. No engine."""
+"""Words that name runs. No engine."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def test_a_word_means_one_run(word: str, run: str) -> None:
     assert find(word, THERE).id == run
 
 
-def test_an_ambiguous_beginning_lists_what_it_may_mean() -> None:
+def test_an_ambiguous_beginning_lists_the_runs() -> None:
     with pytest.raises(SpecError, match=r"`a1b` begins 2 ids:\n  a1b9ff  ml.train .*\n  a1b2c3  ml.train"):
         find("a1b", THERE)
 
 
-def test_an_unknown_one_is_an_error_with_a_hint() -> None:
+def test_an_unknown_run_is_an_error_with_a_hint() -> None:
     with pytest.raises(SpecError, match="no run fits `trian`") as raised:
         find("trian", THERE)
     assert raised.value.hint == "did you mean `train`?"
@@ -60,7 +60,7 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "c0ffee"
 
 
-def test_streams_are_told_apart(ended: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_streams_are_separate(ended: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["logs", ended[:3]]) == 0
     out, err = capsys.readouterr()
     assert (out, err) == ("line 0\nline 1\nline 2\nline 4\n", "line 3\n")
@@ -82,7 +82,7 @@ def test_a_program_reads_one_object_a_line(ended: str, capsys: pytest.CaptureFix
     assert {line["stream"] for line in found} == {"stdout", "stderr"}
 
 
-def test_a_run_that_printed_nothing_is_no_error(ended: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_output_is_not_an_error(ended: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     environ = {"FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
     history.record(environ, run="d00d", task="ml.quiet", image="x:1", end="done")
     assert main(["logs", "quiet"]) == 0

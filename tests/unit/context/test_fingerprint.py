@@ -1,4 +1,4 @@
-"""Whatever changes in a tree is seen by statuses alone; what cannot be seen so is not remembered."""
+"""Every change of a tree shows in its statuses; a tree where this may fail has no fingerprint."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_is_seen(root: Path, change: Callable[[Path], object]) -> None:
+def test_a_change_is_noticed(root: Path, change: Callable[[Path], object]) -> None:
     known = seen(root, *IGNORED)
     assert known is not None
     assert known.holds()
@@ -52,7 +52,7 @@ def test_a_change_is_seen(root: Path, change: Callable[[Path], object]) -> None:
     assert not known.holds()
 
 
-def test_other_rules_are_seen(root: Path) -> None:
+def test_changed_ignore_rules_are_noticed(root: Path) -> None:
     (root / ".dockerignore").write_text(".dockerignore\nlink\n")
     known = seen(root)
     assert known is not None
@@ -60,26 +60,26 @@ def test_other_rules_are_seen(root: Path) -> None:
     assert not known.holds()
 
 
-def test_what_is_ignored_may_change(root: Path) -> None:
+def test_ignored_files_may_change(root: Path) -> None:
     known = seen(root, *IGNORED)
     (root / "package" / "ignored" / "c.py").write_text("value = 3\n")
     assert known is not None
     assert known.holds()
 
 
-def test_a_tree_that_changed_a_moment_ago_is_not_remembered(root: Path) -> None:
+def test_a_tree_that_changed_a_moment_ago_has_no_fingerprint(root: Path) -> None:
     assert take_fingerprint(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
     os.utime(root / "a.py", ns=(0, 0))  # the time of change is the kernel's
     assert take_fingerprint(scan(root), (), looked_at=time.time_ns(), settled=lambda _: True) is None
 
 
-def test_a_tree_with_a_file_that_is_not_settled_is_not_remembered(root: Path) -> None:
-    """D31: a store through a shared mapping may leave its times as they are."""
+def test_a_tree_with_a_file_that_is_not_settled_has_no_fingerprint(root: Path) -> None:
+    """D31: a store through a shared mapping may not change the times of a file."""
     later = time.time_ns() + RACY + 1_000_000_000
     assert take_fingerprint(scan(root), (), looked_at=later, settled=lambda path: path != b"a.py") is None
 
 
-def test_rules_that_take_back_are_not_remembered(root: Path) -> None:
+def test_a_tree_with_including_rules_has_no_fingerprint(root: Path) -> None:
     assert seen(root, "package", "!package/b.py") is None
     (root / ".dockerignore").write_text("package\n!package/b.py\n")
     assert seen(root) is None

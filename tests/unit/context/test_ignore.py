@@ -1,4 +1,4 @@
-"""Ignore rules, as Docker reads them."""
+"""Ignore rules have the semantics of Docker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flyte_images.errors import SpecError
 
 
 def is_ignored(path: str, *patterns: str) -> bool:
-    """As a walk from the root asks: parents first."""
+    """Match a path as a scan does: its parents first."""
     rules, ignored = Ignore(patterns), False
     matched: tuple[bool, ...] = ()
     parts = path.split("/")
@@ -79,7 +79,7 @@ def test_the_last_match_counts(patterns: list[str], path: str, ignored: bool) ->
         ("a", "a", False),
     ],
 )
-def test_ignored_folders_are_entered_only_where_something_may_come_back(
+def test_ignored_folders_are_entered_only_if_a_rule_may_include_something(
     pattern: str, folder: str, enters: bool
 ) -> None:
     assert Ignore(["*", pattern]).may_include_below(folder) is enters

@@ -60,7 +60,7 @@ def blob(layout: Path, name: str) -> Path:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The files that were opened for reading; the clock's tick is taken to be short."""
+    """The files that were opened for reading, with a short tick of the clock."""
     monkeypatch.setattr(file_index, "RACY", 0)
     monkeypatch.setattr(settled, "_BUDGET", 60_000_000_000)  # the disk may be busy
     monkeypatch.setattr(settled, "_IN_MEMORY", frozenset())  # where the tests' files are, all of them stay
@@ -79,7 +79,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 # --- the layer
 
 
-def test_a_layer_holds_the_folder_and_the_way_to_it(project: Path, layout: Path) -> None:
+def test_a_layer_holds_the_folder_and_its_parents(project: Path, layout: Path) -> None:
     packed = pack([Source(project, "/srv/app")], layout)
     seen = [(it.name, it.type, f"{it.mode:o}", it.linkname) for it in members(layout, packed)]
     assert seen == [
@@ -104,7 +104,7 @@ def test_the_layer_holds_the_bytes(project: Path, layout: Path) -> None:
             assert found.read() == (project / name).read_bytes()
 
 
-def test_all_blobs_bear_their_names_and_the_manifest_names_them(project: Path, layout: Path) -> None:
+def test_blobs_are_named_by_content_and_the_manifest_names_them(project: Path, layout: Path) -> None:
     packed = pack([Source(project, "/app")], layout)
     found = {path.name for path in (layout / "blobs" / "sha256").iterdir()}
     assert all(hashlib.sha256(blob(layout, name).read_bytes()).hexdigest() == name for name in found)
@@ -139,7 +139,7 @@ def test_two_sources_cannot_have_the_same_file(project: Path, layout: Path) -> N
         pack([Source(project / "main.py", "/app"), Source(project, "/app/x")], layout)
 
 
-def test_a_folder_never_takes_the_place_of_a_link_of_the_base(project: Path, layout: Path) -> None:
+def test_a_folder_never_replaces_a_link_of_the_base(project: Path, layout: Path) -> None:
     (project / "bin").mkdir()
     (project / "bin" / "tool").touch()
     assert "usr/bin/tool" in names(layout, pack([Source(project, "/")], layout))
@@ -221,7 +221,7 @@ def test_rules_of_the_folder_and_of_the_caller(project: Path, layout: Path) -> N
     assert names(layout, packed) == ["a", "a/.dockerignore", "a/main.py", "a/pkg", "a/pkg/run.sh"]
 
 
-def test_what_is_ignored_changes_nothing(project: Path) -> None:
+def test_ignored_files_change_nothing(project: Path) -> None:
     before = digest(Source(project, "/"))
     (project / "__pycache__").mkdir()
     (project / "__pycache__" / "main.pyc").touch()
@@ -240,7 +240,7 @@ def test_a_changed_rule_is_a_change(project: Path) -> None:
 # --- what does not change is not read
 
 
-def test_what_is_known_is_not_read_again(project: Path, layout: Path, reads: list[bytes]) -> None:
+def test_known_files_are_not_read_again(project: Path, layout: Path, reads: list[bytes]) -> None:
     next_tick()
     first = digest(Source(project, "/"))
     assert sorted(reads) == [b"main.py", b"pkg/run.sh"]
@@ -268,7 +268,7 @@ def test_a_file_changed_just_now_is_read_again(project: Path, cache: Path) -> No
     assert not cache.exists() or all(b"main.py" not in path.read_bytes() for path in cache.iterdir())
 
 
-def test_an_old_file_with_a_time_to_come_is_read_again(project: Path, reads: list[bytes]) -> None:
+def test_an_old_file_with_a_future_time_is_read_again(project: Path, reads: list[bytes]) -> None:
     ahead = time.time() + 3600
     os.utime(project / "main.py", (ahead, ahead))
     next_tick()
@@ -291,7 +291,9 @@ def test_a_damaged_index_only_costs_time(project: Path, cache: Path, reads: list
     assert path.read_bytes() == body
 
 
-def test_without_a_place_for_the_index_it_works(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packing_works_without_a_directory_for_the_index(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a_file").touch()
     first = digest(Source(project, "/"))
     monkeypatch.setenv("FLYTE_IMAGES_CACHE", str(tmp_path / "a_file"))
@@ -344,7 +346,7 @@ def test_a_file_that_changes_while_it_is_packed_is_packed_whole(
     assert packed.contents == (digest(Source(project, "/"), cache=project.parent / "other"),)
 
 
-def test_a_file_that_never_stands_still_is_refused(
+def test_a_file_that_changes_all_the_time_is_refused(
     project: Path, layout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.read
@@ -361,8 +363,8 @@ def test_a_file_that_never_stands_still_is_refused(
     assert list((layout / "blobs" / "sha256").iterdir()) == []
 
 
-def test_what_was_packed_is_what_is_told(project: Path, layout: Path) -> None:
-    """Between the digest and the packing a file changes: the caller can see it."""
+def test_the_digests_are_those_of_the_packed_files(project: Path, layout: Path) -> None:
+    """A file changes between the digest and the packing: the digests differ."""
     before = digest(Source(project, "/"))
     (project / "main.py").write_text("print(9)\n")
     packed = pack([Source(project, "/a")], layout)
@@ -411,7 +413,7 @@ def test_a_file_cannot_be_the_root(project: Path, layout: Path) -> None:
         pack([Source(project / "main.py", "/")], layout)
 
 
-def test_a_full_disk_is_told(project: Path) -> None:
+def test_a_full_disk_is_an_error(project: Path) -> None:
     (project / "large").write_bytes(bytes(1 << 16))
     layout = layer.arrange([(tree.scan(project), b"/a", file_index.Index(None, ""))])
     with open("/dev/full", "wb", buffering=0) as full, pytest.raises(layer.NotWritten, match="No space left"):

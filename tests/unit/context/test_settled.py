@@ -1,4 +1,4 @@
-"""A change that leaves a file's times as they are is seen: such a file is not taken from the index."""
+"""A change that does not change the times of a file is noticed: such a file is not taken from the index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flyte_images.context import Source, digest, file_index, settled
 
 @pytest.fixture
 def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mmap.mmap]:
-    """A file of a project that another program has mapped, and has just written to."""
+    """A file that another program has mapped and has just written to."""
     monkeypatch.setattr(file_index, "RACY", 0)
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "data").write_bytes(bytes(8192))
@@ -33,8 +33,8 @@ def edits_that_are_missed(tmp_path: Path, pages: mmap.mmap) -> int:
     return missed
 
 
-def test_an_edit_through_a_shared_mapping_is_seen(tmp_path: Path, mapped: mmap.mmap) -> None:
-    """D31: the file was in the index, and its page was dirty: the store left no trace in its status."""
+def test_an_edit_through_a_shared_mapping_is_noticed(tmp_path: Path, mapped: mmap.mmap) -> None:
+    """D31: the file was in the index, and its page was dirty: a store did not change its status."""
     assert edits_that_are_missed(tmp_path, mapped) == 0
 
 
@@ -49,7 +49,9 @@ def test_a_file_that_cannot_be_settled_is_read_again(
     assert not (tmp_path / "cache").exists()
 
 
-def test_what_changed_long_ago_is_settled_without_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changed_long_ago_is_settled_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "fdatasync", None)  # not called
     monkeypatch.setattr(settled, "_is_in_memory", lambda device: False)
     monkeypatch.setattr(settled, "_horizon", lambda: -1_000_000_000)

@@ -1,4 +1,4 @@
-"""Event lists as BuildKit sends them -> what is shown."""
+"""Event lists as BuildKit sends them -> displayed lines."""
 
 import io
 import json
@@ -10,7 +10,7 @@ import pytest
 from flyte_images.buildkit.events import Event, Vertex, VertexLog, VertexStatus
 from flyte_images.progress import Progress, chosen_mode
 
-# Two builds of one graph, shortened to what matters: a group of two vertices over a base, then a command.
+# Two builds of one graph, shortened to the essentials: a group of two vertices over a base, then a command.
 BASE = Vertex(digest="base", name="debian 12")
 WHEEL = Vertex(digest="wheel", name="pandas", group_id="g", group_name="pip packages")
 MERGE = Vertex(digest="merge", name="merge", inputs=("base", "wheel"), group_id="g", group_name="pip packages")
@@ -23,7 +23,7 @@ def at(vertex: Vertex, started: float, completed: float | None = None, **fields:
 
 
 def looked_up() -> list[Event]:
-    """All vertices become known; sources look up what they are, which the others do not need."""
+    """All vertices become known; only sources have a look-up."""
     sources = (BASE, WHEEL)
     return [*sources, MERGE, RUN, *(at(v, 0.0) for v in sources), *(at(v, 0.0, 0.001) for v in sources)]
 
@@ -50,7 +50,7 @@ def test_look_up_in_the_cache_is_not_a_step_that_ran() -> None:
     ]
 
 
-def test_steps_that_run_start_speak_and_end_by_the_clock_of_the_engine() -> None:
+def test_steps_start_print_and_end_by_the_clock_of_the_engine() -> None:
     events = [
         *looked_up(),
         at(BASE, 1000.0, 1000.0, cached=True),
@@ -74,7 +74,7 @@ def test_steps_that_run_start_speak_and_end_by_the_clock_of_the_engine() -> None
     ]
 
 
-def test_a_failure_cancels_its_neighbours_and_comes_after_its_last_words() -> None:
+def test_a_failure_cancels_other_steps_and_comes_after_its_last_output() -> None:
     events = [*looked_up(), at(RUN, 1.0), VertexLog(vertex="run", stream=1, data=b"last words"), at(WHEEL, 1.0, 1.5)]
     events += [at(WHEEL, 1.5), at(WHEEL, 1.5, 2.0, error="context canceled"), at(RUN, 1.0, 2.0, error="exit code: 1")]
     assert shown(events, succeeded=False).splitlines()[2:] == [
@@ -86,31 +86,31 @@ def test_a_failure_cancels_its_neighbours_and_comes_after_its_last_words() -> No
     ]
 
 
-def test_canceled_is_not_failed_and_what_never_began_is_not_told() -> None:
+def test_canceled_is_not_failed_and_steps_that_never_began_are_not_shown() -> None:
     events = [*looked_up()[:4], at(WHEEL, 1.0), VertexLog(vertex="wheel", stream=1, data=b"x\n")]
     lines = shown(events, succeeded=False).splitlines()
     assert lines == ["pip packages: started", "pip packages | x", "pip packages: canceled"]
 
 
-def test_what_is_given_up_in_a_build_that_succeeds_was_found_elsewhere() -> None:
+def test_a_run_that_is_given_up_in_a_successful_build_is_cached() -> None:
     events = [*looked_up(), at(WHEEL, 1.0), at(WHEEL, 1.0, 1.5, error="context canceled")]
     assert "pip packages: cached" in shown(events).splitlines()
 
 
-def test_what_was_cached_and_is_looked_at_again_is_told_once() -> None:
+def test_a_cached_step_that_is_checked_again_is_shown_once() -> None:
     known = at(BASE, 0.5, 0.5, cached=True)
     again = [at(BASE, 1.0, cached=True), at(BASE, 1.0, 1.5, cached=True)]
     assert shown([*looked_up(), known, *again]).count("debian 12") == 1
 
 
-def test_a_shared_step_speaks_once_and_names_its_image() -> None:
+def test_the_output_of_a_shared_step_is_shown_once_with_its_image() -> None:
     events: list[Event] = [*looked_up(), at(RUN, 1.0), VertexLog(vertex="run", stream=1, data=b"hello\n")]
     lines = shown(events, other=events).splitlines()
     assert [line for line in lines if "hello" in line] == ["app > useradd app | hello"]
     assert "other > useradd app: started" in lines
 
 
-def test_output_of_a_step_cannot_command_the_terminal() -> None:
+def test_escape_sequences_of_a_step_do_not_reach_the_terminal() -> None:
     evil = b"\x1b[2J\x1b]0;title\x07\xff\xfe\x9b31mred\r\n\x1b]never ended\n\xe2\x80\xaeabc\x00\x08\n50%\r100%\n"
     text = shown([at(Vertex(digest="a", name="a\x1b[31m\nb"), 1.0), VertexLog(vertex="a", stream=1, data=evil)])
     assert "\x1b" not in text
@@ -173,7 +173,9 @@ class Terminal(io.StringIO):
         (io.StringIO(), {"TERM": "xterm"}, "plain"),
     ],
 )
-def test_auto_takes_bars_only_where_they_can_be_drawn(stream: io.StringIO, env: dict[str, str], mode: str) -> None:
+def test_auto_means_bars_only_on_a_terminal_that_can_draw_them(
+    stream: io.StringIO, env: dict[str, str], mode: str
+) -> None:
     assert chosen_mode("auto", stream, env) == mode
 
 
@@ -213,7 +215,7 @@ def test_a_broken_stream_does_not_fail_the_build() -> None:
             progress.note("a note")
 
 
-def test_a_stream_that_cannot_hold_the_text_gets_it_escaped() -> None:
+def test_text_that_the_stream_cannot_encode_is_escaped() -> None:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii", newline="") as stream:
         with Progress("plain", stream, env={}) as progress:

@@ -1,4 +1,4 @@
-"""An error as a person reads it."""
+"""The rendering of errors for people."""
 
 import io
 from pathlib import Path
@@ -52,21 +52,21 @@ def test_an_explanation_of_many_lines_stays_readable() -> None:
     )
 
 
-def test_an_error_without_place_or_hint_is_one_line() -> None:
+def test_an_error_without_location_or_hint_is_one_line() -> None:
     assert rendered(FlyteImagesError("broken")) == "error: broken\n"
 
 
-def test_an_empty_error_still_says_what_it_is() -> None:
+def test_an_empty_error_shows_its_class() -> None:
     assert rendered(SpecError("")) == "error: SpecError\n"
 
 
 @pytest.mark.parametrize("line", [0, 1, 999])
-def test_a_place_that_cannot_be_shown_is_still_named(tmp_path: Path, line: int) -> None:
+def test_a_location_whose_line_cannot_be_read_is_named(tmp_path: Path, line: int) -> None:
     gone = Location(str(tmp_path / "gone.py"), line)
     assert rendered(SpecError("bad", location=gone)) == f"error: {tmp_path}/gone.py:{line}: bad\n"
 
 
-def test_a_file_that_is_no_text_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_named_and_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "app.py"
     path.write_bytes(b"\xff\xfe\x00\n\x1b[2J\n")
     assert rendered(SpecError("bad", location=Location(str(path), 2))).startswith(f"error: {path}:2: bad\n")

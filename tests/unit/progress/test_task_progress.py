@@ -1,4 +1,4 @@
-"""What running tasks print and use, on terminals and elsewhere; how far many calls are."""
+"""The output and usage of running tasks, on terminals and elsewhere; the progress of maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flyte_images_runtime.resources.metrics import Usage
 
 
 def screen(written: str) -> list[str]:
-    """What stands on a terminal after all that: carriage returns overwrite, and the rest of a line can be erased."""
+    """Return the text on a terminal at the end: carriage returns overwrite, and the rest of a line can be erased."""
     rows: list[str] = []
     for line in written.replace("\x1b[2m", "").replace("\x1b[0m", "").split("\n"):
         shown = ""
@@ -29,7 +29,7 @@ def screen(written: str) -> list[str]:
     return rows
 
 
-def test_lines_stand_above_the_one_that_is_drawn() -> None:
+def test_lines_are_printed_above_the_live_line() -> None:
     stream = io.StringIO()
     below = StatusLine(stream, live=True)
     below.show("working, a long line")
@@ -41,7 +41,7 @@ def test_lines_stand_above_the_one_that_is_drawn() -> None:
     assert screen(stream.getvalue()) == ["first", "second", ""]
 
 
-def test_elsewhere_only_lines_are_written() -> None:
+def test_without_a_terminal_only_lines_are_written() -> None:
     stream = io.StringIO()
     below = StatusLine(stream, live=False)
     below.show("working")
@@ -67,7 +67,7 @@ def test_a_line_that_is_too_wide_is_cut_and_lines_of_threads_stay_whole() -> Non
     assert sorted(rows[:-1]) == sorted(f"{name}{at}" for name in "abcd" for at in range(50))
 
 
-def test_no_stream_makes_it_fail() -> None:
+def test_a_broken_stream_raises_nothing() -> None:
     stream = io.StringIO()
     below = StatusLine(stream, live=True)
     stream.close()
@@ -76,7 +76,7 @@ def test_no_stream_makes_it_fail() -> None:
     below.close()
 
 
-def test_what_others_say_stands_above_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_say_are_printed_above_the_live_line(capsys: pytest.CaptureFixture[str]) -> None:
     say("alone")
     assert capsys.readouterr().err == "alone\n"
     stream = io.StringIO()
@@ -87,7 +87,7 @@ def test_what_others_say_stands_above_it_too(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_shows_what_is_used_until_the_end() -> None:
+def test_a_terminal_shows_the_usage_until_the_end() -> None:
     stream = io.StringIO()
     with TaskProgress("tty", stream, main="ml.train", limit={"ml.train": 128_000_000}.get) as shown:
         assert screen(stream.getvalue()) == ["ml.train: starting"]
@@ -106,7 +106,7 @@ def test_a_terminal_shows_what_is_used_until_the_end() -> None:
     assert screen(stream.getvalue()) == ["epoch 1", "[ml.load] loading", "done", ""]
 
 
-def test_a_progress_bar_moves_below_until_its_line_ends() -> None:
+def test_a_progress_bar_is_in_the_live_line_until_its_line_ends() -> None:
     stream = io.StringIO()
     with TaskProgress("tty", stream, main="ml.train") as shown:
         shown.usage("ml.train", "a1", Usage(cpu=0.5))
@@ -122,7 +122,7 @@ def test_a_progress_bar_moves_below_until_its_line_ends() -> None:
     assert screen(stream.getvalue()) == ["by the way", "100%|##########", ""]
 
 
-def test_a_log_is_told_of_progress_bars_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_gets_progress_bars_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(tasks_module.time, "monotonic", lambda: now)
     stream = io.StringIO()
@@ -133,7 +133,7 @@ def test_a_log_is_told_of_progress_bars_now_and_then(monkeypatch: pytest.MonkeyP
     assert stream.getvalue().splitlines() == ["0%", "30%", "60%"]
 
 
-def test_a_log_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_gets_the_usage_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(tasks_module.time, "monotonic", lambda: now)
     stream = io.StringIO()
@@ -183,7 +183,7 @@ def counted(mode: str, monkeypatch: pytest.MonkeyPatch, pause: float) -> str:
     return stream.getvalue()
 
 
-def test_a_log_is_told_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_gets_the_progress_of_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted("plain", monkeypatch, 0.1).splitlines() == ["ml.train: 9 of 10 done, 1 failed in 1.0 s"]
     assert counted("plain", monkeypatch, 2.5).splitlines() == [
         "ml.train: 2 of 10 done, 2 running, 5.0 s, ~20.0 s left",
@@ -195,13 +195,13 @@ def test_a_log_is_told_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted("quiet", monkeypatch, 2.5) == ""
 
 
-def test_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_the_progress_of_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
     written = counted("tty", monkeypatch, 1.0)
     assert screen(written) == ["ml.train: 9 of 10 done, 1 failed in 10.0 s", ""]
     assert "[#####-----] ml.train: 4 of 10 done, 1 failed, 2 running, 5.0 s, ~5.0 s left" in written
 
 
-def test_a_program_is_told_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_gets_the_progress_of_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
     events = [json.loads(line) for line in counted("json", monkeypatch, 1.0).splitlines()]
     assert len(events) == 10
     assert events[3] == {

@@ -1,4 +1,4 @@
-"""A directory that never grows beyond its bounds, and keeps what is in use."""
+"""A bounded directory keeps its bounds, and the entries that are in use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_the_entries_that_were_used_last_stay(tmp_path: Path) -> None:
+def test_the_last_used_entries_stay(tmp_path: Path) -> None:
     for number in range(5):
         put(tmp_path, f"{number}", 100, age=number * 60)
     BoundedDirectory(path=tmp_path, largest=350).evict()
@@ -32,7 +32,7 @@ def test_the_entries_that_were_used_last_stay(tmp_path: Path) -> None:
     BoundedDirectory(path=tmp_path / "nowhere", most=0).evict()
 
 
-def test_what_is_in_use_stays_and_does_not_count(tmp_path: Path) -> None:
+def test_entries_in_use_stay_and_do_not_count(tmp_path: Path) -> None:
     @contextlib.contextmanager
     def claim(path: Path) -> Iterator[bool]:
         yield path.name != "used"
@@ -44,7 +44,7 @@ def test_what_is_in_use_stays_and_does_not_count(tmp_path: Path) -> None:
     assert names(tmp_path) == ["new", "used"]
 
 
-def test_an_entry_of_several_files_goes_as_one(tmp_path: Path) -> None:
+def test_an_entry_of_several_files_is_removed_as_one(tmp_path: Path) -> None:
     for name in ("a.0", "a.1", "b.0", ".hidden"):
         put(tmp_path, name, 100, age=0 if name == "a.1" else 60)
     bounded = BoundedDirectory(path=tmp_path, largest=200, entry_of=lambda name: name.partition(".")[0] or None)

@@ -1,4 +1,4 @@
-"""Where the cache is."""
+"""The location of the cache directory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_own_variable_then_xdg_then_home(environ: dict[str, str], expected: str)
 
 
 @pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"FLYTE_IMAGES_CACHE": "here"}])
-def test_no_place_is_an_error_that_names_the_variable(environ: dict[str, str]) -> None:
+def test_a_missing_directory_is_an_error_that_names_the_variable(environ: dict[str, str]) -> None:
     with pytest.raises(SpecError) as caught:
         cache_dir(environ)
     assert "FLYTE_IMAGES_CACHE" in f"{caught.value} {caught.value.hint}"

@@ -1,4 +1,4 @@
-"""What was resolved is kept; nothing that happens to it is more than the time to find it again."""
+"""Resolved documents are kept; a lost or damaged one only costs the time to resolve again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def files(environ: dict[str, str]) -> list[Path]:
     )
 
 
-def test_what_is_written_is_read(environ: dict[str, str]) -> None:
+def test_a_written_document_is_read(environ: dict[str, str]) -> None:
     assert json_cache.read(environ, "wheels", KEY) is None
     json_cache.write(environ, "wheels", KEY, [{"a": 1}])
     assert json_cache.read(environ, "wheels", KEY) == [{"a": 1}]
@@ -33,14 +33,14 @@ def test_what_is_written_is_read(environ: dict[str, str]) -> None:
     assert len(files(environ)) == 1
 
 
-def test_kinds_and_keys_are_apart(environ: dict[str, str]) -> None:
+def test_kinds_and_keys_are_separate(environ: dict[str, str]) -> None:
     json_cache.write(environ, "wheels", KEY, 1)
     assert json_cache.read(environ, "debs", KEY) is None
     assert json_cache.read(environ, "wheels", "sha256:" + "cd" * 32) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe\x00", b'{"a": 1', b"\0" * 4096])
-def test_a_damaged_record_is_none(environ: dict[str, str], damage: bytes) -> None:
+def test_a_damaged_document_counts_as_missing(environ: dict[str, str], damage: bytes) -> None:
     json_cache.write(environ, "wheels", KEY, {"a": 1})
     (file,) = files(environ)
     file.write_bytes(damage)
@@ -49,13 +49,13 @@ def test_a_damaged_record_is_none(environ: dict[str, str], damage: bytes) -> Non
     assert json_cache.read(environ, "wheels", KEY) == {"a": 2}
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(environ: dict[str, str]) -> None:
+def test_a_cache_that_cannot_be_written_is_not_an_error(environ: dict[str, str]) -> None:
     Path(environ["FLYTE_IMAGES_CACHE"]).write_text("a file where the cache is to be")
     json_cache.write(environ, "wheels", KEY, 1)
     assert json_cache.read(environ, "wheels", KEY) is None
 
 
-def test_a_folder_in_the_place_of_a_record_is_no_error(environ: dict[str, str]) -> None:
+def test_a_folder_instead_of_a_document_is_not_an_error(environ: dict[str, str]) -> None:
     json_cache.write(environ, "wheels", KEY, 1)
     (file,) = files(environ)
     file.unlink()
@@ -65,7 +65,7 @@ def test_a_folder_in_the_place_of_a_record_is_no_error(environ: dict[str, str]) 
     assert files(environ) == []  # and nothing partial is left
 
 
-def test_readers_see_a_whole_record_while_others_write(environ: dict[str, str]) -> None:
+def test_readers_see_whole_documents_while_others_write(environ: dict[str, str]) -> None:
     values = [str(number) * 20_000 for number in range(4)]
     json_cache.write(environ, "wheels", KEY, values[0])
     seen: list[object] = []

@@ -1,4 +1,4 @@
-"""What a killed process leaves is found by its owner's mark at the next start, and what works on is left alone."""
+"""Leftovers of killed processes are removed at the next start; those of running processes stay."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def left(environ: dict[str, str]) -> list[str]:
     return [path.name for path in (*cache.rglob(".partial-*"), *temporary.iterdir())]
 
 
-def test_the_next_start_removes_what_a_killed_process_left(environ: dict[str, str]) -> None:
-    """D27: half a blob and the directory of a resolution stayed for ever after kill -9."""
+def test_the_next_start_removes_leftovers_of_a_killed_process(environ: dict[str, str]) -> None:
+    """D27: half a blob and a temporary directory stayed forever after kill -9."""
     argv = (sys.executable, "-c", WRITER)
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as writer:
         assert writer.stdout is not None
@@ -56,7 +56,7 @@ def test_the_next_start_removes_what_a_killed_process_left(environ: dict[str, st
     assert left(environ) == []
 
 
-def test_a_sweep_by_hand_says_how_much_there_was(environ: dict[str, str]) -> None:
+def test_a_sweep_returns_the_number_of_leftovers(environ: dict[str, str]) -> None:
     """D27: `doctor --clean` does the same."""
     cache_dir(environ)
     (Path(environ["FLYTE_IMAGES_CACHE"]) / "results").mkdir(parents=True)
@@ -68,7 +68,7 @@ def test_a_sweep_by_hand_says_how_much_there_was(environ: dict[str, str]) -> Non
     assert left(environ) == []
 
 
-def test_a_temporary_directory_is_private_and_goes_with_its_user(environ: dict[str, str]) -> None:
+def test_a_temporary_directory_is_private_and_is_removed_at_the_end(environ: dict[str, str]) -> None:
     with temporary_directory("resolve") as place:
         assert Path(place).stat().st_mode & 0o777 == 0o700
         assert left(environ) == [Path(place).name]

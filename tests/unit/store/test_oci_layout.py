@@ -1,4 +1,4 @@
-"""An OCI layout: names fit contents, whatever is done to it."""
+"""The names of blobs in an OCI layout always fit their contents."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_other_tools_find_a_layout(layout: Layout) -> None:
     assert json.loads((layout.directory / "index.json").read_text())["manifests"] == []
 
 
-def test_an_index_that_is_there_is_kept(layout: Layout) -> None:
+def test_an_existing_index_is_kept(layout: Layout) -> None:
     layout.directory.mkdir(parents=True)
     (layout.directory / "index.json").write_text("another's")
     _image(layout)
@@ -66,7 +66,7 @@ def test_an_index_that_is_there_is_kept(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"lay", b"LAYER"])
-def test_a_damaged_blob_is_refused_by_name_and_healed_by_putting_it_again(layout: Layout, damage: bytes) -> None:
+def test_a_damaged_blob_is_refused_and_repaired_by_writing_it_again(layout: Layout, damage: bytes) -> None:
     blob = layout.put_blob(b"layer", LAYER_TAR)
     layout.path(blob.digest).write_bytes(damage)
     with pytest.raises(FlyteImagesError, match=blob.digest.removeprefix("sha256:")):
@@ -75,7 +75,7 @@ def test_a_damaged_blob_is_refused_by_name_and_healed_by_putting_it_again(layout
     assert layout.read(blob.digest) == b"layer"
 
 
-def test_an_image_is_complete_until_a_part_of_it_is_gone_or_cut(layout: Layout) -> None:
+def test_an_image_is_complete_until_a_blob_is_missing_or_truncated(layout: Layout) -> None:
     image = _image(layout)
     assert layout.complete(image.digest)
     parts = [layout.manifest(image.digest)["config"], *layout.manifest(image.digest)["layers"]]
@@ -90,11 +90,11 @@ def test_an_image_is_complete_until_a_part_of_it_is_gone_or_cut(layout: Layout) 
 
 
 @pytest.mark.parametrize("text", [b"[]", b"{}", b"layer", b'{"config": 1, "layers": []}'])
-def test_what_is_no_manifest_is_no_image(layout: Layout, text: bytes) -> None:
+def test_a_blob_that_is_not_a_manifest_is_not_an_image(layout: Layout, text: bytes) -> None:
     assert not layout.complete(layout.put_blob(text, MANIFEST).digest)
 
 
-def test_an_image_of_a_layer_that_is_not_there_is_refused(layout: Layout) -> None:
+def test_an_image_of_a_missing_layer_is_refused(layout: Layout) -> None:
     nowhere = Descriptor(LAYER_TAR, "sha256:" + "0" * 64, 3)
     with pytest.raises(FlyteImagesError, match=nowhere.digest):
         layout.put_image([Layer(nowhere, nowhere.digest)], {})
@@ -103,19 +103,19 @@ def test_an_image_of_a_layer_that_is_not_there_is_refused(layout: Layout) -> Non
 @pytest.mark.parametrize(
     "digest", ["", "sha256:", "sha256:../../../etc/passwd", "md5:" + "0" * 64, "sha256:" + "G" * 64]
 )
-def test_what_is_no_digest_names_no_file(layout: Layout, digest: str) -> None:
+def test_a_text_that_is_not_a_digest_names_no_file(layout: Layout, digest: str) -> None:
     with pytest.raises(FlyteImagesError, match="not a sha256 digest"):
         layout.path(digest)
 
 
-def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FlyteImagesError, match="cannot be written: Not a directory") as caught:
         Layout(tmp_path / "file" / "oci").put_blob(b"x", CONFIG)
     assert "FLYTE_IMAGES_CACHE" in str(caught.value.hint)
 
 
-def test_nothing_is_left_of_a_source_that_fails_half_way(layout: Layout, tmp_path: Path) -> None:
+def test_a_source_that_fails_leaves_nothing(layout: Layout, tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         layout.put_file(tmp_path, LAYER_TAR)
     layout.put_blob(b"x", LAYER_TAR)
@@ -143,7 +143,7 @@ def test_many_processes_write_the_same_blobs_at_once(layout: Layout) -> None:
     assert not list(layout.directory.rglob(".partial*"))
 
 
-def test_an_index_keeps_one_manifest_for_a_name_whoever_writes(tmp_path: Path) -> None:
+def test_an_index_keeps_one_manifest_a_name_with_many_writers(tmp_path: Path) -> None:
     def put(number: int) -> None:
         descriptor = {"mediaType": "m", "digest": f"sha256:{number}", "size": number, "platform": {}}
         Layout(tmp_path).put_name(descriptor, tag=f"t{number % 4}")
