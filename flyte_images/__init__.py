@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from . import errors
     from .builder import BuildResult as BuildResult
     from .builder import build as build
+    from .builder.output_spec import OutputSpec as OutputSpec
     from .environment import TaskEnvironment as TaskEnvironment
     from .errors import Cancelled as Cancelled
     from .errors import DiskFull as DiskFull
@@ -80,6 +81,7 @@ _EXPORTS = {
     "NotSerializable": "flyte_images.errors",
     "Options": "flyte_images.options",
     "OutOfMemory": "flyte_images.errors",
+    "OutputSpec": "flyte_images.builder.output_spec",
     "Progress": "flyte_images.progress",
     "Raised": "flyte_images.errors",
     "Resources": "flyte_images_runtime.resources.request",

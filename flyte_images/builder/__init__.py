@@ -33,7 +33,7 @@ from .prepare import prepare, with_addresses
 if TYPE_CHECKING:
     from ..buildkit.client import Client
     from ..plan.lower import Lowering
-    from .output_spec import Wanted
+    from .output_spec import OutputSpec
 
 _LABEL = "io.flyte-images.plan"
 _DEFAULT_NAME = "flyte-images"
@@ -42,10 +42,18 @@ _AT_ONCE = 16  # images; each has a session of its own
 
 @record(kw_only=True)
 class BuildResult:
-    """An image that is there.
+    """An image that was built, or that existed already.
 
-    `ref` is what to run; `digest` that of its manifest; `plan` that of all that decided it. `cached`: no step had to
-    be run. `base` says in words what the image stands on.
+    name      the name that the image has in progress lines
+    ref       the reference to run
+    digest    the digest of the manifest, `sha256:...`
+    plan      the digest of the plan, which covers everything that decides the image
+    cached    True if no step had to run
+    seconds   the time that the build took
+    base      the base of the image, in words
+
+    >>> str(BuildResult(name="app", ref="app:1", digest="", plan="", cached=True, seconds=0.1, base="Debian"))
+    'app:1'
     """
 
     name: str
@@ -67,17 +75,26 @@ def build(
     push: bool = False,
     no_cache: bool = False,
     upgrade: bool = False,
-    wanted: Wanted | None = None,
+    wanted: OutputSpec | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
-    """Build `image` unless it is there, and return what came out.
+    """Build `image`, unless the engine has it already, and return its reference and digests.
 
-    `builder` is a BuildKit's address or a buildx builder's name (default: what `flyte-images doctor` shows). `push`
-    sends the image to its registry; `no_cache` runs every step again; `upgrade` resolves bases and packages anew;
-    `wanted` is for what else is to become of it (outputs.py).
+    `builder` is the address of a BuildKit or the name of a buildx builder (default: the one that `flyte-images doctor`
+    shows). `push` sends the image to its registry; `no_cache` runs every step again; `upgrade` resolves bases and
+    packages again instead of reading earlier answers; `wanted` adds tags, or writes files instead of an image in the
+    engine; `progress` shows the steps (default: nothing is shown).
 
-    Raises SpecError for what cannot be, ResolveError where names lead nowhere, BuildError when a step fails, and
-    EngineError when there is no engine or it goes away.
+    Raises:
+        SpecError: A local file is missing, or the options contradict each other.
+        ResolveError: A package, a base or an index cannot be resolved.
+        BuildError: A step failed; `command` and `log` belong to it.
+        EngineError: No engine answers, or it went away.
+
+    >>> import flyte_images as flyte
+    >>> built = flyte.build(flyte.Image.from_debian_base().with_env_vars({"MODE": "fast"}))
+    >>> flyte.build(flyte.Image.from_debian_base().with_env_vars({"MODE": "fast"})).ref == built.ref
+    True
     """
     name = image.name or _DEFAULT_NAME
     [result] = build_all(
@@ -99,10 +116,10 @@ def build_all(
     push: bool = False,
     no_cache: bool = False,
     upgrade: bool = False,
-    wanted: Wanted | None = None,
+    wanted: OutputSpec | None = None,
     progress: Progress | None = None,
 ) -> list[BuildResult]:
-    """Build several images at once; steps that they share are run once. Results are in the order of `images`."""
+    """Build several images at once and return their results in order; a step that they share runs once."""
     named = dict(images) if isinstance(images, Mapping) else _named(images)
     shown = progress or Progress("quiet", sys.stderr)
     sweep_at_times(os.environ)
@@ -118,7 +135,7 @@ class _Options(NamedTuple):
     no_cache: bool
     upgrade: bool
     push: bool
-    wanted: Wanted | None  # what else than an image in the engine
+    wanted: OutputSpec | None  # what else than an image in the engine
 
 
 class _Engine:

@@ -15,12 +15,18 @@ _COMPRESSIONS = ("uncompressed", "gzip", "zstd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a build is to do with its image.
+class OutputSpec:
+    """The outputs and the caches of a build, for `build(image, wanted=...)`.
 
-    It is kept in the engine (and pushed), also under `tags`, full names. With `outputs` (`type=oci,dest=DIR`, ...) it
-    is written to this machine instead. `cache_from` and `cache_to` are caches as buildx has them
+    The image stays in the engine, also under the full names `tags`. With `outputs` (`type=oci,dest=DIR`, ...) it is
+    written to this machine instead. `cache_from` and `cache_to` are caches as buildx spells them
     (`type=registry,ref=...`).
+
+    Raises:
+        SpecError: A text is not an output or a cache, or there are both outputs and tags.
+
+    >>> OutputSpec(outputs=("type=oci,dest=/tmp/layout",)).tags
+    ()
     """
 
     tags: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ from ..plan.model import Built, Plan, packages
 from ..plan.sources import Abilities, Places
 from ..serving.host_settings import redactor_of
 from ..serving.serve import check_tags, engine_features, moved_tag_error, serve_sources, session_for
-from .output_spec import Wanted, cache, exporter
+from .output_spec import OutputSpec, cache, exporter
 
 # Engines that hold a tag of their own store to a digest say so in these words (BuildKit 0.25).
 _MOVED = re.compile(r"image digest (\S+) for (\S+) does not match expected checksum (\S+)")
@@ -52,7 +52,7 @@ def solve_plan(
     lowering: Lowering,
     environ: Mapping[str, str],
     push: bool,
-    wanted: Wanted | None,
+    wanted: OutputSpec | None,
     on_event: Callable[[Event], None],
 ) -> Outcome:
     """Solve `plan` and export it under `ref`; `lowering` is one for all images of a build.
@@ -64,7 +64,7 @@ def solve_plan(
     abilities = engine_features(capabilities)
     check_tags(client, plan, abilities)
     places = serve_sources(image, plan, environ=environ, abilities=abilities)
-    solve = _Solve(plan, ref, client, environ, push, wanted or Wanted(), on_event)
+    solve = _Solve(plan, ref, client, environ, push, wanted or OutputSpec(), on_event)
     try:
         return solve.run(lowering, places)
     except StepError as error:
@@ -103,7 +103,7 @@ class _Solve:
         client: Client,
         environ: Mapping[str, str],
         push: bool,
-        wanted: Wanted,
+        wanted: OutputSpec,
         on_event: Callable[[Event], None],
     ) -> None:
         self.plan, self.client, self.environ, self.on_event = plan, client, environ, on_event

@@ -53,9 +53,9 @@ def command(
 
     wanted = None
     if tags or outputs or cache_from or cache_to:
-        from ..builder.output_spec import Wanted
+        from ..builder.output_spec import OutputSpec
 
-        wanted = Wanted(tags=tags, outputs=outputs, cache_from=cache_from, cache_to=cache_to)
+        wanted = OutputSpec(tags=tags, outputs=outputs, cache_from=cache_from, cache_to=cache_to)
     build_file(
         activity,
         file,

@@ -9,7 +9,7 @@ from .interrupt import Activity
 from .load import load
 
 if TYPE_CHECKING:
-    from ..builder.output_spec import Wanted
+    from ..builder.output_spec import OutputSpec
     from ..progress import Mode
 
 
@@ -20,7 +20,7 @@ def build_file(
     *,
     builder: str | None = None,
     push: bool = False,
-    wanted: Wanted | None = None,
+    wanted: OutputSpec | None = None,
     no_cache: bool = False,
     upgrade: bool = False,
     progress: Mode = "auto",

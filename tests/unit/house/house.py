@@ -49,6 +49,7 @@ def _read_imports(module: Module) -> Iterator[tuple[int, str]]:
 
 
 NEEDS_ENGINE = {
+    "flyte_images.builder.build",
     "flyte_images.runner.runner.Runner.__call__",
     "flyte_images.runner.runner.Runner.aio",
     "flyte_images.runner.runner.Runner.map",
