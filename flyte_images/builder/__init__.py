@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from flyte_images_layers.record import record
+from flyte_images_runtime.system.image_ref import Digest, ImageRef
 from flyte_images_runtime.system.interruptible import ending, together
 
 from ..buildkit.address import Docker
@@ -24,7 +25,7 @@ from ..buildkit.engine_api import find_image
 from ..errors import EngineError, FlyteImagesError, SpecError
 from ..image import Image
 from ..leftovers import sweep_at_times
-from ..plan.model import Plan
+from ..plan.model import LABEL, Plan
 from ..progress import Progress
 from ..store.blobs import using_layout
 from ..store.cache_dir import cache_dir
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ..plan.lower import Lowering
     from .output_spec import OutputSpec
 
-_LABEL = "io.flyte-images.plan"
 _DEFAULT_NAME = "flyte-images"
 _AT_ONCE = 16  # images; each has a session of its own
 
@@ -262,16 +262,16 @@ class _Job:
         store = address if isinstance(address, Docker) else engine(environ=self.engine.environ)
         if store is None:
             return None
-        found = find_image(store, ref.removeprefix("docker.io/library/"))
-        if found is None or found.labels.get(_LABEL) != plan.digest:
+        stored = find_image(store, ref)
+        if stored is None or stored.labels.get(LABEL) != plan.digest:
             return None
-        return found.id
+        return stored.id
 
 
 def reference(image: Image, plan: Plan) -> str:
-    """The full name of the image of a plan: its tag is the plan's digest, so the name says what is in it."""
-    tag = plan.digest.removeprefix("sha256:")[:20]
-    return f"{image.registry or 'docker.io/library'}/{image.name or _DEFAULT_NAME}:{tag}"
+    """Return the full name of the image of a plan. The tag is the beginning of the plan's digest."""
+    ref = ImageRef.parse(f"{image.registry or 'docker.io'}/{image.name or _DEFAULT_NAME}")
+    return str(ref._replace(tag=Digest.parse(plan.digest).hex[:20]))
 
 
 def _named(images: Sequence[Image]) -> dict[str, Image]:

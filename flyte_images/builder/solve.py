@@ -11,7 +11,7 @@ from .. import llb
 from ..buildkit.client import Client
 from ..buildkit.definition_index import find as find_step
 from ..buildkit.events import Event, Vertex
-from ..buildkit.export_image import Target, deliver
+from ..buildkit.export_image import Target, export_image
 from ..buildkit.exporters import Packing
 from ..buildkit.failure import StepError
 from ..buildkit.load import find_store
@@ -142,7 +142,7 @@ class _Solve:
 
     def _send(self, session: Session, watched: _Watched) -> SolveResult:
         if not self.outputs:
-            return deliver(
+            return export_image(
                 self.client,
                 self.definition,
                 self.target,

@@ -1,10 +1,10 @@
-"""The spelling of a BuildKit's address -> a value that says how to get there. Pure.
+"""The text of a BuildKit address -> a value that says how to connect. Pure.
 
 unix:///run/buildkit/buildkitd.sock      a buildkitd's socket
 tcp://host:1234?cacert=F&cert=F&key=F    a buildkitd over TCP; with cacert= over (mutual) TLS
 docker-container://NAME?context=C        through `docker exec`; also podman-, nerdctl-container://
 kube-pod://POD?namespace=N&context=C&container=X
-ssh://user@host:port/path/to/socket      through `ssh`, on a host that has buildctl
+ssh://user@host:port/path/to/socket      through `ssh`, to a host with buildctl
 docker+unix:///var/run/docker.sock       the BuildKit inside a Docker Engine; also docker+tcp:// and docker+ssh://
 """
 
@@ -18,12 +18,12 @@ from flyte_images_layers.record import record
 from ..errors import SpecError
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
-_SHAPES = "unix://, tcp://, docker-container://, podman-container://, nerdctl-container://, kube-pod://, ssh://, docker+unix://"
+_SCHEMES = "unix://, tcp://, docker-container://, podman-container://, nerdctl-container://, kube-pod://, ssh://, docker+unix://"
 
 
 @record(kw_only=True)
 class Tls:
-    """PEM files for a TLS connection. Without `ca` the system's authorities are trusted."""
+    """PEM files for a TLS connection. Without `ca`, the system's certificate authorities are trusted."""
 
     ca: str | None = None
     cert: str | None = None
@@ -44,7 +44,7 @@ class Unix:
 
 @record
 class Tcp:
-    """A TCP port, in the clear or over TLS."""
+    """A TCP port; with `tls`, over TLS."""
 
     host: str
     port: int
@@ -80,7 +80,7 @@ Address = Unix | Tcp | Command | Docker
 
 
 def parse(text: str) -> Address:
-    """Return the address that `text` spells.
+    """Return the address in `text`. Raises SpecError, with the known schemes, for any other text.
 
     >>> parse("unix:///run/buildkit/buildkitd.sock")
     Unix(path='/run/buildkit/buildkitd.sock')
@@ -100,11 +100,11 @@ def parse(text: str) -> Address:
         case "ssh":
             options = ("--addr", f"unix://{unquote(parts.path)}") if parts.path not in ("", "/") else ()
             return Command((*_ssh(text, parts), "buildctl", *options, "dial-stdio"), text)
-    raise SpecError(f"unknown kind of BuildKit address `{text}`", hint=f"an address begins with one of {_SHAPES}")
+    raise SpecError(f"unknown kind of BuildKit address `{text}`", hint=f"an address begins with one of {_SCHEMES}")
 
 
 def parse_docker_host(text: str, *, tls: Tls | None = None) -> Unix | Tcp | Command:
-    """Return where the API of a Docker Engine is, from a value as DOCKER_HOST has it; `tls` is for TCP.
+    """Return the address of a Docker Engine's API from a value of DOCKER_HOST; `tls` is for TCP.
 
     >>> str(parse_docker_host("tcp://10.0.0.5"))
     'tcp://10.0.0.5:2375'
@@ -127,7 +127,7 @@ def _split(text: str) -> SplitResult:
         _ = parts.port
     except ValueError as error:
         raise SpecError(
-            f"not an address: `{text}` ({error})", hint=f"an address begins with one of {_SHAPES}"
+            f"not an address: `{text}` ({error})", hint=f"an address begins with one of {_SCHEMES}"
         ) from None
     return parts
 
@@ -136,7 +136,9 @@ def _options(text: str, parts: SplitResult, allowed: tuple[str, ...]) -> dict[st
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in options:
         if name not in allowed:
-            raise SpecError(f"unknown option `{name}` in `{text}`", hint=f"it takes {', '.join(allowed) or 'none'}")
+            raise SpecError(
+                f"unknown option `{name}` in `{text}`", hint=f"known options: {', '.join(allowed) or 'none'}"
+            )
     return options
 
 
@@ -166,10 +168,10 @@ def _tcp(text: str, parts: SplitResult, *, tls: Tls | None = None, port: int | N
 
 
 def _exec(text: str, parts: SplitResult) -> Command:
-    """Run `buildctl dial-stdio` inside the container or pod that a BuildKit runs in."""
+    """Return the command that runs `buildctl dial-stdio` inside BuildKit's container or pod."""
     name = _word(text, unquote(parts.netloc))
     if parts.path not in ("", "/"):
-        raise SpecError(f"a name and nothing more is expected in `{text}`")
+        raise SpecError(f"`{text}` has a path after the name", hint="as in docker-container://NAME")
     if parts.scheme == "kube-pod":
         options = _options(text, parts, ("context", "namespace", "container"))
         flags = {key: f"--{key}={_word(text, value)}" for key, value in options.items() if value}
@@ -191,7 +193,7 @@ def _exec(text: str, parts: SplitResult) -> Command:
 
 
 def _ssh(text: str, parts: SplitResult) -> tuple[str, ...]:
-    """The `ssh` command up to the remote program. Passwords are ssh's own affair."""
+    """Return the `ssh` command up to the remote program. An address with a password is refused: ssh asks the user."""
     _options(text, parts, ())
     if not parts.hostname:
         raise SpecError(f"no host in `{text}`", hint="as in ssh://user@host")
@@ -204,7 +206,7 @@ def _ssh(text: str, parts: SplitResult) -> tuple[str, ...]:
 
 
 def _word(text: str, value: str) -> str:
-    """A name that no program can take for an option or a shell for anything else."""
+    """Return `value` if it is a name that no program parses as an option and no shell expands."""
     if not _NAME.fullmatch(value):
         raise SpecError(f"not a name: `{value}` in `{text}`", hint="letters, digits, `-`, `_` and `.`")
     return value

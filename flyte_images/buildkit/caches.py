@@ -1,4 +1,4 @@
-"""Where a solve's cache comes from and goes to, as values, and the attributes that BuildKit knows them by. Pure."""
+"""Cache imports and exports of a solve, as values with BuildKit's attributes. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 from .exporters import on_loopback
 
 Mode = Literal["min", "max"]
-"""min: the steps whose layers are in the result; max: all steps."""
+"""min: the cache holds the steps whose layers are in the result; max: all steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryCache:
-    """A cache kept as an image in a registry."""
+    """A cache stored as an image in a registry. With `insecure` the registry may speak plain HTTP."""
 
     type: ClassVar[str] = "registry"
     ref: str
@@ -24,16 +24,18 @@ class RegistryCache:
     ignore_error: bool = False
 
     def import_attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes for an import."""
         insecure = self.insecure or on_loopback(self.ref)
         return {"ref": self.ref} | ({"registry.insecure": "true"} if insecure else {})
 
     def export_attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes for an export."""
         return self.import_attrs() | _export(self.mode, ignore_error=self.ignore_error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCache:
-    """A cache kept as an OCI layout on this machine. `digest` is found by the client for `tag`."""
+    """A cache stored as an OCI layout on this machine, under the name `tag`."""
 
     type: ClassVar[str] = "local"
     directory: Path
@@ -42,19 +44,22 @@ class LocalCache:
     ignore_error: bool = False
 
     def import_attrs(self, digest: str) -> dict[str, str]:
+        """Return BuildKit's attributes for an import of the manifest `digest`, which the client finds by `tag`."""
         return {"src": str(self.directory), "digest": digest}
 
     def export_attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes for an export."""
         return {"dest": str(self.directory)} | _export(self.mode, ignore_error=self.ignore_error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InlineCache:
-    """A cache kept in the configuration of the image that is exported; imported as the registry cache of that image."""
+    """A cache stored in the configuration of the exported image; imported as the registry cache of that image."""
 
     type: ClassVar[str] = "inline"
 
     def export_attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes for an export: none."""
         return {}
 
 
@@ -68,9 +73,11 @@ class ServiceCache:
     ignore_error: bool = False
 
     def import_attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes for an import."""
         return dict(self.settings)
 
     def export_attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes for an export."""
         return dict(self.settings) | _export(self.mode, ignore_error=self.ignore_error)
 
 

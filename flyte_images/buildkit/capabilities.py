@@ -1,4 +1,4 @@
-"""What a BuildKit can do, as it says itself. Versions decide nothing: Docker's BuildKit often does not know its own."""
+"""What a BuildKit can do, by its own report. Versions decide nothing: Docker's BuildKit often reports no version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL = "org.mobyproject.buildkit.worker."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One of the engine's workers: what it is, as labels, and the platforms that it runs."""
+    """One of the engine's workers: its labels, and the platforms that the worker runs."""
 
     id: str
     labels: Mapping[str, str]
@@ -26,7 +26,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What was asked of one engine. `features` are the names of BuildKit's own capability list that are enabled."""
+    """The capabilities of one engine. `features` are the enabled names of BuildKit's capability list."""
 
     engine: str
     features: frozenset[str]
@@ -34,25 +34,25 @@ class Capabilities:
 
     @property
     def merge(self) -> bool:
-        """Layers can be merged; else an image is built as a chain."""
+        """Whether the engine can merge layers; otherwise an image is built as a chain of copies."""
         return {"mergeop", "diffop"} <= self.features
 
     @property
     def oci_layout(self) -> bool:
-        """Sources may be blobs that the session serves; else they are tarballs among its files, which a copy unpacks.
+        """Whether sources may be blobs that the session serves; otherwise sources are tarballs that a copy unpacks.
 
-        A Docker Engine with the old store lists the feature, and fails.
+        A Docker Engine with the old image store lists the feature but fails.
         """
         return "source.ocilayout" in self.features and self.image_store != "docker-graphdriver"
 
     @property
     def docker(self) -> bool:
-        """It is the BuildKit inside a Docker Engine."""
+        """Whether this is the BuildKit inside a Docker Engine."""
         return any(f"{_LABEL}moby.host-gateway-ip" in worker.labels for worker in self.workers)
 
     @property
     def image_store(self) -> ImageStore:
-        """Where an image can be kept in the engine."""
+        """The image store of the engine, or "none"."""
         if self.docker:
             return "docker-containerd" if self.merge else "docker-graphdriver"
         executors = {worker.labels.get(f"{_LABEL}executor") for worker in self.workers}
@@ -60,11 +60,11 @@ class Capabilities:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """All platforms of all workers, the engine's own first."""
+        """All platforms of all workers; the engine's own platform is first."""
         return tuple(dict.fromkeys(platform for worker in self.workers for platform in worker.platforms))
 
     def check_platform(self, platform: str) -> None:
-        """Raise EngineError unless one of the workers can run `platform`, as in `linux/arm64`."""
+        """Raise EngineError unless a worker can run `platform`, for example `linux/arm64`."""
         if not any(platform == it or it.startswith(f"{platform}/") for it in self.platforms):
             raise EngineError(
                 f"the BuildKit at {self.engine} cannot run {platform}, only {', '.join(self.platforms)}",
@@ -72,7 +72,7 @@ class Capabilities:
             )
 
     def check_output(self, exporter: Exporter) -> None:
-        """Raise EngineError unless the result can go there. BuildKit itself may report success and keep nothing."""
+        """Raise EngineError unless the engine supports `exporter`: BuildKit may report success and store nothing."""
         match exporter, self.image_store:
             case Moby(), "containerd" | "none":
                 raise self._cannot("the exporter moby: only a Docker Engine has it", "use the exporter image")
@@ -88,18 +88,19 @@ class Capabilities:
                 )
             case Image(push=False), "none":
                 raise self._cannot(
-                    "an image of its own: it has no image store", "push it, or write it to an OCI layout or a tarball"
+                    "an image that is only kept: it has no image store",
+                    "push it, or write it to an OCI layout or a tarball",
                 )
 
     def check_outputs(self, exporters: Sequence[Exporter]) -> None:
-        """Raise EngineError unless the result can go to all of these."""
+        """Raise EngineError unless the engine supports all `exporters` in one build."""
         if len(exporters) > 1 and "exporter.multiple" not in self.features:
             raise self._cannot("several outputs of one build: it is older than 0.13", "build again for each of them")
         for exporter in exporters:
             self.check_output(exporter)
 
     def check_cache(self, cache: Cache, *, export: bool) -> None:
-        """Raise EngineError unless it has this kind of cache. Docker lists kinds that it was built without."""
+        """Raise EngineError unless the engine supports this kind of cache. Docker lists kinds that Docker lacks."""
         kind = f"a cache of type {cache.type}"
         if cache.type in ("s3", "azblob", "gha") and f"cache.{cache.type}" not in self.features:
             raise self._cannot(kind, "use a registry cache")

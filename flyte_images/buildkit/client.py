@@ -1,4 +1,4 @@
-"""One BuildKit, connected: what it is, what it holds, and solving a graph there."""
+"""A connected BuildKit: its version, workers and cache, and solving a graph."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ from .rpc import (
 from .session import OpenSession, Session
 from .solve import STALL, SolveResult, Solving
 
-_PAUSES = (0.1, 0.5, 2.0)  # seconds between attempts at a build that something else than itself has ended
-_WORK = 600.0  # seconds for one that needs some: pruning, measuring, asking a registry
+_PAUSES = (0.1, 0.5, 2.0)  # seconds between attempts at a build that something other than the build has ended
+_WORK = 600.0  # seconds for calls that need work: pruning, measuring, asking a registry
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """What the engine calls itself; for people, never for decisions."""
+    """The engine's own name and version; for people, never for decisions."""
 
     package: str
     version: str
@@ -81,16 +81,15 @@ class Record:
 def connect(address: str | None = None, *, patience: float = PATIENCE, stall: float = STALL) -> Client:
     """Connect to the BuildKit at `address` (or of that buildx builder), else to the one that discovery.py chooses.
 
-    `patience` is the seconds after which an engine that says nothing is taken for gone. A command of a build may be
-    silent for as long as it likes while the engine itself answers; where a build waits for a registry or another
-    server and nothing moves for `stall` seconds, it is given up. Use it as a context manager. Raises EngineError
-    unless a BuildKit answers.
+    After `patience` seconds without an answer the engine counts as lost. A command of a build may be silent for any
+    time while the engine answers; a build that waits for a registry or another server is canceled after `stall` seconds
+    without progress. Use the client as a context manager. Raises EngineError unless a BuildKit answers.
     """
     return open_choice(choose(address, environ=os.environ), patience=patience, stall=stall)
 
 
 def open_choice(choice: Choice, *, patience: float = PATIENCE, stall: float = STALL) -> Client:
-    """Connect to what discovery.py chose, starting it where it says so."""
+    """Connect to a choice of discovery.py; start the daemon first if the choice names one."""
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(start(choice.daemon)) if choice.daemon else contextlib.nullcontext()
         client = stack.enter_context(Client(choice.address, patience=patience, stall=stall, held=held))
@@ -124,7 +123,7 @@ class Client:
         self._held = held  # until the connection is closed
         self._patience, self._stall = patience, stall
         self._capabilities: Capabilities | None = None
-        # Dialled by us, whatever the address: grpcio cannot, and says less of why it failed.
+        # This client dials every address: grpcio cannot dial all of them, and reports less about a failure.
         self._bridge = Bridge(lambda: dial(address, patience=patience))
         self._channel = grpc.insecure_channel(self._bridge.target, options=OPTIONS)
 
@@ -137,22 +136,22 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; calls that are under way end with an error."""
+        """Close the connection; running calls end with an error."""
         self._channel.close()
         self._bridge.close()
         self._held.__exit__(None, None, None)
 
     def info(self) -> Version:
-        """What the engine calls itself."""
-        found = self._call(INFO, control_pb2.InfoRequest()).buildkit_version
-        return Version(package=found.package, version=found.version, revision=found.revision)
+        """Return the engine's own name and version."""
+        version = self._call(INFO, control_pb2.InfoRequest()).buildkit_version
+        return Version(package=version.package, version=version.version, revision=version.revision)
 
     def workers(self) -> tuple[Worker, ...]:
-        """The engine's workers."""
+        """Return the engine's workers."""
         return tuple(map(_worker, self._call(LIST_WORKERS, control_pb2.ListWorkersRequest()).record))
 
     def capabilities(self) -> Capabilities:
-        """What the engine can do. Asked once, then remembered."""
+        """Return the engine's capabilities. The engine is asked once per client."""
         if self._capabilities is None:
             with self._gateway() as metadata:
                 pong = self._call(PING, gateway_pb2.PingRequest(), metadata=metadata)
@@ -178,12 +177,12 @@ class Client:
     ) -> SolveResult:
         """Build a graph (a serialized `pb.Definition`) and send its result to the exporters.
 
-        `on_event` is called in the calling thread. When it raises, or on Ctrl-C, the build is cancelled: the engine
-        kills the running step. A build that loses its connection, or whose step dies with another client's, is tried
-        again, at most three times: what was finished is kept by the engine. `timeout` is for each attempt.
+        `on_event` is called in the calling thread. If it raises, or on Ctrl-C, the build is canceled: the engine kills
+        the running step. A build that loses its connection, or whose step another client has ended, is tried again, at
+        most three times: the engine keeps finished steps. `timeout`, in seconds, is for each attempt.
 
-        Raises BuildError (StepError where a step is to blame) when the build fails, EngineError
-        before anything is sent when the engine cannot do what is asked.
+        Raises BuildError (StepError for a failed step) when the build fails, and EngineError, before anything is sent,
+        when the engine does not support the outputs or caches.
         """
         self._check(exporters, cache_imports, cache_exports)
         request = solve_request(
@@ -223,7 +222,7 @@ class Client:
                 alive=self._alive,
                 patience=self._patience,
                 engine=str(self.address),
-                said=self._bridge.said,
+                reason=self._bridge.reason,
                 stall=self._stall,
             )
             try:
@@ -239,7 +238,7 @@ class Client:
     def resolve_image(
         self, ref: str, *, platform: str | None = None, session: Session | None = None, timeout: float = _WORK
     ) -> tuple[str, bytes]:
-        """The digest and the configuration (JSON) of an image in a registry, which the engine asks."""
+        """Let the engine ask a registry for an image; return the image's digest and configuration (JSON)."""
         request = gateway_pb2.ResolveImageConfigRequest(ref=ref, resolve_mode="pull", log_name=f"resolve {ref}")
         if platform is not None:
             wanted = Platform.parse(platform)
@@ -254,27 +253,23 @@ class Client:
         return answer.digest, answer.config
 
     def read_blob(self, digest: str) -> bytes:
-        """A blob of the engine's content store: a manifest, a configuration, a log."""
+        """Return a blob of the engine's content store: a manifest or a configuration."""
         stream = CONTENT_READ.stream(self._channel, content_pb2.ReadRequest(digest=digest), timeout=_WORK)
         return self._collect(lambda: b"".join(part.data for part in stream))
 
     def disk_usage(self, *filters: str) -> tuple[Record, ...]:
-        """The entries of the engine's build cache; filters as containerd has them (`type==exec.cachemount`)."""
+        """Return the entries of the engine's build cache. Filters have containerd's syntax (`type==source.local`)."""
         request = control_pb2.DiskUsageRequest(filter=filters)
         return tuple(map(_record, self._call(DISK_USAGE, request, timeout=_WORK).record))
 
-    def prune(
-        self, *filters: str, all: bool = False, keep_seconds: float = 0, keep_bytes: int = 0
-    ) -> tuple[Record, ...]:
-        """Remove entries of the build cache that nothing uses, and give back which they were."""
-        request = control_pb2.PruneRequest(
-            filter=filters, all=all, keep_duration=int(keep_seconds * 1e9), reserved_space=keep_bytes
-        )
+    def prune(self, *filters: str) -> tuple[Record, ...]:
+        """Remove unused entries of the build cache that match a filter, and return the removed entries."""
+        request = control_pb2.PruneRequest(filter=filters)
         stream = PRUNE.stream(self._channel, request, timeout=_WORK)
         return self._collect(lambda: tuple(map(_record, stream)))
 
     def _check(self, exporters: Sequence[Exporter], imports: Sequence[Cache], exports: Sequence[Cache]) -> None:
-        """Refuse what this engine cannot do. Nothing is asked where there is nothing to check."""
+        """Raise EngineError for an unsupported output or cache. Without outputs and caches the engine is not asked."""
         if exporters:
             self.capabilities().check_outputs(exporters)
         for cache in imports:
@@ -301,13 +296,13 @@ class Client:
         try:
             return call()
         except grpc.RpcError as error:
-            raise engine_error(error, str(self.address), said=self._bridge.said) from None
+            raise engine_error(error, str(self.address), reason=self._bridge.reason) from None
 
     @contextlib.contextmanager
     def _gateway(self, session: str = "") -> Iterator[tuple[tuple[str, str], ...]]:
-        """An empty solve that stays open, as calls of the gateway need one; gives the metadata that names it.
+        """Keep an empty solve open, which calls of the gateway need; yield the metadata that names the solve.
 
-        It ends by being cancelled. Never by the gateway's Return without a result: that brings Docker Engine 26 down.
+        The solve ends by cancellation. Never by the gateway's Return without a result: that crashes Docker Engine 26.
         """
         ref = secrets.token_hex(13)[:25]
         metadata = (("buildkit-controlapi-buildid", ref),)
@@ -323,8 +318,8 @@ def _silence_hint(address: Address) -> str:
     if isinstance(address, Command):
         builder = str(address).removeprefix("buildx builder ")
         start = f": `docker buildx inspect --bootstrap {builder}` starts it" if builder != str(address) else ""
-        return f"does it run there{start}? Try `{shlex.join(address.argv)}`: it waits in silence where all is well"
-    return "is it one, and does it want TLS with a client certificate (cacert=, cert=, key=)?"
+        return f"does it run there{start}? Try `{shlex.join(address.argv)}`: it waits silently if the connection works"
+    return "is it a BuildKit, and does it need TLS with a client certificate (cacert=, cert=, key=)?"
 
 
 def _worker(record: control_pb2.WorkerRecord) -> Worker:

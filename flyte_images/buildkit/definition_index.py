@@ -1,9 +1,10 @@
-"""A serialized definition -> what a step of it was to do. Asked when something is wrong."""
+"""A serialized definition -> the names, commands and lines of its steps. Read only when a build fails or stalls."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+
+from flyte_images_runtime.system.image_ref import Digest
 
 from ..errors import Location
 from ..llb.pb import ops_pb2
@@ -11,7 +12,7 @@ from ..llb.pb import ops_pb2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What the graph says of one vertex."""
+    """The description of one vertex in the graph."""
 
     name: str
     argv: tuple[str, ...]
@@ -19,10 +20,10 @@ class Step:
 
 
 def find(definition: bytes, digest: str) -> Step | None:
-    """The step with this digest, or None where the engine has made it up (exports) or numbers steps otherwise."""
+    """Return the step with this digest, or None: the engine itself adds steps (exports), and may number steps."""
     graph = ops_pb2.Definition.FromString(definition)
     for data in getattr(graph, "def"):
-        if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest:
+        if str(Digest.of(data)) == digest:
             op = ops_pb2.Op.FromString(data)
             return Step(
                 name=graph.metadata[digest].description.get("llb.customname", ""),
@@ -33,16 +34,17 @@ def find(definition: bytes, digest: str) -> Step | None:
 
 
 def sources_and_works(definition: bytes) -> tuple[frozenset[str], frozenset[str]]:
-    """The digests of the steps that fetch something, and of those that do something."""
-    found: tuple[set[str], set[str]] = (set(), set())
+    """Return the digests of the steps that fetch something, and the digests of all other steps."""
+    sources: set[str] = set()
+    works: set[str] = set()
     for data in getattr(ops_pb2.Definition.FromString(definition), "def"):
-        is_work = ops_pb2.Op.FromString(data).WhichOneof("op") != "source"
-        found[is_work].add(f"sha256:{hashlib.sha256(data).hexdigest()}")
-    return frozenset(found[0]), frozenset(found[1])
+        is_source = ops_pb2.Op.FromString(data).WhichOneof("op") == "source"
+        (sources if is_source else works).add(str(Digest.of(data)))
+    return frozenset(sources), frozenset(works)
 
 
 def _location(graph: ops_pb2.Definition, digest: str) -> Location | None:
     for location in graph.Source.locations[digest].locations:
-        for found in location.ranges:
-            return Location(graph.Source.infos[location.sourceIndex].filename, found.start.line)
+        for lines in location.ranges:
+            return Location(graph.Source.infos[location.sourceIndex].filename, lines.start.line)
     return None

@@ -1,4 +1,4 @@
-"""An address -> a connected socket that speaks BuildKit's gRPC. Opens sockets and starts programs; knows no grpc."""
+"""An address -> a connected socket that speaks BuildKit's gRPC. Opens sockets and starts programs, without grpc."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import IO, TYPE_CHECKING
 from ..errors import EngineError
 from .address import Address, Command, Docker, Tcp, Tls, Unix
 
-if TYPE_CHECKING:  # the most common connection, a unix socket, needs none of them
+if TYPE_CHECKING:  # the most common connection, a Unix socket, does not need subprocess
     import subprocess
 
 PATIENCE = 30.0
-"""Seconds for a connection, or for an answer that needs no work. `ssh` is given the same."""
+"""Seconds for a connection, or for an answer that needs no work. `ssh` has the same limit."""
 
 _HEADER_LIMIT = 1 << 16
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A connected socket, and the program at its other end if it is one."""
+    """A connected socket; with `program`, the other end is that program and `complaints` its standard error."""
 
     socket: socket.socket
     program: subprocess.Popen[bytes] | None = None
     complaints: IO[bytes] | None = None
 
     def close(self) -> None:
-        """Close the socket; the program at its other end is ended and waited for."""
+        """Close the socket; end the program at the other end, and wait for the program."""
         self.socket.close()
         if self.program is not None:
             import subprocess
 
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.program.wait(0.2)  # its input has just ended: most go by themselves
+                self.program.wait(0.2)  # most programs exit when their input ends
             self.program.terminate()
             try:
                 self.program.wait(2.0)
@@ -45,23 +45,23 @@ class Connection:
         if self.complaints is not None:
             self.complaints.close()
 
-    def said(self) -> str:
-        """The last that the program at the other end wrote to its standard error."""
+    def complaint(self) -> str:
+        """Return the last text that the program at the other end wrote to its standard error, or ""."""
         if self.complaints is None or self.complaints.closed:
             return ""
         if self.program is not None:
             import subprocess
 
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.program.wait(0.5)  # its words may come a moment after its output has ended
+                self.program.wait(0.5)  # the text may arrive a moment after the program's output has ended
         self.complaints.seek(0)
         return self.complaints.read()[-2000:].decode("utf-8", "replace").strip()
 
 
 def dial(address: Address, *, patience: float = PATIENCE) -> Connection:
-    """Connect, and go as far as where HTTP/2 begins.
+    """Connect to `address`; the next bytes on the socket are HTTP/2.
 
-    Raises EngineError, with what to do, when nothing answers there.
+    Raises EngineError, with a hint, if nothing answers within `patience` seconds.
     """
     match address:
         case Unix():
@@ -75,20 +75,20 @@ def dial(address: Address, *, patience: float = PATIENCE) -> Connection:
 
 
 def _unix(address: Unix, patience: float) -> socket.socket:
-    found = socket.socket(socket.AF_UNIX)
-    found.settimeout(patience)
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(patience)
     try:
-        found.connect(address.path)
+        link.connect(address.path)
     except OSError as error:
-        found.close()
+        link.close()
         raise EngineError(f"cannot connect to {address}: {error.strerror or error}", hint=_unix_hint(error)) from None
-    found.settimeout(None)
-    return found
+    link.settimeout(None)
+    return link
 
 
 def _unix_hint(error: OSError) -> str:
     if isinstance(error, PermissionError):
-        return "you may not open the socket: run as a member of its group (for Docker: `docker`)"
+        return "this user may not open the socket: run as a member of the socket's group (for Docker: `docker`)"
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return "nothing listens there: start the engine, or name another with BUILDKIT_HOST or DOCKER_HOST"
     return "is it the socket of a running engine?"
@@ -96,17 +96,17 @@ def _unix_hint(error: OSError) -> str:
 
 def _tcp(address: Tcp, patience: float) -> socket.socket:
     try:
-        found = socket.create_connection((address.host, address.port), timeout=patience)
+        link = socket.create_connection((address.host, address.port), timeout=patience)
     except OSError as error:
         raise EngineError(
             f"cannot connect to {address}: {error.strerror or error}",
-            hint="is the host up, and the port the right one?",
+            hint="is the host up, and is the port right?",
         ) from None
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if address.tls is not None:
-        found = _secure(found, address, address.tls)
-    found.settimeout(None)
-    return found
+        link = _secure(link, address, address.tls)
+    link.settimeout(None)
+    return link
 
 
 def _secure(plain: socket.socket, address: Tcp, tls: Tls) -> socket.socket:
@@ -135,7 +135,7 @@ def _command(address: Command) -> Connection:
     import tempfile
 
     ours, theirs = socket.socketpair()
-    complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the connection
+    complaints = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the connection
     try:
         program = subprocess.Popen(
             address.argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=complaints, start_new_session=True
@@ -153,7 +153,7 @@ def _command(address: Command) -> Connection:
 
 
 def _upgrade(address: Docker, patience: float) -> Connection:
-    """Ask a Docker Engine to let this connection speak to its BuildKit."""
+    """Connect to a Docker Engine, and upgrade the connection to the gRPC of the engine's BuildKit."""
     connection = dial(address.api, patience=patience)
     try:
         connection.socket.settimeout(patience)
@@ -161,22 +161,22 @@ def _upgrade(address: Docker, patience: float) -> Connection:
         status = _header(connection.socket).split(b"\r\n", 1)[0].decode("latin-1")
         connection.socket.settimeout(None)
     except OSError as error:
-        said = connection.said()
+        complaint = connection.complaint()
         connection.close()
         raise EngineError(
-            f"{address} did not answer: {said or error}", hint="is a Docker Engine running there?"
+            f"{address} did not answer: {complaint or error}", hint="is a Docker Engine running there?"
         ) from None
     if " 101 " not in status + " ":
         connection.close()
         raise EngineError(
-            f"{address} does not let BuildKit be used: it answered `{status}`",
+            f"{address} does not give access to its BuildKit: it answered `{status}`",
             hint="Docker Engine 26 or newer is needed",
         )
     return connection
 
 
 def _header(source: socket.socket) -> bytes:
-    """Read up to the blank line and not a byte more: what follows it is HTTP/2 already."""
+    """Read up to the blank line and not a byte further: the bytes after the blank line are HTTP/2."""
     header = b""
     while not header.endswith(b"\r\n\r\n"):
         byte = source.recv(1)

@@ -1,16 +1,18 @@
-"""Which BuildKit to use: what the user said, in a fixed order, else what answers.
+"""Choose the BuildKit of a build: the first of the user's settings, in a fixed order, else a socket that exists.
 
-    1. an address or a builder's name that is given           (--builder, `connect(address)`)
+    1. a given address or builder name                        (--builder, `connect(address)`)
     2. BUILDKIT_HOST                                          (an address)
     3. DOCKER_HOST, else DOCKER_CONTEXT                       (Docker Engine, with DOCKER_TLS_VERIFY, DOCKER_CERT_PATH)
     4. BUILDX_BUILDER, else buildx's current builder
     5. Docker's current context, unless it is `default`
-    6. sockets, the first that is there:
+    6. the first socket that exists:
        /var/run/docker.sock, $XDG_RUNTIME_DIR/docker.sock, ~/.docker/run/docker.sock,
        /run/buildkit/buildkitd.sock, $XDG_RUNTIME_DIR/buildkit/buildkitd.sock
-    7. a `buildkitd` on PATH or in `bin` of the cache directory (store/cache_dir.py), started on demand (ondemand.py)
+    7. a `buildkitd` on PATH or in `bin` of the cache directory (store/cache_dir.py), started on demand
+       (local_daemon.py)
 
-What is said in 1 to 5 is used or is an error: never another one instead. Reads files, looks for sockets, dials nothing.
+A setting of 1 to 5 is used, or is an error; another BuildKit never takes its place. This module reads files and looks
+for sockets, but connects to nothing.
 """
 
 from __future__ import annotations
@@ -31,44 +33,44 @@ if TYPE_CHECKING:
 
 @record(kw_only=True)
 class Choice:
-    """An address, and what named it."""
+    """An address, and the reason for the choice. `daemon` must be started before a connection to the address."""
 
     address: Address
     because: str
-    daemon: Daemon | None = None  # to be started first
+    daemon: Daemon | None = None
 
 
 def choose(given: str | None, *, environ: Mapping[str, str]) -> Choice:
-    """The BuildKit to use. Raises EngineError, with what was looked at, if there is none."""
-    found = next(candidates(given, environ=environ), None)
-    if found is None:
-        looked = ", ".join(str(socket.path) for socket, _ in _sockets(environ))
+    """Return the BuildKit to use. Raises EngineError, with the places that were searched, if none is found."""
+    choice = next(candidates(given, environ=environ), None)
+    if choice is None:
+        searched = ", ".join(str(socket.path) for socket, _ in _sockets(environ))
         raise EngineError(
             "no BuildKit is found: BUILDKIT_HOST and DOCKER_HOST are not set, no builder or context is chosen, "
-            f"there is no socket at {looked}, and no `buildkitd` on PATH",
+            f"no socket exists at {searched}, and no `buildkitd` is on PATH",
             hint="start Docker Engine (`make engine` installs it), or set BUILDKIT_HOST",
         )
-    return found
+    return choice
 
 
 def candidates(given: str | None, *, environ: Mapping[str, str]) -> Iterator[Choice]:
-    """What there is, best first. Only the sockets of the last step may be passed over."""
+    """Yield the choices in order of preference. A build takes the first one."""
     settings = DockerSettings(environ)
-    said = (
+    named = (
         _given(given, settings) if given else None,
         _choice(environ, "BUILDKIT_HOST", parse),
         _choice(environ, "DOCKER_HOST", settings.host),
         _choice(environ, "DOCKER_CONTEXT", settings.context),
         _choice(environ, "BUILDX_BUILDER", settings.builder),
     )
-    yield from (choice for choice in said if choice is not None)
+    yield from (choice for choice in named if choice is not None)
     if builder := settings.current_builder():
         yield Choice(address=settings.builder(builder), because=f"buildx's current builder `{builder}`")
     if context := settings.current_context():
         yield Choice(address=settings.context(context), because=f"Docker's current context `{context}`")
-    for address, because in _sockets(environ):
+    for address, kind in _sockets(environ):
         if Path(address.path).is_socket():
-            yield Choice(address=Docker(address) if because == "docker" else address, because="its socket is there")
+            yield Choice(address=Docker(address) if kind == "docker" else address, because="its socket exists")
     from .local_daemon import find_daemon
 
     if daemon := find_daemon(environ):
@@ -76,7 +78,7 @@ def candidates(given: str | None, *, environ: Mapping[str, str]) -> Iterator[Cho
 
 
 def engine(*, environ: Mapping[str, str]) -> Docker | None:
-    """The Docker Engine that `docker` would use: as in 3, 5 and 6 above, whatever is said of BuildKit."""
+    """Return the Docker Engine that `docker` would use: steps 3, 5 and 6 above, whatever BuildKit a build uses."""
     settings = DockerSettings(environ)
     for name, read in (("DOCKER_HOST", settings.host), ("DOCKER_CONTEXT", settings.context)):
         if choice := _choice(environ, name, read):
@@ -88,9 +90,9 @@ def engine(*, environ: Mapping[str, str]) -> Docker | None:
 
 
 def _given(text: str, settings: DockerSettings) -> Choice:
-    """`--builder`: an address if it looks like one, else the name of a buildx builder or a Docker context."""
+    """Return the choice for `--builder`: an address if `://` is in it, else a buildx builder or a Docker context."""
     address = parse(text) if "://" in text else settings.builder(text)
-    return Choice(address=address, because=f"`{text}` was asked for")
+    return Choice(address=address, because=f"`{text}` was given")
 
 
 def _choice(environ: Mapping[str, str], name: str, read: Callable[[str], Address]) -> Choice | None:

@@ -1,4 +1,4 @@
-"""What Docker's and buildx's own settings say of where engines and builders are. Reads their files, dials nothing."""
+"""Docker's and buildx's settings -> the addresses of engines and builders. Reads files, connects to nothing."""
 
 from __future__ import annotations
 
@@ -20,43 +20,46 @@ _SOCKET = Unix("/var/run/docker.sock")
 
 @record
 class DockerSettings:
-    """The settings of the user whose environment this is."""
+    """The settings of the user with this environment."""
 
     environ: Mapping[str, str]
 
     @property
     def directory(self) -> Path:
-        """Where Docker keeps its settings: DOCKER_CONFIG, else ~/.docker."""
+        """The directory of Docker's settings: DOCKER_CONFIG, else ~/.docker."""
         return Path(self.environ.get("DOCKER_CONFIG") or Path(self.environ.get("HOME") or "/") / ".docker")
 
     def host(self, value: str) -> Docker:
-        """The Docker Engine at an address as DOCKER_HOST has it, with TLS if DOCKER_TLS_VERIFY says so."""
+        """Return the Docker Engine of a DOCKER_HOST value, with TLS if DOCKER_TLS_VERIFY is set."""
         tls = None
         if self.environ.get("DOCKER_TLS_VERIFY"):
             tls = _tls(Path(self.environ.get("DOCKER_CERT_PATH") or self.directory))
         return Docker(parse_docker_host(value, tls=tls))
 
     def context(self, name: str) -> Docker:
-        """The Docker Engine of a Docker context."""
+        """Return the Docker Engine of a Docker context. Raises EngineError for an unknown context."""
         if name == _DEFAULT:
             return Docker(_SOCKET)
         key = hashlib.sha256(name.encode()).hexdigest()
         file = self.directory / "contexts" / "meta" / key / "meta.json"
         meta = _json(file)
         if meta is None:
-            raise EngineError(f"there is no Docker context `{name}`", hint="`docker context ls` shows them")
+            raise EngineError(f"there is no Docker context `{name}`", hint="`docker context ls` lists the contexts")
         endpoint = meta.get("Endpoints", {}).get("docker", {})
         certificates = self.directory / "contexts" / "tls" / key / "docker"
         tls = _tls(certificates, verify=not endpoint.get("SkipTLSVerify")) if certificates.is_dir() else None
         return Docker(parse_docker_host(endpoint.get("Host") or str(_SOCKET), tls=tls))
 
     def current_context(self) -> str | None:
-        """The context that `docker context use` has set, if it is not the default one."""
+        """Return the context that `docker context use` has set, or None for the default context."""
         name = (_json(self.directory / "config.json") or {}).get("currentContext")
         return name if name and name != _DEFAULT else None
 
     def builder(self, name: str) -> Address:
-        """The BuildKit of a buildx builder; a builder of Docker's own bears its context's name."""
+        """Return the BuildKit of a buildx builder; Docker's built-in builders have the names of Docker contexts.
+
+        Raises EngineError for an unknown builder.
+        """
         instance = _json(self._buildx / "instances" / name) if "/" not in name else None
         if instance is None:
             try:
@@ -64,13 +67,13 @@ class DockerSettings:
             except EngineError:
                 raise EngineError(
                     f"there is no builder `{name}`",
-                    hint="`docker buildx ls` shows them; an address has `://` in it",
+                    hint="`docker buildx ls` lists the builders; an address contains `://`",
                 ) from None
         nodes = instance.get("Nodes") or [{}]
         return self._node(name, str(instance.get("Driver")), nodes[0])
 
     def current_builder(self) -> str | None:
-        """The builder that `docker buildx use` has set, if it is one of its own."""
+        """Return the builder that `docker buildx use` has set, or None for the default builder."""
         name = (_json(self._buildx / "current") or {}).get("Name")
         return name if name and name != _DEFAULT else None
 
@@ -90,8 +93,8 @@ class DockerSettings:
             case "kubernetes":
                 return _deployment(name, endpoint, options)
             case "remote":
-                known = {key: options[key] for key in ("cacert", "cert", "key", "servername") if options.get(key)}
-                return parse(f"{endpoint}?{urlencode(known)}" if known else endpoint)
+                tls = {key: options[key] for key in ("cacert", "cert", "key", "servername") if options.get(key)}
+                return parse(f"{endpoint}?{urlencode(tls)}" if tls else endpoint)
         raise EngineError(f"the builder `{name}` has an unknown driver `{driver}`")
 
     def _engine(self, endpoint: str) -> Docker:
@@ -99,7 +102,7 @@ class DockerSettings:
 
 
 def _deployment(name: str, endpoint: str, options: Mapping[str, str]) -> Command:
-    """kubectl finds a pod of the deployment by itself."""
+    """Return the command to reach a builder in Kubernetes; kubectl finds a pod of the deployment."""
     query = parse_qs(urlsplit(endpoint).query)
     deployment = query.get("deployment", [name])[0]
     config = ("--kubeconfig", query["kubeconfig"][0]) if "kubeconfig" in query else ()
@@ -109,7 +112,7 @@ def _deployment(name: str, endpoint: str, options: Mapping[str, str]) -> Command
 
 
 def _tls(directory: Path, *, verify: bool = True) -> Tls:
-    """The files of a directory as Docker lays them out; each may be missing."""
+    """Return the certificates of a directory with Docker's file names; each file may be missing."""
     ca, cert, key = (str(directory / f"{name}.pem") for name in ("ca", "cert", "key"))
     has_client = Path(cert).exists() and Path(key).exists()
     return Tls(

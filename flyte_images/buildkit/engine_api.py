@@ -1,12 +1,11 @@
-"""The little of a Docker Engine's own API that a build needs: is an image there, take one in, push one. Knows no grpc.
+"""The part of a Docker Engine's own API that a build needs: find, load, save, configure, remove and push images.
 
-Podman's service answers the same requests. Each call dials, asks one thing and closes.
+Podman's service answers the same requests. Each call connects, sends one request and closes. Does not use grpc.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from urllib.parse import quote
 
 from flyte_images_layers.record import record
 from flyte_images_runtime.system.diagnostics import DEBUG, log
+from flyte_images_runtime.system.http_exchange import BrokenExchangeError, Exchange
+from flyte_images_runtime.system.image_ref import Digest, ImageRef
 
 from ..errors import BuildError, EngineError
 from .address import Docker
@@ -29,8 +30,7 @@ _LOADED = ("Loaded image: ", "Loaded image ID: ")
 
 @record(kw_only=True)
 class StoredImage:
-    """An image that the engine has. `tags` and `digests` are the names that it goes by, with a tag or a manifest's
-    digest."""
+    """An image in the engine's store. `tags` and `digests` are its names with a tag or with a manifest's digest."""
 
     id: str
     tags: tuple[str, ...] = ()
@@ -39,76 +39,73 @@ class StoredImage:
 
 
 def find_image(engine: Docker, name: str, *, patience: float = PATIENCE) -> StoredImage | None:
-    """The image `name` of the engine's store, or None; no registry is asked."""
-    with _Exchange(engine, "GET", f"/images/{quote(name, safe='/:@')}/json", patience=patience) as exchange:
-        exchange.send(())
-        if exchange.status == 404:
+    """Return the image `name` of the engine's store, or None. No registry is asked.
+
+    Raises EngineError if the engine does not answer within `patience` seconds.
+    """
+    with _request(engine, "GET", f"{_path(name)}/json", patience=patience) as answer:
+        if answer.status == 404:
             return None
-        found = exchange.json()
+        image = answer.json()
     return StoredImage(
-        id=str(found["Id"]),
-        tags=tuple(found.get("RepoTags") or ()),
-        digests=tuple(found.get("RepoDigests") or ()),
-        labels=(found.get("Config") or {}).get("Labels") or {},
+        id=str(image["Id"]),
+        tags=tuple(image.get("RepoTags") or ()),
+        digests=tuple(image.get("RepoDigests") or ()),
+        labels=(image.get("Config") or {}).get("Labels") or {},
     )
 
 
 def engine_info(engine: Docker, *, patience: float = PATIENCE) -> dict[str, Any]:
-    """What the engine says of itself and of its host."""
-    with _Exchange(engine, "GET", "/info", patience=patience) as exchange:
-        exchange.send(())
-        return exchange.json()
+    """Return the engine's description of itself and its host."""
+    with _request(engine, "GET", "/info", patience=patience) as answer:
+        return answer.json()
 
 
 def save_image(engine: Docker, name: str, read: Callable[[IO[bytes]], Result]) -> Result | None:
-    """Let `read` read the tarball of the image `name` (Docker 25 and newer: an OCI layout); None if it is not there."""
-    with _Exchange(engine, "GET", f"/images/{quote(name, safe='/:@')}/get", patience=None) as exchange:
-        exchange.send(())
-        if exchange.status == 404:
-            return None
-        return read(exchange.content())
+    """Call `read` with the tarball of the image `name` (Docker 25 and newer: an OCI layout); None without the image."""
+    with _request(engine, "GET", f"{_path(name)}/get") as answer:
+        return None if answer.status == 404 else read(answer.file())
 
 
 def load_image(engine: Docker, archive: Iterable[bytes]) -> tuple[str, ...]:
-    """Give the engine an image as a tarball (of an OCI layout, or as `docker save` writes it); return its names.
+    """Load an image from a tarball (of an OCI layout, or written by `docker save`) and return its names.
 
-    Where `archive` raises, the engine is left without the image.
+    If `archive` raises an exception, the engine keeps nothing of the image.
     """
     names: list[str] = []
-    with _Exchange(engine, "POST", "/images/load?quiet=1", patience=None) as exchange:
-        exchange.send(archive)
-        for line in exchange.lines():
-            said = str(line.get("stream", "")).strip()
-            names += [said.removeprefix(mark) for mark in _LOADED if said.startswith(mark)]
+    with _request(engine, "POST", "/images/load?quiet=1", body=archive) as answer:
+        for line in answer.lines():
+            text = str(line.get("stream", "")).strip()
+            names += [text.removeprefix(mark) for mark in _LOADED if text.startswith(mark)]
     if not names:
-        raise BuildError(f"{engine} took the image in and did not name it", hint="has its disk room left?")
+        raise BuildError(f"{engine} loaded the image without naming it", hint="is the engine's disk full?")
     return tuple(names)
 
 
 def configure_image(engine: Docker, id: str, config: str, names: Sequence[str]) -> str:
-    """Make the image of the layers of `id` and of `config` (JSON), under `names`; return its id. `id` itself goes.
+    """Replace the image `id` by one with the same layers, the configuration `config` (JSON) and `names`; return its id.
 
-    For engines with the old store. They take the layers that they have for those of the tarball, which holds none.
+    For engines with the old image store, which uses layers that it already has in place of the tarball's layers. So
+    the tarball contains none.
     """
-    with _Exchange(engine, "GET", f"/images/{quote(id, safe=':')}/json", patience=PATIENCE) as exchange:
-        exchange.send(())
-        layers = list(exchange.json()["RootFS"].get("Layers") or ())
-    described = json.loads(config) | {"rootfs": {"type": "layers", "diff_ids": layers}}
-    said = sum(not entry.get("empty_layer") for entry in described.get("history") or ())
-    if said != len(layers):  # some steps have left nothing
-        described.pop("history", None)
-    data = json.dumps(described, sort_keys=True, separators=(",", ":")).encode()
-    name = hashlib.sha256(data).hexdigest()
+    with _request(engine, "GET", f"{_path(id)}/json") as answer:
+        layers = list(answer.json()["RootFS"].get("Layers") or ())
+    document = json.loads(config) | {"rootfs": {"type": "layers", "diff_ids": layers}}
+    layers_of_history = sum(not entry.get("empty_layer") for entry in document.get("history") or ())
+    if layers_of_history != len(layers):  # some steps have made no layer
+        document.pop("history", None)
+    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    digest = Digest.of(data)
     parts = [f"{number}/layer.tar" for number in range(len(layers))]
-    manifest = json.dumps([{"Config": f"{name}.json", "RepoTags": list(names), "Layers": parts}]).encode()
-    load_image(engine, [tarball({f"{name}.json": data, "manifest.json": manifest})])
-    if id != f"sha256:{name}":
+    manifest = json.dumps([{"Config": f"{digest.hex}.json", "RepoTags": list(names), "Layers": parts}]).encode()
+    load_image(engine, [tarball({f"{digest.hex}.json": data, "manifest.json": manifest})])
+    if id != str(digest):
         remove_image(engine, id)
-    return f"sha256:{name}"
+    return str(digest)
 
 
 def tarball(files: Mapping[str, bytes]) -> bytes:
-    """A tarball of a few small files."""
+    """Return a tarball of a few small files."""
     import tarfile
 
     buffer = io.BytesIO()
@@ -121,121 +118,108 @@ def tarball(files: Mapping[str, bytes]) -> bytes:
 
 
 def remove_image(engine: Docker, name: str, *, patience: float = PATIENCE) -> None:
-    """Take the name from the image; without another name it is gone, unless something stands on it."""
-    with _Exchange(engine, "DELETE", f"/images/{quote(name, safe='/:@')}", patience=patience) as exchange:
-        exchange.send(())
-        if exchange.status not in (200, 404, 409):
-            exchange.json()
+    """Remove the name from the image; an image without another name is deleted unless a container uses it."""
+    with _request(engine, "DELETE", _path(name), patience=patience) as answer:
+        if answer.status not in (200, 404, 409):
+            answer.json()
 
 
 def push_image(engine: Docker, name: str, *, login: Mapping[str, str] | None = None) -> None:
-    """Let the engine push its image `name`.
+    """Make the engine push its image `name`.
 
-    `login` has `username` and `password`, or `identitytoken`; without one the registry takes anybody.
+    `login` has `username` and `password`, or `identitytoken`; None pushes without a login.
     """
     import base64
 
-    repository, tag = _split_tag(name)
+    ref = ImageRef.parse(name)
     auth = base64.urlsafe_b64encode(json.dumps(dict(login or {})).encode()).decode()
-    path = f"/images/{quote(repository, safe='/:')}/push?tag={quote(tag)}"
-    with _Exchange(engine, "POST", path, patience=None, auth=auth) as exchange:
-        exchange.send(())
-        for _ in exchange.lines():
-            pass  # it ends when all is there; an error is raised
+    path = f"{_path(ref._replace(tag='').familiar)}/push?tag={quote(ref.tag or 'latest')}"
+    with _request(engine, "POST", path, auth=auth) as answer:
+        for _ in answer.lines():
+            pass  # the answer ends when the push has ended; an error in the answer is raised
 
 
-class _HeardEnoughError(Exception):
-    """The engine has closed its ear before it had read all: what it said is there to be read."""
+def _path(name: str) -> str:
+    """Return the API's path of an image.
+
+    >>> _path("docker.io/library/app:1"), _path("docker.io/team/app:1")
+    ('/images/app:1', '/images/team/app:1')
+    """
+    return f"/images/{quote(ImageRef.parse(name).familiar, safe='/:@')}"
 
 
-class _Exchange:
-    """One request and its answer over a connection of its own."""
-
-    def __init__(
-        self, engine: Docker, method: str, path: str, *, patience: float | None, auth: str | None = None
-    ) -> None:
-        self._engine, self._method, self._path = engine, method, path
-        self._headers = {"Host": "docker", "Connection": "close"} | ({"X-Registry-Auth": auth} if auth else {})
-        self._patience = patience
-        self.status = 0
-
-    def __enter__(self) -> _Exchange:
-        log("asking %s: %s %s", self._engine, self._method, self._path, level=DEBUG)
-        self._connection: Connection = dial(self._engine.api)
-        self._connection.socket.settimeout(self._patience)
-        self._answer: IO[bytes] = self._connection.socket.makefile("rb")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._answer.close()
-        self._connection.close()
-
-    def send(self, body: Iterable[bytes]) -> None:
-        """Send the request, and read its answer up to where the content begins."""
-        kind = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"} if self._method == "POST" else {}
-        head = "".join(f"{name}: {value}\r\n" for name, value in (self._headers | kind).items())
-        with contextlib.suppress(_HeardEnoughError):
-            self._write(f"{self._method} {self._path} HTTP/1.1\r\n{head}\r\n".encode())
-            if kind:
-                for chunk in filter(None, body):
-                    self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-                self._write(b"0\r\n\r\n")
+@contextlib.contextmanager
+def _request(
+    engine: Docker,
+    method: str,
+    path: str,
+    *,
+    patience: float | None = None,
+    body: Iterable[bytes] | None = None,
+    auth: str | None = None,
+) -> Iterator[_Answer]:
+    """Send one request on a new connection and yield the answer; each read waits up to `patience` seconds."""
+    headers = {"X-Registry-Auth": auth} if auth else {}
+    if body is not None:
+        headers["Content-Type"] = "application/x-tar"
+    log("asking %s: %s %s", engine, method, path, level=DEBUG)
+    connection = dial(engine.api)
+    try:
+        connection.socket.settimeout(patience)
+        exchange = Exchange(connection.socket)
         try:
-            self._read_head()
-        except OSError as error:
-            raise self._silent(error) from None
+            exchange.request(method, path, headers=headers, body=body)
+        except BrokenExchangeError as error:
+            raise _no_answer(engine, connection, error) from None
+        with exchange:
+            yield _Answer(engine, path, connection, exchange)
+    finally:
+        connection.close()
 
-    def _write(self, data: bytes) -> None:
-        try:
-            self._connection.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            raise _HeardEnoughError from None
-        except OSError as error:
-            raise self._silent(error) from None
 
-    def _silent(self, error: OSError) -> EngineError:
-        said = self._connection.said() or error.strerror or str(error)
-        return EngineError(f"{self._engine} did not answer: {said}", hint="is a Docker Engine running there?")
+def _no_answer(engine: Docker, connection: Connection, error: BrokenExchangeError) -> EngineError:
+    return EngineError(
+        f"{engine} did not answer: {connection.complaint() or error}", hint="is a Docker Engine running there?"
+    )
 
-    def _read_head(self) -> None:
-        words = self._answer.readline().split(None, 2)
-        if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-            raise ConnectionError("the connection was closed")
-        self.status = int(words[1])
-        headers = {}
-        while line := self._answer.readline().strip():
-            name, _, value = line.partition(b":")
-            headers[name.strip().lower()] = value.strip().lower()
-        self._is_chunked = headers.get(b"transfer-encoding") == b"chunked"
 
-    def content(self) -> IO[bytes]:
-        """The answer as it comes; raises EngineError if it is a refusal."""
-        if self.status >= 400:
-            self.json()
-        return io.BufferedReader(_Pieces(self._content()))
+class _Answer:
+    """The answer to one request. Methods raise EngineError for a refusal and for a connection that breaks."""
+
+    def __init__(self, engine: Docker, path: str, connection: Connection, exchange: Exchange) -> None:
+        self._engine, self._path, self._connection, self._exchange = engine, path, connection, exchange
+        self.status = exchange.status
+
+    def file(self) -> IO[bytes]:
+        """Return the content as a file."""
+        self._check()
+        return self._exchange.file()
 
     def json(self) -> dict[str, Any]:
-        """The whole answer; raises EngineError if it is a refusal."""
+        """Return the whole content."""
         content = b"".join(self._content())
         try:
-            found = dict(json.loads(content))
+            document = dict(json.loads(content))
         except ValueError:
-            found = {"message": content.decode("utf-8", "replace").strip()}
+            document = {"message": content.decode("utf-8", "replace").strip()}
         if self.status >= 400:
-            raise EngineError(f"{self._engine} refused `{self._path}`: {found.get('message')}")
-        return found
+            raise EngineError(f"{self._engine} refused `{self._path}`: {document.get('message')}")
+        return document
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The answer's messages as they come; raises BuildError where one of them is an error."""
-        if self.status >= 400:
-            self.json()
-        rest = b""
-        for chunk in self._content():
-            *whole, rest = (rest + chunk).split(b"\n")
+        """Yield the messages of the content as they arrive. Raises BuildError for a message that is an error."""
+        self._check()
+        pending = b""
+        for piece in self._content():
+            *whole, pending = (pending + piece).split(b"\n")
             for line in filter(None, map(bytes.strip, whole)):
                 yield self._message(line)
-        if rest.strip():
-            yield self._message(rest)
+        if pending.strip():
+            yield self._message(pending)
+
+    def _check(self) -> None:
+        if self.status >= 400:
+            self.json()
 
     def _message(self, line: bytes) -> dict[str, Any]:
         message = dict(json.loads(line))
@@ -244,36 +228,7 @@ class _Exchange:
         return message
 
     def _content(self) -> Iterator[bytes]:
-        if not self._is_chunked:
-            while data := self._answer.read(1 << 16):
-                yield data
-            return
-        while size := int(self._answer.readline().partition(b";")[0] or b"0", 16):
-            yield self._answer.read(size)
-            self._answer.readline()
-
-
-class _Pieces(io.RawIOBase):
-    """A file that is read from pieces."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._rest = pieces, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # a writable buffer, which has no type before Python 3.12
-        self._rest = self._rest or next(self._pieces, b"")
-        size = min(len(buffer), len(self._rest))
-        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
-
-
-def _split_tag(name: str) -> tuple[str, str]:
-    """A name and its tag.
-
-    >>> _split_tag("127.0.0.1:5000/team/app:1"), _split_tag("app")
-    (('127.0.0.1:5000/team/app', '1'), ('app', 'latest'))
-    """
-    repository, _, tag = name.rpartition(":")
-    return (repository, tag) if repository and "/" not in tag else (name, "latest")
+        try:
+            yield from self._exchange.content()
+        except BrokenExchangeError as error:
+            raise _no_answer(self._engine, self._connection, error) from None

@@ -1,4 +1,4 @@
-"""What an engine says when something fails -> the same without its wrapping, and what to do about it. Pure."""
+"""Error texts of an engine -> the same text without its wrapping, and a hint for the user. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 _HINTS = (
     (
         r"no space left on device|disk quota exceeded",
-        "the engine's disk is full: `flyte-images cache prune --engine` makes room",
+        "the engine's disk is full: `flyte-images cache prune --engine` frees space",
     ),
-    (r"toomanyrequests|429 Too Many", "the registry takes no more for now: log in, or try again later"),
+    (r"toomanyrequests|429 Too Many", "the registry limits requests: log in, or try again later"),
     (
         r"40[13] (Unauthorized|Forbidden)|unauthorized|denied|insufficient_scope|authorization failed",
         "`docker login` first",
@@ -17,27 +17,27 @@ _HINTS = (
     (r"5\d\d [A-Z][a-z]+ ?[A-Z]?|unexpected status.*: 5\d\d", "the registry is in trouble: try again later"),
     (
         r"no such host|connection refused|i/o timeout|server misbehaving",
-        "is the address right, and reachable by the engine?",
+        "is the address right, and can the engine reach it?",
     ),
     (
         r"digest mismatch|checksum mismatch",
-        "what was served is not the file that was resolved: build with --upgrade, or tell the keeper of the index",
+        "the served file is not the resolved file: build with --upgrade, or tell the owner of the index",
     ),
-    (r"the file `.*` is damaged", "it has been removed: build again, and it is made anew"),
+    (r"the file `.*` is damaged", "the file has been removed: build again, and the build makes a new one"),
     (
         r"unsupported offset",
-        "the engine holds half of a file of a build that was cut off: `flyte-images cache prune --engine`, or wait",
+        "the engine has half of a file of an interrupted build: `flyte-images cache prune --engine`, or wait an hour",
     ),
     (
         r"context deadline exceeded",
-        "something did not answer in time: is the engine's machine overloaded? Build again: finished steps are kept",
+        "a server did not answer in time: is the engine's machine overloaded? Build again: finished steps are kept",
     ),
 )
-"""What the engine says, and what can be done about it."""
+"""Patterns of the engine's error texts, each with its hint."""
 
 
 def hint_for(text: str) -> str | None:
-    """What to do about what the engine says, if that is known.
+    """Return the hint for an error text of the engine, or None.
 
     >>> hint_for("failed to push r.example/x: 401 Unauthorized")
     '`docker login` first'
@@ -46,7 +46,7 @@ def hint_for(text: str) -> str | None:
 
 
 def step_message(text: str) -> str:
-    """BuildKit's sentence without the wrappings that say nothing.
+    """Return BuildKit's error text without the wrapping.
 
     >>> step_message('failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 7')
     'the command failed with exit status 7'

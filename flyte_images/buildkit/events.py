@@ -1,7 +1,7 @@
-"""What BuildKit says while it builds, as frozen values. Imports no grpc, so that progress needs none.
+"""BuildKit's messages during a build, as frozen values. Does not import grpc, so that progress does not load grpc.
 
-The same vertex is told of many times; the last word counts. `started` without `completed` means running, neither
-means known and waiting; it may start again after a cache look-up, and `cached` may come late. Times are the engine's
+Several events describe the same vertex; the last one counts. `started` without `completed` means running; neither
+means waiting. A vertex may start again after a cache lookup, and `cached` may come late. Times are of the engine's
 clock, in seconds since 1970.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vertex:
-    """One step of the graph and its state now. Steps with the same `group_id` are one thing to the user."""
+    """One step of the graph and its current state. Progress shows steps with the same `group_id` as one."""
 
     digest: str
     name: str
@@ -27,7 +27,7 @@ class Vertex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VertexStatus:
-    """Progress inside a step: bytes of one transfer, one blob written. `total` is 0 when unknown."""
+    """Progress inside a step: one transfer, one written blob. `current` and `total` are bytes; 0 is unknown."""
 
     vertex: str
     id: str
@@ -40,7 +40,7 @@ class VertexStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VertexLog:
-    """Raw output of a step, stream 1 or 2; it may end in the middle of a line or of a character."""
+    """Raw output of a step on `stream` 1 or 2; `data` may end in the middle of a line or of a character."""
 
     vertex: str
     stream: int
@@ -49,7 +49,7 @@ class VertexLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VertexWarning:
-    """A remark of the engine about a step."""
+    """A warning of the engine about a step."""
 
     vertex: str
     short: bytes

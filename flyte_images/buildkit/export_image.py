@@ -1,9 +1,11 @@
-"""A graph -> an image where it is of use, whatever the engine can keep: in its store, in a registry, in Docker's."""
+"""A graph -> an image where the user wants it: in the engine's store, in a registry, in Docker's or Podman's store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from flyte_images_runtime.system.image_ref import ImageRef
 
 from ..errors import EngineError
 from .address import Docker
@@ -12,7 +14,7 @@ from .capabilities import Capabilities
 from .client import Client
 from .events import Event
 from .exporters import Exporter, Image, Load, Moby, Packing
-from .load import Take
+from .load import ImageLoader
 from .session import Session
 from .solve import SolveResult
 
@@ -21,10 +23,10 @@ _PLAIN = '{"architecture":"amd64","os":"linux","config":{}}'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the image is called, everywhere, and how it is packed.
+    """The full names of the image, how the image is packed, and where the image goes.
 
-    `push` sends it to the registries of its names, `keep` is for tasks that run here: it ends in a store. A BuildKit
-    without a store of its own gives the image to `into` (load.py) then.
+    `push` sends the image to the registries of its names. `keep` puts the image into a store, where tasks find it. A
+    BuildKit without an image store sends the image to the loader that `into` returns (load.py).
     """
 
     names: tuple[str, ...]
@@ -32,10 +34,10 @@ class Target:
     push: bool = False
     keep: bool = True
     insecure: bool = False
-    into: Callable[[], Take] | None = None
+    into: Callable[[], ImageLoader] | None = None
 
 
-def deliver(
+def export_image(
     client: Client,
     definition: bytes,
     target: Target,
@@ -47,9 +49,9 @@ def deliver(
     timeout: float | None = None,
     internal: bool = True,
 ) -> SolveResult:
-    """Build a graph and bring the image to where `target` wants it.
+    """Build a graph and export the image to `target`.
 
-    Raises EngineError before anything is sent if this engine has no way to get it there.
+    Raises EngineError before anything is sent if this engine cannot export the image to `target`.
     """
     capabilities = client.capabilities()
     result = client.solve(
@@ -68,22 +70,22 @@ def deliver(
 
 
 def exporters(capabilities: Capabilities, target: Target) -> tuple[Exporter, ...]:
-    """What the engine has to be asked for.
+    """Return the exporters for `target` on an engine with these capabilities.
 
-    The image is unpacked where it is kept, as the first container would do that otherwise, and seem slow.
+    An image that is kept is also unpacked; otherwise the first container would unpack the image and start slowly.
     """
     if not target.push and not target.keep:
-        raise EngineError("the image would be kept nowhere", hint="push it, or keep it")
+        raise EngineError("the image is neither pushed nor kept", hint="set push=True or keep=True")
     match capabilities.image_store:
         case "docker-graphdriver":
-            return (Moby(names=(), packing=target.packing),)  # named when it has its configuration
+            return (Moby(names=(), packing=target.packing),)  # named later, with the configuration
         case "none":
-            found: list[Exporter] = []
+            chosen: list[Exporter] = []
             if target.push:
-                found.append(_image(target, unpack=False))
+                chosen.append(_image(target, unpack=False))
             if target.keep and target.into is not None:
-                found.append(Load(into=target.into(), names=target.names, packing=target.packing))
-            return tuple(found) or (_image(target, unpack=False),)  # refused, with what to do instead
+                chosen.append(Load(into=target.into(), names=target.names, packing=target.packing))
+            return tuple(chosen) or (_image(target, unpack=False),)  # check_output refuses it, with a hint
         case _:
             return (_image(target, unpack=target.keep),)
 
@@ -100,30 +102,28 @@ def _image(target: Target, *, unpack: bool) -> Image:
 
 
 def _finish_by_docker(engine: Docker, target: Target, result: SolveResult, session: Session) -> SolveResult:
-    """What the old store's exporter does not do: give the image its configuration and its names, and push it.
+    """Let the engine do what the exporter of the old store does not do: set configuration and names, and push.
 
-    Its engine does. The digest is the image's id then: this store knows no manifests.
+    The returned digest is the image's id: the old store has no manifests.
     """
     from .engine_api import configure_image
 
-    id = result.exporter_response["containerimage.config.digest"]
-    made = configure_image(engine, id, target.packing.config or _PLAIN, target.names)
+    exported = result.exporter_response["containerimage.config.digest"]
+    id = configure_image(engine, exported, target.packing.config or _PLAIN, target.names)
     if target.push:
         _push_by_docker(engine, target.names, session)
-    return SolveResult(
-        {**result.exporter_response, "containerimage.digest": made, "containerimage.config.digest": made}
-    )
+    return SolveResult({**result.exporter_response, "containerimage.digest": id, "containerimage.config.digest": id})
 
 
 def _push_by_docker(engine: Docker, names: Sequence[str], session: Session) -> None:
     from .engine_api import push_image
 
     for name in names:
-        host = name.partition("/")[0]
-        found = session.logins("registry-1.docker.io" if host == "docker.io" else host)
-        login: Mapping[str, str] = {}
-        if found is not None:
-            login = {"username": found.username, "password": found.secret, "serveraddress": host}
-            if not found.username:
-                login = {"identitytoken": found.secret, "serveraddress": host}
-        push_image(engine, name, login=login)
+        host = ImageRef.parse(name).registry
+        login = session.logins("registry-1.docker.io" if host == "docker.io" else host)
+        fields: Mapping[str, str] = {}
+        if login is not None:
+            fields = {"username": login.username, "password": login.secret, "serveraddress": host}
+            if not login.username:
+                fields = {"identitytoken": login.secret, "serveraddress": host}
+        push_image(engine, name, login=fields)

@@ -1,6 +1,6 @@
-"""Where the result of a solve goes, as values, and the attributes that BuildKit knows them by. Pure.
+"""The outputs of a solve, as values with BuildKit's attributes. Pure.
 
-BuildKit takes an attribute that it does not know for metadata of the result, silently; so none here is free text.
+BuildKit silently treats an unknown attribute as metadata of the result; so no attribute name here is free text.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from flyte_images_runtime.system.image_ref import ImageRef
+
 Compression = Literal["uncompressed", "gzip", "zstd"]
-"""estargz is left out: it has brought down engines (their stargz code panics)."""
+"""estargz is left out: it has crashed engines (their stargz code panics)."""
 
 Scope = Literal["manifest", "manifest-descriptor", "index", "index-descriptor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """A key and a value on a manifest or an index."""
+    """An annotation of a manifest or an index."""
 
     key: str
     value: str
@@ -27,10 +29,11 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """How an image is made from the result: its configuration and the form of its layers.
+    """How an image is made from the result: the image's configuration and the compression of its layers.
 
-    `config` and `base_config` are image configurations as JSON. With a base configuration the layers of the base stay
-    as they are. `compression` counts for layers that the engine has not packed yet, unless `force_compression`.
+    `config` and `base_config` are image configurations as JSON. With a base configuration, the layers of the base stay
+    unchanged. `compression` applies to layers that the engine has not packed yet; with `force_compression`, to all.
+    `epoch` is the time of the image in seconds since 1970.
     """
 
     config: str | None = None
@@ -42,7 +45,7 @@ class Packing:
     annotations: tuple[Annotation, ...] = ()
 
     def attrs(self) -> dict[str, str]:
-        """The attributes, always with OCI media types: the engines' defaults differ."""
+        """Return BuildKit's attributes, always with OCI media types: the engines' defaults differ."""
         attrs = {"oci-mediatypes": "true"}
         if self.config is not None:
             attrs["containerimage.config"] = self.config
@@ -63,8 +66,8 @@ class Packing:
 class Image:
     """An image in the engine's own store, or pushed, or both. Names are full: `docker.io/library/x:1`.
 
-    Without an image store in the engine (a stand-alone buildkitd with runc) only a push has an effect. `insecure`: the
-    registry speaks HTTP or has a certificate that nobody knows; one on the loopback interface always may.
+    In an engine without an image store (a stand-alone buildkitd with runc) only a push has an effect. With `insecure`
+    the registry may speak HTTP or have an unknown certificate; a registry on the loopback interface always may.
     """
 
     type: ClassVar[str] = "image"
@@ -77,6 +80,7 @@ class Image:
     store: bool = True
 
     def attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes."""
         attrs = self.packing.attrs()
         if self.names:
             attrs["name"] = ",".join(self.names)
@@ -94,19 +98,20 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moby:
-    """An image in the Docker Engine, unpacked, whichever store it has. Only Docker's own BuildKit knows it."""
+    """An image in the Docker Engine, unpacked, in either of Docker's stores; only Docker's BuildKit can do this."""
 
     type: ClassVar[str] = "moby"
     names: tuple[str, ...]
     packing: Packing = Packing()
 
     def attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes."""
         return self.packing.attrs() | ({"name": ",".join(self.names)} if self.names else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """An image as one tarball on this machine: an OCI layout, or what `docker load` takes."""
+    """An image as one tarball on this machine: an OCI layout, or a tarball for `docker load`."""
 
     dest: Path
     format: Literal["oci", "docker"] = "oci"
@@ -115,15 +120,17 @@ class Archive:
 
     @property
     def type(self) -> str:
+        """The name of BuildKit's exporter."""
         return self.format
 
     def attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes."""
         return self.packing.attrs() | ({"name": ",".join(self.names)} if self.names else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """An image as an OCI layout directory on this machine, beside what it already holds. `tag` is its name there."""
+    """An image in an OCI layout directory on this machine, added to the images there. `tag` is the image's name."""
 
     type: ClassVar[str] = "oci"
     dest: Path
@@ -131,12 +138,13 @@ class Layout:
     packing: Packing = Packing()
 
     def attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes."""
         return self.packing.attrs() | {"tar": "false"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """An image for a store beside the engine: its `docker load` tarball goes to `into` as it comes (load.py)."""
+    """An image for a store outside the engine: `into` reads the `docker load` tarball as it arrives (load.py)."""
 
     type: ClassVar[str] = "docker"
     into: Callable[[Iterable[bytes]], object]
@@ -144,31 +152,34 @@ class Load:
     packing: Packing = Packing()
 
     def attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes."""
         return self.packing.attrs() | {"name": ",".join(self.names)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The files of the result: into a directory on this machine, or as one tarball."""
+    """The files of the result, in a directory on this machine or as one tarball."""
 
     dest: Path
     tar: bool = False
 
     @property
     def type(self) -> str:
+        """The name of BuildKit's exporter."""
         return "tar" if self.tar else "local"
 
     def attrs(self) -> dict[str, str]:
+        """Return BuildKit's attributes: none."""
         return {}
 
 
 def on_loopback(name: str) -> bool:
-    """Is the registry of this image on the loopback interface of the engine's host?
+    """Return whether the registry of this image is on the loopback interface of the engine's host.
 
     >>> on_loopback("127.0.0.1:5000/x:1"), on_loopback("docker.io/library/x:1")
     (True, False)
     """
-    host = name.partition("/")[0]
+    host = ImageRef.parse(name).registry
     return host.startswith(("127.", "[::1]")) or host.partition(":")[0] == "localhost"
 
 

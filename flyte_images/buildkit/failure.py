@@ -1,4 +1,4 @@
-"""What grpc says of a failed call -> one of our errors, with the step, its command and the user's line."""
+"""A failed gRPC call -> an error of this package, with the step, its command and the user's line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pb.gateway_pb2 import ErrorStatus
 
 _DETAILS = "grpc-status-details-bin"
 _INTERRUPTED = r"context canceled|code = (Canceled|Unavailable)|no active session"
-_UNHEARD = r"^(?!.*(https?://|dial |lookup )).*\bcontext deadline exceeded$"  # of a session, not of some server
+_UNHEARD = r"^(?!.*(https?://|dial |lookup )).*\bcontext deadline exceeded$"  # the session's timeout, not a server's
 _RACED = r'image "[^"]+": already exists'
 
 _STUCK = "unsupported offset"
@@ -24,7 +24,7 @@ _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode
 
 
 class StepError(BuildError):
-    """A step of the graph failed. `vertex` is its digest, `exit_status` what its command returned if it ran."""
+    """A step of the graph failed. `vertex` is its digest, `exit_status` the exit status of its command, if it ran."""
 
     def __init__(
         self,
@@ -43,19 +43,19 @@ class StepError(BuildError):
 
 
 class ConnectionLostError(EngineError):
-    """The engine went away during a call. Whether it is gone for good, only another call can tell."""
+    """The connection to the engine was lost during a call. Only another call can show whether the engine is gone."""
 
     def __init__(self, engine: str, reason: str) -> None:
         super().__init__(
-            f"the connection to the BuildKit at {engine} is gone: {reason}",
-            hint="was it stopped or restarted? When it is back, build again: finished steps are kept",
+            f"the connection to the BuildKit at {engine} is lost: {reason}",
+            hint="was the engine stopped or restarted? When it runs, build again: finished steps are kept",
         )
         self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """What BuildKit adds to an error."""
+    """The details that BuildKit adds to an error."""
 
     vertex: str = ""
     exit_status: int | None = None
@@ -63,21 +63,18 @@ class Details:
 
 
 def details_of(error: grpc.RpcError) -> Details:
-    """Read the trailer of a failed call.
-
-    The values are JSON even though the wrapping is protobuf.
-    """
-    found = {}
+    """Return the details in the trailer of a failed call: JSON values inside a protobuf message."""
+    details = {}
     for item in error.trailing_metadata() or ():
         if item.key == _DETAILS:
             for detail in ErrorStatus.FromString(item.value).details:
                 if detail.type_url.endswith("+json"):
-                    found[detail.type_url.rsplit(".", 1)[-1].removesuffix("+json")] = json.loads(detail.value)
-    exit_status = found.get("ExitMessage", {}).get("Code")
+                    details[detail.type_url.rsplit(".", 1)[-1].removesuffix("+json")] = json.loads(detail.value)
+    exit_status = details.get("ExitMessage", {}).get("Code")
     return Details(
-        vertex=found.get("Vertex", {}).get("digest", ""),
+        vertex=details.get("Vertex", {}).get("digest", ""),
         exit_status=exit_status,
-        location=_location(found.get("Source", {})),
+        location=_location(details.get("Source", {})),
     )
 
 
@@ -88,22 +85,25 @@ def _location(source: dict[str, object]) -> Location | None:
     return None
 
 
-def engine_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = str) -> EngineError:
-    """The error of a call that is no build: `engine` is its address, `said` gets what its connection told."""
+def engine_error(error: grpc.RpcError, engine: str, *, reason: Callable[[], str] = str) -> EngineError:
+    """Return the error of a call other than a solve.
+
+    `engine` is the engine's address; `reason` returns the connection's report of why it was lost, or "".
+    """
     code, text = error.code(), _text(error)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return EngineError(
             f"the BuildKit at {engine} does not answer", hint="is it overloaded, or has the connection stalled?"
         )
     if code in _LOST:
-        return ConnectionLostError(engine, said() or text)
+        return ConnectionLostError(engine, reason() or text)
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return EngineError(f"what answers at {engine} is no BuildKit, or one too old: {text}")
+        return EngineError(f"the server at {engine} is not a BuildKit, or is too old: {text}")
     return EngineError(f"the BuildKit at {engine} refused: {text}", hint=hint_for(text))
 
 
-def build_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = str) -> FlyteImagesError:
-    """The error of a failed solve, not yet with what only the graph and its events know: command and log."""
+def build_error(error: grpc.RpcError, engine: str, *, reason: Callable[[], str] = str) -> FlyteImagesError:
+    """Return the error of a failed solve. The caller adds command and log, from the graph and its events."""
     details, text = details_of(error), _text(error)
     if details.vertex:
         return StepError(
@@ -114,22 +114,22 @@ def build_error(error: grpc.RpcError, engine: str, *, said: Callable[[], str] = 
             hint=None if details.exit_status else hint_for(text),
         )
     if error.code() in (*_LOST, grpc.StatusCode.UNIMPLEMENTED):
-        return engine_error(error, engine, said=said)
+        return engine_error(error, engine, reason=reason)
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return BuildError(
             f"the engine refused: {text}",
-            hint="large contents belong into files of a source layer, or its disk is full",
+            hint="large contents belong in files of a source layer; or is the engine's disk full?",
         )
     return BuildError(step_message(text), hint=hint_for(text))
 
 
 def interrupted(error: FlyteImagesError) -> bool:
-    """Did something else than the build itself end it, so that the same build may well work now?
+    """Return whether something other than the build ended the build, so that the same build may work now.
 
-    That is the connection, or a session that the engine waited for in vain; and another client: BuildKit runs equal
-    steps of several builds once, with the session of any of them, so when that client is killed, or loses its
-    connection, the others see their step cancelled. And when two write an image of the same name at the same moment,
-    the engine's store has one of them fail.
+    Such causes are a lost connection, a session that did not answer the engine, and another client: BuildKit runs equal
+    steps of several builds once, with the session of any of them, so when that client is killed or loses its
+    connection, the other builds see their step canceled. And when two builds write an image of the same name at the
+    same moment, the engine's store makes one of them fail.
     """
     if isinstance(error, StepError) and error.exit_status is not None:
         return False
@@ -137,11 +137,11 @@ def interrupted(error: FlyteImagesError) -> bool:
 
 
 def stuck(error: FlyteImagesError) -> bool:
-    """Does the engine hold the first part of a blob, from a transfer that broke off, and cannot go on from there?"""
+    """Return whether the engine has the first part of a blob, from a broken transfer, and cannot continue."""
     return _STUCK in str(error)
 
 
 def _text(error: grpc.RpcError) -> str:
-    """What was said; grpc's words on our own bridge mean that the other end closed the connection."""
+    """Return the error text; grpc's texts about this client's bridge mean that the other end closed the connection."""
     text = error.details() or str(error)
     return "it closed the connection" if "unix-abstract:" in text or "Socket closed" in text else text

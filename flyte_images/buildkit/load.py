@@ -1,4 +1,4 @@
-"""An image that a BuildKit without an image store sends here -> the store of Docker or Podman, with no file between."""
+"""An image from a BuildKit without an image store -> Docker's or Podman's store, without a file between."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from .address import Docker
 from .discovery import engine
 from .engine_api import load_image
 
-Take = Callable[[Iterable[bytes]], object]
-"""Takes in the tarball of an image, chunk by chunk. Where the chunks end with an exception, it keeps nothing."""
+ImageLoader = Callable[[Iterable[bytes]], object]
+"""Loads the tarball of an image, piece by piece. If the pieces end with an exception, nothing is loaded."""
 
 
-def find_store(environ: Mapping[str, str]) -> Take:
-    """Where a task finds its image: the Docker Engine that `docker` uses, else Podman.
+def find_store(environ: Mapping[str, str]) -> ImageLoader:
+    """Return the loader of the store in which a task finds its image: the Docker Engine of `docker`, else Podman.
 
-    Raises EngineError if there is neither.
+    Raises EngineError if this machine has neither.
     """
     if docker := engine(environ=environ):
         return into_docker(docker)
     if podman := shutil.which("podman", path=environ.get("PATH")):
         return into_podman(podman)
     raise EngineError(
-        "there is no Docker Engine and no Podman here to take the image in",
+        "this machine has no Docker Engine and no Podman to load the image into",
         hint="start one, push the image, or write it to a file: --output",
     )
 
 
-def into_docker(docker: Docker) -> Take:
-    """Load into a Docker Engine (or Podman's service) through its API."""
+def into_docker(docker: Docker) -> ImageLoader:
+    """Return a loader for a Docker Engine (or Podman's service), through its API."""
     return lambda archive: load_image(docker, archive)
 
 
-def into_podman(program: str = "podman") -> Take:
-    """Load by `podman load`."""
+def into_podman(program: str = "podman") -> ImageLoader:
+    """Return a loader that runs `podman load`."""
 
-    def take(archive: Iterable[bytes]) -> None:
+    def load(archive: Iterable[bytes]) -> None:
         with (
-            tempfile.TemporaryFile() as said,
+            tempfile.TemporaryFile() as errors,
             subprocess.Popen(
-                (program, "load", "--quiet"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+                (program, "load", "--quiet"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
             ) as running,
         ):
             assert running.stdin is not None
@@ -53,16 +53,16 @@ def into_podman(program: str = "podman") -> Take:
                     running.stdin.write(chunk)
                 running.stdin.flush()
             except BrokenPipeError:
-                pass  # it has ended: its own words follow
+                pass  # podman has ended: its error text is reported below
             except BaseException:
-                running.kill()  # before it sees the end of its input and takes half an image for a whole one
+                running.kill()  # before podman sees the end of its input and loads half an image
                 raise
             finally:
                 with contextlib.suppress(BrokenPipeError):
                     running.stdin.close()
             if running.wait():
-                said.seek(0)
-                words = said.read()[-2000:].decode("utf-8", "replace").strip()
-                raise BuildError(f"`podman load` failed: {words}", hint="has its disk room left?")
+                errors.seek(0)
+                text = errors.read()[-2000:].decode("utf-8", "replace").strip()
+                raise BuildError(f"`podman load` failed: {text}", hint="is its disk full?")
 
-    return take
+    return load

@@ -1,7 +1,8 @@
-"""A buildkitd of the user's own: started when a build needs it, shared by all builds, gone when none has come for long.
+"""Start the user's own buildkitd when a build needs it. All builds share the daemon; it stops after a time without use.
 
-Locks in its directory decide everything, so that a client that is killed leaves nothing to clean up: `use` is held
-shared by each connected client, `change` by whoever starts or stops the daemon, `keeper` by what watches it.
+File locks in the daemon's directory decide everything, so that a killed client leaves nothing to clean up: each
+connected client holds `use` (shared), a process that starts or stops the daemon holds `change`, and the supervisor
+(supervisor.py) holds `keeper`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _START = 60.0  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """The program, and the directories that are its own: `state` for what it keeps, `run` for socket and locks."""
+    """The program and its directories: `state` for the daemon's data, `run` for its socket and locks."""
 
     program: str
     state: Path
@@ -40,10 +41,14 @@ class Daemon:
 
     @property
     def socket(self) -> Path:
+        """The path of the daemon's socket."""
         return self.run / "buildkitd.sock"
 
     def command(self) -> tuple[str, ...]:
-        """How to run it; by rootlesskit where the user is not root."""
+        """Return the command that runs the daemon; under rootlesskit if the user is not root.
+
+        Raises EngineError if rootlesskit is needed and not installed.
+        """
         own = (self.program, "--addr", f"unix://{self.socket}", "--root", str(self.state))
         if os.geteuid() == 0:
             return own
@@ -57,10 +62,10 @@ class Daemon:
 
 
 def find_daemon(environ: Mapping[str, str]) -> Daemon | None:
-    """The buildkitd on PATH, else in the user's cache directory, if there is one."""
+    """Return the buildkitd on PATH, else in the user's cache directory, else None."""
     try:
         cache = cache_dir(environ)
-    except SpecError:  # no home, no place for what it keeps
+    except SpecError:  # without a home directory the daemon has no place for its data
         return None
     program = shutil.which("buildkitd", path=environ.get("PATH")) or shutil.which("buildkitd", path=str(cache / "bin"))
     if program is None:
@@ -71,7 +76,10 @@ def find_daemon(environ: Mapping[str, str]) -> Daemon | None:
 
 
 def start(daemon: Daemon, *, idle: float = IDLE) -> TextIO:
-    """Make sure that it runs; it does not stop before the returned lock is closed."""
+    """Start the daemon unless it runs; the daemon does not stop before the returned lock file is closed.
+
+    `idle` is the time in seconds without a client after which the daemon stops. Raises EngineError if it cannot start.
+    """
     private_directory(daemon.run)
     private_directory(daemon.state.parent)
     daemon.state.mkdir(mode=0o711, exist_ok=True)
@@ -84,21 +92,21 @@ def start(daemon: Daemon, *, idle: float = IDLE) -> TextIO:
 
 
 def answers(path: Path) -> bool:
-    """Does anything accept connections there?"""
+    """Return whether a server accepts connections on the socket `path`."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file exclusively."""
+    """Hold the lock file exclusively until the context ends."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def free(path: Path) -> bool:
-    """Does nobody hold this lock?"""
+    """Return whether no process holds this lock."""
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,6 +125,6 @@ def _launch(daemon: Daemon, idle: float) -> None:
     deadline = time.monotonic() + _START
     while not answers(daemon.socket):
         if free(daemon.run / "keeper") or time.monotonic() > deadline:
-            said = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-            raise EngineError(f"`{daemon.program}` did not start: {said}", hint=f"its log: {log}")
+            last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+            raise EngineError(f"`{daemon.program}` did not start: {last_lines}", hint=f"its log: {log}")
         time.sleep(0.05)

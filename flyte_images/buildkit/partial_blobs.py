@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from flyte_images_runtime.system.image_ref import ImageRef
+
 from ..errors import EngineError
 from ..llb.pb import ops_pb2
 from ..store.oci_layout import Layout
@@ -38,7 +40,7 @@ def layouts_of(definition: bytes, stores: Mapping[str, Path], unread: frozenset[
         source = ops_pb2.Op.FromString(data).source
         directory = stores.get(source.attrs.get("oci.store", ""))
         if source.identifier.startswith(_SCHEME) and directory is not None:
-            digest = source.identifier.partition("@")[2]
+            digest = ImageRef.parse(source.identifier.removeprefix(_SCHEME)).digest
             if unread & {str(part["digest"]) for part in Layout(directory).parts(digest)}:
                 images[directory, digest] = None
     return tuple(images)

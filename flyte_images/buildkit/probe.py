@@ -1,4 +1,4 @@
-"""What there is: every BuildKit that the settings and the sockets lead to, tried; for `doctor`."""
+"""Try every BuildKit that the settings and the sockets name, for `flyte-images doctor`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One place that was tried. Either `error` says why it cannot be used, or the others what it is.
+class ProbedEngine:
+    """The result of one attempt: either `error`, or `version` and `capabilities`.
 
-    `chosen` is the one that a build takes. A daemon that would have to be started first is not started: neither is set.
+    `chosen` marks the engine that a build takes. A daemon that is not running is not started for this: then neither is
+    set.
     """
 
     where: str
@@ -28,8 +29,8 @@ class Found:
     error: EngineError | SpecError | None = None
 
 
-def survey(given: str | None = None, *, environ: Mapping[str, str]) -> Iterator[Found]:
-    """Try all that discovery.py knows, in its order; the first is what a build would use, whether it answers or not."""
+def survey(given: str | None = None, *, environ: Mapping[str, str]) -> Iterator[ProbedEngine]:
+    """Try all choices of discovery.py, in its order; a build takes the first one, whether it answers or not."""
     choices = candidates(given, environ=environ)
     first = True
     while True:
@@ -37,20 +38,20 @@ def survey(given: str | None = None, *, environ: Mapping[str, str]) -> Iterator[
             choice = next(choices)
         except StopIteration:
             return
-        except (EngineError, SpecError) as error:  # a setting that leads nowhere ends the search, as it ends a build
-            yield Found(where="", because="settings", chosen=first, error=error)
+        except (EngineError, SpecError) as error:  # a setting that cannot be used ends the search, as it ends a build
+            yield ProbedEngine(where="", because="settings", chosen=first, error=error)
             return
         yield _try(choice, chosen=first)
         first = False
 
 
-def _try(choice: Choice, *, chosen: bool) -> Found:
+def _try(choice: Choice, *, chosen: bool) -> ProbedEngine:
     where = str(choice.address)
     if choice.daemon is not None:
-        return Found(where=where, because=choice.because, chosen=chosen)
+        return ProbedEngine(where=where, because=choice.because, chosen=chosen)
     try:
         with open_choice(choice, patience=_PATIENCE) as client:
-            return Found(
+            return ProbedEngine(
                 where=where,
                 because=choice.because,
                 chosen=chosen,
@@ -58,4 +59,4 @@ def _try(choice: Choice, *, chosen: bool) -> Found:
                 capabilities=client.capabilities(),
             )
     except EngineError as error:
-        return Found(where=where, because=choice.because, chosen=chosen, error=error)
+        return ProbedEngine(where=where, because=choice.because, chosen=chosen, error=error)

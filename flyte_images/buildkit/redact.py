@@ -1,4 +1,4 @@
-"""What a build says, without the values of the secrets that its steps see."""
+"""Remove the values of secrets from a build's events and errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flyte_images_runtime.task.redaction import Redactor
 from ..errors import BuildError
 from .events import Event, Vertex, VertexLog
 
-_LONGEST, _HELD = 1 << 16, 1 << 13  # characters of a line that is held back, and of its end
+_LONGEST, _HELD = 1 << 16, 1 << 13  # characters: of a line that is held back, and of the end of a longer line
 
 
 class Masked:
-    """Passes on events; what a step prints is held back until its line has ended."""
+    """Passes on events without secrets. A step's output is held back until its line ends."""
 
     def __init__(self, on_event: Callable[[Event], None], redactor: Redactor) -> None:
         self._on_event, self._redactor = on_event, redactor
@@ -36,7 +36,7 @@ class Masked:
 
 
 class _Log:
-    """What one step prints, by stream, a line at a time; of a very long one the end is held back."""
+    """The output of one step, passed on by stream and line; of a very long line, only the end is held back."""
 
     def __init__(self, vertex: str, on_event: Callable[[Event], None], redactor: Redactor) -> None:
         self._vertex, self._on_event, self._redactor = vertex, on_event, redactor
@@ -44,18 +44,20 @@ class _Log:
         self._decoders: dict[int, codecs.IncrementalDecoder] = {}
 
     def feed(self, event: VertexLog) -> None:
-        if event.stream not in self._decoders:  # a character may lie across two pieces
+        """Add a piece of output, and pass on the lines that it ends."""
+        if event.stream not in self._decoders:  # a character may be split between two pieces
             self._decoders[event.stream] = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         text = self._open.get(event.stream, "") + self._decoders[event.stream].decode(event.data)
         at = text.rfind("\n") + 1
-        said, rest = self._redactor(text[:at]), text[at:]
-        if len(rest) > _LONGEST:
-            rest = self._redactor(rest)
-            said, rest = said + rest[:-_HELD], rest[-_HELD:]
-        self._open[event.stream] = rest
-        self._pass_on(event.stream, said)
+        ready, pending = self._redactor(text[:at]), text[at:]
+        if len(pending) > _LONGEST:
+            pending = self._redactor(pending)
+            ready, pending = ready + pending[:-_HELD], pending[-_HELD:]
+        self._open[event.stream] = pending
+        self._pass_on(event.stream, ready)
 
     def end(self) -> None:
+        """Pass on the lines that have not ended."""
         for stream, text in self._open.items():
             self._pass_on(stream, self._redactor(text))
 
@@ -67,7 +69,7 @@ class _Log:
 
 @contextmanager
 def masked(redactor: Redactor) -> Iterator[None]:
-    """Take the values out of what the error of a failed build tells."""
+    """Remove the values from the error of a build that fails in this context."""
     try:
         yield
     except BuildError as error:

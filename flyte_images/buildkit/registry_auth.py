@@ -20,7 +20,7 @@ _NOT_FOUND = "credentials not found in native keychain"  # the helpers' protocol
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user name and its secret. An empty name means that the secret is an identity token."""
+    """A user name and its secret. With an empty name, the secret is an identity token."""
 
     username: str
     secret: str = field(repr=False)
@@ -28,9 +28,9 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class DockerLogins:
-    """The logins that `docker login` keeps in `file`, usually ~/.docker/config.json.
+    """The logins that `docker login` writes to `file`, usually ~/.docker/config.json.
 
-    Read anew each time, so that a short-lived login that is renewed while a build runs is used.
+    Each call reads the file again, so that a short-lived login may be renewed while a build runs.
 
     >>> DockerLogins(Path("/nonexistent"))("registry.example") is None
     True
@@ -39,7 +39,10 @@ class DockerLogins:
     file: Path
 
     def __call__(self, host: str) -> Login | None:
-        """The login for a registry's host as the engine names it, or None."""
+        """Return the login for the host of a registry, named as the engine names the host, or None.
+
+        Raises EngineError if the file or a credential helper cannot be used.
+        """
         config = self._read()
         keys = (_HUB, *_HUB_HOSTS) if host in _HUB_HOSTS else (host, f"https://{host}", f"http://{host}")
         helpers = _mapping(config.get("credHelpers"))
@@ -48,12 +51,12 @@ class DockerLogins:
                 return _ask(helper, key)
         if isinstance(helper := config.get("credsStore"), str) and helper:
             for key in keys[:2]:
-                if found := _ask(helper, key):
-                    return found
+                if login := _ask(helper, key):
+                    return login
         entries = {_host(key): value for key, value in _mapping(config.get("auths")).items()}
         for key in keys:
-            if found := self._entry(key, _mapping(entries.get(_host(key)))):
-                return found
+            if login := self._entry(key, _mapping(entries.get(_host(key)))):
+                return login
         return None
 
     def _read(self) -> Mapping[str, object]:
@@ -81,7 +84,7 @@ class DockerLogins:
 
 
 def docker_config_file() -> Path:
-    """Where Docker keeps its settings: DOCKER_CONFIG, else ~/.docker."""
+    """Return the path of Docker's settings, in the directory DOCKER_CONFIG or ~/.docker."""
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
 
 
@@ -91,15 +94,15 @@ def _ask(helper: str, key: str) -> Login | None:
         done = subprocess.run((program, "get"), input=key.encode(), capture_output=True, timeout=60, check=False)
     except FileNotFoundError:
         raise EngineError(
-            f"the credential helper `{program}` is not installed", hint="install it, or take it out of config.json"
+            f"the credential helper `{program}` is not installed", hint="install it, or remove it from config.json"
         ) from None
     except subprocess.TimeoutExpired:
         raise EngineError(f"the credential helper `{program}` did not answer for `{key}` within a minute") from None
     if done.returncode:
-        said = (done.stdout.strip() or done.stderr.strip()).decode("utf-8", "replace")
-        if said == _NOT_FOUND:
+        message = (done.stdout.strip() or done.stderr.strip()).decode("utf-8", "replace")
+        if message == _NOT_FOUND:
             return None
-        raise EngineError(f"the credential helper `{program}` failed for `{key}`: {said}")
+        raise EngineError(f"the credential helper `{program}` failed for `{key}`: {message}")
     try:
         answer = _mapping(json.loads(done.stdout))
     except ValueError:
@@ -109,7 +112,7 @@ def _ask(helper: str, key: str) -> Login | None:
 
 
 def _host(key: str) -> str:
-    """A key of `auths` as its host: some tools write it with a scheme and a path.
+    """Return the host in a key of `auths`: some tools write keys with a scheme and a path.
 
     >>> _host("https://registry.example/v2/"), _host("https://index.docker.io/v1/")
     ('registry.example', 'index.docker.io')

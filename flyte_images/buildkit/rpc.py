@@ -1,4 +1,4 @@
-"""The methods of BuildKit that this client calls, by their exact paths, each with its messages."""
+"""The gRPC methods of BuildKit that this client calls: their exact paths and message types."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Response = TypeVar("Response", bound=Message)
 Metadata = tuple[tuple[str, str], ...]
 
 MESSAGE_LIMIT = 16 << 20
-"""Bytes in one message, both ways: what BuildKit's servers are set to. grpcio's own default is 4 MiB."""
+"""Bytes in one message, both ways: the setting of BuildKit's servers. grpcio's own default is 4 MiB."""
 
 OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    # The error of a failed step is a trailer that quotes the step, and all of the user's file if it has that.
+    # The error of a failed step is a trailer that quotes the step and, if the graph contains it, the user's whole file.
     ("grpc.max_metadata_size", MESSAGE_LIMIT),
     ("grpc.absolute_max_metadata_size", MESSAGE_LIMIT),
-    ("grpc.use_local_subchannel_pool", 1),  # else channels to a reused path share their connections
+    ("grpc.use_local_subchannel_pool", 1),  # otherwise channels to a reused path share their connections
     ("grpc.enable_http_proxy", 0),  # BuildKit's own clients dial without a proxy
     ("grpc.default_authority", "localhost"),
-    ("grpc.initial_reconnect_backoff_ms", 100),  # a second is for many clients of one server
+    ("grpc.initial_reconnect_backoff_ms", 100),  # the default, a second, is for many clients of one server
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Request, Response]):
-    """A method's path and the types it takes and gives."""
+    """A method's path and the types of its messages."""
 
     path: str
     request: type[Request]
@@ -43,13 +43,13 @@ class Method(Generic[Request, Response]):
     def call(
         self, channel: grpc.Channel, request: Request, *, timeout: float | None, metadata: Metadata = ()
     ) -> Response:
-        """Call it and wait for its one answer."""
+        """Call the method and wait for its one answer."""
         return self.future(channel, request, timeout=timeout, metadata=metadata).result()
 
     def future(
         self, channel: grpc.Channel, request: Request, *, timeout: float | None, metadata: Metadata = ()
     ) -> grpc._CallFuture[Response]:
-        """Call it and go on."""
+        """Call the method without waiting."""
         stub = channel.unary_unary(
             self.path,
             request_serializer=self.request.SerializeToString,
@@ -60,7 +60,7 @@ class Method(Generic[Request, Response]):
     def stream(
         self, channel: grpc.Channel, request: Request, *, timeout: float | None, metadata: Metadata = ()
     ) -> grpc._CallIterator[Response]:
-        """Call it and iterate over its answers."""
+        """Call the method and return an iterator over its answers."""
         stub = channel.unary_stream(
             self.path,
             request_serializer=self.request.SerializeToString,
@@ -71,7 +71,7 @@ class Method(Generic[Request, Response]):
     def duplex(
         self, channel: grpc.Channel, requests: Iterable[Request], *, metadata: Metadata = ()
     ) -> grpc._CallIterator[Response]:
-        """Call it with a stream of requests and iterate over its answers."""
+        """Call the method with a stream of requests and return an iterator over its answers."""
         stub = channel.stream_stream(
             self.path,
             request_serializer=self.request.SerializeToString,
@@ -96,5 +96,4 @@ RESOLVE_IMAGE = Method(
 )
 
 _CONTENT = "/containerd.services.content.v1.Content"
-CONTENT_INFO = Method(f"{_CONTENT}/Info", content_pb2.InfoRequest, content_pb2.InfoResponse)
 CONTENT_READ = Method(f"{_CONTENT}/Read", content_pb2.ReadRequest, content_pb2.ReadResponse)

@@ -1,4 +1,4 @@
-"""An image of Docker's store -> the user's OCI layout, for a BuildKit that is not Docker's own and cannot see it."""
+"""An image of Docker's store -> the user's OCI layout, for a BuildKit that cannot see Docker's store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
 
+from flyte_images_runtime.system.image_ref import Digest
 from flyte_images_runtime.system.platform import Platform
 
 from ..errors import EngineError
@@ -21,14 +22,14 @@ _CHUNK = 1 << 20
 def save(docker: Docker, name: str, platform: str, layout: Layout) -> str | None:
     """Copy the image `name` for `platform` into the layout and return its manifest's digest; None if Docker lacks it.
 
-    What the layout has already is not written again.
+    Blobs that the layout already has are not written again. Raises EngineError if Docker sends damaged blobs.
     """
     index = save_image(docker, name, lambda archive: _unpack(archive, layout))
     return None if index is None else _manifest(index, platform, layout)
 
 
 def _unpack(archive: IO[bytes], layout: Layout) -> dict[str, Any]:
-    """Put the blobs where they belong and return index.json."""
+    """Write the archive's blobs to the layout and return index.json."""
     index: dict[str, Any] = {}
     with tarfile.open(fileobj=archive, mode="r|") as tar:
         for member in tar:
@@ -41,23 +42,21 @@ def _unpack(archive: IO[bytes], layout: Layout) -> dict[str, Any]:
                 written = layout.put_chunks(_chunks(file), "").digest
                 if written != digest:
                     layout.path(written).unlink()
-                    raise EngineError(f"Docker sent other bytes than those of {digest}", hint="try again")
+                    raise EngineError(f"Docker sent bytes that do not match {digest}", hint="try again")
     if not index:
-        raise EngineError(
-            "Docker saves images in a form that is no OCI layout", hint="version 25 is the first to do so"
-        )
+        raise EngineError("this Docker does not save images as OCI layouts", hint="Docker 25 or newer is needed")
     return index
 
 
 def _manifest(index: dict[str, Any], platform: str, layout: Layout) -> str | None:
-    """The first manifest for the platform that is there with all its blobs."""
+    """Return the first manifest for the platform whose blobs are all in the layout, or None."""
     for described in index.get("manifests", ()):
         digest = str(described["digest"])
         if not layout.has(digest):
             continue
-        found = layout.manifest(digest)
-        if "manifests" in found:
-            if inner := _manifest(found, platform, layout):
+        manifest = layout.manifest(digest)
+        if "manifests" in manifest:
+            if inner := _manifest(manifest, platform, layout):
                 return inner
         elif layout.complete(digest) and Platform.parse(platform).fits(layout.config(digest)):
             return digest
@@ -65,7 +64,7 @@ def _manifest(index: dict[str, Any], platform: str, layout: Layout) -> str | Non
 
 
 def _digest(path: str) -> str:
-    return f"sha256:{path.removeprefix(_BLOBS)}"
+    return str(Digest(path.removeprefix(_BLOBS)))
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

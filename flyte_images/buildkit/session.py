@@ -1,7 +1,7 @@
-"""What the engine may ask of this process while it builds, and the connection on which it asks.
+"""A session: the services of this process for one build, and the connection on which the engine calls them.
 
-BuildKit speaks HTTP/2 as the client over the byte stream of Control.Session; a grpcio server of our own answers. That
-server listens on a socket whose directory is removed as soon as the one connection to it is made.
+BuildKit speaks HTTP/2 as the client over the byte stream of Control.Session, and a grpcio server in this process
+answers. The server listens on a socket whose directory is removed as soon as its only connection is made.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from .services.secrets import Secret
 from .services.secrets import secrets as secrets_service
 
 _CHUNK = 1 << 17
-_WORKERS = 32  # a running call holds one; the health check must never wait behind transfers
+_WORKERS = 32  # each running call occupies one; the health check must never wait for transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What one solve may take from this machine. Nothing is read before the engine asks.
+    """What one solve may read on this machine. Nothing is read before the engine asks.
 
     `stores` are directories with blobs/sha256, by the `oci.store` names of the graph's oci-layout sources; `files` are
-    the files of its local sources, by the sources' names; `secrets` are values (or what gets them) by id; `logins`
-    returns the login of a registry.
+    the files of the graph's local sources, by the sources' names; `secrets` are values, or functions that return them,
+    by id; `logins` returns the login of a registry.
     """
 
     stores: Mapping[str, Path] = field(default_factory=dict)
@@ -55,9 +55,9 @@ class Session:
 
 
 class OpenSession:
-    """A session that the engine knows by `id`, as a context manager.
+    """A session that the engine knows by `id`; a context manager.
 
-    `stores` and `targets` are what a solve's caches and exporters need, by the names and numbers that the engine uses.
+    `stores` and `targets` are for the caches and exporters of a solve, by the names and numbers that the engine uses.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class OpenSession:
         )
         try:
             self._call = SESSION.duplex(self._channel, self._outgoing(), metadata=metadata)
-        except ValueError:  # grpc's word for a channel that somebody has closed
+        except ValueError:  # grpc's error for a closed channel
             self._end()
             raise EngineError("the connection to the engine was closed") from None
         self._reader = threading.Thread(target=self._incoming, name="flyte-images-session", daemon=True)
@@ -109,11 +109,11 @@ class OpenSession:
 
     def _connect(self) -> socket.socket:
         directory = temporary_path("session")
-        directory.mkdir(mode=0o700)  # nobody else can connect
+        directory.mkdir(mode=0o700)  # no other user can connect
         opened = os.open(directory, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # A socket's path has 108 bytes at most, however long TMPDIR is. Its last part is this session's own: grpc
-            # removes the path once more when the server is gone, and by then the number may be another session's.
+            # A socket's path has at most 108 bytes, however long TMPDIR is. Its last part is unique to this session:
+            # grpc removes the path again when the server ends, and by then the number may belong to another session.
             path = f"/proc/self/fd/{opened}/{self.id}"
             self._server.add_insecure_port(f"unix:{path}")
             self._server.start()
@@ -141,7 +141,7 @@ class OpenSession:
 
 
 class _Router(grpc.GenericRpcHandler):
-    """Finds the handler of a method by its path."""
+    """Finds the handler of a method by the method's path."""
 
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers

@@ -11,7 +11,7 @@ from .pb import control_pb2
 
 
 def events_of(response: control_pb2.StatusResponse) -> Iterator[Event]:
-    """What one message says: vertices first, as the others speak of them."""
+    """Yield the events of one message: vertices first, because the other events refer to vertices."""
     for vertex in response.vertexes:
         yield Vertex(
             digest=vertex.digest,

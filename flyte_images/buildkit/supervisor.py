@@ -1,7 +1,7 @@
 """Keep one buildkitd running while builds come: python -m flyte_images.buildkit.supervisor RUN IDLE COMMAND...
 
-It ends with its daemon, and its daemon with it. It leaves the process that started it at once, and holds the lock
-`keeper` for as long as it runs.
+The supervisor and its daemon end together. The supervisor detaches from the process that started it, and holds the lock
+`keeper` while it runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def keep(run: Path, idle: float, command: tuple[str, ...]) -> int:
-    """Run `command` until nobody has held the lock `use` for `idle` seconds."""
+    """Run `command` until no process has held the lock `use` for `idle` seconds. Return the daemon's exit status."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     with subprocess.Popen(command, preexec_fn=_die_with_parent) as daemon:
         try:
@@ -40,7 +40,7 @@ def keep(run: Path, idle: float, command: tuple[str, ...]) -> int:
 
 
 def _runs(daemon: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait, and say whether it still runs."""
+    """Wait up to `seconds`, and return whether the daemon still runs."""
     try:
         daemon.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -53,7 +53,7 @@ def _die_with_parent() -> None:
 
 
 def main(run: Path, idle: float, command: tuple[str, ...]) -> None:
-    """Go into the background, nobody's child, and keep."""
+    """Fork into the background and supervise `command`."""
     with (run / "keeper").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fork() == 0:

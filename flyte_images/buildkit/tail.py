@@ -1,15 +1,15 @@
-"""The last lines of a step's log, for the error that will want to show them."""
+"""The last lines of a step's log, for the error of a failed step."""
 
 from __future__ import annotations
 
 from collections import deque
 
 _LINES = 40
-_LONGEST = 4096  # bytes of a line; of a longer one the end is kept
+_LONGEST = 4096  # bytes of a line; only the end of a longer line is kept
 
 
 class Tail:
-    """The last forty lines, in the order of their ends. What two streams write at once stays two lines.
+    """The last forty lines, in the order in which they end. Lines of two streams are never mixed.
 
     >>> tail = Tail()
     >>> tail.feed(2, b"sh: 1: "), tail.feed(1, b"a\\n"), tail.feed(2, b"ech: not found\\n")
@@ -23,13 +23,13 @@ class Tail:
         self._pending: dict[int, bytes] = {}
 
     def feed(self, stream: int, data: bytes) -> None:
-        """`data` as it came: pieces of lines, or many at once."""
-        *whole, rest = (self._pending.get(stream, b"") + data).split(b"\n")
+        """Add output of a stream: a part of a line, or several lines."""
+        *whole, pending = (self._pending.get(stream, b"") + data).split(b"\n")
         self._ended.extend(whole[-_LINES:])
-        self._pending[stream] = rest[-_LONGEST:]
+        self._pending[stream] = pending[-_LONGEST:]
 
     def text(self) -> str:
-        """The lines, unended ones last. A line that a carriage return overwrites shows its last state."""
+        """Return the lines; unfinished lines are last. A line with carriage returns shows its last state."""
         lines = [*self._ended, *filter(None, self._pending.values())]
         last = [line[-_LONGEST:].rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace") for line in lines]
         return "\n".join(last[-_LINES:])

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from flyte_images_runtime.system.image_ref import ImageRef
+
 from ..errors import EngineError, FlyteImagesError
-from ..plan.lower import LABEL
+from ..plan.model import LABEL
 from ..store.bounded_dir import Entry
 
 if TYPE_CHECKING:
@@ -49,9 +51,8 @@ class EngineImages:
         from flyte_images_runtime.execution.running_tasks import active
 
         names = entry.about.split(", ") if entry.about else [entry.name]
-        if any(
-            task.image in (entry.name, *names, *(f"docker.io/library/{name}" for name in names)) for task in active()
-        ):
+        refs = [ImageRef.parse(name) for name in names]
+        if any(task.image == entry.name or ImageRef.parse(task.image) in refs for task in active()):
             return False
         try:
             self._docker.image.remove(names)
@@ -81,7 +82,7 @@ def _last_runs() -> dict[str, float]:
 
     runs: dict[str, float] = {}
     for run in recent(os.environ, 10_000):
-        image = str(run.get("image") or "").removeprefix("docker.io/library/")
+        image = ImageRef.parse(str(run.get("image") or "")).familiar
         runs[image] = max(runs.get(image, 0.0), float(run.get("time") or 0))
     return runs
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..buildkit.address import Docker
-from ..buildkit.probe import Found, survey
+from ..buildkit.probe import ProbedEngine, survey
 from ..errors import FlyteImagesError
 
 State = Literal["ok", "absent", "warning", "failed"]
@@ -57,7 +57,7 @@ def engines(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding
         yield from _engine(one)
 
 
-def _engine(found: Found) -> Iterator[Finding]:
+def _engine(found: ProbedEngine) -> Iterator[Finding]:
     where = f"{found.where} ({found.because})" if found.where else found.because
     needed: State = "failed" if found.chosen else "warning"
     if found.error is not None:

@@ -24,11 +24,11 @@ from ..store.cache_dir import cache_dir
 from ..store.oci_layout import LAYER_TAR, Layout
 from .file_index import Index
 from .ignore import DEFAULT_IGNORE
-from .layer import EPOCH, Blob, LayerEntry, NotWritten, arrange, write
+from .layer import Blob, LayerEntry, NotWritten, arrange, write
 from .packed_image import PLATFORM, Packed, find_record, put_image
 from .tree import is_known, read_all, scan, tree_digest
 
-__all__ = ["DEFAULT_IGNORE", "EPOCH", "PLATFORM", "Packed", "Source", "content_digests", "digest", "pack"]
+__all__ = ["DEFAULT_IGNORE", "PLATFORM", "Packed", "Source", "content_digests", "digest", "pack"]
 
 
 @record

@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from flyte_images_layers.record import record
+from flyte_images_layers.steps import EPOCH
 
 from ..errors import SpecError
 from .file_index import Index
 from .tree import Entry, Tree, read
-
-EPOCH = 315_532_800  # 1980-01-01; zip files cannot express an earlier time
 
 _BLOCK = 512
 _NAME = 100  # bytes of a name that fit in a header

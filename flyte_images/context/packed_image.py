@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyte_images_layers.record import record
+from flyte_images_layers.steps import EPOCH
 
 from ..errors import FlyteImagesError
 from ..store import json_cache
 from ..store.oci_layout import LAYER_TAR, Descriptor, Layer, Layout
-from .layer import EPOCH, Blob
+from .layer import Blob
 
 PLATFORM = "linux/amd64"
 """The platform in the manifests, which need one. Files fit every platform: name this one in the source operation."""

@@ -13,18 +13,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from flyte_images_layers.inside import text as inside
-from flyte_images_layers.steps import Deb, Sdist, SecretMount, Wheel
+from flyte_images_layers.steps import EPOCH, Deb, Sdist, SecretMount, Wheel
 
 from .. import llb
 from ..bootstrap.base_image import BaseImage
 from ..errors import SpecError
-from .model import VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
+from .model import LABEL, VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 from .network_settings import PROXY_VARIABLES, STEP_CA_VARIABLES
 from .one_layer import one_layer
 from .sources import Abilities, Places, base_state, layout_state, package_state
 
-EPOCH = 315_532_800  # 1980-01-01, the time of every file that we make
-LABEL = "io.flyte-images.plan"
 PROGRAMS = "/flyte-images/programs"
 _OUT = "/flyte-images/out"
 _IN = "/flyte-images/in"

@@ -17,6 +17,8 @@ from ..errors import Location
 _File = TypeVar("_File", Wheel, Sdist, Deb)
 
 VENV = "/opt/venv"
+LABEL = "io.flyte-images.plan"
+"""The label of an image that holds the digest of its plan."""
 
 
 @record(kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flyte_images_layers.steps import Deb, Sdist, Wheel
+from flyte_images_runtime.system.image_ref import Digest, ImageRef
 
 from .. import llb
 from ..bootstrap.base_image import BaseImage
@@ -54,7 +55,7 @@ def base_state(base: BaseImage, platform: llb.Platform, abilities: Abilities, pl
         case "layout":
             return layout_state(base.reference, platform, note, abilities, places)
         case "engine":
-            name = base.reference.partition("@")[0]
+            name = str(ImageRef.parse(base.reference)._replace(digest=""))
             checksum = base.digest if abilities.checksums else None
             return llb.image(name, platform=platform, resolve_mode="local", checksum=checksum, note=note)
         case _:
@@ -78,14 +79,14 @@ def layout_state(
 def blob_name(digest: str) -> str:
     """What the session calls the one file of a blob.
 
-    >>> blob_name("sha256:00ff")
-    'blob-00ff'
+    >>> blob_name("sha256:" + "0" * 64)[:9]
+    'blob-0000'
     """
-    return "blob-" + digest.removeprefix("sha256:")
+    return f"blob-{Digest.parse(digest).hex}"
 
 
 def package_state(package: Wheel | Sdist | Deb, note: llb.Note, abilities: Abilities, places: Places) -> llb.State:
     """A package file: fetched by the engine, or served by this client where the engine cannot."""
     if package.sha256 in places.packages:
         return layout_state(places.packages[package.sha256], None, note, abilities, places)
-    return llb.http(package.url, checksum=f"sha256:{package.sha256}", filename=package.filename, mode=0o644, note=note)
+    return llb.http(package.url, checksum=str(Digest(package.sha256)), filename=package.filename, mode=0o644, note=note)

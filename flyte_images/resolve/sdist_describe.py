@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flyte_images_layers import digest
-from flyte_images_layers.steps import Sdist, Wheel
+from flyte_images_layers.steps import EPOCH, Sdist, Wheel
 
 from .. import llb
 from ..bootstrap.base_image import BaseImage
@@ -22,7 +22,7 @@ from ..buildkit.exporters import Files
 from ..buildkit.failure import StepError
 from ..errors import ResolveError
 from ..image import Image
-from ..plan.lower import EPOCH, Lowering, limits, program, run_program
+from ..plan.lower import Lowering, limits, program, run_program
 from ..plan.model import Built, Plan, PlanStep
 from ..plan.sources import Places
 from ..serving.serve import check_tags, engine_features, serve_sources, session_for

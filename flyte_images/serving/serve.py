@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from flyte_images_layers.steps import Deb, Sdist, Wheel
+from flyte_images_runtime.system.image_ref import ImageRef
 
 from ..buildkit.address import Docker
 from ..buildkit.capabilities import Capabilities
@@ -61,7 +62,7 @@ def serve_sources(
     if not abilities.layouts:
         bases = (base.reference for base in (plan.base, plan.toolchain) if base is not None and base.origin == "layout")
         for name in {*files.values(), *served.values(), *bases}:
-            layers = Layout(layout).manifest(name.partition("@")[2])["layers"]
+            layers = Layout(layout).manifest(ImageRef.parse(name).digest)["layers"]
             blobs[name] = tuple(layer["digest"] for layer in layers)
     return Places(files=files, packages=served, blobs=blobs)
 
@@ -83,9 +84,9 @@ def check_tags(client: Client, plan: Plan, abilities: Abilities) -> None:
     for base in (plan.base, plan.toolchain):
         if base is None or base.origin != "engine" or abilities.checksums or not isinstance(client.address, Docker):
             continue
-        name = base.reference.partition("@")[0]
-        image = find_image(client.address, name.removeprefix("docker.io/library/"))
-        ids = (image.id, *(digest.partition("@")[2] for digest in image.digests)) if image else ()
+        name = str(ImageRef.parse(base.reference)._replace(digest=""))
+        image = find_image(client.address, name)
+        ids = (image.id, *(ImageRef.parse(digest).digest for digest in image.digests)) if image else ()
         if base.digest not in ids:
             raise moved_tag_error(name, image.id if image else None, base.digest)
 

@@ -11,13 +11,13 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from flyte_images_layers.record import record
 from flyte_images_runtime.system import atomic
+from flyte_images_runtime.system.image_ref import Digest
 
 from ..errors import EngineError, FlyteImagesError
 
@@ -29,7 +29,6 @@ LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 INDEX = "application/vnd.oci.image.index.v1+json"
 TAG = "org.opencontainers.image.ref.name"
 
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHUNK = 1 << 20
 
 
@@ -74,10 +73,10 @@ class Layout:
 
     def path(self, digest: str) -> Path:
         """Return the path of the blob of that digest, whether or not it exists."""
-        match = _DIGEST.fullmatch(digest)
-        if match is None:
-            raise FlyteImagesError(f"not a sha256 digest: `{digest}`")
-        return self.directory / "blobs" / "sha256" / match[1]
+        try:
+            return self.directory / "blobs" / "sha256" / Digest.parse(digest).hex
+        except ValueError as error:
+            raise FlyteImagesError(str(error)) from None
 
     def has(self, digest: str) -> bool:
         """Return whether the blob exists, without reading it: see `complete` and `read`."""
@@ -96,7 +95,7 @@ class Layout:
                 f"blob `{digest}` cannot be read from `{self.directory}`: {error.strerror}",
                 hint="build again with --upgrade; for a base: `flyte-images base build SUITE`",
             ) from None
-        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+        if str(Digest.of(data)) != digest:
             raise FlyteImagesError(f"`{path}` is damaged: its content does not fit its digest", hint="remove the file")
         return data
 
@@ -172,7 +171,7 @@ class Layout:
             for chunk in chunks:
                 state.update(chunk)
                 file.write(chunk)
-            return f"sha256:{state.hexdigest()}"
+            return str(Digest(state.hexdigest()))
 
         return self.put_filled(fill, media_type)
 
@@ -242,7 +241,7 @@ class Layout:
         small = {
             "oci-layout": _MARKS["oci-layout"].encode(),
             "index.json": json.dumps({"schemaVersion": 2, "manifests": [descriptor]}).encode(),
-            f"blobs/sha256/{digest.removeprefix('sha256:')}": manifest,
+            f"blobs/sha256/{Digest.parse(digest).hex}": manifest,
         }
         for path, data in small.items():
             yield _tar_header(path, len(data)) + data + bytes(-len(data) % 512)

@@ -12,6 +12,9 @@ from .canonical import decoration, optional
 from .file_names import file_name
 from .record import record
 
+EPOCH = 315_532_800
+"""The time of every file that a build makes: 1980-01-01 in seconds since 1970. Zip files have no earlier time."""
+
 
 @record(kw_only=True)
 class Wheel:

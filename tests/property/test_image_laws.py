@@ -20,7 +20,7 @@ from flyte_images.plan import planner
 from flyte_images.plan.lock import LayerLock, Lock
 from flyte_images.plan.model import Plan, Wheels
 from flyte_images_layers import DebianBase, PipPackages, encode
-from tests.fakes import values as fakes
+from tests.fakes import values as made
 
 URL = "https://index.test/simple"
 
@@ -32,8 +32,8 @@ def debian(python: str = "3.11", platform: str = "linux/amd64") -> Image:
 def planned(image: Image, lock: Lock | None = None) -> Plan:
     """Return the plan of `image`, with each name resolved to a made-up file."""
     asks = isinstance(image.base, DebianBase) or any(layer.python_requirements() for layer in image.layers)
-    lock = lock or fakes.locked(image, toolchain=fakes.BASE if asks else None)
-    return planner.plan(image, lock=lock, platform=image.platform[0], contents=fakes.contents(image))
+    lock = lock or made.locked(image, toolchain=made.BASE if asks else None)
+    return planner.plan(image, lock=lock, platform=image.platform[0], contents=made.contents(image))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,11 +136,11 @@ def contentless(image: Image) -> Image:
 
 @given(images, images)
 def test_no_two_different_images_share_a_digest(one: Image, two: Image) -> None:
-    digests = [[planned(it).digest, it.digest] for it in (one, two)]
+    held = [[planned(it).digest, it.digest] for it in (one, two)]
     if contentless(one) != contentless(two):
-        assert digests[0][1] != digests[1][1]
+        assert held[0][1] != held[1][1]
     if one == two:
-        assert digests[0] == digests[1]
+        assert held[0] == held[1]
 
 
 @given(starts, st.lists(grows, min_size=1, max_size=4), st.data())
@@ -240,7 +240,7 @@ SAME: list[tuple[str, Grow, Grow]] = [
         lambda i: i.with_apt_packages("git", "curl"),
         lambda i: i.with_apt_packages("curl", "git"),
     ),
-    ("named twice", lambda i: i.with_apt_packages("git", "git"), lambda i: i.with_apt_packages("git")),
+    ("said twice", lambda i: i.with_apt_packages("git", "git"), lambda i: i.with_apt_packages("git")),
     (
         "order of variables",
         lambda i: i.with_env_vars({"A": "1", "B": "2"}),
@@ -353,7 +353,7 @@ def test_appending_keeps_every_earlier_step(image: Image, grow: Grow) -> None:
     after = {step.digest for step in planned(more).steps}
     lost = [step for step in before.steps if step.digest not in after]
     # A bucket of small wheels that gets another wheel changes; no other bucket and no other step may change.
-    new = len(fakes.locked(more).layers[-1].wheels)
+    new = len(made.locked(more).layers[-1].wheels)
     assert all(isinstance(step.body, Wheels) for step in lost)
     assert len(lost) <= new
 
@@ -362,8 +362,8 @@ def test_appending_keeps_every_earlier_step(image: Image, grow: Grow) -> None:
 def test_appending_something_new_is_another_plan(image: Image, grow: Grow) -> None:
     more = grow(image)
     one, two = planned(image), planned(more)
-    digests = [(it.env, it.workdir, [step.digest for step in it.steps]) for it in (one, two)]
-    assert (one.digest == two.digest) == (digests[0] == digests[1])
+    held = [(it.env, it.workdir, [step.digest for step in it.steps]) for it in (one, two)]
+    assert (one.digest == two.digest) == (held[0] == held[1])
 
 
 @given(images)
@@ -396,7 +396,7 @@ def _based(lock: Lock, **changes: Any) -> Lock:
 
 
 def _tooled(lock: Lock, **changes: Any) -> Lock:
-    tool: BaseImage = dataclasses.replace(lock.toolchain or fakes.BASE, **changes)
+    tool: BaseImage = dataclasses.replace(lock.toolchain or made.BASE, **changes)
     return dataclasses.replace(lock, toolchain=tool)
 
 
@@ -422,23 +422,23 @@ DECIDES_NOT: dict[str, Callable[[Lock], Lock]] = {
     "where a wheel was seen": lambda lock: _replaced(lock, url="https://mirror.test/x.whl"),
     "where a debian package was seen": lambda lock: _replaced(lock, architecture="amd64", url="https://mirror.test/x"),
     "where the base is kept": lambda lock: _based(lock, origin="engine", reference="elsewhere"),
-    "the description of the base": lambda lock: _based(lock, description="another description"),
+    "what the base is called": lambda lock: _based(lock, description="another word for it"),
     "where the toolchain is kept": lambda lock: _tooled(lock, origin="registry", reference="elsewhere"),
-    "the request": lambda lock: dataclasses.replace(lock, request=OTHER),
+    "what was asked": lambda lock: dataclasses.replace(lock, request=OTHER),
 }
 
 
 @pytest.mark.parametrize("what", DECIDES)
 def test_a_plan_changes_with_each_deciding_value(what: str) -> None:
-    lock = fakes.locked(FULL)
+    lock = made.locked(FULL)
     assert planned(FULL, DECIDES[what](lock)).digest != planned(FULL, lock).digest
 
 
 @pytest.mark.parametrize("what", DECIDES_NOT)
 def test_a_plan_ignores_values_that_decide_nothing(what: str) -> None:
-    lock = fakes.locked(FULL)
+    lock = made.locked(FULL)
     changed = DECIDES_NOT[what](lock)
-    assert changed != lock or what.startswith(("where a", "the description"))  # decoration: not compared
+    assert changed != lock or what.startswith(("where a", "what the"))
     one, two = planned(FULL, lock), planned(FULL, changed)
     assert one.digest == two.digest
     assert [step.digest for step in one.steps] == [step.digest for step in two.steps]

@@ -14,7 +14,7 @@ from flyte_images_runtime.resources.request import Resources
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "told"),
     [
         ({"secret_mounts": [3]}, "secret_mounts: 3 is not a Secret"),
         ({"secret_mounts": "a b"}, "'a b' is not a secret's key"),
@@ -23,8 +23,8 @@ from flyte_images_runtime.resources.request import Resources
         ({"timeout": "1h"}, "timeout='1h' is not a time"),
     ],
 )
-def test_wrong_options_of_commands_are_refused(words: dict[str, Any], message: str) -> None:
-    with pytest.raises(SpecError, match=re.escape(message)):
+def test_wrong_options_of_commands_are_refused(words: dict[str, Any], told: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(told)):
         Image.from_debian_base("3.11").with_commands(["make"], **words)
 
 

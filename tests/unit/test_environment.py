@@ -22,7 +22,7 @@ def env(**settings: Any) -> flyte.TaskEnvironment:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "said"),
     [
         ({"limits": {"cpu": 1}}, "limits={'cpu': 1} is not a Resources"),
         ({"limits": flyte.Resources(cpu=1), "resources": flyte.Resources(cpu=1)}, "two names of one option"),
@@ -53,10 +53,10 @@ def env(**settings: Any) -> flyte.TaskEnvironment:
         ({"image": 3}, "image=3 is not an Image"),
     ],
 )
-def test_a_wrong_option_is_an_error_at_its_line(settings: dict[str, Any], message: str) -> None:
+def test_a_wrong_option_is_an_error_at_its_line(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError) as caught:
         env(**settings)
-    assert message in str(caught.value)
+    assert said in str(caught.value)
     assert caught.value.location is not None
     assert caught.value.location.file == __file__
     if settings not in ({"limitz": 1}, {"image": 3}):
@@ -66,7 +66,7 @@ def test_a_wrong_option_is_an_error_at_its_line(settings: dict[str, Any], messag
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "said"),
     [
         (lambda: flyte.ReusePolicy(replicas=0), "replicas=0"),
         (lambda: flyte.ReusePolicy(max_calls=True), "max_calls=True"),
@@ -76,8 +76,8 @@ def test_a_wrong_option_is_an_error_at_its_line(settings: dict[str, Any], messag
         (lambda: flyte.RetryStrategy(1, cap=float("nan")), "cap=nan"),
     ],
 )
-def test_a_policy_without_an_end_is_refused(make: Any, message: str) -> None:
-    with pytest.raises(flyte.errors.SpecError, match=message) as caught:
+def test_a_policy_without_an_end_is_refused(make: Any, said: str) -> None:
+    with pytest.raises(flyte.errors.SpecError, match=said) as caught:
         make()
     assert caught.value.location is not None
     assert caught.value.location.file == __file__
@@ -131,8 +131,8 @@ def test_a_task_needs_a_function() -> None:
     def generator() -> Any:
         yield 1
 
-    for function, message in ((Callable, "not a function"), (Callable(), "not a function"), (generator, "yields")):
-        with pytest.raises(SpecError, match=message):
+    for function, said in ((Callable, "not a function"), (Callable(), "not a function"), (generator, "yields")):
+        with pytest.raises(SpecError, match=said):
             one.task(function)
     task = one.task(lambda: None)
     with pytest.raises(SpecError, match="is already a task"):

@@ -17,7 +17,17 @@ from .house.house import ROOT, modules
 # Exceptions that another module of the same package catches; none reaches a caller.
 INTERNAL = {
     *("InvalidDocument", "LayerError", "Problem"),  # converted where a document, a layer or a value is read
-    *("NoSnapshot", "NotWritten", "Refused", "RefusedAnswer", "RefusedError", "Stopped", "Unavailable", "Unfit"),
+    *(
+        "BrokenExchangeError",
+        "NoSnapshot",
+        "NotWritten",
+        "Refused",
+        "RefusedAnswer",
+        "RefusedError",
+        "Stopped",
+        "Unavailable",
+        "Unfit",
+    ),
 }
 
 

@@ -309,15 +309,13 @@ REFUSED: list[tuple[Make, str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("make", "message", "hint"), REFUSED, ids=[f"{i}-{it[1][:30]}" for i, it in enumerate(REFUSED)]
-)
-def test_an_error_has_the_line_of_the_mistake(make: Make, message: str, hint: str | None) -> None:
+@pytest.mark.parametrize(("make", "told", "hint"), REFUSED, ids=[f"{i}-{it[1][:30]}" for i, it in enumerate(REFUSED)])
+def test_an_error_has_the_line_of_the_mistake(make: Make, told: str, hint: str | None) -> None:
     image = debian()
     with pytest.raises(SpecError) as caught:
         make(image)
     error = caught.value
-    assert message in str(error)
+    assert told in str(error)
     assert (error.hint is None) if hint is None else hint in (error.hint or "")
     assert error.location == Location(HERE, make.__code__.co_firstlineno) or _spans(make, error.location)
     assert error.exit_code == 2

@@ -1,6 +1,6 @@
-"""What the engine may ask of this process during a build, one service a file.
+"""The gRPC services that this process offers to the engine during a build, one service per file.
 
-Each gives its methods as a mapping from the method's full path to its handler; the session announces exactly those.
+Each service returns a mapping from the full paths of its methods to their handlers; the session announces these paths.
 """
 
 from __future__ import annotations

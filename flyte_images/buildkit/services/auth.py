@@ -1,7 +1,7 @@
-"""moby.filesync.v1.Auth: the user's logins to registries, as Docker keeps them.
+"""moby.filesync.v1.Auth: the user's logins to registries, from Docker's settings.
 
-Only Credentials is served. BuildKit also knows a way in which this client would fetch the token itself; where that is
-absent, the engine fetches it with these credentials, which works with every registry that answers Basic or Bearer.
+Only Credentials is served. BuildKit also has methods with which the client would fetch a token; without them the engine
+fetches the token with these credentials, which works with every registry that uses Basic or Bearer authentication.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from . import Handlers
 
 
 def auth(login: Callable[[str], Login | None]) -> Handlers:
-    """Answer with what `login` knows of a host; nothing known means anonymous."""
+    """Serve the logins that `login` returns for a host; None means an anonymous request."""
 
     def credentials(request: CredentialsRequest, context: grpc.ServicerContext) -> CredentialsResponse:
         try:
-            found = login(request.host)
+            credential = login(request.host)
         except EngineError as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{error}{f' ({error.hint})' if error.hint else ''}")
-        return CredentialsResponse(username=found.username, secret=found.secret) if found else CredentialsResponse()
+        if credential is None:
+            return CredentialsResponse()
+        return CredentialsResponse(username=credential.username, secret=credential.secret)
 
     return {
         "/moby.filesync.v1.Auth/Credentials": grpc.unary_unary_rpc_method_handler(

@@ -1,6 +1,6 @@
-"""containerd.services.content.v1.Content over directories of blobs: sources, caches and results that travel by digest.
+"""containerd.services.content.v1.Content over directories of blobs: sources, caches and results by digest.
 
-A store is a directory with `blobs/sha256/<hex>`, as an OCI layout has it.
+A store is a directory with `blobs/sha256/<hex>`, the structure of an OCI layout.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import NoReturn
 import grpc
 
 from flyte_images_runtime.system.atomic import partial_path, sweep
+from flyte_images_runtime.system.image_ref import Digest
 
 from ..pb.content_pb2 import (
     COMMIT,
@@ -33,30 +33,54 @@ from . import Handlers
 
 _SERVICE = "/containerd.services.content.v1.Content"
 _CHUNK = 1 << 20
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def content(stores: Mapping[str, Path], readings: Readings) -> Handlers:
-    """Serve the blobs of `stores`, by the ids that the engine asks for, and take in blobs that it writes there.
+    """Serve the blobs of `stores`, by the store ids of the engine, and accept blobs that the engine writes there."""
+    service = _Content(stores, readings)
+    return {
+        f"{_SERVICE}/Info": grpc.unary_unary_rpc_method_handler(
+            service.info,
+            request_deserializer=InfoRequest.FromString,
+            response_serializer=InfoResponse.SerializeToString,
+        ),
+        f"{_SERVICE}/Read": grpc.unary_stream_rpc_method_handler(
+            service.read,
+            request_deserializer=ReadRequest.FromString,
+            response_serializer=ReadResponse.SerializeToString,
+        ),
+        f"{_SERVICE}/Write": grpc.stream_stream_rpc_method_handler(
+            service.write,
+            request_deserializer=WriteRequest.FromString,
+            response_serializer=WriteResponse.SerializeToString,
+        ),
+    }
 
-    A blob that turns out to be damaged while it is read is removed: whoever made it then makes it again, where it would
-    fail each build from now on.
+
+class _Content:
+    """The methods of the service.
+
+    A blob that turns out to be damaged while the engine reads it is removed: then the next build makes the blob again,
+    while a damaged blob would fail every build.
     """
 
-    def info(request: InfoRequest, context: grpc.ServicerContext) -> InfoResponse:
+    def __init__(self, stores: Mapping[str, Path], readings: Readings) -> None:
+        self._stores, self._readings = stores, readings
+
+    def info(self, request: InfoRequest, context: grpc.ServicerContext) -> InfoResponse:
         try:
-            found = _blob(stores, request.digest, context).stat()
+            stat = _blob(self._stores, request.digest, context).stat()
         except FileNotFoundError:
             _missing(request.digest, context)
-        readings.asked(request.digest)
-        answer = Info(digest=request.digest, size=found.st_size)
-        answer.created_at.FromNanoseconds(found.st_mtime_ns)
-        answer.updated_at.FromNanoseconds(found.st_mtime_ns)
+        self._readings.asked(request.digest)
+        answer = Info(digest=request.digest, size=stat.st_size)
+        answer.created_at.FromNanoseconds(stat.st_mtime_ns)
+        answer.updated_at.FromNanoseconds(stat.st_mtime_ns)
         return InfoResponse(info=answer)
 
-    def read(request: ReadRequest, context: grpc.ServicerContext) -> Iterator[ReadResponse]:
+    def read(self, request: ReadRequest, context: grpc.ServicerContext) -> Iterator[ReadResponse]:
         try:
-            file = _blob(stores, request.digest, context).open("rb", buffering=0)
+            file = _blob(self._stores, request.digest, context).open("rb", buffering=0)
         except FileNotFoundError:
             _missing(request.digest, context)
         with file:
@@ -69,31 +93,19 @@ def content(stores: Mapping[str, Path], readings: Readings) -> Handlers:
                 data = file.read(min(_CHUNK, end - offset))
                 if not data:
                     context.abort(grpc.StatusCode.DATA_LOSS, f"{request.digest} became shorter while it was read")
-                if not readings.fits(request.digest, offset, data, size):
+                if not self._readings.fits(request.digest, offset, data, size):
                     with contextlib.suppress(OSError):
                         Path(file.name).unlink()
                     context.abort(grpc.StatusCode.DATA_LOSS, f"the file `{file.name}` is damaged")
                 yield ReadResponse(offset=offset, data=data)
                 offset += len(data)
 
-    def write(requests: Iterator[WriteRequest], context: grpc.ServicerContext) -> Iterator[WriteResponse]:
-        yield from _write(_store(stores, context), requests, context)
-
-    return {
-        f"{_SERVICE}/Info": grpc.unary_unary_rpc_method_handler(
-            info, request_deserializer=InfoRequest.FromString, response_serializer=InfoResponse.SerializeToString
-        ),
-        f"{_SERVICE}/Read": grpc.unary_stream_rpc_method_handler(
-            read, request_deserializer=ReadRequest.FromString, response_serializer=ReadResponse.SerializeToString
-        ),
-        f"{_SERVICE}/Write": grpc.stream_stream_rpc_method_handler(
-            write, request_deserializer=WriteRequest.FromString, response_serializer=WriteResponse.SerializeToString
-        ),
-    }
+    def write(self, requests: Iterator[WriteRequest], context: grpc.ServicerContext) -> Iterator[WriteResponse]:
+        yield from _write(_store(self._stores, context), requests, context)
 
 
 class Readings:
-    """Which blobs were asked about and read, and their digests from the first byte to the last, in whatever pieces."""
+    """The blobs that the engine has asked about, and the running digests of the blobs that it reads in pieces."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -102,33 +114,33 @@ class Readings:
 
     @property
     def unread(self) -> frozenset[str]:
-        """The digests of the blobs that were asked about, and not read to their end."""
+        """The digests of the blobs that the engine has asked about and not read to the end."""
         return frozenset(self._unread)
 
     def asked(self, digest: str) -> None:
-        """Note that the engine means to read it."""
+        """Record that the engine is about to read the blob."""
         self._unread[digest] = None
 
     def fits(self, digest: str, offset: int, data: bytes, size: int) -> bool:
-        """Note a piece; False if it is the last one, and the whole is not what its name says."""
+        """Add a piece; return False if it is the last piece and the whole content does not match `digest`."""
         if offset + len(data) == size:
             self._unread.pop(digest, None)
         with self._lock:
             at, state = self._begun.pop(digest, (0, hashlib.sha256()))
         if offset == 0 != at:
             at, state = 0, hashlib.sha256()
-        if offset != at:  # not read in order: the engine alone checks it
+        if offset != at:  # not read in order: only the engine checks the content
             return True
         state.update(data)
         if offset + len(data) == size:
-            return f"sha256:{state.hexdigest()}" == digest
+            return str(Digest(state.hexdigest())) == digest
         with self._lock:
             self._begun[digest] = offset + len(data), state
         return True
 
 
 def _store(stores: Mapping[str, Path], context: grpc.ServicerContext) -> Path:
-    """The store that a request names; its first name counts."""
+    """Return the store that the request names; the first name counts."""
     named = (str(value) for key, value in context.invocation_metadata() if key == "buildkit-attachable-store-id")
     name = next(named, "")
     if name not in stores:
@@ -137,10 +149,14 @@ def _store(stores: Mapping[str, Path], context: grpc.ServicerContext) -> Path:
 
 
 def _blob(stores: Mapping[str, Path], digest: str, context: grpc.ServicerContext) -> Path:
-    match = _DIGEST.fullmatch(digest)
-    if match is None:
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a sha256 digest: {digest}")
-    return _store(stores, context) / "blobs" / "sha256" / match[1]
+    return _store(stores, context) / "blobs" / "sha256" / _name(digest, context)
+
+
+def _name(digest: str, context: grpc.ServicerContext) -> str:
+    try:
+        return Digest.parse(digest).hex
+    except ValueError as error:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
 
 def _missing(digest: str, context: grpc.ServicerContext) -> NoReturn:
@@ -148,7 +164,7 @@ def _missing(digest: str, context: grpc.ServicerContext) -> NoReturn:
 
 
 def _write(store: Path, requests: Iterator[WriteRequest], context: grpc.ServicerContext) -> Iterator[WriteResponse]:
-    """Take in one blob. It appears in the store whole and checked, or not at all."""
+    """Receive one blob. The blob appears in the store whole and checked, or not at all."""
     blobs = store / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     started, hashed = time.time_ns(), hashlib.sha256()
@@ -158,7 +174,7 @@ def _write(store: Path, requests: Iterator[WriteRequest], context: grpc.Servicer
     with partial_path(store) as path, path.open("xb") as file:
         for request in requests:
             total, expected = request.total or total, request.expected or expected
-            if expected and (blobs / expected.removeprefix("sha256:")).exists():
+            if expected and (blobs / _name(expected, context)).exists():
                 context.abort(grpc.StatusCode.ALREADY_EXISTS, f"content {expected}: already exists")
             if request.data:
                 if request.offset != offset:
@@ -167,7 +183,7 @@ def _write(store: Path, requests: Iterator[WriteRequest], context: grpc.Servicer
                 file.flush()  # a full disk fails this request; the close of an abandoned stream must write nothing
                 hashed.update(request.data)
                 offset += len(request.data)
-            digest = f"sha256:{hashed.hexdigest()}"
+            digest = str(Digest(hashed.hexdigest()))
             if request.action == COMMIT:
                 file.close()
                 if total and offset != total:

@@ -1,4 +1,4 @@
-"""moby.filesync.v1.FileSend: results that come here, as one file (tarballs), as a directory, or on to a store."""
+"""moby.filesync.v1.FileSend: receive results as one file (a tarball), as a directory, or for an image store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .receive import receive_directory
 
 @dataclass(frozen=True, slots=True)
 class ToFile:
-    """The result replaces this file, when it is whole."""
+    """The result replaces this file when the result is whole."""
 
     path: Path
 
@@ -33,7 +33,7 @@ class ToDirectory:
 
 @dataclass(frozen=True, slots=True)
 class ToStore:
-    """The result is read by this, chunk by chunk, while it comes."""
+    """`take` reads the pieces of the result while they arrive."""
 
     take: Callable[[Iterable[bytes]], object]
 
@@ -42,7 +42,7 @@ Target = ToFile | ToDirectory | ToStore
 
 
 def filesend(targets: Mapping[int, Target]) -> Handlers:
-    """Take in results for `targets`, by the index of their exporter in the solve request."""
+    """Receive results for `targets`, by the index of their exporter in the solve request."""
 
     def copy(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         metadata = dict(context.invocation_metadata())

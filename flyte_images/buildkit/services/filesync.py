@@ -1,7 +1,7 @@
-"""moby.filesync.v1.FileSync: single files for `local://` sources, for the engines that have no `oci-layout://`.
+"""moby.filesync.v1.FileSync: single files for `local://` sources, for engines without `oci-layout://` sources.
 
-Trees travel as tarballs, which a copy of the graph unpacks. So there is one file or
-a few in each source, no directories and no patterns.
+Directory trees are sent as tarballs, which a copy in the graph unpacks. So each source has one file or a few files, and
+neither directories nor patterns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Files = Mapping[str, Path]
 
 
 def filesync(sources: Mapping[str, Files]) -> Handlers:
-    """Serve `sources` by the names that the graph has for them: `local://NAME`."""
+    """Serve `sources` by the names in the graph: `local://NAME`."""
 
     def copy(requests: Iterator[Packet], context: grpc.ServicerContext) -> Iterator[Packet]:
         name = next((str(value) for key, value in context.invocation_metadata() if key == "dir-name"), "")
@@ -40,7 +40,7 @@ def filesync(sources: Mapping[str, Files]) -> Handlers:
 
 
 def _send(files: Files, requests: Iterator[Packet]) -> Iterator[Packet]:
-    """Say what there is, give what is asked for, and end when the engine has it all."""
+    """List the files, send the requested files, and end when the engine has received them all."""
     names = sorted(files, key=str.encode)
     for name in names:
         stat = files[name].stat()

@@ -1,4 +1,4 @@
-"""grpc.health.v1.Health: without an answer BuildKit drops the session after five seconds."""
+"""grpc.health.v1.Health: BuildKit drops a session that does not answer within five seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SERVING = 1
 
 
 def health() -> Handlers:
-    """Say that this process is there."""
+    """Answer that this process is serving."""
     return {
         "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(
             lambda request, context: HealthResponse(status=_SERVING),

@@ -1,4 +1,4 @@
-"""fsutil packets -> a directory. The engine is not trusted with where it writes."""
+"""fsutil packets -> a directory. The engine is not trusted: every path is checked before a file is written."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _GO_SOCKET = 1 << 24
 
 
 def receive_directory(messages: Iterator[bytes], root: Path) -> Iterator[bytes]:
-    """Write what the packets say below `root` and give the packets to answer with.
+    """Write the files of the packets below `root` and yield the packets of the answer.
 
-    Files get the caller's owner, and modes and times as they are in the image; devices and sockets are left out.
+    Files belong to this user and have the modes and times of the image; devices and sockets are left out. Raises
+    OSError for a path outside of `root`.
     """
     with contextlib.closing(_Tree(root)) as tree:
         yield from _receive(messages, tree)
@@ -50,7 +51,7 @@ def _receive(messages: Iterator[bytes], tree: _Tree) -> Iterator[bytes]:
 
 
 class _Tree:
-    """A directory that is being written: which files still want their bytes, which times are set at the end."""
+    """A directory that is being written: the files whose bytes have not arrived, and the times to set at the end."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -61,9 +62,9 @@ class _Tree:
         self._seen = {root}
 
     def add(self, index: int, entry: Stat) -> bool:
-        """Make the entry; True if it is a file whose bytes are wanted."""
-        path = self._place(entry.path)
-        if path in self._seen:  # a link in the place of what was checked would lead out of the result
+        """Make the entry; return True if the entry is a file whose bytes are to be requested."""
+        path = self._path(entry.path)
+        if path in self._seen:  # a link that replaces a checked path could lead out of the result
             raise OSError(None, "the engine sent a path twice", entry.path)
         self._seen.add(path)
         if entry.mode & _GO_DIR:
@@ -84,16 +85,16 @@ class _Tree:
                 os.utime(path, ns=(entry.mod_time, entry.mod_time), follow_symlinks=False)
             return False
         if entry.linkname:
-            path.hardlink_to(self._place(entry.linkname))
+            path.hardlink_to(self._path(entry.linkname))
             return False
         path.touch(0o600)
         self.expected[index] = path, entry
         return True
 
     def write(self, index: int, data: bytes) -> None:
-        """Append to a file; no bytes mean that it is whole."""
+        """Append to a file; empty `data` marks the end of the file."""
         if index not in self.expected:
-            raise OSError(None, "the engine sent bytes that were not asked for", str(self.root))
+            raise OSError(None, "the engine sent bytes that were not requested", str(self.root))
         path, entry = self.expected[index]
         if data:
             if index not in self._open:
@@ -107,19 +108,19 @@ class _Tree:
         os.utime(path, ns=(entry.mod_time, entry.mod_time))
 
     def finish(self) -> None:
-        """Set what later writes would have changed: the modes and times of directories, children first."""
+        """Set the modes and times of directories, children first: earlier, later writes would have changed them."""
         for path, entry in reversed(self._directories.items()):
             if entry is not None:
                 path.chmod(_mode(entry.mode))
                 os.utime(path, ns=(entry.mod_time, entry.mod_time))
 
     def close(self) -> None:
-        """Close what a transfer that broke off has left open."""
+        """Close the files that a broken transfer has left open."""
         for file in self._open.values():
             file.close()
 
-    def _place(self, name: str) -> Path:
-        """The path of an entry: below the root, and its parent a directory that came before it, never a link."""
+    def _path(self, name: str) -> Path:
+        """Return the path of an entry: below the root, in a directory that was sent before the entry, never a link."""
         pure = PurePosixPath(name)
         path = self.root / pure
         if pure.is_absolute() or ".." in pure.parts or path.parent not in self._directories:
@@ -128,12 +129,12 @@ class _Tree:
 
 
 def _mode(mode: int) -> int:
-    """Go's os.FileMode as the kernel's bits.
+    """Return the kernel's mode bits for Go's os.FileMode.
 
     >>> oct(_mode(1 << 23 | 0o755))
     '0o4755'
     """
-    kept = mode & 0o777
+    bits = mode & 0o777
     for go, bit in ((_GO_SETUID, stat.S_ISUID), (_GO_SETGID, stat.S_ISGID), (_GO_STICKY, stat.S_ISVTX)):
-        kept |= bit if mode & go else 0
-    return kept
+        bits |= bit if mode & go else 0
+    return bits

@@ -1,4 +1,4 @@
-"""moby.buildkit.secrets.v1.Secrets: values that a step may see and nothing may keep."""
+"""moby.buildkit.secrets.v1.Secrets: values for a step, which neither a layer nor a cache stores."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..pb.session_pb2 import SecretRequest, SecretResponse
 from . import Handlers
 
 Secret = bytes | Callable[[], bytes]
-"""A value, or what gets it when, and only if, a step asks."""
+"""A value, or a function that returns the value when a step asks for it."""
 
 
 def secrets(values: Mapping[str, Secret]) -> Handlers:
-    """Serve `values` by their ids. An unknown id is NOT_FOUND, which is how an optional secret is absent."""
+    """Serve `values` by their ids. An unknown id is NOT_FOUND: a step runs without an optional secret."""
 
     def get(request: SecretRequest, context: grpc.ServicerContext) -> SecretResponse:
         value = values.get(request.id)

@@ -13,8 +13,9 @@ from flyte_images.buildkit.client import Client
 from flyte_images.buildkit.events import Event, Vertex
 from flyte_images.buildkit.exporters import Files
 from flyte_images.buildkit.session import Session
-from flyte_images.context import EPOCH, PLATFORM, Packed, Source, file_index, pack
+from flyte_images.context import PLATFORM, Packed, Source, file_index, pack
 from flyte_images.errors import BuildError
+from flyte_images_layers.steps import EPOCH
 
 from ...fakes.clock import next_tick
 from .conftest import Base

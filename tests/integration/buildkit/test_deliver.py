@@ -16,9 +16,9 @@ from flyte_images.buildkit.address import Docker
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.discovery import engine
 from flyte_images.buildkit.engine_api import find_image, load_image, push_image
-from flyte_images.buildkit.export_image import Target, deliver
+from flyte_images.buildkit.export_image import Target, export_image
 from flyte_images.buildkit.exporters import Load, Packing
-from flyte_images.buildkit.load import Take, find_store, into_docker, into_podman
+from flyte_images.buildkit.load import ImageLoader, find_store, into_docker, into_podman
 from flyte_images.buildkit.save import save
 from flyte_images.buildkit.session import Session
 from flyte_images.errors import BuildError, EngineError
@@ -60,7 +60,7 @@ def definition() -> bytes:
 def test_an_image_for_a_task_that_runs_here_is_in_the_store(client: Client, docker: Docker, name: str) -> None:
     """In the engine's own, or brought to Docker's where it has none."""
     target = Target(names=(name,), packing=PACKING, into=lambda: find_store(os.environ))
-    done = deliver(client, definition(), target)
+    done = export_image(client, definition(), target)
     found = find_image(docker, name)
     assert found is not None
     assert found.id == done.digest
@@ -72,7 +72,7 @@ def test_an_image_is_pushed_under_all_its_names_and_kept_too(client: Client, doc
     with serve(Registry()) as one, serve(Registry()) as other:
         names = (f"{one.address}/team/app:1", f"{one.address}/team/app:latest", f"{other.address}/app:1")
         target = Target(names=names, packing=PACKING, push=True, into=lambda: find_store(os.environ))
-        done = deliver(client, definition(), target)
+        done = export_image(client, definition(), target)
         assert {"team/app:1", "team/app:latest", f"team/app:{done.digest}"} <= one.manifests.keys()
         assert {"app:1", f"app:{done.digest}"} <= other.manifests.keys()
         for name in names:
@@ -85,12 +85,12 @@ def test_an_image_is_pushed_under_all_its_names_and_kept_too(client: Client, doc
 def test_an_image_that_is_only_pushed_is_not_kept(client: Client, docker: Docker) -> None:
     with serve(Registry()) as registry:
         name = f"{registry.address}/team/app:1"
-        deliver(client, definition(), Target(names=(name,), packing=PACKING, push=True, keep=False))
+        export_image(client, definition(), Target(names=(name,), packing=PACKING, push=True, keep=False))
         assert "team/app:1" in registry.manifests
         assert find_image(docker, name) is None
 
 
-def load(client: Client, name: str, take: Take) -> None:
+def load(client: Client, name: str, take: ImageLoader) -> None:
     client.solve(definition(), exporters=[Load(into=take, names=(name,), packing=PACKING)])
 
 
@@ -124,7 +124,7 @@ def test_docker_says_why_it_does_not_take_something(docker: Docker) -> None:
 def test_an_image_of_dockers_store_is_copied_to_a_layout(
     client: Client, docker: Docker, name: str, tmp_path: Path
 ) -> None:
-    done = deliver(client, definition(), Target(names=(name,), packing=PACKING, into=lambda: into_docker(docker)))
+    done = export_image(client, definition(), Target(names=(name,), packing=PACKING, into=lambda: into_docker(docker)))
     layout = Layout(tmp_path / "layout")
     for _ in range(2):
         assert save(docker, name, "linux/amd64", layout) == done.digest
@@ -166,7 +166,7 @@ def test_the_old_store_keeps_an_image_and_its_engine_pushes_it(tmp_path: Path) -
         assert isinstance(client.address, Docker)
         target = Target(names=("docker.io/library/t:1", "docker.io/library/t:2"), packing=PACKING)
         graph = definition()
-        done = {deliver(client, graph, target).digest for _ in range(2)}
+        done = {export_image(client, graph, target).digest for _ in range(2)}
         found = find_image(client.address, "t:2")
         assert found is not None
         assert {found.id} == done
@@ -176,7 +176,9 @@ def test_the_old_store_keeps_an_image_and_its_engine_pushes_it(tmp_path: Path) -
         )
         assert len(set(listed.stdout.split())) == 1  # what the exporter made is gone
         with pytest.raises(BuildError, match=r"127\.0\.0\.1:1"):  # its network namespace has no registry
-            deliver(client, definition(), replace(target, names=("127.0.0.1:1/t:1",), push=True), session=Session())
+            export_image(
+                client, definition(), replace(target, names=("127.0.0.1:1/t:1",), push=True), session=Session()
+            )
         assert find_image(client.address, "127.0.0.1:1/t:1")
 
 

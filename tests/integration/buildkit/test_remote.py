@@ -15,7 +15,7 @@ import pytest
 from flyte_images.buildkit.client import Client, connect
 from flyte_images.buildkit.discovery import choose, engine
 from flyte_images.buildkit.engine_api import find_image
-from flyte_images.buildkit.export_image import Target, deliver
+from flyte_images.buildkit.export_image import Target, export_image
 from flyte_images.buildkit.load import find_store
 from flyte_images.errors import EngineError
 
@@ -86,7 +86,9 @@ def test_a_docker_engine_over_ssh(ssh: Server, monkeypatch: pytest.MonkeyPatch) 
     graph = Graph()
     with connect() as client:
         assert client.address == far == choose(None, environ=os.environ).address
-        done = deliver(client, graph.definition(graph.file("/data", salt().encode() * 1000)), Target(names=(name,)))
+        done = export_image(
+            client, graph.definition(graph.file("/data", salt().encode() * 1000)), Target(names=(name,))
+        )
     found = find_image(far, name)
     assert found is not None
     assert found.id == done.digest
@@ -114,7 +116,7 @@ def container(client: Client, base: Base) -> Iterator[str]:
         script = f"printf '#!/bin/sh\\nexec /bin/nc 127.0.0.1 {port}\\n' > /bin/buildctl; chmod 755 /bin/buildctl"
         head = graph.run(graph.layout(base.digest), script)
         target = Target(names=(f"docker.io/library/{name}:1",), into=lambda: find_store(os.environ))
-        deliver(client, graph.definition(head), target, session=base.session)
+        export_image(client, graph.definition(head), target, session=base.session)
         started = ("run", "--detach", "--network=host", "--name", name, f"{name}:1", "/bin/sleep", "600")
         try:
             docker(*started)

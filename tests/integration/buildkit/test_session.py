@@ -140,7 +140,7 @@ def test_a_server_that_hangs_is_named_and_works_when_it_answers(client: Client, 
         }[what]()
         definition, exporters = graph.definition(head), [image] if what == "push" else []
         registry.fault = lambda method, path: 0
-        with pytest.raises(BuildError, match=f"nothing has moved for 2 s: .*{registry.address}") as caught:
+        with pytest.raises(BuildError, match=f"no progress for 2 s: .*{registry.address}") as caught:
             impatient.solve(definition, exporters=exporters)
         assert caught.value.hint
         registry.fault = lambda method, path: None

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_images.context import EPOCH, Packed, Source, content_digests, digest, file_index, layer, pack, settled, tree
+from flyte_images.context import Packed, Source, content_digests, digest, file_index, layer, pack, settled, tree
 from flyte_images.errors import Location, SpecError
 from flyte_images_layers.source import SourceFile, SourceFolder
+from flyte_images_layers.steps import EPOCH
 from tests.fakes.clock import next_tick
 
 Build = Callable[..., Path]

@@ -27,19 +27,17 @@ def test_no_floor_and_no_installed_version_has_a_known_vulnerability() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requirement", "installed", "message"),
+    ("requirement", "installed", "said"),
     [
         ("uv>=0.8", "0.10.0", "uv>=0.8 admits a version with GHSA-w476-p2h3-79g9: write >=0.9.5"),
         ("uv", "0.10.0", "uv admits a version with GHSA-w476-p2h3-79g9"),
         ("uv>=0.10", "0.9.4", "uv 0.9.4 is installed and has GHSA-w476-p2h3-79g9: fixed in 0.9.5"),
     ],
 )
-def test_a_floor_or_version_with_a_known_vulnerability_is_reported(
-    requirement: str, installed: str, message: str
-) -> None:
+def test_a_floor_or_version_with_a_known_vulnerability_is_reported(requirement: str, installed: str, said: str) -> None:
     """D33"""
     found = advisories.violations(advisories.known(), [Requirement(requirement)], {"uv": Version(installed)})
-    assert [line for line in found if line.startswith(message)]
+    assert [line for line in found if line.startswith(said)]
 
 
 def test_a_fix_in_an_older_major_version_counts_there_alone() -> None:
@@ -47,7 +45,7 @@ def test_a_fix_in_an_older_major_version_counts_there_alone() -> None:
     assert row is not None
     affected = advisories.Advisory.of(row)
     versions = ["1.0", "4.25.7", "4.25.8", "5.0", "5.29.5", "6.31.0", "6.31.1", "7.0"]
-    assert [version for version in versions if affected.affects(Version(version))] == ["1.0", "4.25.7", "5.0", "6.31.0"]
+    assert [one for one in versions if affected.affects(Version(one))] == ["1.0", "4.25.7", "5.0", "6.31.0"]
     assert affected.fixed == Version("6.31.1")
 
 
@@ -61,10 +59,10 @@ def test_the_licence_that_the_package_names_is_in_the_repository() -> None:
 class _Index(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         known = self.path == "/pypi/uv/0.0.1/json"
-        document = {"vulnerabilities": [{"id": "G-7", "aliases": ["C-7"], "fixed_in": ["99.1"], "summary": "new"}]}
+        said = {"vulnerabilities": [{"id": "G-7", "aliases": ["C-7"], "fixed_in": ["99.1"], "summary": "new"}]}
         self.send_response(200 if known else 404)
         self.end_headers()
-        self.wfile.write(json.dumps(document).encode() if known else b"")
+        self.wfile.write(json.dumps(said).encode() if known else b"")
 
     def log_message(self, *_: object) -> None: ...
 
@@ -86,7 +84,7 @@ def test_the_list_is_updated_from_an_index(
     monkeypatch.setattr(advisories, "LIST", copy)
     before = len(advisories.known())
     for new in (1, 0):
-        assert advisories.main(["--index", index, "uv==0.0.1"]) == 1  # the index has that version alone
+        assert advisories.main(["--index", index, "uv==0.0.1"]) == 1  # the index knows that one version alone
         printed = capsys.readouterr()
         assert printed.out.startswith(f"{new} advisories are new, {before + 1} in all")
         assert "the index does not say: click" in printed.err

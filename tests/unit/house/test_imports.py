@@ -11,7 +11,7 @@ import pytest
 
 from .house import ROOT, Module, modules
 
-# Rooms from the bottom up. A module imports its room and lower floors; rooms of one floor do not import each other.
+# Rooms from the bottom up. A module imports its own room and lower floors; rooms of one floor do not know each other.
 FLOORS = {
     "flyte_images": (
         "errors",

@@ -35,7 +35,7 @@ class Done:
     """The files and the output of a run of the program."""
 
     code: int
-    output: str
+    said: str
     root: Path
 
     @property
@@ -58,8 +58,8 @@ class Done:
         }
 
     def distribution(self, name: str) -> Distribution:
-        (folder,) = (path for path in self.site.glob("*.dist-info") if path.name.startswith(f"{name}-"))
-        return PathDistribution(folder)
+        (found,) = (it for it in self.site.glob("*.dist-info") if it.name.startswith(f"{name}-"))
+        return PathDistribution(found)
 
 
 Install = Callable[..., Done]
@@ -117,7 +117,7 @@ def test_python_finds_an_installed_package(tmp_path: Path, install: Install) -> 
             tmp_path, "alpha", {"alpha/__init__.py": "VALUE = 1\n", "alpha/data.txt": "text", "alpha/_x.so": b"\x7fELF"}
         )
     )
-    assert (done.code, done.output) == (0, "")
+    assert (done.code, done.said) == (0, "")
     assert (done.site / "alpha/__init__.py").read_text() == "VALUE = 1\n"
     assert (done.site / "alpha/data.txt").read_text() == "text"
     loaded = subprocess.run(
@@ -142,12 +142,12 @@ def test_time_and_modes_are_always_the_same(tmp_path: Path, install: Install) ->
         done = install(wheel(tmp_path, "alpha", files, modes=modes))
     finally:
         os.umask(old)
-    files = done.files()
-    assert {time for _, time, _ in files.values()} == {EPOCH}
-    assert {stat.S_IMODE(mode) for mode, _, _ in files.values() if stat.S_ISDIR(mode)} == {0o755}
-    executable = {name for name, (mode, _, _) in files.items() if stat.S_ISREG(mode) and mode & 0o111}
+    found = done.files()
+    assert {time for _, time, _ in found.values()} == {EPOCH}
+    assert {stat.S_IMODE(mode) for mode, _, _ in found.values() if stat.S_ISDIR(mode)} == {0o755}
+    executable = {name for name, (mode, _, _) in found.items() if stat.S_ISREG(mode) and mode & 0o111}
     assert executable == {f"opt/venv/{SITE}/alpha/tool.sh"}
-    assert {stat.S_IMODE(mode) for mode, _, _ in files.values() if stat.S_ISREG(mode)} == {0o644, 0o755}
+    assert {stat.S_IMODE(mode) for mode, _, _ in found.values() if stat.S_ISREG(mode)} == {0o644, 0o755}
 
 
 def test_entry_points_become_scripts_of_the_environments_python(tmp_path: Path, install: Install) -> None:
@@ -176,7 +176,7 @@ def test_the_data_folder_is_spread(tmp_path: Path, install: Install) -> None:
         "alpha-1.0.data/data/share/alpha/notes": "n",
     }
     done = install(wheel(tmp_path, "alpha", files))
-    assert done.code == 0, done.output
+    assert done.code == 0, done.said
     assert (done.site / "alpha/pure.py").exists() and (done.site / "alpha/native.so").exists()
     assert (done.venv / "bin/tool").read_text() == "#!/opt/venv/bin/python -E\nprint(1)\n"
     assert (done.venv / "bin/window").read_text() == "#!/opt/venv/bin/python\nprint(1)\n"
@@ -204,7 +204,7 @@ def test_the_record_names_every_file_with_its_checksum(tmp_path: Path, install: 
         wanted = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
         assert (checksum, size) == (f"sha256={wanted}", str(len(content)))
     assert (done.site / "alpha-1.0.dist-info/INSTALLER").read_text() == "flyte-images\n"
-    assert {str(path) for path in done.distribution("alpha").files or ()} == {*rows, "alpha-1.0.dist-info/RECORD"}
+    assert {str(it) for it in done.distribution("alpha").files or ()} == {*rows, "alpha-1.0.dist-info/RECORD"}
 
 
 def test_python_uses_the_byte_code_without_reading_the_source(tmp_path: Path, install: Install) -> None:
@@ -243,7 +243,7 @@ def test_a_file_that_does_not_compile_is_installed_without_byte_code(
     tmp_path: Path, install: Install, source: Content
 ) -> None:
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": "", "alpha/odd.py": source}))
-    assert done.code == 0, done.output
+    assert done.code == 0, done.said
     assert (done.site / "alpha/odd.py").exists()
     assert [path.name for path in done.site.rglob("*.pyc")] == [f"__init__.{sys.implementation.cache_tag}.pyc"]
 
@@ -264,7 +264,7 @@ def many(folder: Path) -> list[Path]:
 def test_the_same_wheels_give_the_same_bytes(tmp_path: Path, install: Install) -> None:
     wheels = many(tmp_path)
     first = install(*wheels)
-    assert first.code == 0, first.output
+    assert first.code == 0, first.said
     assert first.files() == install(*wheels).files()
     assert sum(1 for name in first.files() if name.endswith(".pyc")) == 48
 
@@ -296,7 +296,7 @@ def test_of_two_wheels_with_one_file_the_later_wins_and_both_record_it(tmp_path:
     )
     for order, seen, mode in (((one, two), "beta", 0o755), ((two, one), "alpha", 0o644)):
         done = install(*order)
-        assert done.code == 0, done.output
+        assert done.code == 0, done.said
         assert (done.site / "shared/__init__.py").read_text() == f"WHO = '{seen}'"
         assert stat.S_IMODE((done.site / "shared/run").stat().st_mode) == mode
         (cached,) = (done.site / "shared/__pycache__").iterdir()
@@ -329,18 +329,18 @@ BAD: dict[str, tuple[Mapping[str, Content], str]] = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_wheel_is_refused_with_a_reason(what: str, tmp_path: Path, install: Install) -> None:
-    files, reason = BAD[what]
+    files, told = BAD[what]
     done = install(wheel(tmp_path, "alpha", files))
     assert done.code == 1
-    assert re.fullmatch(r"alpha-1\.0-py3-none-any\.whl cannot be installed: [^\n]+\n", done.output), done.output
-    assert reason in done.output
+    assert re.fullmatch(r"alpha-1\.0-py3-none-any\.whl cannot be installed: [^\n]+\n", done.said), done.said
+    assert told in done.said
     outside = {path for path in tmp_path.rglob("*") if path.name in ("passwd", "x") and done.venv not in path.parents}
     assert outside == set()
 
 
 def test_a_wheel_without_metadata_is_refused(tmp_path: Path, install: Install) -> None:
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": ""}, info=False))
-    assert (done.code, done.output) == (
+    assert (done.code, done.said) == (
         1,
         "alpha-1.0-py3-none-any.whl cannot be installed: it has no .dist-info folder of its own\n",
     )
@@ -352,8 +352,8 @@ def test_a_file_that_is_not_a_zip_is_refused(cut: int, tmp_path: Path, install: 
     path.write_bytes(path.read_bytes()[:cut])
     done = install(path)
     assert done.code == 1
-    assert done.output.startswith("alpha-1.0-py3-none-any.whl cannot be installed: ")
-    assert "Traceback" not in done.output
+    assert done.said.startswith("alpha-1.0-py3-none-any.whl cannot be installed: ")
+    assert "Traceback" not in done.said
 
 
 def test_a_damaged_member_is_refused(tmp_path: Path, install: Install) -> None:
@@ -367,14 +367,14 @@ def test_a_damaged_member_is_refused(tmp_path: Path, install: Install) -> None:
     path.write_bytes(data)
     done = install(path)
     assert done.code == 1
-    assert done.output.startswith("alpha-1.0-py3-none-any.whl cannot be installed: ")
-    assert "Traceback" not in done.output
+    assert done.said.startswith("alpha-1.0-py3-none-any.whl cannot be installed: ")
+    assert "Traceback" not in done.said
 
 
 def test_a_missing_file_is_named(tmp_path: Path, install: Install) -> None:
     done = install(tmp_path / "gone-1.0-py3-none-any.whl")
     assert done.code == 1
-    assert done.output.startswith("gone-1.0-py3-none-any.whl cannot be installed: ") and "Traceback" not in done.output
+    assert done.said.startswith("gone-1.0-py3-none-any.whl cannot be installed: ") and "Traceback" not in done.said
 
 
 def test_a_link_in_a_wheel_is_a_file(tmp_path: Path, install: Install) -> None:
@@ -385,7 +385,7 @@ def test_a_link_in_a_wheel_is_a_file(tmp_path: Path, install: Install) -> None:
 
 def test_no_wheels_give_no_files(install: Install) -> None:
     done = install()
-    assert (done.code, done.output, done.files()) == (0, "", {})
+    assert (done.code, done.said, done.files()) == (0, "", {})
 
 
 def test_a_failure_of_byte_compiling_is_reported(tmp_path: Path) -> None:
@@ -406,14 +406,14 @@ def test_a_module_whose_byte_code_would_have_too_long_a_name_is_not_compiled(tmp
     """D32: with the suffix of byte code the name is too long for a file system; pip skips such a module too."""
     long = "m" * 250 + ".py"
     done = install(wheel(tmp_path, "alpha", {f"alpha/{long}": "x = 1\n", "alpha/short.py": "x = 1\n"}))
-    assert (done.code, done.output) == (0, "")
+    assert (done.code, done.said) == (0, "")
     assert (done.site / "alpha" / long).read_text() == "x = 1\n"
     assert [path.name.partition(".")[0] for path in (done.site / "alpha/__pycache__").iterdir()] == ["short"]
 
 
 def test_warnings_about_packages_are_not_printed(tmp_path: Path, install: Install) -> None:
     done = install(wheel(tmp_path, "alpha", {"alpha/__init__.py": "x = '\\d'\nassert (1, 'always true')\n"}))
-    assert (done.code, done.output) == (0, "")
+    assert (done.code, done.said) == (0, "")
 
 
 def test_a_large_file_is_not_held_in_memory(install: Install, tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_a_wheel_that_unpacks_to_far_more_than_its_size_is_refused(install: Inst
     done = install(bomb)
     assert done.code == 1 and not done.site.exists()
     assert re.search(
-        r"bomb-1.0-py3-none-any.whl cannot be installed: it unpacks to \d+ bytes, more than 100", done.output
+        r"bomb-1.0-py3-none-any.whl cannot be installed: it unpacks to \d+ bytes, more than 100", done.said
     )
 
 
@@ -445,4 +445,4 @@ def test_entry_points_of_many_megabytes_are_refused(install: Install, tmp_path: 
     """D22"""
     text = "[console_scripts]\n" + "#" * (1 << 20)
     done = install(wheel(tmp_path, "many", {"many.py": "", "many-1.0.dist-info/entry_points.txt": text}))
-    assert done.code == 1 and "its many-1.0.dist-info/entry_points.txt has more than 1048576 bytes" in done.output
+    assert done.code == 1 and "its many-1.0.dist-info/entry_points.txt has more than 1048576 bytes" in done.said

@@ -135,13 +135,13 @@ ONES: list[tuple[Callable[[], object], str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "message", "hint"), ONES, ids=[message[:40] for _, message, _ in ONES])
+@pytest.mark.parametrize(("make", "told", "hint"), ONES, ids=[told[:40] for _, told, _ in ONES])
 def test_a_wrong_value_is_refused_with_the_value_and_a_remedy(
-    make: Callable[[], object], message: str, hint: str | None
+    make: Callable[[], object], told: str, hint: str | None
 ) -> None:
     with pytest.raises(LayerError) as caught:
         make()
-    assert message in str(caught.value)
+    assert told in str(caught.value)
     assert caught.value.hint is hint if hint is None else hint in (caught.value.hint or "")
 
 

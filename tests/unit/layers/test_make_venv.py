@@ -46,10 +46,10 @@ def test_python_starts_in_the_environment_and_imports_its_packages(tmp_path: Pat
         assert done.stdout == f"{venv} 1 True\n"
 
 
-@pytest.mark.parametrize(("shared", "value"), [("yes", "true"), ("no", "false")])
-def test_packages_of_the_base_are_importable_on_request(tmp_path: Path, shared: str, value: str) -> None:
+@pytest.mark.parametrize(("shared", "said"), [("yes", "true"), ("no", "false")])
+def test_packages_of_the_base_are_importable_on_request(tmp_path: Path, shared: str, said: str) -> None:
     make(tmp_path, shared=shared)
-    assert f"include-system-site-packages = {value}\n" in (tmp_path / "opt/venv/pyvenv.cfg").read_text()
+    assert f"include-system-site-packages = {said}\n" in (tmp_path / "opt/venv/pyvenv.cfg").read_text()
 
 
 def test_an_environment_is_the_same_every_time(tmp_path: Path) -> None:
@@ -66,9 +66,9 @@ def test_an_environment_is_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_a_base_with_another_python_is_an_error(tmp_path: Path) -> None:
-    code, output = make(tmp_path, "3.99")
+    code, said = make(tmp_path, "3.99")
     assert code == 3
-    assert output.startswith("the base has no Python 3.99; it has 3.") and " at /" in output
+    assert said.startswith("the base has no Python 3.99; it has 3.") and " at /" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,5 +77,5 @@ def test_a_base_without_python_is_an_error(tmp_path: Path) -> None:
     tools.mkdir()
     for name in ("sh", "cat"):
         (tools / name).symlink_to(shutil.which(name) or "/bin/sh")
-    code, output = make(tmp_path / "out", path=str(tools))
-    assert (code, output) == (3, f"the base has no Python {VERSION}\n")
+    code, said = make(tmp_path / "out", path=str(tools))
+    assert (code, said) == (3, f"the base has no Python {VERSION}\n")

@@ -60,7 +60,7 @@ def test_order_and_repetition_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "message", "hint"),
+    ("written", "told", "hint"),
     [
         (
             "pandas; rm -rf /",
@@ -87,10 +87,10 @@ def test_order_and_repetition_do_not_matter() -> None:
         ("   ", "with_pip_packages was given an empty package", None),
     ],
 )
-def test_a_text_that_is_not_a_requirement_is_refused(written: str, message: str, hint: str | None) -> None:
+def test_a_text_that_is_not_a_requirement_is_refused(written: str, told: str, hint: str | None) -> None:
     with pytest.raises(LayerError) as caught:
         packages("fine", written)
-    assert message in str(caught.value)
+    assert told in str(caught.value)
     assert caught.value.hint is hint if hint is None else hint in (caught.value.hint or "")
 
 
@@ -145,7 +145,7 @@ def test_packages_to_be_built_from_source_are_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message", "hint"),
+    ("text", "told", "hint"),
     [
         ("--no-deps", "the option `--no-deps` is not supported", "--no-binary NAME"),
         ("--trusted-host index.test", "the option `--trusted-host` is not supported", "uv's and pip's own settings"),
@@ -159,11 +159,11 @@ def test_packages_to_be_built_from_source_are_names() -> None:
         ("-i https://robot:s3cret@index.test", "holds credentials", "netrc"),
     ],
 )
-def test_unsupported_options_are_refused(text: object, message: str, hint: str | None) -> None:
+def test_unsupported_options_are_refused(text: object, told: str, hint: str | None) -> None:
     index_url = URL if isinstance(text, str) and text.endswith(OTHER) else None
     with pytest.raises(LayerError) as caught:
         PipPackages.of(("a",), index_url=index_url, extra_args=text)  # type: ignore[arg-type]
-    assert message in str(caught.value) and "s3cret" not in str(caught.value)
+    assert told in str(caught.value) and "s3cret" not in str(caught.value)
     assert hint is None or hint in (caught.value.hint or "")
 
 

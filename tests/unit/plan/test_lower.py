@@ -18,9 +18,10 @@ from flyte_images.llb.pb import ops_pb2
 from flyte_images.options import Secret
 from flyte_images.plan import lower, planner
 from flyte_images.plan.lock import Lock
-from flyte_images.plan.lower import EPOCH, Lowering, configuration
+from flyte_images.plan.lower import Lowering, configuration
 from flyte_images.plan.model import Files, Plan, packages
 from flyte_images.plan.sources import STORE, Abilities, Places
+from flyte_images_layers.steps import EPOCH
 from flyte_images_runtime.resources.request import Resources
 from tests.fakes import values
 

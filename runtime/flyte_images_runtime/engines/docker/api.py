@@ -5,7 +5,6 @@ Starts of tasks use it, so it needs no client program and loads fast.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import select
@@ -18,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from ...errors import EngineLost
 from ...system.diagnostics import DEBUG, timed
+from ...system.http_exchange import Exchange
 
 _VERSION = "v1.43"
 _PATIENCE = 60.0  # seconds without an answer; a busy disk delays the creation of a container
@@ -42,19 +42,18 @@ class Api:
 
         Raise Refused for an error status, EngineLost without an answer.
         """
-        connection = Connection(self.address, timeout)
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if content is not None else {}
         try:
-            content = None if body is None else json.dumps(body)
-            headers = {"Content-Type": "application/json"} if content is not None else {}
-            with timed("asking %s: %s %s", self.address, method, path, level=DEBUG):
-                connection.request(method, _target(path, query), body=content, headers=headers)
-                answer = connection.getresponse()
-                text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
+            with (
+                timed("asking %s: %s %s", self.address, method, path, level=DEBUG),
+                Exchange(connect(self.address, timeout)) as exchange,
+            ):
+                exchange.request(method, _target(path, query), headers=headers, body=content)
+                text = exchange.read()
+        except OSError as error:
             raise lost(self.address, error) from error
-        finally:
-            connection.close()
-        return _content(answer.status, text)
+        return _content(exchange.status, text)
 
     def attach(self, container: str) -> Attachment:
         """Open the container's streams. Before the start, so that no output is missed."""
@@ -134,18 +133,6 @@ class Attachment:
                 if descriptor >= 0:
                     os.close(descriptor)
             self._wake = self._waker = -1
-
-
-class Connection(http.client.HTTPConnection):
-    """An HTTP connection over the engine's socket."""
-
-    def __init__(self, address: str, timeout: float | None) -> None:
-        super().__init__("docker")
-        self._address = address
-        self._patience = timeout
-
-    def connect(self) -> None:
-        self.sock = connect(self._address, self._patience)
 
 
 def connect(address: str, timeout: float | None) -> socket.socket:

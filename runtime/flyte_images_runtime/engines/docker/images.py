@@ -6,12 +6,12 @@ library cannot be ended half-way and loses the engine's message.
 
 from __future__ import annotations
 
-import http.client
-from typing import IO, cast
+from typing import IO
 from urllib.parse import urlencode
 
 from ...errors import EngineLost, ImageCannotStart
-from .api import Api, Connection, Refused, lost
+from ...system.http_exchange import Exchange
+from .api import Api, Refused, connect, lost
 
 _PATIENCE = 600.0  # seconds without a piece of the stream
 
@@ -34,15 +34,18 @@ def open_image(api: Api, reference: str) -> IO[bytes]:
 
 def open_stream(api: Api, reference: str, path: str) -> IO[bytes]:
     """Return the archive of the image that the engine sends for `path`. Closing it closes the connection."""
-    connection = Connection(api.address, _PATIENCE)
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        answer = connection.getresponse()
-    except (OSError, http.client.HTTPException) as error:
-        connection.close()
+        exchange = Exchange(connect(api.address, _PATIENCE))
+    except OSError as error:
         raise lost(api.address, error) from error
-    if answer.status != 200:
-        told = answer.read(500).decode(errors="replace")
-        connection.close()
-        raise ImageCannotStart(f"the engine cannot send image {reference}: {told}")
-    return cast("IO[bytes]", answer)
+    try:
+        exchange.request("GET", path)
+    except OSError as error:
+        exchange.close()
+        raise lost(api.address, error) from error
+    content = exchange.file()
+    if exchange.status != 200:
+        with content:
+            message = content.read(500).decode(errors="replace")
+        raise ImageCannotStart(f"the engine cannot send image {reference}: {message}")
+    return content

@@ -5,13 +5,13 @@ Not by python-on-whales: its `image.load` from a stream loses Podman's error mes
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
 from typing import IO
 from urllib.parse import quote
 
 from ...errors import ImageCannotStart
-from ..docker.api import Api, Connection, lost
+from ...system.http_exchange import Exchange
+from ..docker.api import Api, connect, lost
 from ..docker.images import open_image, open_stream
 
 _CHUNK = 1 << 20
@@ -25,22 +25,19 @@ def open_layout(api: Api, reference: str) -> IO[bytes]:
 
 def hand_over(source: Api, target: Api, reference: str) -> None:
     """Copy the image and its name. Raise ImageCannotStart with the receiver's message if it refuses the image."""
-    taking = Connection(target.address, _PATIENCE)
+    headers = {"Content-Type": "application/x-tar"}
     try:
-        given = open_image(source, reference)
-        headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
-        taking.request("POST", "/v1.41/images/load?quiet=1", body=_pieces(given), headers=headers, encode_chunked=True)
-        taken = taking.getresponse()
-        told = taken.read().decode(errors="replace")
-        if taken.status != 200 or "errorDetail" in told:
-            raise ImageCannotStart(
-                f"image {reference} could not be loaded: {told[:500]}",
-                hint="check the free space of its disk",
-            )
-    except (OSError, http.client.HTTPException) as error:
+        with Exchange(connect(target.address, _PATIENCE)) as receiver, open_image(source, reference) as archive:
+            receiver.request("POST", "/v1.41/images/load?quiet=1", headers=headers, body=_pieces(archive))
+            message = receiver.read().decode(errors="replace")
+            status = receiver.status
+    except OSError as error:
         raise lost(target.address, error) from error
-    finally:
-        taking.close()
+    if status != 200 or "errorDetail" in message:
+        raise ImageCannotStart(
+            f"image {reference} could not be loaded: {message[:500]}",
+            hint="check the free space of its disk",
+        )
 
 
 def _pieces(answer: IO[bytes]) -> Iterator[bytes]:
