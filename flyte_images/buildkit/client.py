@@ -262,9 +262,12 @@ class Client:
         request = control_pb2.DiskUsageRequest(filter=filters)
         return tuple(map(_record, self._call(DISK_USAGE, request, timeout=_WORK).record))
 
-    def prune(self, *filters: str) -> tuple[Record, ...]:
-        """Remove unused entries of the build cache that match a filter, and return the removed entries."""
-        request = control_pb2.PruneRequest(filter=filters)
+    def prune(self, *filters: str, all: bool = False) -> tuple[Record, ...]:
+        """Remove unused entries of the build cache that match a filter, and return the removed entries.
+
+        With `all`, entries that the engine would keep for later builds are removed too.
+        """
+        request = control_pb2.PruneRequest(filter=filters, all=all)
         stream = PRUNE.stream(self._channel, request, timeout=_WORK)
         return self._collect(lambda: tuple(map(_record, stream)))
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from ..plan.lock_schema import LockDocument
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -218,13 +220,14 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "cache-du": CacheDu,
     "cache-ls": CacheLs,
     "doctor": Doctor,
+    "lock": LockDocument,
     "logs": LogLine,
     "ps": Ps,
     "run": Run,
     "runs": Runs,
     "show-plan": ShowPlan,
 }
-"""The model of each verb's document, by the verb's words."""
+"""The model of each verb's document, by the verb's words; `lock` is the file that `flyte-images lock` writes."""
 
 
 def schema_of(name: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from ..errors import SpecError
 def command(*, name: str | None) -> None:
     """Print the JSON Schema of the document that a verb prints with --json; without NAME, list the documents.
 
-    NAME is the verb: build, run, ps, runs, logs, doctor, show-plan, cache-ls, cache-du, base-ls.
+    NAME is the verb: build, run, ps, runs, logs, doctor, show-plan, cache-ls, cache-du, base-ls; or lock, the file
+    flyte-images.lock.
     """
     import json
 

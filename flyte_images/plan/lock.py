@@ -1,7 +1,7 @@
-"""Lock: what an image resolved to. A value with a JSON form; pure.
+"""Lock: the exact files that an image resolved to, as a value with a JSON form. Pure.
 
-It names files by hash and never by address, so it holds behind any mirror. `request` is the digest of what was asked
-for: a lock for another request is not used, only preferred versions are taken from it.
+A lock names files by hash and never by address, so a lock is valid behind any mirror. `request` is the digest of what
+the image asks for: a lock of another request only suggests versions. The schema of the JSON form is in lock_schema.py.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ..errors import SpecError
 from ..image import Image
 
 FORMAT = 1
-_AGAIN = "make it again: flyte-images lock"
+_HINT = "make it again: flyte-images lock"
 
 
 @record(kw_only=True)
 class LayerLock:
-    """What was found for one layer of the image: Python or Debian packages, in the order of their names."""
+    """The package files of one layer of the image, in the order of their names."""
 
     wheels: tuple[Wheel, ...] = ()
     sdists: tuple[Sdist, ...] = ()
@@ -36,8 +36,10 @@ class LayerLock:
 
 @record(kw_only=True)
 class Overlap:
-    """Wheels that hold the same paths with other contents, `packages`, in the order in which pip installs them: of two
-    that hold a path, the later one's file is seen. `paths` are the first of those, and `count` how many there are.
+    """Wheels that contain the same paths with different contents.
+
+    `packages` are in the order in which pip installs them: of two wheels with one path, the file of the later wheel is
+    visible. `paths` are the first common paths, and `count` is the number of common paths.
     """
 
     packages: tuple[str, ...]
@@ -45,24 +47,24 @@ class Overlap:
     count: int = decoration(0, compare=True)
 
     @property
-    def words(self) -> str:
-        """What is the case with them, in a line."""
+    def summary(self) -> str:
+        """One line for people: the common paths, and the package whose files are visible."""
         more = f" and {self.count - 1} more" if self.count > 1 else ""
         if len(self.packages) > 2:
-            return f"hold {self.paths[0]}{more}: where two do, the later one's is seen"
-        whose = f"those of {self.packages[1]} are" if more else f"that of {self.packages[1]} is"
-        return f"both hold {self.paths[0]}{more}: {whose} seen"
+            return f"contain {self.paths[0]}{more}: the file of the later package is used"
+        files = "files" if more else "file"
+        return f"both contain {self.paths[0]}{more}: the {files} of {self.packages[1]} {'are' if more else 'is'} used"
 
     def __str__(self) -> str:
-        return f"{', '.join(self.packages[:-1])} and {self.packages[-1]} {self.words}"
+        return f"{', '.join(self.packages[:-1])} and {self.packages[-1]} {self.summary}"
 
 
 @record(kw_only=True)
 class Lock:
-    """The exact files of an image on one platform. `layers` follows the layers of the image, one entry each.
+    """The exact files of an image on one platform. `layers` has one entry for each layer of the image.
 
-    `toolchain` is the image in which wheels are unpacked and compiled; it is kept apart from `base`, so that another
-    base leaves the packages as they are.
+    `toolchain` is the image in which wheels are unpacked and compiled. It is separate from `base`, so that another base
+    leaves the packages unchanged.
     """
 
     request: str
@@ -73,40 +75,40 @@ class Lock:
 
     @property
     def digest(self) -> str:
-        """`sha256:...` of all that is locked."""
+        """The digest of everything in the lock, `sha256:...`."""
         return digest("lock", self)
 
     def wheels(self) -> dict[str, Wheel]:
-        """Every wheel, by name."""
+        """Return every wheel, by name."""
         return {wheel.name: wheel for layer in self.layers for wheel in layer.wheels}
 
 
 def files_to_json(files: Sequence[Wheel | Sdist | Deb], *, addresses: bool) -> list[dict[str, Any]]:
-    """The JSON form of package files; with `addresses`, where each was seen too."""
+    """Return the JSON form of package files; with `addresses`, the form includes the address of each file."""
 
     def form(entry: dict[str, Any]) -> dict[str, Any]:
-        kept = {key: value for key, value in entry.items() if addresses or key != "url"}
-        return kept | ({"build": [form(wheel) for wheel in kept["build"]]} if "build" in kept else {})
+        fields = {key: value for key, value in entry.items() if addresses or key != "url"}
+        return fields | ({"build": [form(wheel) for wheel in fields["build"]]} if "build" in fields else {})
 
     return [form(asdict(file)) for file in files]
 
 
 def wheels_from_json(raw: object) -> tuple[Wheel, ...]:
-    """The inverse for wheels; raises ValueError, KeyError or TypeError for anything else."""
+    """Return the wheels of a JSON form. Raises ValueError, KeyError or TypeError for any other value."""
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
     return tuple(Wheel(**_checked(file)) for file in raw)
 
 
 def sdists_from_json(raw: object) -> tuple[Sdist, ...]:
-    """The inverse for source distributions; raises as for wheels."""
+    """Return the source distributions of a JSON form. Raises the same errors as `wheels_from_json`."""
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
     return tuple(Sdist(**_checked({**file, "build": wheels_from_json(file["build"])})) for file in raw)
 
 
 def overlaps_from_json(raw: object) -> tuple[Overlap, ...]:
-    """The inverse of `asdict` for overlaps; raises as for wheels."""
+    """Return the overlaps of a JSON form. Raises the same errors as `wheels_from_json`."""
     if not isinstance(raw, list):
         raise TypeError("not a list of overlaps")
     return tuple(
@@ -117,35 +119,35 @@ def overlaps_from_json(raw: object) -> tuple[Overlap, ...]:
 
 def _texts(raw: object, least: int) -> tuple[str, ...]:
     if not isinstance(raw, list) or len(raw) < least or not all(isinstance(it, str) for it in raw):
-        raise ValueError(f"{raw!r} is no list of {least} strings and more")
+        raise ValueError(f"expected a list of at least {least} strings, got {raw!r}")
     return tuple(raw)
 
 
 def _count(raw: object) -> int:
     if not isinstance(raw, int) or isinstance(raw, bool):
-        raise ValueError(f"{raw!r} is no count")
+        raise ValueError(f"expected a number, got {raw!r}")
     return raw
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
-        wanted = {"size": int, "build": tuple}.get(name, str)
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ValueError(f"{name} of a file is {value!r}")
+        expected = {"size": int, "build": tuple}.get(name, str)
+        if not isinstance(value, expected) or isinstance(value, bool):
+            raise ValueError(f"`{name}` of a file is {value!r}")
     if not re.fullmatch(r"[0-9a-f]{64}", fields["sha256"]):
-        raise ValueError(f"{fields['sha256']!r} is no sha256")
+        raise ValueError(f"{fields['sha256']!r} is not a sha256")
     return fields
 
 
 def debs_from_json(raw: object) -> tuple[Deb, ...]:
-    """The inverse for Debian packages; raises as for wheels."""
+    """Return the Debian packages of a JSON form. Raises the same errors as `wheels_from_json`."""
     if not isinstance(raw, list):
         raise TypeError("not a list of files")
     return tuple(Deb(**_checked(file)) for file in raw)
 
 
-def asking(image: Image) -> list[int]:
-    """The layers of an image for which an index or an archive is asked, by their place."""
+def resolved_layers(image: Image) -> list[int]:
+    """Return the indices of the layers that ask a package index or a Debian archive for files."""
     return [
         index
         for index, layer in enumerate(image.layers)
@@ -154,13 +156,13 @@ def asking(image: Image) -> list[int]:
 
 
 def request(image: Image, *, platform: str) -> str:
-    """Return the digest of what an image asks for: a lock for another request is not its lock."""
-    asked = [(image.layers[i].python_requirements(), image.layers[i].apt_packages()) for i in asking(image)]
-    return digest("request", (FORMAT, image.base, image.python, platform, asked))
+    """Return the digest of what an image asks for. A lock of another request is not the image's lock."""
+    layers = [(image.layers[i].python_requirements(), image.layers[i].apt_packages()) for i in resolved_layers(image)]
+    return digest("request", (FORMAT, image.base, image.python, platform, layers))
 
 
 def dumps(locks: Mapping[str, tuple[Image, Lock]]) -> str:
-    """Return the JSON form of the locks of several images, by name: sorted keys, two spaces, a trailing newline."""
+    """Return the JSON form of the locks of several images, by name: sorted keys, two spaces, a final newline."""
     images = {
         name: {
             "request": lock.request,
@@ -172,9 +174,9 @@ def dumps(locks: Mapping[str, tuple[Image, Lock]]) -> str:
                     "sdists": files_to_json(lock.layers[index].sdists, addresses=False),
                     "debs": files_to_json(lock.layers[index].debs, addresses=False),
                 }
-                for index in asking(image)
+                for index in resolved_layers(image)
             ],
-            **({"overlaps": [asdict(it) for it in lock.overlaps]} if lock.overlaps else {}),
+            **({"overlaps": [asdict(overlap) for overlap in lock.overlaps]} if lock.overlaps else {}),
         }
         for name, (image, lock) in locks.items()
     }
@@ -183,36 +185,38 @@ def dumps(locks: Mapping[str, tuple[Image, Lock]]) -> str:
 
 
 def loads(text: str, image: Image, *, platform: str, where: str = "the lock") -> Lock | None:
-    """Find the lock of `image` in the JSON form; None if there is none for what it asks.
+    """Return the lock of `image` in the JSON form, or None if the text has no lock for what the image asks.
 
-    Raises SpecError, naming `where`, for anything that is not of this format.
+    Raises SpecError, with `where` and the line and field of the error, for a text that is not a lock.
     """
     wanted = request(image, platform=platform)
     try:
         raw = json.loads(text)
         if raw["format"] != FORMAT:
-            raise SpecError(f"{where} has another format", hint=_AGAIN)
+            raise SpecError(f"{where} has another format", hint=_HINT)
         if raw.get("checksum") != _checksum(raw["images"]):
-            raise SpecError(f"{where} is damaged: its content does not fit its checksum (was it edited?)", hint=_AGAIN)
+            raise ValueError("the content does not match the checksum (was the file edited?)")
         for entry in raw["images"].values():
             if entry["request"] == wanted:
                 return _lock(entry, image)
     except SpecError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(f"{where} is damaged: {error!r}", hint=_AGAIN) from None
+        from .lock_schema import find_damage  # pydantic, which a lock that can be read does not need
+
+        raise SpecError(f"{where} is damaged: {find_damage(text) or error}", hint=_HINT) from None
     return None
 
 
 def _checksum(images: object) -> str:
-    """Return the digest of what is locked, however the JSON is laid out."""
+    """Return the digest of the locked files, which does not depend on the layout of the JSON."""
     text = json.dumps(images, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _lock(entry: Mapping[str, Any], image: Image) -> Lock:
     layers = [LayerLock()] * len(image.layers)
-    for index, layer in zip(asking(image), entry["layers"], strict=True):
+    for index, layer in zip(resolved_layers(image), entry["layers"], strict=True):
         layers[index] = LayerLock(
             wheels=wheels_from_json(layer["wheels"]),
             sdists=sdists_from_json(layer["sdists"]),

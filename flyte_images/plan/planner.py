@@ -133,7 +133,7 @@ class _Planner:
         for group, overlap in together:
             wheels = [wheel for _, wheel in group]
             title = ", ".join(f"{wheel.name} {wheel.version}" for wheel in wheels)
-            self._step(group[0][0], replace(self._wheels(wheels), overlap=overlap.words), title=title)
+            self._step(group[0][0], replace(self._wheels(wheels), overlap=overlap.summary), title=title)
         on_base = [(index, sdist) for index, sdist in self.sdists if self._is_built_on_base(index)]
         self._sdists([entry for entry in self.sdists if entry not in on_base])
         early, apt = self._debs()

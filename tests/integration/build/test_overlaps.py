@@ -30,7 +30,7 @@ def test_pips_order_decides_and_both_are_recorded(builds: Builds, index: Index) 
     offer(index, TWO, "two", b"small")
     image = debian("overlap").with_pip_packages(ONE, TWO, f"{WORD}-beta")
     built, seen = builds(image)
-    told = f"{TWO} and {ONE} both hold bin/{WORD}-tool and 2 more: those of {ONE} are seen"
+    told = f"{TWO} and {ONE} both contain bin/{WORD}-tool and 2 more: the files of {ONE} are used"
     assert told in seen.notes
     code = f"""
 import {WORD}_shared as p, importlib.metadata as m, os

@@ -46,7 +46,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     there.mkdir()
     ours.mkdir()
     leading(there / "buildctl", before="if sys.argv[-1] != 'dial-stdio': sys.exit('not what is expected')")
-    script = Path(__file__).with_name("ssh_server.py")
+    script = Path(__file__).parents[2] / "fakes" / "ssh_server.py"
     argv = (sys.executable, str(script), str(tmp_path / "host"), str(tmp_path / "user.pub"), str(there))
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         try:

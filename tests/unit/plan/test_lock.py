@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from flyte_images.errors import SpecError
 from flyte_images.image import Image
 from flyte_images.plan.lock import FORMAT, LayerLock, Lock, Overlap, dumps, loads, request
+from flyte_images.plan.lock_schema import LockDocument
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 from tests.fakes import values
+
+from ..house.test_imports import loaded
 
 LINUX = "linux/amd64"
 IMAGE = (
@@ -175,8 +178,45 @@ def stamped(text: str) -> str:
         return text
 
 
+def line_of(text: str, part: str) -> int:
+    """Return the number of the first line that contains `part`."""
+    return next(number for number, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "message"),
+    [
+        ('"size": 10000', '"size": "10000"', r"images\.app\.layers\.0\.sdists\.0\.build\.0\.size", "valid integer"),
+        ('"filename": "six', '"filename": "../six', r"images\.app\.layers\.0\.wheels\.\d\.filename", "match pattern"),
+        ('"wheels"', '"wheel"', r"images\.app\.layers\.0\.wheels", "Field required"),
+        ('"count": 1', '"count": null', r"images\.app\.overlaps\.0\.count", "valid integer"),
+    ],
+)
+def test_the_error_names_line_and_field(old: str, new: str, field: str, message: str) -> None:
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
+    with pytest.raises(SpecError, match=f"`x` is damaged: line [0-9]+, `{field}`: .*{message}") as caught:
+        loads(text, IMAGE, platform=LINUX, where="`x`")
+    if message != "Field required":
+        assert f"line {line_of(text, new)}," in str(caught.value)
+
+
+def test_the_error_of_a_text_that_is_not_json_names_the_line() -> None:
+    with pytest.raises(SpecError, match=r"`x` is damaged: line 3: not JSON: "):
+        loads('{\n "format": 1,\n images\n}', IMAGE, platform=LINUX, where="`x`")
+    with pytest.raises(SpecError, match="does not match the checksum"):
+        loads(TEXT.replace('"version": "', '"version": "1'), IMAGE, platform=LINUX, where="`x`")
+
+
+def test_a_lock_fits_its_schema_and_reading_it_does_not_load_the_schema() -> None:
+    LockDocument.model_validate_json(TEXT)
+    code = "from flyte_images.plan.lock import loads\nfrom flyte_images.image import Image\n"
+    code += f"loads({TEXT!r}, Image.from_debian_base('3.11', platform='linux/amd64'), platform='linux/amd64')"
+    assert "pydantic" not in loaded(code)
+
+
 def test_a_flipped_bit_is_never_read() -> None:
-    """D17: another version, name or hash by damage, in a file that is still JSON, was taken as it stood."""
+    """D17: damage that changed a version, a name or a hash, and left valid JSON, was read without an error."""
     data, random = TEXT.encode(), Random(17)
     expected = without_addresses(LOCK)
     for _ in range(300):
