@@ -297,12 +297,12 @@ def test_of_two_layers_the_later_ones_file_is_seen_whatever_pip_would_do_with_bo
 
 def test_a_plan_names_an_overlap() -> None:
     plan = overlapping(debian().with_pip_packages("cv", "cv-headless"), ("cv-headless", "cv"))
-    words = "both hold cv/__init__.py and 3 more: those of cv are seen"
+    words = "both contain cv/__init__.py and 3 more: the files of cv are used"
     assert f"cv-headless 1.0, cv 1.0 ({words})" in render_plan.to_text("app", plan)
     assert json.loads(json.dumps(render_plan.to_document(plan)))["steps"][0]["overlap"] == words
     several = Overlap(packages=("c", "b", "a"), paths=("x",), count=1)
-    assert str(several) == "c, b and a hold x: where two do, the later one's is seen"
-    assert str(Overlap(packages=("b", "a"), paths=("x",), count=1)) == "b and a both hold x: that of a is seen"
+    assert str(several) == "c, b and a contain x: the file of the later package is used"
+    assert str(Overlap(packages=("b", "a"), paths=("x",), count=1)) == "b and a both contain x: the file of a is used"
 
 
 # --- what depends on what
