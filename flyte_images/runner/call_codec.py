@@ -96,7 +96,7 @@ class CallCodec:
             return error
         where = f" in {os.path.dirname(error.filename)}" if isinstance(error.filename, str) else ""  # noqa: PTH120
         return DiskFull(
-            f"task `{self._task.name}`: there is no room for its {what} on this machine{where}: {error.strerror}",
+            f"task `{self._task.name}`: this machine has no space for its {what}{where}: {error.strerror}",
             task=self._task.name,
             hint="free some space, or let the task read and write large data by mounts=",
         )

@@ -68,14 +68,17 @@ def warm_call(
                 arguments, number, on_line=add, timeout=spec.timeout, log=log, since=began, budget=budget
             )
             output.add_refused(warm.attached["gate"], log)
-            result = None
-            if finished.error is None:
-                with warm.exchange.output_files(number, budget=budget) as files:
-                    result = codec.decode(finished.result, files)
+            return finished, _result(warm, number, finished, codec, budget)
         finally:
             container.end()
             warm.forget((number, *_server(warm).end_calls()))
-    return finished, result
+
+
+def _result(warm: WarmContainer, number: str, finished: Finished, codec: CallCodec, budget: Budget) -> Any:
+    if finished.error is not None:
+        return None
+    with warm.exchange.output_files(number, budget=budget) as files:
+        return codec.decode(finished.result, files)
 
 
 def _server(warm: WarmContainer) -> NestedCallServer:

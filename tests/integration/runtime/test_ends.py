@@ -151,7 +151,7 @@ def test_an_argument_that_this_machine_has_no_room_for(tmp_path: Path) -> None:
     with huge.open("wb+") as file:
         file.truncate(1 << 42)  # of nothing
         blob = memoryview(mmap.mmap(file.fileno(), 1 << 42, access=mmap.ACCESS_READ))
-    with pytest.raises(DiskFull, match="no room for its arguments on this machine in /") as caught:
+    with pytest.raises(DiskFull, match="this machine has no space for its arguments in /") as caught:
         quiet(tasks.noisy_blob, blob, 1)
     assert "mounts=" in str(caught.value.hint)
 
