@@ -68,18 +68,7 @@ class Run(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """How a Runner runs tasks.
-
-    on_line   called for each line that a task prints (default: show the line on stderr); None for silence
-    on_state  called at most twice a second with a line that overwrites itself, such as a progress bar
-    on_usage  called twice a second, in another thread, with what a running task has used until now
-    progress  shows the progress of builds
-    builder   the BuildKit that builds images, as in `flyte.build`
-    engine    "docker", "podman", "nerdctl", "oci" (crun or runc without a daemon), or "auto" (engines.py)
-    nested_calls  how many calls that tasks make from inside may work at once, below one call of this Runner
-    as_is     raise an exception of the task as `Raised`, never as a built-in class
-    state     the environment variables, the caches and the warm containers, which `using` shares
-    """
+    """The fields of a Runner, which describes each."""
 
     on_line: OnLine | None = to_stderr
     on_state: OnLine | None = None

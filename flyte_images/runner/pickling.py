@@ -11,7 +11,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyte_images_runtime.task.code import other_roots
+from flyte_images_runtime.task.code import OUR_PACKAGES, other_roots
 from flyte_images_runtime.task.exchange import Exchange
 from flyte_images_runtime.task.spec import Code, TaskSpec
 from flyte_images_runtime.values.signature import type_hints
@@ -23,8 +23,6 @@ from ..task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_OURS = ("flyte_images", "flyte_images_layers", "flyte_images_runtime")
 
 
 def write_function(spec: TaskSpec, exchange: Exchange) -> None:
@@ -46,7 +44,7 @@ def pickle_function(task: Task[..., Any]) -> Code:
             if isinstance(value, TaskEnvironment):
                 return stub.TaskEnvironment, (value.name,)
             package = type(value).__module__.partition(".")[0]
-            if package in _OURS and not isinstance(value, type) and _is_description(value):
+            if package in OUR_PACKAGES and not isinstance(value, type) and _is_description(value):
                 return stub.Described, ()
             return super().reducer_override(value)
 

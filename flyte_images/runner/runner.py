@@ -30,7 +30,17 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner(RunnerOptions):
-    """Runs tasks. `flyte.run` is a Runner, and `flyte.run.using(...)` makes another one. The options: RunnerOptions.
+    """Runs tasks. `flyte.run` is a Runner, and `flyte.run.using(...)` makes another one with other options.
+
+    on_line   called for each line that a task prints (default: show the line on stderr); None for silence
+    on_state  called at most twice a second with a line that overwrites itself, such as a progress bar
+    on_usage  called twice a second, in another thread, with what a running task has used until now
+    progress  shows the progress of builds
+    builder   the BuildKit that builds images, as in `flyte.build`
+    engine    "docker", "podman", "nerdctl", "oci" (crun or runc without a daemon), or "auto" (engines.py)
+    nested_calls  how many calls that tasks make from inside may work at once, below one call of this Runner
+    as_is     raise an exception of the task as `Raised`, never as a built-in class
+    state     the environment variables, the caches and the warm containers, which `using` shares
 
     >>> docker = run.using(engine="docker", on_line=None)
     >>> docker.engine, run.engine

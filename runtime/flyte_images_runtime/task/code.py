@@ -87,12 +87,12 @@ def _own_root(name: str, file: str) -> str:
     """Return the directory from which a module of the caller's was imported; an empty text for any other module."""
     if not file.endswith((".py", ".so")) or name in ("__main__", "__mp_main__"):
         return ""
-    if name.partition(".")[0] in _OURS or _is_installed(file):
+    if name.partition(".")[0] in OUR_PACKAGES or _is_installed(file):
         return ""
     return _root(name, file)
 
 
-_OURS = ("flyte_images", "flyte_images_runtime", "flyte_images_layers")
+OUR_PACKAGES = ("flyte_images", "flyte_images_runtime", "flyte_images_layers")
 
 
 def _is_installed(path: str) -> bool:
