@@ -1,7 +1,7 @@
-"""A disk of a given size for one task: a file system in a sparse file that has no name any more.
+"""A disk of a given size for one task: a file system in a sparse file without a name.
 
-What the task writes beyond the size finds no room, as on any full disk. The file, its loop device and the file system
-go with the last process or mount namespace that has them, however they end.
+A write beyond the size fails, as on any full disk. The kernel frees the file, its loop device and the file system with
+the last process or mount namespace that has them, however these end.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from ..worker.paths import RESERVE
 OUT = "out"
 USUAL = 16 << 30
 """Bytes that a task may write without `disk=`."""
-SMALLEST = 4 << 20  # with less there is no room for the file system's own tables
+SMALLEST = 4 << 20  # a smaller disk cannot hold the file system's own tables
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _CONTROL = "/dev/loop-control"
-_MODELS = Path("/run/flyte-images-disks")  # empty disks of each size, in a directory of root's: some kilobytes each
+_MODELS = Path("/run/flyte-images-disks")  # an empty disk of each size, some kilobytes; only root can write to /run
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
 _AUTOCLEAR = 4
 _RESERVED = 1 << 18  # bytes
-# no journal and no reserve for root: the disk lives for one task, and the task gets what it asked for
+# without a journal and a reserve for root: the disk is for one task, which gets the whole size
 _FEATURES = ("-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard")
 
 
 def problem() -> tuple[str, str] | None:
-    """Say why disks cannot be made here, and what helps; None: they can."""
+    """Return why disks cannot be made here, and a remedy; None if they can."""
     if os.geteuid() != 0:
-        return "only root can make one", "leave disk= out, or mount a directory of a file system of that size"
+        return "only root can make a disk", "leave disk= out, or mount a directory of a file system of that size"
     if shutil.which("mkfs.ext4", path=_PATH) is None:
-        return "there is no mkfs.ext4", "leave disk= out, or install e2fsprogs"
+        return "mkfs.ext4 is not installed", "leave disk= out, or install e2fsprogs"
     if not Path(_CONTROL).exists():
-        return f"there is no {_CONTROL}", "leave disk= out, or load the kernel's module `loop`"
+        return f"{_CONTROL} is missing", "leave disk= out, or load the kernel's module `loop`"
     return None
 
 
 def check(size: int, task: str) -> None:
-    """Raise EngineLost if such a disk cannot be made."""
-    if (found := problem()) is not None:
-        raise EngineLost(f"the disk of task `{task}` cannot be limited: {found[0]}", task=task, hint=found[1])
+    """Raise EngineLost if a disk of `size` bytes cannot be made."""
+    if (reason := problem()) is not None:
+        raise EngineLost(f"the disk of task `{task}` cannot be limited: {reason[0]}", task=task, hint=reason[1])
     if size < SMALLEST:
         raise EngineLost(
             f"a disk of {format_size(size)} is too small for a file system",
@@ -61,7 +61,7 @@ def check(size: int, task: str) -> None:
 
 
 class Disks:
-    """Disks of one process. From the second one of a size on, the next is made while the task runs."""
+    """Makes the disks of one process. After the second request for a size, a spare disk is made in a thread."""
 
     def __init__(self, place: Callable[[], Path]) -> None:
         self._place = place
@@ -69,30 +69,30 @@ class Disks:
         self._spare: dict[tuple[int, int, bool], FloatingMount | None] = {}
 
     def take(self, size: int, *, programs: bool) -> FloatingMount:
-        """Return a disk, its file below the place without a name. OSError where this machine cannot make one.
+        """Return a disk of `size` bytes. With `programs`, files on it may be executed.
 
-        With `programs` what is on it may be executed.
+        Raise OSError where this machine cannot make a disk.
         """
-        key = (os.getpid(), size, programs)  # a fork makes its own
+        key = (os.getpid(), size, programs)  # with the pid, since a fork must not take its parent's spare disk
         with self._guard:
             again = key in self._spare
-            found = self._spare.pop(key, None)
+            spare = self._spare.pop(key, None)
             self._spare[key] = None
         if again:
             threading.Thread(target=self._prepare, args=(key,), daemon=True, name="flyte-images-disk").start()
-        return found or make_disk(self._place(), size, programs=programs)
+        return spare or make_disk(self._place(), size, programs=programs)
 
     def _prepare(self, key: tuple[int, int, bool]) -> None:
         with contextlib.suppress(OSError):
-            made = make_disk(self._place(), key[1], programs=key[2])
+            disk = make_disk(self._place(), key[1], programs=key[2])
             with self._guard:
-                others, self._spare[key] = self._spare.get(key), made
-            if others is not None:
-                others.close()
+                surplus, self._spare[key] = self._spare.get(key), disk
+            if surplus is not None:
+                surplus.close()
 
 
 def make_disk(place: Path, size: int, *, programs: bool) -> FloatingMount:
-    """Make one, with the directories of a task in it."""
+    """Make a disk with the directories of a task, in a file of the directory `place`."""
     name = os.urandom(8).hex()
     path = place / f"disk-{name}"
     file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -106,22 +106,22 @@ def make_disk(place: Path, size: int, *, programs: bool) -> FloatingMount:
         os.close(file)
     try:
         options = {"source": device.path, "noinit_itable": None, "nobarrier": None}
-        made = make_floating("ext4", name, options, NOSUID | NODEV | NOATIME | (0 if programs else NOEXEC))
+        disk = make_floating("ext4", name, options, NOSUID | NODEV | NOATIME | (0 if programs else NOEXEC))
     finally:
         os.close(device.file)
     try:
         for part, mode in ((OUT, 0o700), ("tmp", 0o1777), ("upper", 0o755), ("work", 0o755)):
-            (made.path / part).mkdir()
-            (made.path / part).chmod(mode)
-        _reserve(made.path / OUT / RESERVE)
+            (disk.path / part).mkdir()
+            (disk.path / part).chmod(mode)
+        _reserve(disk.path / OUT / RESERVE)
     except BaseException:
-        made.close()
+        disk.close()
         raise
-    return made
+    return disk
 
 
 def _reserve(path: Path) -> None:
-    """Keep room for what the task says of its end when the disk is full."""
+    """Reserve room for the worker's report on a task that has filled the disk."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(file, 0, _RESERVED)
@@ -149,7 +149,7 @@ def _attach(file: int) -> _Device:
                 fcntl.ioctl(device, _CONFIGURE, configuration)
             except OSError as error:
                 os.close(device)
-                if error.errno != errno.EBUSY:  # another process was first
+                if error.errno != errno.EBUSY:  # busy: another process has taken the device
                     raise
             else:
                 return _Device(path, device)
@@ -160,28 +160,28 @@ def _attach(file: int) -> _Device:
 
 @functools.lru_cache(maxsize=8)
 def _model(size: int) -> tuple[tuple[int, bytes], ...]:
-    """Return what an empty disk of that size consists of; the rest of it is zeros."""
+    """Return the non-zero parts of an empty disk of that size, each with its offset."""
     model = _MODELS / str(size)
     if not model.exists():
         _MODELS.mkdir(mode=0o700, exist_ok=True)
         fresh = model.with_name(f"{size}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
-            with fresh.open("xb") as made:
-                os.ftruncate(made.fileno(), size)
+            with fresh.open("xb") as target:
+                os.ftruncate(target.fileno(), size)
             argv = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "16384", *_FEATURES, str(fresh))
-            done = subprocess.run(argv, capture_output=True, text=True, env={"PATH": _PATH}, cwd="/", check=False)
-            if done.returncode:
-                raise OSError(f"mkfs.ext4: {done.stderr.strip()[-300:]}")
+            process = subprocess.run(argv, capture_output=True, text=True, env={"PATH": _PATH}, cwd="/", check=False)
+            if process.returncode:
+                raise OSError(f"mkfs.ext4: {process.stderr.strip()[-300:]}")
             fresh.rename(model)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 fresh.unlink()
-    found = []
+    parts = []
     with model.open("rb") as file:
         at = 0
-        with contextlib.suppress(OSError):  # there is no more data
+        with contextlib.suppress(OSError):  # ENXIO: no data after this offset
             while True:
                 start = os.lseek(file.fileno(), at, os.SEEK_DATA)
                 at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-                found.append((start, os.pread(file.fileno(), at - start, start)))
-    return tuple(found)
+                parts.append((start, os.pread(file.fileno(), at - start, start)))
+    return tuple(parts)

@@ -1,14 +1,14 @@
-"""The directories through which caller and task meet: `in` (read only to the task), `out` and `fast` (its own).
+"""The exchange directories of one task: `in` (read-only for the task), `out` and `fast` (which the task writes).
 
-`in` is in memory, so that arrays are mapped where they are; `out` is on disk, since what a task writes to memory counts
-against its limit; `fast` is for large results that fit into memory all the same. Where the engine can pass on a file
-system that is mounted nowhere, `fast` and what is large of the inputs lie in large pages (large_pages.py).
+`in` is in memory, so that arrays are mapped without a copy. `out` is on disk, since files in memory count against the
+task's limit. `fast` is in memory, for large results that fit there. Where the engine can attach a file system without a
+mount point, `fast` and large inputs are in huge pages (huge_pages.py).
 
-For root `out` is a disk of a given size (disk.py). An engine that takes paths of this machine is shown the disk, and a
-file system in memory for `fast`, below the exchange's directories: both let no program there have rights of its owner.
+For root, `out` is a disk of a given size (disk.py). An engine that takes paths of this machine sees the disk, and a
+file system in memory for `fast`, mounted below the exchange's directories, without setuid programs and device nodes.
 
-What is read from `out` and `fast` was written by whatever ran in the container: a file of the wrong kind, a link or a
-size without end is refused, never followed.
+A container may have written anything to `out` and `fast`: a file of the wrong kind, a link or an endless file is
+refused, and no link is followed.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from ..worker import paths
 from .disk import OUT, USUAL, Disks
 from .huge_pages import make_huge_pages
 
-_ENOUGH = 1 << 30  # bytes of memory file system below which the inputs go to disk too
+_ENOUGH = 1 << 30  # bytes: if /dev/shm has fewer, the inputs are on disk too
 ABOUT = "about.json"
 _DISK = "disk"
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One task's directories. `name` names its container and its cgroup too; `run` is the run that it is of.
+    """The directories of one task. `name` is the name of its container and its cgroup too; `run` is the run's id.
 
-    `within` is the cgroup of another task, against whose limits this one counts.
+    `within` is the cgroup of another task, if this task counts against that task's limits.
     """
 
     name: str
@@ -57,30 +57,30 @@ class Exchange:
     run: str = ""
     within: str = ""
     large: FloatingMount | None = None
-    """Holds `memory`, and `in` for large inputs."""
+    """The file system of `memory` and of large inputs, if it has huge pages."""
     disk: FloatingMount | None = None
-    """Holds `outputs`, from the start of the task on."""
+    """The file system of `outputs`, from `make_disk` on."""
     directory: Path = field(init=False)
-    """What is on disk."""
+    """The directory on disk."""
     ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False, compare=False)
-    """What is done when it is removed."""
+    """Functions to call when the exchange is removed."""
 
     def __post_init__(self) -> None:
         self.directory = self.outputs.parent
 
     @property
     def group(self) -> str:
-        """The path of the task's cgroup below the one of all tasks."""
+        """The path of the task's cgroup, below the cgroup of all tasks."""
         return f"{self.within}/{self.name}" if self.within else self.name
 
     def write_call(self, call: Any) -> None:
-        """Write what the worker reads first."""
+        """Write the document that the worker reads first."""
         path = self.inputs / "call.json"
         path.write_text(json.dumps(call), encoding="utf-8")
         path.chmod(0o644)
 
     def describe(self, *, task: str, image: str, engine: str) -> None:
-        """Say what runs here, to whoever looks (active.py)."""
+        """Write the description of the task that execution/running_tasks.py lists."""
         about = {
             "task": task,
             "image": image,
@@ -92,7 +92,7 @@ class Exchange:
         (self.inputs.parent / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
     def write_function(self, value: bytes, library: Path) -> None:
-        """Write a function by value, and the package that it takes to read it."""
+        """Write a pickled function, and the package that the worker needs to unpickle it."""
         (self.inputs / paths.FUNCTION).write_bytes(value)
         target = self.inputs / paths.PACKAGES / library.name
         target.mkdir(parents=True)
@@ -103,27 +103,27 @@ class Exchange:
             copy.chmod(0o644)
 
     def listen(self, name: str) -> socket.socket:
-        """A socket in the inputs: read-only to the task, and yet to be connected to."""
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """Return a listening socket in the inputs. The task can connect to it, although `in` is read-only."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         directory = os.open(self.inputs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            door.bind(f"/proc/self/fd/{directory}/{name}")  # the path itself may be too long for a socket
+            listener.bind(f"/proc/self/fd/{directory}/{name}")  # the full path may be too long for a socket
         finally:
             os.close(directory)
         (self.inputs / name).chmod(0o600)
-        door.listen(64)
-        return door
+        listener.listen(64)
+        return listener
 
     def lend_user(self) -> int:
-        """Return the number of a user, and of its group, that is this task's alone until the exchange is removed."""
+        """Return the number of a user and a group for this task alone, until the exchange is removed."""
         lent = lend_user()
         self.ends.callback(lent.give_back)
         return lent.number
 
     def make_disk(self, size: int | None, *, programs: bool) -> bool:
-        """Put `outputs` on a disk of `size` bytes, by default of the usual size; False where none can be made.
+        """Put `outputs` on a disk of `size` bytes, by default `USUAL`. Return False where no disk can be made.
 
-        With `programs` what is on the disk may be executed.
+        With `programs`, files on the disk may be executed.
         """
         if os.geteuid() != 0:
             return False
@@ -136,7 +136,7 @@ class Exchange:
         return True
 
     def show(self, memory: int) -> None:
-        """Mount the disk, and so many bytes of memory for `memory`, where an engine of this machine sees them."""
+        """Mount the disk, and a file system of `memory` bytes in memory, where an engine of this machine sees them."""
         assert self.disk is not None
         (self.directory / _DISK).mkdir()
         self.disk.attach(self.directory / _DISK)
@@ -144,11 +144,11 @@ class Exchange:
         mount("flyte-images", self.memory, "tmpfs", flags=flags, options=f"mode=700,size={memory}")
 
     def on_disk(self, part: str) -> str:
-        """Return the path of a part of the disk for an engine to which it is shown."""
+        """Return the path of a part of the disk, for an engine that sees the mounts of `show`."""
         return str(self.outputs) if self.disk is None else self.disk.below(self.directory / _DISK, part)
 
     def give_to(self, user: int, group: int) -> None:
-        """Let the container's user write the outputs and connect to the sockets, and no other user."""
+        """Let the container's user, and no other user, write the outputs and connect to the sockets."""
         if os.geteuid() != 0:
             return
         for path in (self.outputs, self.memory):
@@ -158,7 +158,7 @@ class Exchange:
                 os.chown(self.inputs / name, user, group, follow_symlinks=False)
 
     def read(self, name: str, budget: Budget) -> Any:
-        """Return the JSON document that the task left under `name`, or None. Problem if it is not that."""
+        """Return the JSON document that the task left as `name`, or None. Raise Problem for any other file."""
         directory = os.open(self.outputs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             try:
@@ -176,15 +176,15 @@ class Exchange:
         return budget.loads(content)
 
     def time_of(self, name: str) -> float | None:
-        """When the task wrote `name`, by this host's clock."""
+        """Return when the task wrote `name`, by this host's clock; None if it has not."""
         try:
-            found = (self.outputs / name).lstat()
+            status = (self.outputs / name).lstat()
         except OSError:
             return None
-        return found.st_mtime if stat.S_ISREG(found.st_mode) else None
+        return status.st_mtime if stat.S_ISREG(status.st_mode) else None
 
     def input_files(self, number: str = "") -> Files:
-        """What the task is given with its call, or with the call of that number."""
+        """Return the attachments of the arguments, of the only call or of the call `number`."""
         path = f"{self.inputs}/{number}".rstrip("/")
         if self.large is None:
             return Files(path)
@@ -192,38 +192,38 @@ class Exchange:
         return Files(path, f"{place}/{number}".rstrip("/"), room=lambda: _free(place))
 
     def output_files(self, number: str = "", *, budget: Budget) -> Files:
-        """Return what the task has left: reading it costs no more than the budget."""
+        """Return the attachments of the result. Reading them costs no more than the budget."""
         return Files(f"{self.outputs}/{number}".rstrip("/"), f"{self.memory}/{number}".rstrip("/"), budget=budget)
 
     def remove(self) -> None:
-        """Leave nothing of it. A disk is taken down in a thread: the kernel takes some milliseconds for that."""
+        """Remove the exchange. A disk is removed in a thread, since the kernel takes some milliseconds for that."""
         if self.disk is None:
             self._remove()
             return
         with contextlib.suppress(OSError):
             (self.inputs.parent / ABOUT).unlink()
         shutil.rmtree(self.inputs, ignore_errors=True)
-        # no daemon: the interpreter does not exit before it is done
+        # not a daemon thread: the interpreter waits for its end
         threading.Thread(target=self._remove, name=f"removal of {self.name}").start()
 
     def _remove(self) -> None:
         if self.disk is not None:
-            shutil.rmtree(self.disk.path, ignore_errors=True)  # else the kernel first writes what nobody reads
+            shutil.rmtree(self.disk.path, ignore_errors=True)  # otherwise the kernel first writes the files to disk
         for directory in (self.inputs.parent, self.directory):
             remove_directory(directory)
-        for held in (self.large, self.disk):
-            if held is not None:
-                held.close()
+        for mount_ in (self.large, self.disk):
+            if mount_ is not None:
+                mount_.close()
         self.ends.close()
 
 
-def _free(place: str) -> int:
-    found = os.statvfs(place)
-    return found.f_bavail * found.f_frsize
+def _free(directory: str) -> int:
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
 
 
 def make_exchange(name: str | None = None, *, run: str = "", within: str = "", large_pages: bool = False) -> Exchange:
-    """Make the directories of a new task; with `large_pages` for an engine that can pass such on."""
+    """Make the directories of a new task. With `large_pages`, the engine can attach a file system with huge pages."""
     name = name or new_name()
     made = []
     large = make_huge_pages(name) if large_pages and memory_base().parent == Path("/dev/shm") else None
@@ -247,7 +247,7 @@ def make_exchange(name: str | None = None, *, run: str = "", within: str = "", l
 
 
 def _make_below(base: Path, name: str) -> Path:
-    """Make `base`/`name`; again, if the last task to end has removed `base` in between."""
+    """Make `base`/`name`, again if another task has ended and removed `base` in between."""
     for _ in range(100):
         with contextlib.suppress(FileNotFoundError):
             directory = private_directory(base) / name
@@ -257,7 +257,7 @@ def _make_below(base: Path, name: str) -> Path:
 
 
 def memory_base() -> Path:
-    """Where inputs are kept: /dev/shm where it is large enough, else on disk."""
+    """Return the directory for inputs: in /dev/shm if it has enough room, else in the directory for temporary files."""
     with contextlib.suppress(OSError):
         free = os.statvfs("/dev/shm")
         if free.f_bavail * free.f_frsize >= _ENOUGH and os.access("/dev/shm", os.W_OK):
@@ -266,7 +266,7 @@ def memory_base() -> Path:
 
 
 def disk_base() -> Path:
-    """Where outputs are kept: /var/tmp is on disk where /tmp may be memory."""
+    """Return the directory for outputs: in /var/tmp, which is on disk, while /tmp may be in memory."""
     base = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
     return Path(base) / f"flyte-images-out-{os.getuid()}"
 
@@ -275,7 +275,7 @@ _disks = Disks(lambda: private_directory(disk_base()))
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a task's directory, and the one that holds all of them if it was the last."""
+    """Remove a task's directory, and the directory of all tasks if it is empty."""
     shutil.rmtree(directory, ignore_errors=True)
     if os.geteuid() == 0 and directory.exists():
         for name in (_DISK, paths.LARGE_OUT):
@@ -286,17 +286,17 @@ def remove_directory(directory: Path) -> None:
 
 
 def shown_disks(mounts: str) -> list[Path]:
-    """Return where the disks of this user's tasks are mounted, by the text of a file like /proc/self/mounts."""
+    """Return where the disks of this user's tasks are mounted, by a file like /proc/self/mounts."""
     base = str(disk_base())
-    shown = (line.split()[1] for line in Path(mounts).read_text(encoding="utf-8").splitlines())
-    return [Path(place) for place in shown if place.startswith(base)]
+    targets = (line.split()[1] for line in Path(mounts).read_text(encoding="utf-8").splitlines())
+    return [Path(target) for target in targets if target.startswith(base)]
 
 
 def remove_entry(path: str) -> bool:
-    """Remove a file or a directory with all that is in it; False if it is still there."""
-    try:  # mostly there is none
-        found = os.lstat(path)  # each short call pays for a Path
-        if stat.S_ISDIR(found.st_mode):
+    """Remove a file, or a directory with all its entries. Return False if it still exists."""
+    try:  # usually it does not exist
+        status = os.lstat(path)  # os, since a Path would slow each short call down
+        if stat.S_ISDIR(status.st_mode):
             shutil.rmtree(path, ignore_errors=True)
         else:
             os.unlink(path)  # noqa: PTH108
@@ -307,7 +307,7 @@ def remove_entry(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A directory that a task writes to, as it was before: its mode, and what was in it with its number and change."""
+    """The state of a directory before a call writes to it: its mode, and inode and change time of each entry."""
 
     directory: str
     mode: int
@@ -319,28 +319,28 @@ class Snapshot:
         return cls(str(directory), directory.stat().st_mode, entries)
 
     def restore(self) -> bool:
-        """Remove what has come. False if something stays, was changed, or is gone."""
-        names = os.listdir(self.directory)  # noqa: PTH208 each short call pays for a Path
-        kept = 0
+        """Remove new entries. Return False if one remains, or if an old entry was changed or removed."""
+        names = os.listdir(self.directory)  # noqa: PTH208 a Path would slow each short call down
+        unchanged = 0
         for name in names:
             path = f"{self.directory}/{name}"
             if name in self.entries and _identity(path) == self.entries[name]:
-                kept += 1
+                unchanged += 1
             elif not remove_entry(path):
                 return False
-        return kept == len(self.entries) and os.lstat(self.directory).st_mode == self.mode
+        return unchanged == len(self.entries) and os.lstat(self.directory).st_mode == self.mode
 
 
 def _identity(path: str) -> tuple[int, int]:
-    found = os.lstat(path)
-    return found.st_ino, found.st_ctime_ns
+    status = os.lstat(path)
+    return status.st_ino, status.st_ctime_ns
 
 
 def left_over(prefix: str) -> list[Path]:
-    """The directories of tasks whose name begins so."""
-    found: list[Path] = []
+    """Return the directories of all tasks whose name begins with `prefix`."""
+    directories: list[Path] = []
     for base in (memory_base(), disk_base()):
-        for directory in private_directories(base):
+        for parent in private_directories(base):
             with contextlib.suppress(OSError):
-                found += [entry for entry in directory.iterdir() if entry.name.startswith(prefix)]
-    return found
+                directories += [entry for entry in parent.iterdir() if entry.name.startswith(prefix)]
+    return directories
