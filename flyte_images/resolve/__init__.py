@@ -1,1 +1,1 @@
-"""Names -> exact files by hash."""
+"""Package names -> exact files, known by hash."""

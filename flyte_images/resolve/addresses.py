@@ -1,7 +1,7 @@
-"""Where the files of a lock are to be had: a lock names them by hash alone.
+"""The addresses of the files of a lock, which names files by hash alone.
 
-What this machine has seen is in the user's cache directory; else the index, or the image's archives, are asked for
-exactly these versions, and have to offer the same files.
+The user's cache directory has the addresses that this machine has seen. For other files the index, or the archives of
+the image, must offer the same versions with the same hashes.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _KIND = "address"
 
 
 def remember(files: Iterable[Wheel | Sdist | Deb], environ: Mapping[str, str]) -> None:
-    """Keep where files were seen."""
+    """Record the addresses of files."""
     for file in files:
         if file.url and json_cache.read(environ, _KIND, file.sha256) != file.url:
             json_cache.write(environ, _KIND, file.sha256, file.url)
 
 
 def find(lock: Lock, image: Image, context: BuildContext, *, platform: str) -> Lock:
-    """Return the lock with the address of every file; raises ResolveError for files that nobody offers any more."""
-    asker = _Asker(lock, image, platform, context)
+    """Return the lock with the address of every file. Raise ResolveError if a file is no longer offered."""
+    asker = _AddressFinder(lock, image, platform, context)
     layers = tuple(asker.layer(index, entry) for index, entry in enumerate(lock.layers))
     return replace(lock, layers=layers)
 
 
 def fresh(made: Plan, image: Image, environ: Mapping[str, str]) -> Plan:
-    """Return a plan with the addresses that the index has now for its Python files, where it still has them.
+    """Return a plan with the current addresses of its Python files, as far as the index still has them.
 
-    Addresses that were kept may be of a mirror that is gone.
+    Recorded addresses may belong to a mirror that is gone.
     """
     from . import uv
 
@@ -54,14 +54,14 @@ def fresh(made: Plan, image: Image, environ: Mapping[str, str]) -> Plan:
     urls: dict[str, str] = {}
     for file in files:
         like = _exactly([file], asked[0])
-        with contextlib.suppress(ResolveError):  # not there any more: its old address is all that there is
+        with contextlib.suppress(ResolveError):  # no longer offered: the old address stays
             answer = uv.ask([like, *(it.indexes for it in asked[1:])], target, environ=environ, deps=False)
             urls |= answer.offered
     remember([replace(file, url=urls.get(file.sha256, "")) for file in files], environ)
     return readdressed(made, urls)
 
 
-class _Asker:
+class _AddressFinder:
     def __init__(self, lock: Lock, image: Image, platform: str, context: BuildContext) -> None:
         self.lock, self.image, self.platform = lock, image, platform
         self.environ, self.connect = context.environ, context.connect
@@ -86,13 +86,13 @@ class _Asker:
         found = ask()
         if sha256 not in found:
             raise ResolveError(
-                f"no index offers the file with sha256 {sha256} that is locked",
+                f"no index offers the locked file with sha256 {sha256}",
                 hint="the lock may be from another index, or the file was withdrawn: flyte-images lock --upgrade",
             )
         return found[sha256]
 
     def _from_index(self) -> Mapping[str, str]:
-        """Addresses by sha256 of all Python files of the lock, asked for once."""
+        """Return the addresses of all Python files of the lock, by sha256. The index is asked once."""
         if self._python is None:
             from . import uv
 
@@ -108,7 +108,7 @@ class _Asker:
         return self._python
 
     def _groups(self) -> list[list[Wheel | Sdist]]:
-        """The files of the environment, and those of each build from source: each may have versions of its own."""
+        """The files of the environment, and those of each build from source: each group has its own versions."""
         sdists = [sdist for entry in self.lock.layers for sdist in entry.sdists]
         environment: list[Wheel | Sdist] = [wheel for entry in self.lock.layers for wheel in entry.wheels]
         builds: list[list[Wheel | Sdist]] = [[*sdist.build] for sdist in sdists]
@@ -125,7 +125,7 @@ class _Asker:
 
 
 def _exactly(files: Sequence[Wheel | Sdist], asked: PythonRequirements) -> PythonRequirements:
-    """What asks for these files and no other, where `asked` asks."""
+    """Return requirements for exactly these files, from the indexes of `asked`."""
     return replace(
         asked.indexes,
         requirements=tuple(f"{it.name}=={it.version}" for it in files),

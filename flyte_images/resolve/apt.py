@@ -1,6 +1,6 @@
-"""Debian package names -> exact files, by the apt of the image itself: its sources, its keys, its archive state.
+"""Debian package names -> exact files, by the image's own apt, with its sources, keys and package lists.
 
-The engine runs apt on what the packages are to be installed on, with network; nothing of that step is in the image.
+The engine runs apt, with network, on the file system below the packages. The image contains nothing of that step.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _OUT = "/flyte-images/out"
 def ask(
     packages: Sequence[str], root: llb.State, platform: str, *, client: Client, session: Session
 ) -> tuple[Deb, ...]:
-    """Return the files that installing `packages` on `root` takes, without what they only recommend, by name.
+    """Return the files that an installation of `packages` on `root` needs, without recommended packages, by name.
 
-    Raises ResolveError with apt's own words for an unknown package, a version that is not there, or an archive that
-    does not answer.
+    Raise ResolveError with apt's message for an unknown package, an unavailable version, or an archive that does not
+    answer.
     """
     return _run(("install", *packages), packages, root, platform, client=client, session=session)
 
@@ -40,7 +40,10 @@ def ask(
 def exact(
     debs: Sequence[Deb], base: BaseImage, platform: str, *, client: Client, environ: Mapping[str, str]
 ) -> tuple[Deb, ...]:
-    """Return where the archives of `base` have exactly these versions now; raises ResolveError for one that is gone."""
+    """Return the current addresses of exactly these versions in the archives of `base`.
+
+    Raise ResolveError if a version is gone.
+    """
     abilities, places = engine_features(client.capabilities()), Places()
     root = base_state(base, llb.Platform.parse(platform), abilities, places)
     names = [f"{deb.name}:{deb.architecture}={deb.version}".replace(":all=", "=") for deb in debs]
@@ -52,7 +55,7 @@ def _run(
     words: Sequence[str], packages: Sequence[str], root: llb.State, platform: str, *, client: Client, session: Session
 ) -> tuple[Deb, ...]:
     where = llb.Platform.parse(platform)
-    asked = llb.run(
+    query = llb.run(
         root,
         ("/bin/sh", f"{PROGRAMS}/find_debs.sh", _OUT, *words),
         platform=where,
@@ -62,23 +65,23 @@ def _run(
         secret_env=HOST_SETTINGS,
         note=llb.Note(name=f"apt: which files are {', '.join(packages)}", ignore_cache=True),
     )
-    with temporary_directory("apt") as place:
+    with temporary_directory("apt") as folder:
         try:
             client.solve(
-                llb.marshal(asked.output(_OUT)).data,
+                llb.marshal(query.output(_OUT)).data,
                 session=session,
-                exporters=(Files(dest=Path(place)),),
+                exporters=(Files(dest=Path(folder)),),
                 internal=True,
             )
         except StepError as error:
             if "find_debs.sh" not in (error.command or ""):
-                raise  # what stands below it failed
+                raise  # a step below failed
             raise _error(error, packages) from None
-        return parse((Path(place) / "debs").read_text(encoding="utf-8"))
+        return parse((Path(folder) / "debs").read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> tuple[Deb, ...]:
-    """The lines of find_debs.sh.
+    """Return the packages in the output of find_debs.sh.
 
     >>> parse("git 1:2.39 amd64 git_1%3a2.39_amd64.deb 12 abc http://archive.test/git.deb")[0].version
     '1:2.39'
@@ -101,13 +104,15 @@ def parse(text: str) -> tuple[Deb, ...]:
 
 
 def _error(error: StepError, packages: Sequence[str]) -> ResolveError:
-    said = [re.sub(r"^[EW]: ", "", line) for line in error.log.splitlines() if line.startswith(("E: ", "W: "))]
-    text = "\n".join(dict.fromkeys(said)) or f"{error}\n{error.log}"
+    messages = [re.sub(r"^[EW]: ", "", line) for line in error.log.splitlines() if line.startswith(("E: ", "W: "))]
+    text = "\n".join(dict.fromkeys(messages)) or f"{error}\n{error.log}"
     first = f"apt cannot find {', '.join(packages)}:"
     if re.search(r"Version '.*' for '.*' was not found", text):
-        return ResolveError(f"{first}\n{text}", hint="its archives have other versions: name one of theirs, or none")
+        return ResolveError(
+            f"{first}\n{text}", hint="the archives have other versions: name one of them, or no version"
+        )
     if re.search(r"Unable to locate|has no installation candidate", text):
-        return ResolveError(f"{first}\n{text}", hint="is it the name of a package of the base's Debian release?")
+        return ResolveError(f"{first}\n{text}", hint="check that the base's Debian release has a package of that name")
     if re.search(r"Failed to fetch|Could not resolve|Temporary failure|Could not connect", text):
-        return ResolveError(f"{first}\n{text}", hint="do the archives that the base names answer, through the engine?")
+        return ResolveError(f"{first}\n{text}", hint="check that the engine reaches the base's archives")
     return ResolveError(f"{first}\n{text}")

@@ -1,7 +1,7 @@
-"""What an index offers of a package, as uv tells it (pylock.toml) -> the one file that is taken, under a safe name.
+"""The files that an index offers of a package (a table of uv's pylock.toml) -> one file, under a safe name.
 
-An index decides what its files are called and where they are. The name is the one that the index gives, never a part
-of an address as it stands: the name has to be that of a wheel or a source distribution of this package and version.
+An index decides the names and addresses of its files. A name is accepted only if it is that of a wheel or a source
+distribution of this package and version; it is never an unchecked part of an address.
 """
 
 from __future__ import annotations
@@ -18,59 +18,60 @@ from flyte_images_layers.file_names import file_name
 from flyte_images_layers.steps import Wheel
 
 from ..errors import ResolveError
-from .sdists import Source
+from .sdists import SourceDist
 from .target import Target, rank
 
 _ENDING = re.compile(r"\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz|txz|zip)$")
 _SCHEMES = ("http", "https", "file")
 
 Package = Mapping[str, Any]
-"""A table of `packages` in pylock.toml; a file in it is such a table too."""
+"""A table of `packages` in pylock.toml; a file in that table is a table too."""
 
 
-def chosen(
+def choose_file(
     package: Package, target: Target, no_binary: Sequence[str], hashes: Mapping[str, frozenset[str]]
-) -> Wheel | Source:
-    """Return the file of a package: its best wheel, or its source distribution where no wheel fits or is wanted.
+) -> Wheel | SourceDist:
+    """Return the best wheel of a package, or its source distribution if no wheel fits or `no_binary` excludes wheels.
 
-    Raise ResolveError if there is none, or if it is offered under a name that is not one of this package.
+    `hashes` limits the files of a package to the listed sha256. Raise ResolveError without a file, or if the offered
+    name is not one of this package.
     """
     name = package["name"]
-    wheels, sdists = _of(package)
+    wheels, sdists = _files_of(package)
     if name in no_binary or ":all:" in no_binary:
         wheels = []
     if name in hashes:
         offered = [*wheels, *sdists]
-        wheels = [it for it in wheels if _sha256(it, name) in hashes[name]]
-        sdists = [it for it in sdists if _sha256(it, name) in hashes[name]]
+        wheels = [file for file in wheels if _sha256(file, name) in hashes[name]]
+        sdists = [file for file in sdists if _sha256(file, name) in hashes[name]]
         if offered and not wheels and not sdists:
             raise ResolveError(
-                f"no file of {name} {package.get('version', '')} that fits has one of its listed hashes",
-                hint="was the list made for another index, or another platform? Make it again",
+                f"no suitable file of {name} {package.get('version', '')} has one of the listed hashes",
+                hint="the list may be for another index or platform: make it again",
             )
     if not wheels and not sdists:
         raise ResolveError(
             f"`{name}` {package.get('version', '')} has no wheel for {target.python} on {target.uv_platform}",
-            hint="name a version that has one, another python_version, or build a wheel and serve it from an index",
+            hint="name a version that has a wheel, use another python_version, or serve a wheel from your own index",
         )
     if not wheels:
-        return Source(**_fields(sdists[0], _source_name(sdists[0], package), package))
-    named = [(_wheel_name(it, package), it) for it in wheels]
+        return SourceDist(**_fields(sdists[0], _source_name(sdists[0], package), package))
+    named = [(_wheel_name(wheel, package), wheel) for wheel in wheels]
     filename, file = min(named, key=lambda pair: rank(pair[0], target)) if len(named) > 1 else named[0]
     return Wheel(**_fields(file, filename, package))
 
 
 def addresses(packages: Sequence[Package]) -> dict[str, str]:
-    """Return the address of every file that fits, by its sha256."""
-    return {_sha256(file, it["name"]): _url(file) for it in packages for several in _of(it) for file in several}
+    """Return the address of every suitable file, by sha256."""
+    return {_sha256(file, it["name"]): _url(file) for it in packages for several in _files_of(it) for file in several}
 
 
-def _of(package: Package) -> tuple[list[Package], list[Package]]:
-    """The wheels that fit, and the source distribution if there is one."""
+def _files_of(package: Package) -> tuple[list[Package], list[Package]]:
+    """Return the suitable wheels, and the source distribution if the index has one."""
     wheels = list(package.get("wheels") or ())
     sdists = [package["sdist"]] if "sdist" in package else []
     for archive in [package["archive"]] if "archive" in package else []:  # named by its address
-        (wheels if _told(archive).endswith(".whl") else sdists).append(archive)
+        (wheels if _offered_name(archive).endswith(".whl") else sdists).append(archive)
     return wheels, sdists
 
 
@@ -86,19 +87,19 @@ def _fields(file: Package, filename: str, package: Package) -> dict[str, Any]:
 
 
 def _version(filename: str) -> str:
-    """The version in the name of a file whose package table has none."""
+    """Return the version in a file name, for a package table without a version."""
     parts = filename.split("-")
     return parts[1] if filename.endswith(".whl") else re.sub(_ENDING, "", parts[-1])
 
 
 def _sha256(file: Package, name: str) -> str:
-    found = file.get("hashes", {}).get("sha256")
-    if not isinstance(found, str) or re.fullmatch(r"[0-9a-f]{64}", found) is None:
+    sha256 = file.get("hashes", {}).get("sha256")
+    if not isinstance(sha256, str) or re.fullmatch(r"[0-9a-f]{64}", sha256) is None:
         raise ResolveError(
             f"{_index(file)} gives no sha256 of a file of `{name}`",
-            hint="a package is known by the hash of its file: take it from an index that tells it",
+            hint="use an index that publishes sha256 hashes",
         )
-    return found
+    return sha256
 
 
 def _url(file: Package) -> str:
@@ -109,56 +110,56 @@ def _url(file: Package) -> str:
 
 
 def _index(file: Package) -> str:
-    """The index that offers a file, for an error."""
+    """Return the name of the index that offers a file, for an error."""
     host = urlsplit(str(file.get("url") or "")).netloc.rpartition("@")[2]
     return f"the index at `{host}`" if host else "the index"
 
 
-def _told(file: Package) -> str:
-    """The name of a file as its index gives it; uv repeats it where it is not the end of the address."""
+def _offered_name(file: Package) -> str:
+    """Return the name that the index gives a file; uv writes the name if it is not the end of the address."""
     return str(file.get("name") or unquote(urlsplit(_url(file)).path.rpartition("/")[2]))
 
 
 def _wheel_name(file: Package, package: Package) -> str:
-    """The file name of a wheel, which is that of this package and version."""
+    """Return the file name of a wheel. Raise ResolveError if it is not one of this package and version."""
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
     from packaging.version import Version
 
-    told = _told(file)
+    filename = _offered_name(file)
     try:
-        name, version, _, _ = parse_wheel_filename(file_name(told))
+        name, version, _, _ = parse_wheel_filename(file_name(filename))
     except (InvalidWheelFilename, LayerError):
-        raise _misnamed(file, told, package, "a wheel") from None
+        raise _misnamed(file, filename, package, "a wheel") from None
     if name != package["name"] or version != Version(package.get("version") or str(version)):
-        raise _misnamed(file, told, package, "a wheel")
-    return told
+        raise _misnamed(file, filename, package, "a wheel")
+    return filename
 
 
 def _source_name(file: Package, package: Package) -> str:
-    """The file name of a source distribution, which is that of this package and version."""
+    """Return the name of a source distribution. Raise ResolveError if it is not one of this package and version."""
     from packaging.utils import canonicalize_name
     from packaging.version import InvalidVersion, Version
 
-    told = _told(file)
+    filename = _offered_name(file)
     try:
-        stem, has_ending = _ENDING.subn("", file_name(told))
+        stem, has_ending = _ENDING.subn("", file_name(filename))
     except LayerError:
         stem, has_ending = "", 0
     for dash in (
         place for place, letter in enumerate(stem) if letter == "-" and has_ending
-    ):  # old names hold dashes themselves
+    ):  # old names may contain dashes
         with contextlib.suppress(InvalidVersion):
             version = Version(stem[dash + 1 :])
-            is_it = version == Version(package.get("version") or str(version))
-            if is_it and canonicalize_name(stem[:dash]) == package["name"]:
-                return told
-    raise _misnamed(file, told, package, "a source distribution")
+            is_version = version == Version(package.get("version") or str(version))
+            if is_version and canonicalize_name(stem[:dash]) == package["name"]:
+                return filename
+    raise _misnamed(file, filename, package, "a source distribution")
 
 
-def _misnamed(file: Package, told: str, package: Package, kind: str) -> ResolveError:
-    shown = repr(told) if len(told) <= 100 else f"{told[:100]!r}..."
+def _misnamed(file: Package, filename: str, package: Package, kind: str) -> ResolveError:
+    shown = repr(filename) if len(filename) <= 100 else f"{filename[:100]!r}..."
     return ResolveError(
         f"{_index(file)} offers {shown} as {kind} of `{package['name']}` {package.get('version', '')}, "
-        "which is not the name of one",
-        hint="the index is at fault, or hostile: nothing was fetched from it; ask another one (index_url=, UV_INDEX)",
+        "but that is not a name of one",
+        hint="the index is faulty or hostile; nothing was fetched from it; use another index (index_url=, UV_INDEX)",
     )

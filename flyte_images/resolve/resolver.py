@@ -1,7 +1,6 @@
-"""resolve(image) -> Lock: names become exact files. Asks the package index and, for apt packages, the engine.
+"""resolve(image) -> Lock: package names become exact files, by the package index and, for apt packages, the engine.
 
-What was found once is kept in the user's cache directory, and the same request gives the same files until it is
-upgraded; nothing is asked then.
+The results are in the user's cache directory: the same request gives the same files, without asking, until an upgrade.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ from . import addresses
 
 if TYPE_CHECKING:
     from . import uv
-    from .sdist_metadata import Described
-    from .sdists import Source
+    from .sdist_metadata import MetadataProvider
+    from .sdists import SourceDist
 
 __all__ = ["resolve"]
 
 _VERSION = 2
-_NAMED = 3  # paths of an overlap that are kept: the others are counted
+_NAMED = 3  # paths of an overlap that the lock names; the others are counted
 _PLACEHOLDER = Deb(name="", version="", architecture="", filename="placeholder", sha256="", size=0)
 
 
@@ -60,13 +59,13 @@ def resolve(
     `context.warm` is called when an index has to be asked, because a solve will follow. Raise ResolveError, with the
     user's line, for a package that does not exist, versions that conflict, or an index that does not answer.
     """
-    asking = _Asking(image, platform, base, toolchain, context)
+    asking = _Resolver(image, platform, base, toolchain, context)
     python, overlaps = asking.python()
     found = [python.get(index, LayerLock()) for index in range(len(image.layers))]
     asked = request(image, platform=platform)
     for index, layer in enumerate(image.layers):
         if layer.apt_packages():
-            # What apt is asked is what stands below the packages: the plan so far says what that is.
+            # apt runs on the file system below the packages, which the plan so far describes.
             sofar = [*found[:index], replace(found[index], debs=(_PLACEHOLDER,)), *found[index + 1 :]]
             lock = Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(sofar), overlaps=overlaps)
             part = replace(image, layers=image.layers[: index + 1])
@@ -75,8 +74,8 @@ def resolve(
     return Lock(request=asked, base=base, toolchain=toolchain, layers=tuple(found), overlaps=overlaps)
 
 
-class _Asking:
-    """What is kept is taken; what is not is asked, and kept."""
+class _Resolver:
+    """Takes results from the cache, or asks and records the answers."""
 
     def __init__(
         self,
@@ -91,9 +90,9 @@ class _Asking:
         self.environ, self.note = context.environ, context.note
 
     def python(self) -> tuple[dict[int, LayerLock], tuple[Overlap, ...]]:
-        """The Python packages of each layer that asks for some, and which of them hold the same files.
+        """Return the Python packages of each layer, by its index, and the packages that hold the same files.
 
-        All are resolved together, and each belongs to the first layer that needs it.
+        All layers are resolved together; a package belongs to the first layer that needs it.
         """
         asking = [(index, it) for index, layer in enumerate(self.image.layers) if (it := layer.python_requirements())]
         if not asking:
@@ -131,7 +130,7 @@ class _Asking:
             ]
             overlaps = overlaps_from_json(raw["overlaps"])
         except (TypeError, KeyError, ValueError):
-            return None  # none, or damaged
+            return None  # no entry, or a damaged one
         return (known, overlaps) if len(known) == count else None
 
     def _ask(self, asked: Sequence[PythonRequirements]) -> tuple[list[LayerLock], tuple[Overlap, ...]]:
@@ -168,14 +167,14 @@ class _Asking:
         return found, self._overlaps(asked, answer, target, described)
 
     def _overlaps(
-        self, asked: Sequence[PythonRequirements], answer: uv.Answer, target: uv.Target, described: Described
+        self, asked: Sequence[PythonRequirements], answer: uv.Resolution, target: uv.Target, described: MetadataProvider
     ) -> tuple[Overlap, ...]:
         from . import uv, wheel_contents
 
         shared, unknown = wheel_contents.shared(answer.wheels, self.environ, indexes_of(asked))
         if unknown:
             self.note(
-                f"not known whether {', '.join(unknown)} hold files that others hold too: the index does not tell"
+                f"cannot check {', '.join(unknown)} for files that other packages hold too: their contents are unknown"
             )
         if not shared:
             return ()
@@ -193,33 +192,33 @@ class _Asking:
             self.note(str(overlaps[-1]))
         return tuple(overlaps)
 
-    def _described(self, asked: Sequence[PythonRequirements], target: uv.Target) -> Described:
-        from .sdist_describe import Describing
-        from .sdist_metadata import Described
+    def _described(self, asked: Sequence[PythonRequirements], target: uv.Target) -> MetadataProvider:
+        from .sdist_describe import MetadataBuilder
+        from .sdist_metadata import MetadataProvider
 
-        making = Describing(
+        making = MetadataBuilder(
             image=self.image,
             toolchain=self.toolchain,
             platform=self.platform,
             context=self.context,
             needs=lambda source, more: self._build_needs(source, more, asked, target),
         )
-        return Described(making, self.environ)
+        return MetadataProvider(making, self.environ)
 
     def _sdist(
-        self, source: Source, asked: Sequence[PythonRequirements], target: uv.Target, described: Described
+        self, source: SourceDist, asked: Sequence[PythonRequirements], target: uv.Target, described: MetadataProvider
     ) -> Sdist:
-        """A source distribution with what its build needs, which comes from the same indexes."""
-        self.note(f"{source.name} {source.version} has no wheel: it is built from source")
+        """Return a source distribution with the wheels that its build needs, from the same indexes."""
+        self.note(f"{source.name} {source.version} has no wheel: the build makes one from source")
         known = described.of(source)
         build = self._build_needs(source, known.build if known else (), asked, target)
         fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
         return Sdist(build=build, **fields)
 
     def _build_needs(
-        self, source: Source, more: Sequence[str], asked: Sequence[PythonRequirements], target: uv.Target
+        self, source: SourceDist, more: Sequence[str], asked: Sequence[PythonRequirements], target: uv.Target
     ) -> tuple[Wheel, ...]:
-        """The wheels that a build needs: what its pyproject.toml names and `more`, and what those need."""
+        """Return the wheels for a build: the requirements of its pyproject.toml, `more`, and their requirements."""
         from . import uv
         from .sdists import build_requirements
 
@@ -228,7 +227,7 @@ class _Asking:
         return uv.ask([like], target, environ=self.environ, sources=False).wheels
 
     def debs(self, layer: Layer, made: Plan) -> tuple[Deb, ...]:
-        """The files of an apt layer, whose step is the last of its kind in `made`."""
+        """Return the files of an apt layer, whose step is the last apt step in `made`."""
         index = max(i for i, step in enumerate(made.steps) if isinstance(step.body, Debs))
         root = below(made, index)
         packages = layer.apt_packages()
@@ -237,7 +236,7 @@ class _Asking:
             try:
                 return debs_from_json(json_cache.read(self.environ, "debs", key))
             except (TypeError, KeyError, ValueError):
-                pass  # none, or damaged
+                pass  # no entry, or a damaged one
         from ..buildkit.redact import masked
         from ..plan.lower import Lowering
         from ..serving.host_settings import redactor_of

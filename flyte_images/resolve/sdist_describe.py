@@ -1,7 +1,7 @@
-"""The metadata of a source distribution, by its own build backend, in a container of the engine.
+"""The metadata of a source distribution, made by its build backend in a container of the engine.
 
-The container has the toolchain, what the build needs, and the source distribution: no network, no secret, no setting
-of this machine. What it leaves is read by a second step, which runs no code of the package.
+The container has the toolchain, the requirements of the build, and the source distribution: no network, no secret, no
+setting of this machine. A second step, which runs no code of the package, reads the result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..plan.sources import Places
 from ..serving.serve import check_tags, engine_features, serve_sources, session_for
 from ..store.leftovers import temporary_directory
 from .sdist_metadata import HERE, Metadata
-from .sdists import Source, remedy
+from .sdists import SourceDist, remedy
 
 _OUT, _IN, _ENVIRONMENT = "/flyte-images/out", "/flyte-images/in", "/flyte-images/build/env"
 _LIMITS = b"%d 1024 300" % (2 << 30)  # bytes of memory, processes, seconds
@@ -36,19 +36,19 @@ _TIMEOUT = 600.0  # seconds for all steps of one source distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Describing:
-    """How source distributions are described: where, and by which engine; `needs` finds what a build is to have."""
+class MetadataBuilder:
+    """Makes the metadata of source distributions in an engine; `needs` finds the wheels for a build environment."""
 
     image: Image
     toolchain: BaseImage
     platform: str
     context: BuildContext
-    needs: Callable[[Source, Sequence[str]], tuple[Wheel, ...]]
+    needs: Callable[[SourceDist, Sequence[str]], tuple[Wheel, ...]]
 
-    def __call__(self, source: Source) -> Metadata:
-        """Return the metadata of `source`; raises ResolveError if there is none, EngineError without an engine."""
+    def __call__(self, source: SourceDist) -> Metadata:
+        """Return the metadata of `source`. Raise ResolveError if the backend fails, EngineError without an engine."""
         client = self._client(source)
-        self.context.note(f"{source.filename} does not state what it needs: its build backend is asked, in the engine")
+        self.context.note(f"{source.filename} does not state its requirements: its build backend runs in the engine")
         found, wanted = self._ask(client, source, (), last=False)
         if found is None:
             found, wanted = self._ask(client, source, wanted, last=True)
@@ -56,7 +56,7 @@ class Describing:
             raise ResolveError(f"the build backend of {source.filename} gives no metadata")
         return Metadata.parse(source, found, tuple(wanted))
 
-    def _client(self, source: Source) -> Client:
+    def _client(self, source: SourceDist) -> Client:
         try:
             return self.context.connect()
         except Exception as error:
@@ -64,14 +64,14 @@ class Describing:
 
             if isinstance(error, EngineError):
                 raise EngineError(
-                    f"{source.filename} does not state what it needs: its build backend has to be asked in an engine, "
-                    f"and there is none: {error}",
+                    f"{source.filename} does not state its requirements: its build backend must run in an engine, "
+                    f"and no engine is available: {error}",
                     hint=f"start an engine; or {HERE}=1 lets uv run the code of such packages on this machine",
                 ) from None
             raise
 
     def _ask(
-        self, client: Client, source: Source, more: Sequence[str], *, last: bool
+        self, client: Client, source: SourceDist, more: Sequence[str], *, last: bool
     ) -> tuple[str | None, Sequence[str]]:
         fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
         sdist = Sdist(build=self.needs(source, more), **fields)
@@ -91,7 +91,7 @@ class Describing:
             raise self._error(source, error) from None
 
     def _plan(self, sdist: Sdist) -> Plan:
-        """The plan of the build, which says what has to be served."""
+        """Return the plan of the build, from which the served sources follow."""
         base = self.toolchain
         body = Built(sdist=sdist, python=base.python, toolchain=base.digest, builder="", installer="")
         step = PlanStep(body=body, reads=(), digest=digest("describe", sdist.sha256), title=sdist.filename)
@@ -114,10 +114,10 @@ class Describing:
             answer = json.loads((Path(place) / "answer").read_text(encoding="utf-8"))
         return answer["metadata"], answer["requires"]
 
-    def _error(self, source: Source, error: StepError) -> ResolveError:
+    def _error(self, source: SourceDist, error: StepError) -> ResolveError:
         log = f"\n{error.log.strip()}" if error.log else ""
         return ResolveError(
-            f"the build backend of {source.filename} does not say what it needs: {error}{log}",
+            f"the build backend of {source.filename} fails to list its requirements: {error}{log}",
             hint=remedy(error.log, self.toolchain.python_path),
         )
 
@@ -125,7 +125,7 @@ class Describing:
 def described(
     lowering: Lowering, sdist: Sdist, toolchain: BaseImage, platform: str, places: Places, step: PlanStep, *, last: bool
 ) -> llb.State:
-    """Return the state whose only file, `answer`, holds what `sdist` says of itself."""
+    """Return the state whose only file, `answer`, holds the metadata of `sdist`."""
     where, note = llb.Platform.parse(platform), llb.Note(name=f"what {sdist.filename} needs")
     root = lowering.base(toolchain, where, places)
     python = (f"python{toolchain.python}", "-I", "-S")
@@ -139,6 +139,6 @@ def described(
         llb.bind(_ENVIRONMENT.rpartition("/")[0], env),
         program("build_wheel.py", place="/flyte-images/beside"),
     ]
-    said = run_program(root, python, words, note=note, platform=where, mounts=mounts, most=limits(step))
+    output = run_program(root, python, words, note=note, platform=where, mounts=mounts, most=limits(step))
     words = ("collect_metadata.py", _OUT, _IN)
-    return run_program(root, python, words, note=note, platform=where, mounts=[llb.bind(_IN, said)])
+    return run_program(root, python, words, note=note, platform=where, mounts=[llb.bind(_IN, output)])

@@ -1,7 +1,7 @@
-"""Source distribution -> its metadata, made in the build: no code of a package runs on this machine.
+"""Source distribution -> its metadata, made by the engine: no code of a package runs on this machine.
 
-uv reads metadata that a source distribution states (PEP 643) itself. What only the package's own build backend can say
-is made by the engine, in a container without network, settings and secrets of this machine, and handed to uv.
+uv reads metadata that a source distribution states (PEP 643). For other packages the engine runs the build backend in a
+container, without network, settings or secrets of this machine, and uv receives the result.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import ResolveError
 from ..store import json_cache
-from .sdists import Source
+from .sdists import SourceDist
 
 HERE = "FLYTE_IMAGES_METADATA_HERE"
-"""The variable by which a user lets uv run the build backends of packages on this machine."""
+"""The environment variable that lets uv run the build backends of packages on this machine."""
 
 REFUSED = "flyte-images runs no code of a package on this machine"
 _UNBUILT = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 _VERSION = 1
 
-# uv asks its Python what it is, and calls it again for the build backend of a package: this one only says what it is.
+# uv runs its Python to learn the version, and again for a build backend. This script does the former only.
 _PYTHON = f"""#!/bin/sh
 if [ "$#" = 4 ] && [ "$1 $2 $3" = "-I -B -c" ]; then
     case $4 in *get_interpreter_info*) exec {{python}} -I -B -c {{program}} {{own}} "$4" ;; esac
@@ -49,7 +49,7 @@ finally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What a source distribution says of itself; `build` is what its build needs beyond its pyproject.toml."""
+    """The metadata of a source distribution; `build` lists build requirements besides those of pyproject.toml."""
 
     name: str
     version: str
@@ -59,8 +59,8 @@ class Metadata:
     build: tuple[str, ...]
 
     @classmethod
-    def parse(cls, source: Source, text: str, build: tuple[str, ...]) -> Metadata:
-        """Read a METADATA file (core metadata); raises ResolveError if it is another package's or unreadable."""
+    def parse(cls, source: SourceDist, text: str, build: tuple[str, ...]) -> Metadata:
+        """Parse a METADATA file (core metadata). Raise ResolveError if it is that of another package or version."""
         from packaging.metadata import parse_email
         from packaging.utils import canonicalize_name, canonicalize_version
 
@@ -70,7 +70,7 @@ class Metadata:
             source.version
         ):
             raise ResolveError(
-                f"{source.filename} says that it is {name} {version}, not {source.name} {source.version}",
+                f"the metadata of {source.filename} is that of {name} {version}, not {source.name} {source.version}",
                 hint="name another version, or one that has a wheel",
             )
         return cls(
@@ -83,7 +83,7 @@ class Metadata:
         )
 
     def table(self) -> str:
-        """It as uv's settings have it (JSON strings and lists are TOML's too)."""
+        """Return the metadata as a table of uv's settings (JSON strings and lists are valid TOML)."""
         lines = {
             "name": self.name,
             "version": self.version,
@@ -91,36 +91,36 @@ class Metadata:
             "provides-extra": self.extras,
             **({"requires-python": self.python} if self.python else {}),
         }
-        said = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
-        return "[[dependency-metadata]]\n" + "".join(said)
+        body = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in lines.items())
+        return "[[dependency-metadata]]\n" + "".join(body)
 
 
-class Described:
-    """The metadata of source distributions that uv cannot read, as far as they are needed; made by `make`."""
+class MetadataProvider:
+    """The metadata of source distributions that uv cannot read; `make` makes it on demand."""
 
-    def __init__(self, make: Callable[[Source], Metadata], environ: Mapping[str, str]) -> None:
+    def __init__(self, make: Callable[[SourceDist], Metadata], environ: Mapping[str, str]) -> None:
         self._make, self._environ = make, environ
         self._known: dict[tuple[str, str], Metadata] = {}
 
     @classmethod
-    def none(cls, environ: Mapping[str, str]) -> Described:
-        """Nothing is made: a source that does not state its metadata is an error."""
+    def none(cls, environ: Mapping[str, str]) -> MetadataProvider:
+        """Return a provider for which a source without stated metadata is an error."""
 
-        def refuse(source: Source) -> Metadata:
+        def refuse(source: SourceDist) -> Metadata:
             raise ResolveError(
-                f"{source.filename} does not state what it needs", hint="name a version that has a wheel"
+                f"{source.filename} does not state its requirements", hint="name a version that has a wheel"
             )
 
         return cls(refuse, environ)
 
-    def of(self, source: Source) -> Metadata | None:
-        """What was made for this source."""
+    def of(self, source: SourceDist) -> Metadata | None:
+        """Return the metadata that was added for this source, or None."""
         return self._known.get((source.name, source.version))
 
-    def add(self, source: Source) -> None:
-        """Find the metadata of a source: kept by its hash, or made now."""
+    def add(self, source: SourceDist) -> None:
+        """Add the metadata of a source: from the cache, by its hash, or made now."""
         if self.of(source) is not None:
-            raise ResolveError(f"uv does not take what {source.filename} says of itself", hint="name another version")
+            raise ResolveError(f"uv does not accept the metadata of {source.filename}", hint="name another version")
         raw = json_cache.read(self._environ, "metadata", f"{_VERSION}-{source.sha256}")
         try:
             lists = {name: tuple(map(str, raw[name])) for name in ("requires", "extras", "build")}
@@ -133,13 +133,13 @@ class Described:
     def guarded(
         self, folder: Path, environ: Mapping[str, str], unknown: Sequence[str] = ()
     ) -> tuple[list[str], dict[str, str]]:
-        """Make uv run in `folder` without running code of a package: options for it, and its environment.
+        """Prepare `folder` so that uv runs no code of a package; return options for uv, and its environment.
 
-        The requirements in `unknown` get empty metadata: then uv tells where their files are.
+        The requirements in `unknown` get empty metadata, with which uv only finds their files.
         """
         env = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}
-        settings = folder / "uv.toml"  # uv looks for one in all folders above, too, and stops at the first
-        tables = [it.table() for it in self._known.values()]
+        settings = folder / "uv.toml"  # uv searches the folders above too, and stops at the first uv.toml
+        tables = [metadata.table() for metadata in self._known.values()]
         for name, version in map(named, unknown):
             tables.append(Metadata(name=name, version=version, requires=(), python="", extras=(), build=()).table())
         users = env.get("UV_CONFIG_FILE")
@@ -156,18 +156,18 @@ class Described:
         return ["--python", str(python), "--no-build-isolation"], env
 
 
-def unbuilt(complaint: str) -> str | None:
-    """The requirement whose metadata uv could not read without running code, if that is what it complains of.
+def unbuilt(stderr: str) -> str | None:
+    """Return the requirement whose metadata uv could not read without running code; None for another error.
 
     >>> unbuilt("Failed to build `old==1.0`\\n  [stderr]\\n  flyte-images runs no code of a package on this machine")
     'old==1.0'
     """
-    found = _UNBUILT.search(complaint) if REFUSED in complaint else None
+    found = _UNBUILT.search(stderr) if REFUSED in stderr else None
     return found[1] if found else None
 
 
 def named(requirement: str) -> tuple[str, str]:
-    """The name and version of a requirement that names one source distribution.
+    """Return the name and version of a requirement for one source distribution.
 
     >>> named("old==1.0"), named("old @ https://files.test/old-1.0.tar.gz")
     (('old', '1.0'), ('old', '1.0'))
@@ -183,5 +183,5 @@ def named(requirement: str) -> tuple[str, str]:
         return canonicalize_name(name), str(parse_sdist_filename(file)[1])
     except InvalidSdistFilename:
         raise ResolveError(
-            f"`{requirement}` does not say which version it is", hint="name a file as in `NAME-VERSION.tar.gz`"
+            f"the version of `{requirement}` is unknown", hint="name a file of the form `NAME-VERSION.tar.gz`"
         ) from None

@@ -22,10 +22,10 @@ from ..errors import ResolveError
 from ..serving.download import download
 from ..store.leftovers import temporary_directory
 
-_LONGEST = 1 << 20  # bytes of a pyproject.toml
+_MAX_PYPROJECT = 1 << 20  # bytes
 _UNPACKED = 4 << 30  # bytes of an archive up to its pyproject.toml
-_PIECE = 1 << 24  # bytes that are read of it at once
-_SHOWN = 200  # characters of what a library says that an error repeats
+_MAX_READ = 1 << 24  # bytes of one read
+_SHOWN = 200  # characters of a library's message that an error repeats
 _UNREADABLE = (
     *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error),
     *(OSError, ValueError, RuntimeError, MemoryError, IndexError),
@@ -34,7 +34,7 @@ _UNREADABLE = (
 _DEFAULT = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}  # PEP 517, 518
 
 
-# What a build says when a program of the system is missing: distutils, the shell, autoconf, meson, cmake, rustc, make.
+# Messages for a missing program of the system: distutils, the shell, autoconf, meson, cmake, rustc, make.
 _NO_PROGRAM = re.compile(
     r"(?:unable to execute|command) '(\S*?/)?(?P<a>[\w.+-]+)'(?: failed)?: No such file"
     r"|(?P<b>[\w.+-]+): (?:command )?not found"
@@ -67,14 +67,14 @@ def remedy(log: str, python: str) -> str:
     if found := _NO_LIBRARY.search(log):
         return f"it needs the library `{found['name']}`: .with_apt_packages(the -dev package that has it) {above}"
     return (
-        "it is built without network, with the apt packages and commands above the line that asks for it: what it "
-        "misses of the system goes there; or name a version that has a wheel"
+        "the build has no network, and has the apt packages and commands above the line that asks for it: add what is "
+        "missing there; or name a version that has a wheel"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A source distribution as an index offers it."""
+class SourceDist:
+    """A source distribution that an index offers."""
 
     name: str
     version: str
@@ -87,10 +87,10 @@ class Source:
         file_name(self.filename)
 
 
-def build_requirements(source: Source, environ: Mapping[str, str], indexes: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return what its pyproject.toml says it is built with (PEP 518), fetching it as this machine is set up to.
+def build_requirements(source: SourceDist, environ: Mapping[str, str], indexes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Download a source distribution and return the build requirements of its pyproject.toml (PEP 518).
 
-    Raises ResolveError if it cannot be fetched, is not what its hash says, or is no archive.
+    Raise ResolveError if the file cannot be fetched, has another hash, or is not an archive.
     """
     with temporary_directory("sdist") as place:
         path = download(source, Path(place), environ, indexes=indexes)
@@ -102,16 +102,16 @@ def build_requirements(source: Source, environ: Mapping[str, str], indexes: Sequ
     requires = system.get("requires", _DEFAULT["requires"]) if isinstance(system, dict) else None
     if not isinstance(requires, list) or not all(isinstance(it, str) and _is_line(it) for it in requires):
         raise ResolveError(
-            f"the pyproject.toml of {source.filename} does not say what its build requires",
+            f"the pyproject.toml of {source.filename} has no valid list of build requirements",
             hint="name another version, or one that has a wheel",
         )
     return tuple(requires)
 
 
 def _pyproject(path: Path) -> str:
-    """The text of the pyproject.toml at the top of an archive; empty if there is none. Raise ValueError if it is long.
+    """Return the text of the pyproject.toml at the top of an archive, or an empty text. Raise ValueError if it is long.
 
-    What is unpacked is counted: an archive of a few bytes may hold more than any disk.
+    The unpacked bytes are counted: a small archive may hold more than any disk.
     """
     if path.name.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
@@ -119,7 +119,7 @@ def _pyproject(path: Path) -> str:
             if found is None:
                 return ""
             if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError("its pyproject.toml is packed in an unusual way")
+                raise ValueError("its pyproject.toml has an unusual compression")
             with archive.open(found) as text:
                 return _short(text)
     with path.open("rb") as packed:
@@ -135,15 +135,15 @@ def _pyproject(path: Path) -> str:
 
 
 class _Counted:
-    """A stream of which no more is unpacked than a build could use, and of which no large piece is read at once."""
+    """A stream with a limit of unpacked bytes in all, and of bytes in one read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.tell, self.close = stream.tell, stream.close
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _PIECE:
-            raise ValueError("a part of it is longer than any is")
+        if not 0 <= size <= _MAX_READ:
+            raise ValueError("one of its parts is too long")
         return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -153,14 +153,14 @@ class _Counted:
 
 
 def _short(file: IO[bytes]) -> str:
-    text = file.read(_LONGEST + 1)
-    if len(text) > _LONGEST:
+    text = file.read(_MAX_PYPROJECT + 1)
+    if len(text) > _MAX_PYPROJECT:
         raise ValueError("its pyproject.toml is longer than a megabyte")
     return text.decode()
 
 
 def _is_line(text: str) -> bool:
-    """Whether a requirement is one line that is not an option: it becomes a line of a file that uv reads."""
+    """Return whether a requirement is one line and not an option, for it becomes a line of a file that uv reads."""
     return text.isprintable() and not text.lstrip().startswith("-")
 
 

@@ -1,4 +1,4 @@
-"""What wheels have to fit, and which of those that fit is the best."""
+"""The target that wheels must fit, and the rank of the wheels that fit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flyte_images_runtime.system.platform import Platform
 from ..errors import ResolveError
 
 _ARCHITECTURES = ("amd64", "arm64")  # those for which wheels are resolved
-_KNOWN_LIBCS = (17, 28, *range(31, 41))  # the glibc 2.x that uv has a name for
+_KNOWN_LIBCS = (17, 28, *range(31, 41))  # the minor versions of glibc 2 for which uv has a name
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-_DEFAULT_LIBC = "2.28"  # what nearly every base of the last years has
+_DEFAULT_LIBC = "2.28"  # at most the version of nearly every recent base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What wheels have to fit: Python X.Y, `linux/ARCHITECTURE`, and the glibc of the image (2.36, or empty)."""
+    """The target of wheels: Python X.Y, `linux/ARCHITECTURE`, and the glibc of the image (2.36, or empty)."""
 
     python: str
     platform: str
@@ -26,7 +26,7 @@ class Target:
 
     @property
     def uv_platform(self) -> str:
-        """The name that uv has for it.
+        """The platform as uv names it.
 
         >>> Target(python="3.11", platform="linux/amd64", libc="2.36").uv_platform
         'x86_64-manylinux_2_36'
@@ -34,15 +34,15 @@ class Target:
         platform = Platform.parse(self.platform)
         if platform.architecture not in _ARCHITECTURES:
             raise ResolveError(
-                f"no Python packages are resolved for `{self.platform}`", hint="linux/amd64, linux/arm64"
+                f"Python packages for `{self.platform}` are not supported", hint="supported: linux/amd64, linux/arm64"
             )
         wanted = int((self.libc or _DEFAULT_LIBC).split(".")[1])
-        minor = max((it for it in _KNOWN_LIBCS if it <= wanted), default=_KNOWN_LIBCS[0])
+        minor = max((known for known in _KNOWN_LIBCS if known <= wanted), default=_KNOWN_LIBCS[0])
         return f"{platform.machine}-manylinux_2_{minor}"
 
 
 def rank(filename: str, target: Target) -> int:
-    """Where the best tag of a wheel stands among those that fit, the most special first, as for pip."""
+    """Return the rank of a wheel's best tag, as in pip: 0 is the most specific."""
     from packaging.utils import parse_wheel_filename
 
     ranks = _ranks(target)

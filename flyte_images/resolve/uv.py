@@ -1,4 +1,4 @@
-"""Requirements -> exact wheels, by uv. Runs uv as a program, with the user's own settings of it and of pip."""
+"""Requirements -> exact wheels, by the program uv, with the user's settings of uv and pip."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from flyte_images_layers.steps import Wheel
 from ..errors import ResolveError
 from ..manifests.uv_binary import run_uv
 from ..store.leftovers import temporary_directory
-from .offered import addresses, chosen
-from .sdist_metadata import Described, named, unbuilt
-from .sdists import Source
+from .offered import addresses, choose_file
+from .sdist_metadata import MetadataProvider, named, unbuilt
+from .sdists import SourceDist
 from .target import Target
 
-__all__ = ["Answer", "Target", "ask", "needs", "read_needs", "shown"]
+__all__ = ["Resolution", "Target", "ask", "needs", "read_needs", "shown"]
 
 _NO_WHEEL = r"no wheels|only-binary|building from source is disabled|no usable wheels|no-build"
 _NAMED = 8  # requirements that an error or a note names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What uv found, by name, and its own text of it, which is what it prefers the next time.
+class Resolution:
+    """The result of uv, sorted by name.
 
-    `sources` are those that have no wheel for the target; `offered` are the addresses of all files that would do, by
-    their sha256.
+    `sources` are the source distributions of packages without a suitable wheel. `offered` has the addresses of all
+    suitable files, by sha256. `text` is uv's lock, whose versions the next run prefers.
     """
 
     wheels: tuple[Wheel, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[SourceDist, ...]
     offered: Mapping[str, str]
     text: str
 
     @property
-    def files(self) -> list[Wheel | Source]:
+    def files(self) -> list[Wheel | SourceDist]:
         """Wheels and sources."""
         return [*self.wheels, *self.sources]
 
@@ -58,14 +58,14 @@ def ask(
     constraints: Sequence[str] = (),
     upgrade: bool = False,
     deps: bool = True,
-    described: Described | None = None,
+    described: MetadataProvider | None = None,
     sources: bool = True,
-) -> Answer:
+) -> Resolution:
     """Resolve all of `asked` together.
 
-    Versions of `preferred` (an earlier answer) stay where they can; `constraints` must be met. Packages may be without
-    a wheel; `described` finds what they need where they do not state it. Without `sources` wheels are tried first, and
-    without `deps` nothing but what is asked for is found. Raises ResolveError with uv's own explanation of a conflict,
+    uv keeps the versions of `preferred` (the text of an earlier result) if possible, and obeys `constraints`.
+    `described` provides the requirements of source distributions that do not state them. Without `sources` wheels are
+    tried first; without `deps` only the named packages are found. Raise ResolveError with uv's message for a conflict,
     an unknown package, or an index that does not answer.
     """
     no_binary = tuple(sorted({name for it in asked for name in it.no_binary}))
@@ -79,7 +79,7 @@ def ask(
             no_binary=no_binary,
             sources=sources or bool(no_binary),
             deps=deps,
-            described=described or Described.none(environ),
+            described=described or MetadataProvider.none(environ),
         )
     )
 
@@ -94,15 +94,15 @@ class _Question:
     no_binary: tuple[str, ...]
     sources: bool
     deps: bool
-    described: Described
+    described: MetadataProvider
     unknown: tuple[str, ...] = ()
 
     def put(self) -> tuple[str, str]:
-        """Run uv. Return the lock that it wrote, or else what it said: one of the two is empty."""
+        """Run uv. Return its lock and its error output; one of the two is empty."""
         with temporary_directory("resolve") as place:
             folder = Path(place)
             requirements, constraints, out = (
-                folder / it for it in ("requirements.in", "constraints.txt", "pylock.toml")
+                folder / name for name in ("requirements.in", "constraints.txt", "pylock.toml")
             )
             lines = [line for it in self.asked for line in it.requirements]
             requirements.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -127,7 +127,7 @@ class _Question:
             return out.read_text(encoding="utf-8"), ""
 
 
-def _ask(question: _Question) -> Answer:
+def _ask(question: _Question) -> Resolution:
     text, complaint = question.put()
     while complaint and (wanted := unbuilt(complaint)):
         question = _described(question, wanted)
@@ -138,21 +138,21 @@ def _ask(question: _Question) -> Answer:
         raise _error(complaint, question.asked, question.target)
     hashes, packages = _hashes(question.asked), tomllib.loads(text).get("packages", ())
     try:
-        found = [chosen(package, question.target, question.no_binary, hashes) for package in packages]
+        found = [choose_file(package, question.target, question.no_binary, hashes) for package in packages]
     except ResolveError:
         if question.sources:
             raise
-        return _ask(replace(question, sources=True))  # a list may have the hash of the source distribution alone
-    return Answer(
+        return _ask(replace(question, sources=True))  # a list may have only the hash of the source distribution
+    return Resolution(
         offered=addresses(packages),
         wheels=tuple(sorted((it for it in found if isinstance(it, Wheel)), key=lambda it: it.name)),
-        sources=tuple(sorted((it for it in found if isinstance(it, Source)), key=lambda it: it.name)),
+        sources=tuple(sorted((it for it in found if isinstance(it, SourceDist)), key=lambda it: it.name)),
         text=text,
     )
 
 
 def _described(question: _Question, wanted: str) -> _Question:
-    """The question, with what the source distribution `wanted` needs known."""
+    """Return the question with known metadata of the source distribution `wanted`."""
     if not question.deps:
         return replace(question, unknown=(*question.unknown, wanted))
     name, _ = named(wanted)
@@ -171,14 +171,14 @@ def needs(
     versions: Mapping[str, str],
     *,
     environ: Mapping[str, str],
-    described: Described | None = None,
+    described: MetadataProvider | None = None,
 ) -> dict[str, set[str]]:
-    """Return which packages of an answer to `asked` (its `versions`) each of them needs."""
+    """Return the packages that each package of a result needs; `versions` are those of the result for `asked`."""
     with temporary_directory("resolve") as place:
         requirements, constraints = Path(place) / "requirements.in", Path(place) / "constraints.txt"
         requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
         constraints.write_text("".join(f"{name}=={it}\n" for name, it in versions.items()), encoding="utf-8")
-        guard, env = (described or Described.none(environ)).guarded(Path(place), _environ(asked, environ))
+        guard, env = (described or MetadataProvider.none(environ)).guarded(Path(place), _environ(asked, environ))
         words = (
             *("pip", "compile", str(requirements), "--constraints", str(constraints)),
             *("--python-version", target.python, "--python-platform", target.uv_platform),
@@ -193,7 +193,7 @@ def needs(
 
 
 def read_needs(text: str) -> dict[str, set[str]]:
-    """Read uv's annotated requirements.
+    """Parse the annotated requirements of uv: package -> packages that it needs.
 
     >>> read_needs("a==1\\n    # via -r requirements.in\\nb==2\\n    # via\\n    #   a\\n    #   -r requirements.in\\n")
     {'a': {'b'}, 'b': set()}
@@ -214,9 +214,9 @@ def _prereleases(asked: Sequence[PythonRequirements]) -> list[str]:
 
 
 def _environ(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of uv, with the indexes: those of the layers, else what pip is told where uv is told nothing.
+    """Return the environment of uv with the indexes of the layers, or else those of pip if uv has no setting.
 
-    An address may hold a password, and a command line can be read by every user of the machine.
+    The addresses are not options, since they may hold passwords and every user of the machine can read a command line.
     """
     own = dict.fromkeys(it.index_url for it in asked if it.index_url)
     if len(own) > 1:
@@ -236,44 +236,46 @@ def _environ(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) ->
     if extra:
         env["UV_INDEX"] = " ".join(extra)
         if all(len(it.hashes) >= len(it.requirements) for it in asked):
-            env["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # the hashes say which file it is, whoever offers it
+            env["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # the hashes identify the files, whichever index offers them
     if "SSL_CERT_FILE" not in env and env.get("PIP_CERT"):
         env["SSL_CERT_FILE"] = env["PIP_CERT"]
     return env
 
 
 def _hashes(asked: Sequence[PythonRequirements]) -> dict[str, frozenset[str]]:
-    """The sha256 that files may have, by package: where two layers name some, those that both name."""
+    """Return the allowed sha256 of each package: if two layers list some, those that both list."""
     found: dict[str, frozenset[str]] = {}
     for name, hashes in (pair for it in asked for pair in it.hashes):
         found[name] = found.get(name, frozenset(hashes)) & frozenset(hashes)
     return found
 
 
-def _error(said: str, asked: Sequence[PythonRequirements], target: Target) -> ResolveError:
-    """uv's words without its frame, and what can be done."""
-    lines = [re.sub(r"^\s*(?:[^\x00-\x7f ]+|error:|hint:|cause:)\s?", "", line).rstrip() for line in said.splitlines()]
-    text = "\n".join(line.strip() for line in lines if line.strip()) or "uv failed and says nothing"
+def _error(stderr: str, asked: Sequence[PythonRequirements], target: Target) -> ResolveError:
+    """Return the error with uv's message, without its decoration, and a remedy."""
+    lines = [
+        re.sub(r"^\s*(?:[^\x00-\x7f ]+|error:|hint:|cause:)\s?", "", line).rstrip() for line in stderr.splitlines()
+    ]
+    text = "\n".join(line.strip() for line in lines if line.strip()) or "uv failed without a message"
     first = f"cannot resolve {shown(asked)} for Python {target.python} on {target.platform}:"
-    return ResolveError(f"{first}\n{text}", hint=_hint(said))
+    return ResolveError(f"{first}\n{text}", hint=_hint(stderr))
 
 
 def shown(asked: Sequence[PythonRequirements]) -> str:
-    """What is asked for, in a line."""
+    """Return the requirements in one line, for people."""
     lines = [line for it in asked for line in it.requirements]
     more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED + 1 else ""
     return ", ".join(lines[: _NAMED if more else None]) + more
 
 
-def _hint(said: str) -> str:
-    if re.search(r"authentication credentials|401 Unauthorized|403 Forbidden", said):
+def _hint(message: str) -> str:
+    if re.search(r"authentication credentials|401 Unauthorized|403 Forbidden", message):
         return "give uv the login: ~/.netrc, a keyring, or UV_INDEX_<NAME>_USERNAME and _PASSWORD"
-    if re.search(r"not found in the package registry|was not found in|404 Not Found", said):
-        return "is the name spelled as on the index, and is it on the index that is asked?"
-    if re.search(r"error sending request|Failed to fetch|Connect|dns error|timed out|os error", said):
-        return "does the index answer? uv's and pip's own settings say which it is (UV_DEFAULT_INDEX, PIP_INDEX_URL)"
-    if re.search(_NO_WHEEL, said):
-        return "name a version that has a wheel for it, another python_version, or serve a wheel from an index of yours"
-    if "unsatisfiable" in said or "No solution" in said:
-        return "loosen one of the requirements that it names"
-    return "uv's words above say what it could not do"
+    if re.search(r"not found in the package registry|was not found in|404 Not Found", message):
+        return "check the spelling of the name, and that the index has the package"
+    if re.search(r"error sending request|Failed to fetch|Connect|dns error|timed out|os error", message):
+        return "does the index answer? UV_DEFAULT_INDEX or PIP_INDEX_URL sets its address"
+    if re.search(_NO_WHEEL, message):
+        return "name a version that has a wheel, use another python_version, or serve a wheel from your own index"
+    if "unsatisfiable" in message or "No solution" in message:
+        return "loosen one of the requirements in the message"
+    return "the message of uv above has the reason"

@@ -1,7 +1,6 @@
-"""Which wheels of a set hold the same file, and whose is seen: as pip would have it, that of the one installed last.
+"""The wheels of a set that hold the same file. As with pip, the file of the wheel that is installed last is visible.
 
-A wheel's table of contents is at its end; that much is asked of the index, and no wheel is fetched for it. What was
-seen is kept.
+The table of contents is at the end of a wheel. Only that part is requested from the index, and the result is cached.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ from ..store import json_cache
 
 _AT_ONCE = 8
 _PATIENCE = Patience(window=10)
-_LEAST = 1 << 16  # bytes that are asked for at once
-_MOST = 1 << 20  # bytes that are taken of an index that sends no part of a file, all the same
-_WHOLE = 4 << 20  # bytes that are taken of one wheel: the tables of the largest have 2 MiB
-_SECONDS = 120.0  # after which no more is looked at
+_LEAST = 1 << 16  # bytes of the smallest request
+_MOST = 1 << 20  # bytes of one response, also from an index that ignores ranges
+_WHOLE = 4 << 20  # bytes from one wheel: the tables of the largest have 2 MiB
+_SECONDS = 120.0  # for all wheels; later ones count as unknown
 _LARGEST = 16 << 30  # bytes of a wheel
 _SCRIPTS = 1 << 20  # bytes of entry_points.txt: the longest have some 10,000
-_SITE = "lib/site-packages"  # wherever it is
+_SITE = "lib/site-packages"  # stands for any such directory
 
 Files = Mapping[str, str]
-"""Path in the environment -> what its content goes by."""
+"""Path in the environment -> a text that identifies the content (checksum and size)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """Packages that hold the same paths with other contents, by name, and those paths, sorted."""
+class SharedPaths:
+    """Packages, by name, that hold the same paths with different contents, and those paths, sorted."""
 
     packages: tuple[str, ...]
     paths: tuple[str, ...]
@@ -52,19 +51,19 @@ class Shared:
 
 def shared(
     wheels: Sequence[Wheel], environ: Mapping[str, str], indexes: Sequence[str] = ()
-) -> tuple[tuple[Shared, ...], tuple[str, ...]]:
-    """Return what wheels share, and the names of those whose contents cannot be known now.
+) -> tuple[tuple[SharedPaths, ...], tuple[str, ...]]:
+    """Return the paths that wheels share, and the names of wheels whose contents could not be read.
 
-    `indexes` are those that the image names.
+    `indexes` holds the addresses of the indexes that the image names.
     """
-    look = _Looking(environ, indexes).all
+    look = _WheelInspector(environ, indexes).all
     known = {wheel.name: json_cache.read(environ, "tops", wheel.sha256) for wheel in wheels}
     files = look([wheel for wheel in wheels if not _are_names(known[wheel.name])])
     for wheel in wheels:
         if wheel.name in files:
             known[wheel.name] = _tops(files[wheel.name])
             json_cache.write(environ, "tops", wheel.sha256, known[wheel.name])
-    # Nearly always each package has folders of its own, and no more has to be known.
+    # Nearly always each package has its own folders, and no other check is needed.
     tops: dict[str, list[str]] = {name: found for name, found in known.items() if _are_names(found)}
     common = [name for name, count in Counter(it for found in tops.values() for it in found).items() if count > 1]
     suspects = {name for name, found in tops.items() if not set(found).isdisjoint(common)}
@@ -73,8 +72,8 @@ def shared(
     return find({name: files[name] for name in sorted(suspects & files.keys())}), tuple(unknown)
 
 
-def find(files: Mapping[str, Files]) -> tuple[Shared, ...]:
-    """Group packages that hold the same path with other contents. Equal contents are no matter.
+def find(files: Mapping[str, Files]) -> tuple[SharedPaths, ...]:
+    """Group packages that hold the same path with different contents. Equal contents do not count.
 
     >>> [it.packages for it in find({"a": {"x": "1", "y": "1"}, "b": {"x": "2"}, "c": {"y": "1"}})]
     [('a', 'b')]
@@ -93,7 +92,7 @@ def find(files: Mapping[str, Files]) -> tuple[Shared, ...]:
                 group[name] = joined
     groups = sorted({tuple(sorted(it)) for it in group.values() if len(it) > 1})
     return tuple(
-        Shared(packages=it, paths=tuple(sorted(path for path, names in paths.items() if names[0] in it)))
+        SharedPaths(packages=it, paths=tuple(sorted(path for path, names in paths.items() if names[0] in it)))
         for it in groups
     )
 
@@ -101,8 +100,8 @@ def find(files: Mapping[str, Files]) -> tuple[Shared, ...]:
 def pip_order(needs: Mapping[str, Iterable[str]]) -> list[str]:
     """Return packages in the order in which pip installs them, given what each needs.
 
-    Those that need nothing (any more) come first, round after round, and within a round from z to a; a circle comes
-    last. (With extras pip sees one package as two, which may put it elsewhere in its round.)
+    In each round come the packages whose requirements are all installed, from z to a; a circle comes last. (For pip a
+    package with extras is two packages, which may change its place in the round.)
 
     >>> pip_order({"a": ["c"], "b": ["c"], "c": []})
     ['c', 'b', 'a']
@@ -117,7 +116,7 @@ def pip_order(needs: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def installed(archive: zipfile.ZipFile) -> dict[str, str]:
-    """What a wheel puts into an environment but for what is its own by name: path -> what its content goes by."""
+    """Return the files that a wheel installs, except its .dist-info and headers: path -> content."""
     entries = [it for it in archive.infolist() if not it.filename.endswith("/")]
     info = next(it.filename for it in entries if it.filename.endswith(".dist-info/WHEEL")).partition("/")[0]
     data = info.removesuffix(".dist-info") + ".data/"
@@ -139,10 +138,10 @@ def installed(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:
-    """A short member; raise BadZipFile for one that is long once it is unpacked."""
-    said = archive.getinfo(name)
-    # What is packed in the other ways is unpacked by the chunk, however long that gets.
-    if said.file_size > _SCRIPTS or said.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    """Return the text of a short member. Raise BadZipFile if it is long when unpacked."""
+    member = archive.getinfo(name)
+    # zipfile unpacks other compressions by chunks of unlimited size.
+    if member.file_size > _SCRIPTS or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise zipfile.BadZipFile(f"{name} is too long")
     with archive.open(name) as file:
         return file.read(_SCRIPTS).decode()
@@ -152,7 +151,7 @@ _KEYS = {"purelib": _SITE, "platlib": _SITE, "scripts": "bin"}
 
 
 def shown(path: str) -> str:
-    """A path as Python sees it.
+    """Return a path as Python names it.
 
     >>> shown("lib/site-packages/cv2/version.py"), shown("bin/tool")
     ('cv2/version.py', 'bin/tool')
@@ -161,7 +160,7 @@ def shown(path: str) -> str:
 
 
 def _tops(files: Files) -> list[str]:
-    """What a path begins with that tells packages apart: two that share no such beginning share no path."""
+    """Return the first parts of paths: packages without a common first part have no common path."""
     return sorted({shown(path).partition("/")[0] if shown(path) != path else path for path in files})
 
 
@@ -169,8 +168,8 @@ def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(it, str) for it in value)
 
 
-class _Looking:
-    """Looks into wheels; those that cannot be looked into now, for whatever reason, are unknown: no error."""
+class _WheelInspector:
+    """Reads the contents of wheels. A wheel that cannot be read, for any reason, is left out: not an error."""
 
     def __init__(self, environ: Mapping[str, str], indexes: Sequence[str]) -> None:
         self.environ, self._indexes = environ, indexes
@@ -179,7 +178,7 @@ class _Looking:
         self._until = time.monotonic() + _SECONDS
 
     def all(self, wheels: Sequence[Wheel]) -> dict[str, Files]:
-        """What each of them puts into an environment, by name."""
+        """Return the files that each wheel installs, by the name of the wheel."""
         found = together([functools.partial(self._files, wheel) for wheel in wheels], _AT_ONCE)
         return {wheel.name: files for wheel, files in zip(wheels, found, strict=True) if files is not None}
 
@@ -196,14 +195,14 @@ class _Looking:
         address = urlsplit(wheel.url)
         if address.scheme not in ("http", "https"):
             return open_local(Path(unquote(address.path)))
-        with self._lock:  # to make one takes longer than to use it
+        with self._lock:  # making a reader takes longer than using one
             reader = self._readers.get(address.netloc)
             if reader is None:
                 reader = self._readers[address.netloc] = Reader(wheel.url, self.environ, _PATIENCE, self._indexes)
-        return io.BufferedReader(_Remote(wheel.url, wheel.size, reader, self._until), _LEAST)  # type: ignore[type-var]
+        return io.BufferedReader(_RemoteFile(wheel.url, wheel.size, reader, self._until), _LEAST)  # type: ignore[type-var]
 
 
-# What an index that is away, refuses or lies makes the libraries raise (RuntimeError: an encrypted member).
+# Errors of the libraries for an index that is away, refuses or lies (RuntimeError: an encrypted member).
 _REFUSED = (
     OSError,
     EOFError,
@@ -216,27 +215,27 @@ _REFUSED = (
 )
 
 
-class _Remote(io.RawIOBase):
-    """A file of an index, of which no more is fetched than is read; its end at once."""
+class _RemoteFile(io.RawIOBase):
+    """A file of an index: its end is fetched at once, other parts when they are read."""
 
     def __init__(self, url: str, size: int, reader: Reader, until: float) -> None:
         self._url, self._reader, self._until = url, reader, until
         self._place, self._left = 0, _WHOLE
         self._parts: dict[int, bytes] = {}
-        wanted = min(_LEAST + size // 64, _MOST)  # the table of nearly all: more is asked for where it is longer
+        wanted = min(_LEAST + size // 64, _MOST)  # holds nearly every table; a longer one takes a second request
         with self._reader.open(self._url, _MOST, f"bytes=-{wanted}") as answer:
             data = self._taken(answer.read())
         begin, self._size = 0, len(data)
         if answer.status == 206:
             begin, self._size = _range(answer.headers.get("Content-Range", ""))
         if begin + len(data) != self._size or self._size > _LARGEST or (size and self._size != size):
-            raise OSError("it is not the end of that file")
+            raise OSError("the response is not the end of the file")
         self._parts[begin] = data
 
     def _taken(self, data: bytes) -> bytes:
         self._left -= len(data)
         if self._left < 0 or time.monotonic() > self._until:
-            raise OSError("too much has to be read of it")
+            raise OSError("the file takes too many bytes or too long")
         return data
 
     def readable(self) -> bool:
@@ -252,7 +251,7 @@ class _Remote(io.RawIOBase):
         self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
         return self._place
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # it is given no other
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # zipfile passes a bytearray
         start, count = self._place, min(len(buffer), self._size - self._place)
         if count <= 0:
             return 0
@@ -264,7 +263,7 @@ class _Remote(io.RawIOBase):
             end = min(start + min(max(count, _LEAST), _MOST), self._size)
             with self._reader.open(self._url, end - start, f"bytes={start}-{end - 1}") as answer:
                 if answer.status != 206 or _range(answer.headers.get("Content-Range", "")) != (start, self._size):
-                    raise OSError("it sends no part of a file")
+                    raise OSError("the server ignores ranges")
                 self._parts[start] = self._taken(answer.read())
             found = self._parts[start][:count]
         buffer[: len(found)] = found
@@ -273,7 +272,7 @@ class _Remote(io.RawIOBase):
 
 
 def _range(text: str) -> tuple[int, int]:
-    """Where a part of a file begins, and the size of the whole; raise ValueError for anything else.
+    """Return the start of a part of a file, and the size of the file. Raise ValueError for any other text.
 
     >>> _range("bytes 5-9/10")
     (5, 10)

@@ -18,7 +18,7 @@ from typing import Any
 
 from flyte_images.errors import FlyteImagesError
 from flyte_images.resolve import sdists, wheel_contents
-from flyte_images.resolve.offered import chosen
+from flyte_images.resolve.offered import choose_file
 from flyte_images.resolve.target import Target
 from flyte_images.serving import download as downloads
 from flyte_images.serving.download import Patience
@@ -60,7 +60,7 @@ class Watch:
 def take(case: dict[str, Any], environ: dict[str, str], place: Path) -> str:
     """What comes of a case: `right`, or the name of the error."""
     try:
-        file = chosen(case["package"], TARGET, (), {})
+        file = choose_file(case["package"], TARGET, (), {})
         if isinstance(file, Wheel):
             wheel_contents.shared([file], environ)
         else:

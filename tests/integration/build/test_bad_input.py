@@ -72,7 +72,7 @@ BAD = {
         lambda: debian("bad").with_pip_packages(f"{WORD}-nowhere"),
         ResolveError,
         (f"{WORD}-nowhere was not found",),
-        "is the name spelled",
+        "check the spelling of the name",
     ),
     "unknown version": Bad(
         lambda: debian("bad").with_pip_packages(f"{WORD}-beta==9"),
@@ -90,7 +90,7 @@ BAD = {
         lambda: debian("bad").with_pip_packages(f"{WORD}-arm"),
         ResolveError,
         (f"{WORD}-arm", "aarch64"),
-        "name a version that has a wheel for it",
+        "name a version that has a wheel",
     ),
     "another checksum": Bad(
         lambda: debian("bad").with_pip_packages(f"{WORD}-liar"),

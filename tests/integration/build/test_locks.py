@@ -98,7 +98,7 @@ def test_a_file_that_nobody_has_any_more_is_said(
     index.add(package, "1.0", {"another.py": f"{WORD} = 1"})
     with pytest.raises(ResolveError) as caught:
         builds(image)
-    assert "no index offers the file with sha256" in str(caught.value)
+    assert "no index offers the locked file with sha256" in str(caught.value)
     assert "lock --upgrade" in (caught.value.hint or "")
     lock.unlink()
     builds(image)

@@ -1,4 +1,4 @@
-"""An index of made-up packages on the loopback interface; uv is real, and knows nothing of this machine's settings."""
+"""An index of made-up packages on the loopback interface; uv is real, without the settings of this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fakes.package_index import Index, serve
 
 @pytest.fixture(scope="session")
 def shelf() -> Iterator[Index]:
-    """What most tests ask for; they do not change it."""
+    """The index of most tests, which do not change it."""
     index = Index()
     index.add("alpha", "1.0", requires=["beta>=1"])
     index.add("alpha", "1.1", requires=["beta>=1"])
@@ -43,7 +43,7 @@ def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environ(shelf: Index, uv_cache: Path, tmp_path: Path) -> dict[str, str]:
-    """The environment of a user who has said nothing but where the index is."""
+    """The environment of a user who has set only the index."""
     return {
         "PATH": str(Path(sys.executable).parent),  # uv looks at every Python that is on it
         "HOME": str(tmp_path / "home"),
@@ -57,7 +57,7 @@ def environ(shelf: Index, uv_cache: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever happens, no temporary file is left."""
+    """Fail a test that leaves temporary files."""
     own = tmp_path / "temporary"
     own.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(own))

@@ -1,4 +1,4 @@
-"""A lock names files by hash: where they are is what this machine has seen, or what the index says of them."""
+"""A lock names files by hash; their addresses come from the cache of this machine or from the index."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def no_engine() -> Client:
 
 @pytest.fixture
 def found(environ: dict[str, str]) -> Lock:
-    """A lock as resolving gives it."""
+    """A lock as resolve() returns it."""
     return resolve(
         IMAGE,
         BuildContext(environ=environ, connect=no_engine),
@@ -42,7 +42,7 @@ def found(environ: dict[str, str]) -> Lock:
 
 @pytest.fixture
 def bare(found: Lock) -> Lock:
-    """The same as it is read from a file: without addresses."""
+    """The same lock as read from a file: without addresses."""
     layers = (
         dataclasses.replace(layer, wheels=tuple(dataclasses.replace(it, url="") for it in layer.wheels))
         for layer in found.layers
@@ -52,7 +52,7 @@ def bare(found: Lock) -> Lock:
 
 @pytest.fixture
 def find(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Find:
-    """Find on another machine, whose cache is empty."""
+    """Find the addresses on another machine, whose cache is empty."""
     elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
 
     def run(lock: Lock, **env: str) -> Lock:
@@ -69,12 +69,12 @@ def test_the_index_is_asked_for_exactly_these_files(bare: Lock, found: Lock, fin
     assert find(bare) == found
 
 
-def test_what_was_seen_once_is_not_asked_again(bare: Lock, found: Lock, find: Find) -> None:
+def test_known_addresses_are_not_asked_again(bare: Lock, found: Lock, find: Find) -> None:
     find(bare)
     assert find(bare, **DEAD) == found
 
 
-def test_another_mirror_with_the_same_files_is_as_good(bare: Lock, find: Find, shelf: Index) -> None:
+def test_another_mirror_with_the_same_files_is_accepted(bare: Lock, find: Find, shelf: Index) -> None:
     with serve(Index(files=shelf.files, metadata=shelf.metadata)) as mirror:
         again = find(bare, UV_DEFAULT_INDEX=mirror.url)
         assert {it.url.partition("/files/")[0] for it in again.wheels().values()} == {f"http://{mirror.address}"}
@@ -87,17 +87,17 @@ def test_an_index_with_other_files_of_that_version_is_refused(bare: Lock, find: 
         other.add("beta", "1.5", {"beta.py": "another"})
         with pytest.raises(ResolveError) as caught:
             find(bare, UV_DEFAULT_INDEX=other.url)
-    assert "no index offers the file with sha256" in str(caught.value)
+    assert "no index offers the locked file with sha256" in str(caught.value)
     assert "lock --upgrade" in (caught.value.hint or "")
 
 
-def test_an_index_that_does_not_answer_is_said(bare: Lock, find: Find) -> None:
+def test_an_index_that_does_not_answer_is_an_error(bare: Lock, find: Find) -> None:
     with pytest.raises(ResolveError) as caught:
         find(bare, **DEAD)
     assert "127.0.0.1:1" in str(caught.value)
 
 
-def test_addresses_of_a_mirror_that_is_gone_are_found_anew(found: Lock, environ: dict[str, str], shelf: Index) -> None:
+def test_addresses_of_a_mirror_that_is_gone_are_replaced(found: Lock, environ: dict[str, str], shelf: Index) -> None:
     gone = dataclasses.replace(
         found,
         layers=tuple(
@@ -115,7 +115,7 @@ def test_addresses_of_a_mirror_that_is_gone_are_found_anew(found: Lock, environ:
     assert all(it.url.startswith(f"http://{shelf.address}/") for it in packages(new))
 
 
-def test_files_that_are_gone_too_keep_their_address(found: Lock, environ: dict[str, str]) -> None:
+def test_files_that_no_index_offers_keep_their_address(found: Lock, environ: dict[str, str]) -> None:
     old = plan(IMAGE, lock=found, platform="linux/amd64", contents=values.contents(IMAGE))
     with serve(Index()) as empty:
         new = addresses.fresh(old, IMAGE, {**environ, "UV_DEFAULT_INDEX": empty.url})

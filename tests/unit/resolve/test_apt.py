@@ -1,4 +1,4 @@
-"""Lines of find_debs.sh become files; what apt says when it cannot becomes one error with a remedy."""
+"""Lines of find_debs.sh become files; a message of apt becomes one error with a remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_lines_become_files_in_the_order_of_their_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "told", "hint"),
+    ("log", "message", "hint"),
     [
         (
             "Reading package lists...\nE: Unable to locate package gti\n",
@@ -44,17 +44,17 @@ def test_lines_become_files_in_the_order_of_their_names() -> None:
         (
             "W: Failed to fetch http://archive.test/InRelease  Temporary failure resolving 'archive.test'\nE: x\n",
             "Temporary failure resolving 'archive.test'",
-            "do the archives that the base names answer",
+            "check that the engine reaches",
         ),
     ],
 )
-def test_what_apt_says_is_told_with_a_remedy(log: str, told: str, hint: str) -> None:
+def test_a_message_of_apt_is_an_error_with_a_remedy(log: str, message: str, hint: str) -> None:
     error = apt._error(StepError("a step failed", vertex="sha256:0", exit_status=100, log=log), ["git", "gti"])
     assert str(error).startswith("apt cannot find git, gti:\n")
-    assert told in str(error) and "E: " not in str(error) and "Reading" not in str(error)
+    assert message in str(error) and "E: " not in str(error) and "Reading" not in str(error)
     assert hint in (error.hint or "")
 
 
-def test_what_apt_does_not_say_is_told_as_it_is() -> None:
+def test_an_unknown_failure_shows_the_log() -> None:
     error = apt._error(StepError("exit code 127", vertex="x", log="/bin/sh: apt-get: not found"), ["git"])
     assert "exit code 127" in str(error) and "apt-get: not found" in str(error)

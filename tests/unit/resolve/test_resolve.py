@@ -1,4 +1,4 @@
-"""Resolving an image: nobody is asked twice, each file is the first layer's that needs it, each error has a line."""
+"""Resolving an image: nothing is asked twice, a file belongs to the first layer that needs it, errors have a line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def names(lock: Lock) -> list[list[str]]:
 DEAD = {"UV_DEFAULT_INDEX": "http://127.0.0.1:1/simple"}
 
 
-def test_what_was_found_once_is_not_asked_again(locked: Resolve, shelf: Index) -> None:
+def test_a_cached_result_is_not_asked_again(locked: Resolve, shelf: Index) -> None:
     image = debian().with_pip_packages("alpha")
     notes: list[str] = []
     first = locked(image, notes=notes)
@@ -75,14 +75,14 @@ def test_what_was_found_once_is_not_asked_again(locked: Resolve, shelf: Index) -
         lambda image: image.clone(name="other", registry="registry.test"),
     ],
 )
-def test_layers_that_name_no_package_ask_nobody(locked: Resolve, change: Callable[[Image], Image]) -> None:
+def test_layers_without_packages_ask_no_index(locked: Resolve, change: Callable[[Image], Image]) -> None:
     image = debian().with_pip_packages("alpha")
     first = locked(image)
     again = locked(change(image), **DEAD)
     assert again.wheels() == first.wheels()
 
 
-def test_an_image_without_packages_asks_nobody(locked: Resolve) -> None:
+def test_an_image_without_packages_asks_no_index(locked: Resolve) -> None:
     assert names(locked(debian().with_env_vars({"A": "1"}), **DEAD)) == [[]]
 
 
@@ -111,7 +111,7 @@ def test_an_upgrade_asks_again(locked: Resolve) -> None:
         assert names(locked(image, **DEAD)) == [["delta 1.1"]]
 
 
-def test_a_package_more_leaves_the_others_at_their_versions(locked: Resolve) -> None:
+def test_another_package_leaves_the_versions_of_the_others(locked: Resolve) -> None:
     with serve(Index()) as index:
         for name in ("delta", "epsilon"):
             index.add(name, "1.0")
@@ -127,7 +127,7 @@ def records(environ: dict[str, str]) -> list[Path]:
 
 
 @pytest.mark.parametrize("damage", [b"{", b"{}", b"[[]]", b'[{"wheels": [{"name": 1}]}]'])
-def test_a_damaged_record_is_found_anew(locked: Resolve, environ: dict[str, str], damage: bytes) -> None:
+def test_a_damaged_record_is_resolved_again(locked: Resolve, environ: dict[str, str], damage: bytes) -> None:
     image = debian().with_pip_packages("alpha")
     first = locked(image)
     for file in records(environ):
@@ -157,13 +157,13 @@ def test_an_error_names_the_line_of_the_packages(locked: Resolve) -> None:
     assert isinstance(caught.value.location, Location) and caught.value.location.file == __file__
 
 
-def test_after_an_error_the_next_one_that_is_right_is_found(locked: Resolve) -> None:
+def test_a_valid_request_succeeds_after_an_error(locked: Resolve) -> None:
     with pytest.raises(FlyteImagesError):
         locked(debian().with_pip_packages("alpha", "alpha==9"))
     assert names(locked(debian().with_pip_packages("alpha"))) == [["alpha 1.1", "beta 1.5"]]
 
 
-def test_a_request_is_what_is_asked_and_nothing_else() -> None:
+def test_a_request_covers_the_requirements_only() -> None:
     def of(image: Image, platform: str = "linux/amd64") -> str:
         return request(image, platform=platform)
 
@@ -184,7 +184,7 @@ def test_a_request_is_what_is_asked_and_nothing_else() -> None:
     assert len(set(others)) == len(others)
 
 
-def test_what_packages_share_is_locked_and_said(locked: Resolve) -> None:
+def test_overlaps_of_packages_are_locked_and_reported(locked: Resolve) -> None:
     with serve(Index()) as index:
         index.add("cv", files={"cv/__init__.py": "1", "cv/more.py": "1"}, requires=["low"])
         index.add("cv-headless", files={"cv/__init__.py": "2", "cv/more.py": "2"})
@@ -196,7 +196,7 @@ def test_what_packages_share_is_locked_and_said(locked: Resolve) -> None:
     assert locked(image, **DEAD) == first
 
 
-def test_contents_that_are_not_to_be_had_are_said(locked: Resolve) -> None:
+def test_unknown_contents_are_reported(locked: Resolve) -> None:
     with serve(Index(parts=False)) as index:
         index.add("huge", files={"huge/noise": bytes(range(256)) * 8192})
         content = index.files["huge"]["huge-1.0-py3-none-any.whl"]
@@ -204,4 +204,4 @@ def test_contents_that_are_not_to_be_had_are_said(locked: Resolve) -> None:
         notes: list[str] = []
         found = locked(debian().with_pip_packages("huge"), notes=notes, UV_DEFAULT_INDEX=index.url)
     assert found.overlaps == ()
-    assert "not known whether huge hold files that others hold too: the index does not tell" in notes
+    assert "cannot check huge for files that other packages hold too: their contents are unknown" in notes

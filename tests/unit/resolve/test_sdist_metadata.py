@@ -1,4 +1,4 @@
-"""uv runs no code of a package; what a source distribution does not state is made once, and handed to uv."""
+"""uv runs no code of a package; metadata that a source distribution does not state is made once, for uv."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from flyte_images.errors import ResolveError
 from flyte_images.resolve import uv
-from flyte_images.resolve.sdist_metadata import HERE, Described, Metadata
-from flyte_images.resolve.sdists import Source
+from flyte_images.resolve.sdist_metadata import HERE, Metadata, MetadataProvider
+from flyte_images.resolve.sdists import SourceDist
 from flyte_images_layers import PythonRequirements
 from tests.fakes.package_index import Index, serve
 
@@ -18,12 +18,12 @@ PROJECT = '[build-system]\nrequires = []\nbuild-backend = "{backend}"\nbackend-p
 
 
 class Maker:
-    """Says that every source needs `alpha`, and counts."""
+    """Makes metadata in which every source needs `alpha`, and counts the calls."""
 
     def __init__(self, text: str = "Name: {name}\nVersion: {version}\nRequires-Dist: alpha\n") -> None:
         self.text, self.made = text, list[str]()
 
-    def __call__(self, source: Source) -> Metadata:
+    def __call__(self, source: SourceDist) -> Metadata:
         self.made.append(source.filename)
         text = "Metadata-Version: 2.1\n" + self.text.format(name=source.name, version=source.version)
         return Metadata.parse(source, text, ())
@@ -36,13 +36,13 @@ def offer(index: Index, mark: Path, version: str = "1.0", backend: str = "backen
 
 
 def ask(environ: dict[str, str], maker: Maker, *wanted: str, **words: str) -> uv.Answer:
-    described = Described(maker, environ)
+    described = MetadataProvider(maker, environ)
     return uv.ask([PythonRequirements(requirements=wanted, **words)], TARGET, environ=environ, described=described)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("backend", ["backend", "get_interpreter_info"])
 @pytest.mark.parametrize("is_by_address", [False, True])
-def test_its_metadata_is_made_once_and_its_code_is_not_run(
+def test_metadata_is_made_once_and_no_code_runs(
     environ: dict[str, str], tmp_path: Path, shelf: Index, backend: str, is_by_address: bool
 ) -> None:
     """D2"""
@@ -57,8 +57,8 @@ def test_its_metadata_is_made_once_and_its_code_is_not_run(
     assert not (tmp_path / "RAN").exists()
 
 
-def test_wheels_and_sources_are_weighed_together(environ: dict[str, str], tmp_path: Path) -> None:
-    """The newest version is taken though an older one has a wheel, and no pre-release because it has one."""
+def test_wheels_and_sources_are_candidates_together(environ: dict[str, str], tmp_path: Path) -> None:
+    """The newest version wins although an older one has a wheel; a pre-release does not win because it has one."""
     with serve(Index()) as index:
         index.add("old", "1.0")
         index.add("old", "3.0rc1")
@@ -70,12 +70,12 @@ def test_wheels_and_sources_are_weighed_together(environ: dict[str, str], tmp_pa
 def test_metadata_of_another_package_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
     with serve(Index()) as index:
         offer(index, tmp_path / "RAN")
-        with pytest.raises(ResolveError, match=r"old-1.0.tar.gz says that it is other 1.0, not old 1.0"):
+        with pytest.raises(ResolveError, match=r"the metadata of old-1.0.tar.gz is that of other 1.0, not old 1.0"):
             ask(environ, Maker("Name: other\nVersion: 1.0\n"), "old", index_url=index.url)
 
 
 def test_the_user_may_let_uv_build_here(environ: dict[str, str], tmp_path: Path) -> None:
-    """With the named variable uv runs the backend: this one fails, but leaves its mark."""
+    """With the variable set, uv runs the backend, which fails but leaves a mark."""
     with serve(Index()) as index:
         offer(index, tmp_path / "RAN")
         maker = Maker()
@@ -100,7 +100,7 @@ KINDS = {
 def test_no_kind_of_source_distribution_runs_here(
     environ: dict[str, str], tmp_path: Path, kind: str, form: str
 ) -> None:
-    """D2: whatever a source distribution says of itself, or leaves unsaid."""
+    """D2: whichever metadata a source distribution states or omits."""
     code = f"open({str(tmp_path / 'RAN')!r}, 'w').close()\n"
     files = {"setup.py": code, "setuptools.py": code, "PKG-INFO": "Metadata-Version: 2.1\n", **KINDS[kind]}
     with serve(Index()) as index:

@@ -1,4 +1,4 @@
-"""Source distributions: what their builds need is read from them, and nothing of them is run."""
+"""Source distributions: the requirements of a build are read, and no code of the package runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from flyte_images.errors import ResolveError
 from flyte_images.resolve import uv
-from flyte_images.resolve.sdists import Source, build_requirements, remedy
+from flyte_images.resolve.sdists import SourceDist, build_requirements, remedy
 from flyte_images_layers import PythonRequirements
 from tests.fakes.package_index import Index, archive, serve
 
@@ -17,9 +17,9 @@ PROJECT = '[build-system]\nrequires = ["made-backend>=2", "other"]\nbuild-backen
 DEFAULT = ("setuptools>=40.8.0",)
 
 
-def source(index: Index, filename: str, *, sha256: str = "") -> Source:
+def source(index: Index, filename: str, *, sha256: str = "") -> SourceDist:
     content = index.files["old"][filename]
-    return Source(
+    return SourceDist(
         name="old",
         version="1.0",
         filename=filename,
@@ -40,36 +40,36 @@ def source(index: Index, filename: str, *, sha256: str = "") -> Source:
         ({"sub/pyproject.toml": PROJECT, "setup.py": ""}, DEFAULT),
     ],
 )
-def test_what_a_build_needs(form: str, files: Mapping[str, str], needs: tuple[str, ...]) -> None:
+def test_the_requirements_of_a_build(form: str, files: Mapping[str, str], needs: tuple[str, ...]) -> None:
     with serve(Index()) as index:
         filename = index.add_source("old", "1.0", files, form=form)
         assert build_requirements(source(index, filename), {}) == needs
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"no archive", "old-1.0.tar.gz cannot be read"),
         (archive({"old-1.0/pyproject.toml": "not toml ["}, "tar.gz"), "old-1.0.tar.gz cannot be read"),
         (archive({"old-1.0/pyproject.toml": PROJECT}, "tar.gz")[:60], "old-1.0.tar.gz cannot be read"),
     ],
 )
-def test_what_is_no_source_distribution_is_refused(content: bytes, told: str) -> None:
+def test_a_file_that_is_not_a_source_distribution_is_refused(content: bytes, message: str) -> None:
     with serve(Index()) as index:
         filename = index.add_source("old", "1.0", {})
         index.files["old"][filename] = content
-        with pytest.raises(ResolveError, match=told.replace(".", r"\.")):
+        with pytest.raises(ResolveError, match=message.replace(".", r"\.")):
             build_requirements(source(index, filename), {})
 
 
-def test_other_bytes_than_the_index_says_are_refused() -> None:
+def test_a_file_with_another_hash_is_refused() -> None:
     with serve(Index()) as index:
         filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT})
         with pytest.raises(ResolveError, match="is not the file"):
             build_requirements(source(index, filename, sha256="0" * 64), {})
 
 
-def test_one_that_is_not_there_is_refused() -> None:
+def test_a_missing_file_is_refused() -> None:
     with serve(Index()) as index:
         filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT})
         index.faults[filename] = 404
@@ -78,7 +78,7 @@ def test_one_that_is_not_there_is_refused() -> None:
         assert caught.value.hint
 
 
-def test_one_behind_a_login_is_fetched_with_it() -> None:
+def test_a_file_behind_a_login_is_fetched_with_the_login() -> None:
     with serve(Index(login=("robot", "s3cret"))) as index:
         filename = index.add_source("old", "1.0", {"pyproject.toml": PROJECT})
         environ = {"UV_DEFAULT_INDEX": index.url_with_login, "HOME": "/nowhere"}
@@ -97,7 +97,7 @@ def test_uv_names_the_source_where_there_is_no_wheel(environ: dict[str, str]) ->
         assert answer.sources == (source(index, filename),)
 
 
-def test_one_that_is_to_be_built_is_its_source_though_there_is_a_wheel(environ: dict[str, str]) -> None:
+def test_no_binary_selects_the_source_although_a_wheel_exists(environ: dict[str, str]) -> None:
     metadata = "Metadata-Version: 2.2\nName: old\nVersion: 1.0\nRequires-Dist: fresh\n"
     with serve(Index()) as index:
         index.add("fresh", "1.0")
@@ -113,7 +113,7 @@ COMPILER = 'it needs a compiler: .with_apt_packages("build-essential", "python3-
 
 
 @pytest.mark.parametrize(
-    ("log", "told"),
+    ("log", "message"),
     [
         ("error: command 'gcc' failed: No such file or directory", COMPILER),
         ("error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'", COMPILER),
@@ -132,13 +132,13 @@ COMPILER = 'it needs a compiler: .with_apt_packages("build-essential", "python3-
         ),
         ("a.c:1:10: fatal error: ffi.h: No such file or directory", "it needs `ffi.h`: .with_apt_packages(the -dev"),
         ("/usr/bin/ld: cannot find -lz: No such file or directory", "it needs the library `z`"),
-        ("RuntimeError: whatever", "it is built without network"),
+        ("RuntimeError: whatever", "the build has no network"),
     ],
 )
-def test_a_build_that_fails_has_its_remedy(log: str, told: str) -> None:
+def test_a_failed_build_has_a_remedy(log: str, message: str) -> None:
     found = remedy(f"running build_ext\n{log}\n", "/usr/bin/python3.11")
-    assert found.startswith(told) and "above the line that asks for it" in found
+    assert found.startswith(message) and "above the line that asks for it" in found
 
 
-def test_a_python_beside_its_headers_needs_no_package_of_them() -> None:
+def test_a_python_with_headers_needs_no_header_package() -> None:
     assert "python3-dev" not in remedy("error: command 'gcc' failed: No such file", "/usr/local/bin/python3.11")

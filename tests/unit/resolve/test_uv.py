@@ -11,7 +11,7 @@ import pytest
 
 from flyte_images.errors import ResolveError
 from flyte_images.resolve import uv
-from flyte_images.resolve.uv import Answer, Target
+from flyte_images.resolve.uv import Resolution, Target
 from flyte_images_layers import PythonRequirements
 from tests.fakes.package_index import Index, serve
 
@@ -22,11 +22,11 @@ def asked(*requirements: str, **options: Any) -> PythonRequirements:
     return PythonRequirements(requirements=requirements, **options)
 
 
-def ask(environ: Mapping[str, str], *requirements: str, target: Target = TARGET, **options: Any) -> Answer:
+def ask(environ: Mapping[str, str], *requirements: str, target: Target = TARGET, **options: Any) -> Resolution:
     return uv.ask([asked(*requirements)], target, environ=environ, **options)
 
 
-def versions(answer: Answer) -> dict[str, str]:
+def versions(answer: Resolution) -> dict[str, str]:
     return {wheel.name: wheel.version for wheel in answer.wheels}
 
 
@@ -53,8 +53,8 @@ def test_wheels_fit_the_image_and_not_this_machine(environ: dict[str, str], targ
     assert [wheel.filename for wheel in ask(environ, "native", target=target).wheels] == [filename]
 
 
-def test_of_several_wheels_that_fit_the_most_special_is_taken(environ: dict[str, str]) -> None:
-    """As pip has it: this Python's own before an abi3 one, a newer C library before an older, platform before any."""
+def test_of_several_suitable_wheels_the_most_specific_is_chosen(environ: dict[str, str]) -> None:
+    """As in pip: this Python before abi3, a newer C library before an older one, a platform before `any`."""
     tags = [
         *("py3-none-any", "cp311-abi3-manylinux2014_x86_64.manylinux_2_17_x86_64", "cp311-abi3-manylinux_2_34_x86_64"),
         *("cp38-abi3-manylinux_2_34_x86_64", "cp311-abi3-manylinux_2_39_x86_64", "cp311-cp311-manylinux1_x86_64"),
@@ -81,7 +81,7 @@ def test_markers_are_those_of_the_image(environ: dict[str, str]) -> None:
     assert set(versions(ask(environ, "marked", target=dataclasses.replace(TARGET, python="3.12")))) == {"marked"}
 
 
-def test_pre_releases_are_taken_when_they_are_asked_for(environ: dict[str, str]) -> None:
+def test_pre_releases_are_used_when_they_are_requested(environ: dict[str, str]) -> None:
     assert versions(ask(environ, "alpha"))["alpha"] == "1.1"
     answer = uv.ask([asked("alpha", prereleases=True)], TARGET, environ=environ)
     assert versions(answer)["alpha"] == "2.0rc1"
@@ -94,7 +94,7 @@ def test_an_earlier_answer_is_preferred_until_it_is_upgraded(environ: dict[str, 
     assert versions(ask(environ, "alpha>1", preferred=old))["alpha"] == "1.1"
 
 
-def test_a_damaged_earlier_answer_is_an_error_in_words(environ: dict[str, str]) -> None:
+def test_a_damaged_earlier_answer_is_an_error_with_a_message(environ: dict[str, str]) -> None:
     try:
         assert versions(ask(environ, "alpha", preferred="not toml ["))["alpha"] == "1.1"
     except ResolveError as error:
@@ -157,16 +157,16 @@ def test_the_users_virtual_environment_does_not_matter(environ: dict[str, str]) 
     assert ask(odd, "alpha") == ask(environ, "alpha")
 
 
-def test_no_package_of_another_architecture_is_guessed(environ: dict[str, str]) -> None:
-    with pytest.raises(ResolveError, match="no Python packages are resolved for `linux/riscv64`") as caught:
+def test_an_unsupported_architecture_is_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(ResolveError, match="Python packages for `linux/riscv64` are not supported") as caught:
         ask(environ, "alpha", target=dataclasses.replace(TARGET, platform="linux/riscv64"))
-    assert caught.value.hint == "linux/amd64, linux/arm64"
+    assert caught.value.hint == "supported: linux/amd64, linux/arm64"
 
 
 # --- a login
 
 
-def test_a_login_is_used_and_is_in_nothing_that_is_kept(environ: dict[str, str]) -> None:
+def test_a_login_is_used_and_never_stored(environ: dict[str, str]) -> None:
     with serve(Index(login=("robot", "s3cret"))) as guarded:
         guarded.add("beta", "1.5")
         answer = ask({**environ, "UV_DEFAULT_INDEX": guarded.url_with_login}, "beta")
@@ -186,31 +186,31 @@ def test_a_login_is_used_and_is_in_nothing_that_is_kept(environ: dict[str, str])
 
 
 @pytest.mark.parametrize(
-    ("requirements", "told", "hint"),
+    ("requirements", "message", "hint"),
     [
-        (("nothing",), "nothing was not found in the package registry", "is the name spelled as on the index"),
+        (("nothing",), "nothing was not found in the package registry", "check the spelling of the name"),
         (("alpha==9",), "there is no version of alpha==9", "loosen one of the requirements"),
         (("alpha", "gamma"), "gamma depend on beta<1 and all versions of alpha depend on beta>=1", "loosen one"),
         (("alpha>1", "alpha<1"), "unsatisfiable", "loosen one of the requirements"),
-        (("windows",), "win_amd64", "name a version that has a wheel for it"),
-        (("broken",), "nowhere-to-be-found was not found", "is the name spelled"),
+        (("windows",), "win_amd64", "name a version that has a wheel"),
+        (("broken",), "nowhere-to-be-found was not found", "check the spelling of the name"),
         (("beta==1.403",), "there is no version of beta==1.403", "loosen one of the requirements"),
         (("sick",), "500", "does the index answer?"),
     ],
 )
-def test_refusals_are_uvs_words_with_a_remedy(
-    environ: dict[str, str], requirements: tuple[str, ...], told: str, hint: str
+def test_refusals_have_uvs_message_and_a_remedy(
+    environ: dict[str, str], requirements: tuple[str, ...], message: str, hint: str
 ) -> None:
     with pytest.raises(ResolveError) as caught:
         ask(environ, *requirements)
-    first, *rest = str(caught.value).splitlines()
+    first, *others = str(caught.value).splitlines()
     assert first == f"cannot resolve {', '.join(requirements)} for Python 3.11 on linux/amd64:"
-    assert told in " ".join(rest)
+    assert message in " ".join(others)
     assert hint in (caught.value.hint or "")
-    assert not [line for line in rest if line != line.strip() or not line.isascii()]
+    assert not [line for line in others if line != line.strip() or not line.isascii()]
 
 
-def test_an_index_that_does_not_answer_is_said(environ: dict[str, str]) -> None:
+def test_an_index_that_does_not_answer_is_an_error(environ: dict[str, str]) -> None:
     with pytest.raises(ResolveError) as caught:
         ask({**environ, "UV_DEFAULT_INDEX": "http://robot:s3cret@127.0.0.1:1/simple"}, "alpha")
     assert "127.0.0.1:1" in str(caught.value) and "s3cret" not in str(caught.value)
@@ -228,7 +228,7 @@ def test_without_uv_the_remedy_is_to_install_it(environ: dict[str, str], monkeyp
 
 
 def test_a_file_has_one_of_the_hashes_that_are_listed(environ: dict[str, str], shelf: Index) -> None:
-    """Though another fits better; the list of one layer does not stand for what another one asks."""
+    """Although another file fits better. The list of one layer does not apply to another layer."""
     with serve(Index()) as index:
         index.add("many", "1.0", tag="py3-none-any")
         index.add("many", "1.0", tag="cp311-cp311-manylinux1_x86_64", files={"other.py": ""})
@@ -245,18 +245,18 @@ def test_a_file_has_one_of_the_hashes_that_are_listed(environ: dict[str, str], s
             asked("many", hashes=(("many", (*hashes.values(),)),)),
             asked("many", hashes=(("many", ("0" * 64,)),)),
         ]
-        with pytest.raises(ResolveError, match=r"no file of many 1.0 that fits has one of its listed hashes") as caught:
+        with pytest.raises(ResolveError, match=r"no suitable file of many 1.0 has one of the listed hashes") as caught:
             uv.ask(several, TARGET, environ=here)
         assert "another index" in (caught.value.hint or "")
 
 
-def test_constraints_of_a_layer_hold_for_what_is_needed_alone(environ: dict[str, str]) -> None:
+def test_constraints_of_a_layer_apply_to_needed_packages_only(environ: dict[str, str]) -> None:
     answer = uv.ask([asked("alpha", constraints=("beta<1.5", "gamma==1.0"))], TARGET, environ=environ)
     assert versions(answer) == {"alpha": "1.1", "beta": "1.0"}
 
 
 def test_hashes_let_each_index_offer_its_own(environ: dict[str, str], shelf: Index) -> None:
-    """The first index that has a package at all would be the only one asked for it."""
+    """Without hashes only the first index that has a package is asked for it."""
     with serve(Index()) as index:
         index.add("beta", "0.1")
         content = shelf.files["beta"]["beta-1.5-py3-none-any.whl"]

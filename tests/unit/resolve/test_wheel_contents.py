@@ -1,4 +1,4 @@
-"""Which wheels hold the same file is known without fetching them, and the order is pip's."""
+"""Wheels that hold the same file are found without fetching the wheels, and the order is pip's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flyte_images.resolve import uv, wheel_contents
-from flyte_images.resolve.wheel_contents import Shared, find, pip_order
+from flyte_images.resolve.wheel_contents import SharedPaths, find, pip_order
 from flyte_images_layers import PythonRequirements
 from flyte_images_layers.steps import Wheel
 from tests.fakes.package_index import Index, serve
@@ -19,7 +19,7 @@ SITE = "lib/site-packages"
 
 
 def wheels(index: Index, *names: str) -> list[Wheel]:
-    """What uv would say of these."""
+    """The packages as uv reports them."""
     found = []
     for name in names:
         ((filename, content),) = index.files[name].items()
@@ -42,7 +42,7 @@ def test_the_same_path_with_another_content_is_found(environ: dict[str, str]) ->
         index.add("three", files={"cv/same.py": "x", "cv/more.py": "", "three.py": ""})
         index.add("four", files={"four/__init__.py": "", "bin/tool": "not a script"})
         shared, unknown = wheel_contents.shared(wheels(index, "one", "two", "three", "four"), environ)
-        assert shared == (Shared(packages=("one", "two"), paths=(f"{SITE}/cv/__init__.py",)),)
+        assert shared == (SharedPaths(packages=("one", "two"), paths=(f"{SITE}/cv/__init__.py",)),)
         assert unknown == ()
         assert index.requests == [] and len(index.looks) == 4
 
@@ -64,7 +64,7 @@ def test_scripts_and_data_are_files_too(environ: dict[str, str]) -> None:
         assert found.paths == ("bin/run.sh", "bin/tool", f"{SITE}/pure/x.py", "share/x")
 
 
-def test_what_was_seen_once_is_not_looked_at_again(environ: dict[str, str]) -> None:
+def test_a_cached_table_is_not_read_again(environ: dict[str, str]) -> None:
     with serve(Index()) as index:
         index.add("one")
         index.add("two")
@@ -77,7 +77,7 @@ def test_what_was_seen_once_is_not_looked_at_again(environ: dict[str, str]) -> N
         assert sorted(names) == ["one", "one", "three", "two"]  # the one that may share something, again
 
 
-def test_of_a_large_wheel_the_end_is_asked_for_and_more_where_its_table_is_long(environ: dict[str, str]) -> None:
+def test_the_end_of_a_large_wheel_is_fetched_and_more_for_a_long_table(environ: dict[str, str]) -> None:
     with serve(Index()) as index:
         many = {f"many/{'long' * 10}-{number}.py": f"x = {number}" for number in range(1500)}
         index.add("many", files={**many, "many/noise": bytes(range(256)) * 400})
@@ -88,7 +88,7 @@ def test_of_a_large_wheel_the_end_is_asked_for_and_more_where_its_table_is_long(
 
 
 @pytest.mark.parametrize("how", ["away", "lies", "sends no parts and much", "no wheel"])
-def test_what_cannot_be_looked_into_is_said_and_no_error(environ: dict[str, str], how: str) -> None:
+def test_an_unreadable_wheel_is_reported_and_not_an_error(environ: dict[str, str], how: str) -> None:
     with serve(Index()) as index:
         index.add("one")
         filename = index.add("two", files={"two/noise": bytes(range(256)) * 40_000, "two/__init__.py": ""})
@@ -105,7 +105,7 @@ def test_what_cannot_be_looked_into_is_said_and_no_error(environ: dict[str, str]
         assert wheel_contents.shared(wheels(index, "one", "two"), environ) == ((), ("two",))
 
 
-def test_an_index_that_sends_whole_files_is_as_good_for_small_ones(environ: dict[str, str]) -> None:
+def test_an_index_that_ignores_ranges_works_for_small_files(environ: dict[str, str]) -> None:
     with serve(Index(parts=False)) as index:
         index.add("one", files={"x.py": "1"})
         index.add("two", files={"x.py": "2"})
@@ -113,14 +113,14 @@ def test_an_index_that_sends_whole_files_is_as_good_for_small_ones(environ: dict
         assert (found.packages, unknown) == (("one", "two"), ())
 
 
-def test_behind_a_login_it_is_asked_with_it(environ: dict[str, str]) -> None:
+def test_the_login_is_sent_to_an_index_that_needs_it(environ: dict[str, str]) -> None:
     with serve(Index(login=("robot", "s3cret"))) as index:
         index.add("one")
         environ["UV_DEFAULT_INDEX"] = index.url_with_login
         assert wheel_contents.shared(wheels(index, "one"), environ) == ((), ())
 
 
-def test_a_wheel_on_this_machine_is_read_there(environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_wheel_on_this_machine_is_read(environ: dict[str, str], tmp_path: Path) -> None:
     index = Index()
     filename = index.add("one")
     (tmp_path / filename).write_bytes(index.files["one"][filename])
@@ -129,7 +129,7 @@ def test_a_wheel_on_this_machine_is_read_there(environ: dict[str, str], tmp_path
     assert wheel_contents.shared([local], environ) == ((), ())
 
 
-def test_groups_are_joined_by_what_they_share() -> None:
+def test_groups_with_a_common_package_are_joined() -> None:
     files = {"a": {"x": "1"}, "b": {"x": "2", "y": "1"}, "c": {"y": "2"}, "d": {"z": "1"}, "e": {"z": "2"}}
     found = find(files)
     assert [(it.packages, it.paths) for it in found] == [(("a", "b", "c"), ("x", "y")), (("d", "e"), ("z",))]
@@ -146,7 +146,7 @@ GRAPHS = (
 
 
 def test_the_order_is_pips(tmp_path: Path) -> None:
-    """The real pip installs packages that hold a file together: the one that is seen is the last of our order."""
+    """The real pip installs packages that hold one file: the visible file is that of the last in our order."""
     index = Index()
     for number, graph in enumerate(GRAPHS):
         for package, needs in graph.items():
@@ -162,7 +162,7 @@ def test_the_order_is_pips(tmp_path: Path) -> None:
     assert [it for it in pip_order(together) if it in GRAPHS[3]] == pip_order(GRAPHS[3])
 
 
-def test_who_needs_whom_is_asked_of_uv(shelf: Index, uv_cache: Path) -> None:
+def test_uv_reports_which_package_needs_which(shelf: Index, uv_cache: Path) -> None:
     path = str(Path(sys.executable).parent)
     environ = {"PATH": path, "UV_CACHE_DIR": str(uv_cache), "UV_NO_CONFIG": "1", "UV_DEFAULT_INDEX": shelf.url}
     asked = [PythonRequirements(requirements=("alpha", "marked"))]
