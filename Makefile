@@ -3,12 +3,13 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+TORCH ?= torch==2.13.0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHON
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help venv engine demo test check coverage docs bench proto test-gpu test-adversarial advisories clean tools
+.PHONY: help venv engine demo test check coverage docs bench proto test-torch test-gpu test-adversarial advisories clean tools
 
 help: ## this list
 	grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +52,11 @@ bench: tools ## against flyte's builder and the best uv Dockerfile; ARGS="--roun
 test-adversarial: tools ## attack trials, the long ones too: hostile index, registry, results, users, kills
 	$(BIN)/python -m pytest tests/adversarial -m "adversarial or not adversarial" $(ARGS)
 
+test-torch: ## the tests of tensors, with PyTorch in an environment apart, .torch; TORCH="torch==2.13.0" chooses
+	sh runtime/setup/venv.sh .torch
+	.torch/bin/python -m pip --disable-pip-version-check install -qq $(TORCH)
+	.torch/bin/python -m pytest -q tests/unit/runtime/values/test_tensors.py $(ARGS)
+
 test-gpu: tools ## what needs an NVIDIA GPU and its driver
 	$(BIN)/python -m pytest tests/gpu -m gpu $(ARGS)
 
@@ -66,5 +72,5 @@ proto: venv ## compile the .proto files
 		--python_out=. --mypy_out=quiet:. $(PROTO)
 
 clean: ## what make made here: the virtual environment, caches of tools; no image, no engine
-	rm -rf $(VENV) dist .docs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .torch dist .docs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find flyte_images layers runtime tests -name __pycache__ -prune -exec rm -rf {} +
