@@ -16,7 +16,7 @@ from flyte_images.runner.engines import EngineName
 from flyte_images_runtime.egress import netlink
 from flyte_images_runtime.egress.fence import Fence, fence_off
 from tests.adversarial import network_tasks as tasks
-from tests.integration.runtime.outside import NEAR, cable, inside, saying_hello
+from tests.fakes.servers import NEAR, cable, inside, saying_hello
 
 pytestmark = pytest.mark.engine
 

@@ -27,10 +27,11 @@ from flyte_images_runtime.task.exchange import Exchange, make_exchange
 from flyte_images_runtime.task.spec import Code, TaskSpec
 from flyte_images_runtime.worker import paths
 
+from ..fakes.contract_calls import CONTRACT
+from ..fakes.other_engines import own_podman
+
 # the fixtures and the look for what is left are those of the runtime's tests
 from ..integration.runtime.conftest import engine, image, nothing_stays  # noqa: F401
-from ..integration.runtime.contract_calls import CONTRACT
-from ..integration.runtime.own_engines import own_podman
 
 pytestmark = pytest.mark.engine
 SECRET = "hunter2-of-the-test"

@@ -16,8 +16,8 @@ import pytest
 
 from flyte_images.cli.documents import DOCUMENTS
 
+from ...fakes.other_engines import own_podman
 from ...fakes.package_index import Index, serve
-from ..runtime.own_engines import own_podman
 
 PROGRAM = (sys.executable, "-c", "import sys; from flyte_images.cli.main import main; sys.exit(main())")
 

@@ -40,10 +40,10 @@ from flyte_images_runtime.resources.limits import Limits
 from flyte_images_runtime.task.disk import USUAL
 from flyte_images_runtime.task.spec import Hardening, Mount
 
-from .contract_calls import CONTRACT, Here, Kind, Request
-from .outside import another_machine, this_machine
-from .own_engines import own_containerd, own_podman
-from .person import Elsewhere, Person, made_up
+from ...fakes.contract_calls import CONTRACT, Here, Kind, Request
+from ...fakes.other_engines import own_containerd, own_podman
+from ...fakes.servers import another_machine, this_machine
+from ...fakes.user import User, UsersEngine, made_up
 
 pytestmark = pytest.mark.engine
 MI = 1 << 20
@@ -98,23 +98,23 @@ def nerdctl(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, imag
 
 
 @pytest.fixture(scope="session")
-def person() -> Iterator[Person]:
+def user() -> Iterator[User]:
     with made_up() as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def elsewhere(person: Person, engine: DockerEngine, image: str) -> Iterator[Callable[[str], Elsewhere]]:
-    """The person's engines, each in its process, made when it is first asked for. The person may talk to Docker."""
-    started: dict[str, Elsewhere] = {}
+def users_engine(user: User, engine: DockerEngine, image: str) -> Iterator[Callable[[str], UsersEngine]]:
+    """The user's engines, each in its process, made when it is first asked for. The user may talk to Docker."""
+    started: dict[str, UsersEngine] = {}
 
-    def start(name: str) -> Elsewhere:
+    def start(name: str) -> UsersEngine:
         if name not in started:
-            started[name] = Elsewhere(name, person, docker=engine.api.address, image=image)
+            started[name] = UsersEngine(name, user, docker=engine.api.address, image=image)
         return started[name]
 
     yield start
-    person.is_clear()
+    user.is_clear()
     for one in started.values():
         one.close()
 
@@ -123,7 +123,7 @@ def elsewhere(person: Person, engine: DockerEngine, image: str) -> Iterator[Call
 def kind(request: pytest.FixtureRequest, engine: DockerEngine, store: Path) -> Kind:
     name = request.param
     if name.endswith("-rootless"):
-        found: Kind = request.getfixturevalue("elsewhere")(name)
+        found: Kind = request.getfixturevalue("users_engine")(name)
         return found
     if name.startswith("oci-"):
         return Here(name, OciEngine(store, docker=engine.api, program=find([name.partition("-")[2]])))
@@ -158,7 +158,7 @@ def place(request: pytest.FixtureRequest, kind: Kind, tmp_path: Path) -> Path:
     """A directory that the engine's user can see."""
     if isinstance(kind, Here):
         return tmp_path
-    made = Path(tempfile.mkdtemp(dir=request.getfixturevalue("person").home))
+    made = Path(tempfile.mkdtemp(dir=request.getfixturevalue("user").home))
     made.chmod(0o755)
     return made
 

@@ -21,7 +21,7 @@ from flyte_images_runtime.task.engine import Engine
 from flyte_images_runtime.task.spec import Hardening
 from tests.fakes.engines import private_engine
 
-from .contract_calls import Request, run
+from ...fakes.contract_calls import Request, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.getuid() != 0, reason="the engines of this file are root's")]
 MI = 1 << 20

@@ -21,8 +21,8 @@ import flyte_images_runtime
 from flyte_images_runtime.cgroup.hierarchies import parse_mounts
 from flyte_images_runtime.engines.docker import DockerEngine
 
-from .elsewhere import podman_settings
-from .person import made_up
+from ...fakes.user import made_up
+from ...fakes.user_engines import podman_settings
 
 pytestmark = pytest.mark.engine
 
@@ -141,13 +141,13 @@ elif __name__ == "__main__":
 def test_a_user_who_has_nothing_but_podman(image: str) -> None:
     """No Docker for them: what is in their Podman runs by crun, quicker; what needs a limit is refused on version 1."""
     python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
-    with made_up() as person:
+    with made_up() as user:
         for package in (flyte_images, flyte_images_layers, packaging):
             place = Path(str(package.__file__)).parent
-            shutil.copytree(place, person.home / place.name, ignore=shutil.ignore_patterns("__pycache__"))
-        (person.home / "main.py").write_text(ALONE)
-        environ = {**person.environ(), **podman_settings(person.home), "PYTHONPATH": str(person.home)}
-        theirs = {"user": person.uid, "group": person.gid, "extra_groups": [], "cwd": person.home, "env": environ}
+            shutil.copytree(place, user.home / place.name, ignore=shutil.ignore_patterns("__pycache__"))
+        (user.home / "main.py").write_text(ALONE)
+        environ = {**user.environ(), **podman_settings(user.home), "PYTHONPATH": str(user.home)}
+        theirs = {"user": user.uid, "group": user.gid, "extra_groups": [], "cwd": user.home, "env": environ}
         with subprocess.Popen(("docker", "save", image), stdout=subprocess.PIPE) as saving:
             subprocess.run(
                 ("podman", "load", "--quiet"), stdin=saving.stdout, check=True, capture_output=True, **theirs
@@ -155,20 +155,20 @@ def test_a_user_who_has_nothing_but_podman(image: str) -> None:
         done = subprocess.run((python, "main.py", image), capture_output=True, text=True, check=False, **theirs)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        person.is_clear()
-        before = set(person.processes())  # Podman's own
+        user.is_clear()
+        before = set(user.processes())  # Podman's own
         with subprocess.Popen((python, "main.py", image, "sleep"), stdout=subprocess.PIPE, text=True, **theirs) as told:
             assert told.stdout is not None
             assert told.stdout.readline() == "asleep\n"
             told.kill()
         deadline = time.monotonic() + 60
-        while set(person.processes()) - before and time.monotonic() < deadline:
+        while set(user.processes()) - before and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert set(person.processes()) <= before
-        person.is_clear()
+        assert set(user.processes()) <= before
+        user.is_clear()
     assert found["store"] == "podman"
     assert found["engines"] == ["oci", "oci", "podman", "podman"]  # at the last not even crun could keep the limit
-    assert found["auto"] == found["oci"] == found["podman"] == person.uid
+    assert found["auto"] == found["oci"] == found["podman"] == user.uid
     message, hint = found["refused"]
     assert "memory limit" in message
     assert "root" in hint

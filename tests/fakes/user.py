@@ -1,4 +1,4 @@
-"""An ordinary user who is made up for these tests, and a process of theirs that runs what it is sent."""
+"""An ordinary user that exists during a test, and a process of this user that runs the calls that it receives."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _TUN = Path("/dev/net/tun")
 
 
 @dataclass(frozen=True)
-class Person:
-    """The user, and a directory of theirs that everybody can read."""
+class User:
+    """The user, and a home directory that every user can read."""
 
     name: str
     uid: int
@@ -50,7 +50,7 @@ class Person:
         }
 
     def is_clear(self) -> None:
-        """Tasks of theirs have left nothing; what a test has just ended may still be on its way out."""
+        """Assert that tasks of the user have left no directory; a task that has just ended may still remove its own."""
         deadline = time.monotonic() + 20
         while (left := self._directories()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -60,7 +60,7 @@ class Person:
         return [path for place in ("/dev/shm", "/var/tmp") for path in Path(place).glob(f"flyte-images-*-{self.uid}")]
 
     def processes(self) -> list[int]:
-        """Those of the user, and of the numbers that were given to the user."""
+        """Return the processes of the user and of the user's subordinate numbers."""
         lines = (line.split(":") for line in Path("/etc/subuid").read_text().splitlines())
         spans = [range(int(start), int(start) + int(count)) for who, start, count in lines if who == self.name]
         found = []
@@ -73,58 +73,58 @@ class Person:
 
 
 @contextlib.contextmanager
-def made_up() -> Iterator[Person]:
-    """Add the user, with subordinate numbers; remove them and all that is theirs."""
+def made_up() -> Iterator[User]:
+    """Add the user, with subordinate numbers; at the end remove the user, the numbers, files and processes."""
     home = Path(tempfile.mkdtemp(prefix="fi-", dir="/var/tmp"))
     name = f"flyte-images-test-{secrets.token_hex(3)}"
     subprocess.run(("useradd", "--home-dir", home, "--shell", "/bin/sh", name), check=True)
     mode = _TUN.stat().st_mode
     entry = pwd.getpwnam(name)
-    person = Person(name, entry.pw_uid, entry.pw_gid, home)
+    user = User(name, entry.pw_uid, entry.pw_gid, home)
     try:
         subprocess.run(("usermod", "--add-subuids", _IDS, "--add-subgids", _IDS, name), check=True)
-        shutil.copytree(Path(str(flyte_images_runtime.__file__)).parent, person.library)
+        shutil.copytree(Path(str(flyte_images_runtime.__file__)).parent, user.library)
         shutil.copytree(CONTRACT, home / "contract")
-        for file in ("contract_calls.py", "elsewhere.py"):
+        for file in ("contract_calls.py", "user_engines.py"):
             shutil.copy(Path(__file__).with_name(file), home)
         (home / "run").mkdir(mode=0o700)
         for path in (home, *home.rglob("*")):
-            os.chown(path, person.uid, person.gid)
+            os.chown(path, user.uid, user.gid)
         home.chmod(0o755)
         _TUN.chmod(0o666)  # as udev makes it
-        yield person
+        yield user
     finally:
         _TUN.chmod(mode & 0o777)
-        _end(person)
+        _end(user)
         subprocess.run(("userdel", "--force", name), check=True, capture_output=True)
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _end(person: Person) -> None:
-    """End what is left, which is Podman's own."""
+def _end(user: User) -> None:
+    """End the processes that are left: Podman's own."""
     deadline = time.monotonic() + 20
-    while (left := person.processes()) and time.monotonic() < deadline:
+    while (left := user.processes()) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 
-class Elsewhere:
-    """An engine of the person's, in a process of the person's. Calls can come from many threads."""
+class UsersEngine:
+    """An engine in a process of the user. Many threads can call it."""
 
     limits = False
 
-    def __init__(self, name: str, person: Person, *, docker: str, image: str) -> None:
+    def __init__(self, name: str, user: User, *, docker: str, image: str) -> None:
         self.name = name
-        self.user = (person.uid, person.gid)
-        self._address = str(person.home / f"{name}.sock")
+        self.user = (user.uid, user.gid)
+        self._address = str(user.home / f"{name}.sock")
         python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
         self._process = subprocess.Popen(
-            (python, person.home / "elsewhere.py", name, self._address, docker, image),
-            env=person.environ(),
-            user=person.uid,
-            group=person.gid,
+            (python, user.home / "user_engines.py", name, self._address, docker, image),
+            env=user.environ(),
+            user=user.uid,
+            group=user.gid,
             extra_groups=[Path(docker.removeprefix("unix://")).stat().st_gid],
             cwd="/",
             start_new_session=True,

@@ -1,8 +1,8 @@
-"""Runs in a process of an ordinary user's: engines of theirs, which run what they are sent.
+"""Runs in a process of an ordinary user: this user's engines, which run the calls that the process receives.
 
-    python3 elsewhere.py NAME ADDRESS DOCKER IMAGE
+    python3 user_engines.py NAME ADDRESS DOCKER IMAGE
 
-It is copied, with contract_calls.py and the runtime, to where that user can read it.
+The file is copied, with contract_calls.py and the runtime, to a place that the user can read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from flyte_images_runtime.task.engine import Engine
 
 HOME = Path(__file__).parent
 LIBRARY = str(HOME / "flyte_images_runtime")
-# no more open files than this process may have itself, and no daemon for logs: for machines that are containers
+# For machines that are containers: as many open files as this process may have, and no daemon for logs.
 PODMAN = '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\nevents_logger="none"\n'
 
 
@@ -51,7 +51,7 @@ def make(name: str, docker: Api, image: str) -> Engine:
 
 
 def answer(engine: Engine, link: socket.socket) -> None:
-    """One call: its parts come in, what became of it goes back. Errors take their details by name, so: in parts."""
+    """Read the parts of one call and send its result. Errors take their details by name, so they go in parts."""
     with link, link.makefile("rwb") as file:
         function, arguments, options, cancel_after = pickle.load(file)
         request = Request(

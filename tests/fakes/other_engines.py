@@ -1,4 +1,4 @@
-"""Engines of these tests' own, with stores of their own: a Podman, a containerd."""
+"""A Podman and a containerd with nerdctl, each with a private store, which end with the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from flyte_images_runtime.engines.nerdctl import Nerdctl, NerdctlEngine
 from flyte_images_runtime.engines.podman import PodmanEngine, Service
 
-from .elsewhere import PODMAN
+from .user_engines import PODMAN
 
 _PATIENCE = 60.0
 
@@ -45,7 +45,7 @@ def _podman_in(place: Path) -> Iterator[PodmanEngine]:
 
 
 def end_service(path: Path) -> None:
-    """End whoever listens there."""
+    """End the process that listens at this socket."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as link:
         link.connect(str(path))
         pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

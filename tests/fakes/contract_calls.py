@@ -1,4 +1,4 @@
-"""One call of the contract's, on an engine in this process or in one of another user's."""
+"""One call of a task of the engines' contract, on an engine of this process or of another user's process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flyte_images_runtime.task.engine import Engine, Running
 from flyte_images_runtime.task.exchange import make_exchange
 from flyte_images_runtime.task.spec import Code, TaskSpec
 
-CONTRACT = str(Path(__file__).with_name("contract"))
+CONTRACT = str(Path(__file__).parents[1] / "integration" / "runtime" / "contract")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Kind(Protocol):
     """An engine as the contract's tests use it.
 
     limits  are CPU and memory kept here? What is not kept is refused
-    user    who a task is if nothing is said; None: a user that no account is
+    user    the user and group of a task that names none; None: numbers of no account
     """
 
     name: str
@@ -69,7 +69,7 @@ def run(engine: Engine, request: Request) -> Finished:
 
 @dataclass(frozen=True)
 class Here:
-    """Root's, in this process."""
+    """An engine of root in this process."""
 
     name: str
     engine: Engine

@@ -1,4 +1,4 @@
-"""Servers for what tasks may reach: one on another machine, which is a network namespace, and one on this machine."""
+"""Servers that tasks try to reach: on another machine, which is a network namespace, and on this machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from flyte_images_runtime.egress import netlink
 from flyte_images_runtime.engines.docker.way_out import in_thread
 
-NEAR, FAR = "198.18.77.1", "198.18.77.2"  # of the range for benchmarks, which nobody else has
+NEAR, FAR = "198.18.77.1", "198.18.77.2"  # of the range for benchmarks (RFC 2544), which no network uses
 
 
 @contextmanager
 def another_machine() -> Iterator[tuple[str, int]]:
-    """The address and the port of a server that says hello, behind a cable of this machine's. For root."""
+    """Yield address and port of a server that says hello at the other end of a cable. Needs root."""
     with cable() as (namespace, _):
         made: list[socket.socket] = []
         inside(namespace, lambda: made.append(socket.create_server(("", 0))))
@@ -27,7 +27,7 @@ def another_machine() -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def cable() -> Iterator[tuple[int, bytes]]:
-    """A network namespace with the address FAR, and the hardware address of this machine's end, which has NEAR."""
+    """Yield a network namespace with the address FAR, and the hardware address of the end that has NEAR."""
     name = f"fi-test-{secrets.token_hex(3)}"
     end = f"veth{secrets.token_hex(4)}"
     _ip("netns", "add", name)
@@ -43,7 +43,7 @@ def cable() -> Iterator[tuple[int, bytes]]:
 
 
 def inside(namespace: int, work: Callable[[], object]) -> None:
-    """Do it in a thread that has entered a network namespace."""
+    """Run `work` in a thread that has entered the network namespace."""
 
     def do() -> None:
         netlink.enter(namespace)
@@ -54,14 +54,14 @@ def inside(namespace: int, work: Callable[[], object]) -> None:
 
 @contextmanager
 def this_machine() -> Iterator[int]:
-    """The port of a server that says hello on every address of this machine."""
+    """Yield the port of a server that says hello on every address of this machine."""
     with socket.create_server(("", 0)) as server, saying_hello(server):
         yield server.getsockname()[1]
 
 
 @contextmanager
 def saying_hello(server: socket.socket) -> Iterator[None]:
-    """The server says hello to whoever connects."""
+    """Let the server say hello on each connection."""
 
     def serve() -> None:
         while True:
