@@ -1,4 +1,4 @@
-"""The house as it stands on disk: its folders, its modules, what they import."""
+"""The modules of the three packages and their imports, and the files that git tracks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ NEEDS_ENGINE = {
 
 
 def modules(package: str) -> list[Module]:
-    """Every module of one of our packages; generated ones are left out."""
+    """Return every module of a package, without generated ones."""
     folder = PACKAGES[package]
     found = []
     for path in sorted(folder.rglob("*.py")):
@@ -72,6 +72,6 @@ def modules(package: str) -> list[Module]:
 
 
 def tracked() -> list[Path]:
-    """What git tracks."""
+    """Return the files that git tracks."""
     listed = subprocess.run(("git", "ls-files", "-z"), cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]

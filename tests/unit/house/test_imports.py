@@ -115,7 +115,7 @@ def test_folders_of_the_checkout_are_not_packages(package: str) -> None:
 
 
 def loaded(code: str) -> set[str]:
-    """The modules that are loaded after `code`, in an interpreter of its own."""
+    """Return the modules that a new interpreter has loaded after `code`."""
     program = f"{code}\nimport sys\nprint('\\n'.join(sys.modules))"
     done = subprocess.run((sys.executable, "-c", program), check=True, capture_output=True, text=True, cwd=ROOT)
     return set(done.stdout.split())

@@ -320,8 +320,11 @@ BAD: dict[str, tuple[Mapping[str, Content], str]] = {
         {"alpha-1.0.dist-info/entry_points.txt": "[console_scripts]\n../../x = a:b\n"},
         "a path outside of the environment",
     ),
-    "entry points are no ini": ({"alpha-1.0.dist-info/entry_points.txt": "no section"}, "cannot be installed"),
-    "entry points are no text": ({"alpha-1.0.dist-info/entry_points.txt": b"\xff"}, "cannot be installed"),
+    "entry points that are not an ini file": (
+        {"alpha-1.0.dist-info/entry_points.txt": "no section"},
+        "cannot be installed",
+    ),
+    "entry points that are not text": ({"alpha-1.0.dist-info/entry_points.txt": b"\xff"}, "cannot be installed"),
     "a file where a folder is": ({"alpha": "x", "alpha/__init__.py": ""}, "cannot be installed"),
     "a second wheel inside": ({"beta-1.0.dist-info/WHEEL": "x"}, "it has more than one .dist-info folder of its own"),
 }
