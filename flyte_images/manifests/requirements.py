@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flyte_images_layers import LayerError
-from flyte_images_layers.pip import Options, canonical_name, options, requirement
+from flyte_images_layers.pip import PipOptions, canonical_name, parse_options, requirement
 
 from . import PackageList
 from .reading import read_text
@@ -38,7 +38,7 @@ class _Collector:
     packages: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     hashes: dict[str, list[str]] = field(default_factory=dict)
-    options: Options = field(default_factory=Options)
+    options: PipOptions = field(default_factory=PipOptions)
 
     def package_list(self) -> PackageList:
         return PackageList(
@@ -83,7 +83,7 @@ class _Collector:
         elif line == "--require-hashes":
             pass  # hashes are always required of a package that has some
         elif line.startswith("-"):
-            self.options = _combined(self.options, options(line))
+            self.options = _combined(self.options, parse_options(line))
         else:
             self._requirement(line, constraints)
 
@@ -101,9 +101,9 @@ class _Collector:
         self.hashes.setdefault(name, []).extend(sha256 for sha256 in valid if sha256 not in self.hashes.get(name, []))
 
 
-def _combined(first: Options, more: Options) -> Options:
+def _combined(first: PipOptions, more: PipOptions) -> PipOptions:
     """Return both; the index of `more` replaces that of `first`."""
-    return Options(
+    return PipOptions(
         index_url=more.index_url or first.index_url,
         extra_index_urls=(*first.extra_index_urls, *more.extra_index_urls),
         pre=first.pre or more.pre,

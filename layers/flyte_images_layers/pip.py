@@ -64,7 +64,7 @@ class PipPackages(Layer):
 
         Raise LayerError for an option that is not supported, and for two different indexes.
         """
-        more = options(extra_args)
+        more = parse_options(extra_args)
         urls = (extra_index_urls,) if isinstance(extra_index_urls, str) else tuple(extra_index_urls or ())
         if index_url and more.index_url and index_url != more.index_url:
             raise LayerError(f"two indexes: index_url is `{index_url}`, and `{more.index_url}` is in extra_args")
@@ -110,7 +110,7 @@ class PipPackages(Layer):
 
 
 @record
-class Options:
+class PipOptions:
     """The options of pip and uv that decide which files are resolved."""
 
     index_url: str | None = None
@@ -126,14 +126,14 @@ _OPTIONS = {
 }
 
 
-def options(text: object) -> Options:
+def parse_options(text: object) -> PipOptions:
     """Return the options in `text`, as pip and uv spell them. Raise LayerError for an option that is not supported.
 
-    >>> options("--pre --no-binary=lxml,numpy --index-url https://index.test/simple").no_binary
+    >>> parse_options("--pre --no-binary=lxml,numpy --index-url https://index.test/simple").no_binary
     ('lxml', 'numpy')
     """
     if text is None:
-        return Options()
+        return PipOptions()
     if not isinstance(text, str):
         raise LayerError(f"extra_args takes a string, not {type(text).__name__}: {text!r}", hint='extra_args="--pre"')
     import shlex
@@ -160,7 +160,7 @@ def options(text: object) -> Options:
                 "certificates of this machine come from uv's and pip's own settings",
             )
     index = values["index_url"][-1] if values["index_url"] else None
-    return Options(index, tuple(values["extra_index_urls"]), pre, tuple(values["no_binary"]))
+    return PipOptions(index, tuple(values["extra_index_urls"]), pre, tuple(values["no_binary"]))
 
 
 def _normal_name(text: str) -> str:
