@@ -91,8 +91,8 @@ def _docker() -> Any:
     """Return python-on-whales' client of the Docker Engine that holds the images of tasks."""
     from ..buildkit.discovery import engine
 
-    found = engine(environ=os.environ)
-    if found is None:
+    docker = engine(environ=os.environ)
+    if docker is None:
         raise EngineError(
             "no Docker Engine is found, so its images cannot be listed", hint="start it; see `flyte-images doctor`"
         )
@@ -105,7 +105,7 @@ def _docker() -> Any:
         )
     from python_on_whales import DockerClient
 
-    return DockerClient(host=str(found.api))
+    return DockerClient(host=str(docker.api))
 
 
 @contextlib.contextmanager
@@ -115,8 +115,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except DockerException as error:
-        said = (error.stderr or str(error)).strip().splitlines() or [""]
-        raise EngineError(f"docker failed: {said[-1]}", hint="see `flyte-images doctor`") from None
+        lines = (error.stderr or str(error)).strip().splitlines() or [""]
+        raise EngineError(f"docker failed: {lines[-1]}", hint="see `flyte-images doctor`") from None
 
 
 class BuildRecords:

@@ -45,16 +45,16 @@ def program(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def engines(environ: Mapping[str, str], builder: str | None) -> Iterator[Finding]:
     """Check every BuildKit that is found. A build uses the first."""
-    found = list(survey(builder, environ=environ))
-    if not found:
+    candidates = list(survey(builder, environ=environ))
+    if not candidates:
         yield Finding(
             area="buildkit",
             state="failed",
-            what="no BuildKit is found",
+            what="no BuildKit is candidates",
             fix="start Docker Engine, or set BUILDKIT_HOST",
         )
-    for one in found:
-        yield from _engine(one)
+    for candidate in candidates:
+        yield from _engine(candidate)
 
 
 def _engine(found: ProbedEngine) -> Iterator[Finding]:
@@ -101,16 +101,16 @@ def runners() -> Iterator[Finding]:
     """Check the other engines that can run tasks. An engine that does not work is a warning: others do."""
     from ..runner.engine_report import report_engines
 
-    for one in report_engines(os.environ, but=("docker",)):
-        state: State = "warning" if one.state == "failed" else one.state
-        yield Finding(area=one.name, state=state, what=one.what, fix=one.fix)
+    for engine in report_engines(os.environ, but=("docker",)):
+        state: State = "warning" if engine.state == "failed" else engine.state
+        yield Finding(area=engine.name, state=state, what=engine.what, fix=engine.fix)
 
 
 def reach() -> Iterator[Finding]:
     """Check which engines keep tasks from this machine's addresses and from metadata services."""
     from ..runner.engine_report import report_engines, why_unfenced
 
-    here = [one.name for one in report_engines(os.environ) if one.state == "ok"]
+    here = [engine.name for engine in report_engines(os.environ) if engine.state == "ok"]
     open_ = [name for name in here if why_unfenced(os.environ, name)]
     fenced = [name for name in here if name not in open_]
     if fenced:
@@ -150,12 +150,12 @@ def gpus(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Check the accelerators of this machine. A machine without any is fine."""
     from flyte_images_runtime.gpu import search
 
-    found = search()
-    if found.cards:
-        yield Finding(area="gpu", state="ok", what=str(found))
-    for problem in found.problems:
-        there = bool(found.cards) or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
-        yield Finding(area="gpu", state="warning" if there else "absent", what=problem)
+    search_result = search()
+    if search_result.cards:
+        yield Finding(area="gpu", state="ok", what=str(search_result))
+    for problem in search_result.problems:
+        has_device = bool(search_result.cards) or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+        yield Finding(area="gpu", state="warning" if has_device else "absent", what=problem)
 
 
 def index(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -170,9 +170,9 @@ def index(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         answer = uv.ask([PythonRequirements(requirements=("pip",))], target, environ={**environ, **impatient})
     except FlyteImagesError as error:
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         fix = error.hint or "check the network, and the proxy and index settings (UV_DEFAULT_INDEX, PIP_INDEX_URL)"
-        yield Finding(area="index", state="failed", what=said, fix=fix)
+        yield Finding(area="index", state="failed", what=message, fix=fix)
     else:
         what = f"the package index answers (its newest: pip {answer.wheels[0].version})"
         yield Finding(area="index", state="ok", what=what)
@@ -217,12 +217,12 @@ def cache(environ: Mapping[str, str]) -> Iterator[Finding]:
     except FlyteImagesError as error:
         yield Finding(area="cache", state="failed", what=str(error), fix=error.hint)
         return
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         fix = "make it writable, or set FLYTE_IMAGES_CACHE to another directory"
         yield Finding(area="cache", state="failed", what=f"{folder} cannot be written", fix=fix)
         return
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing).free
     what = f"{folder}, {_gib(free)} free"
     if free < _ENOUGH:
         yield Finding(
@@ -240,22 +240,22 @@ def leftovers(environ: Mapping[str, str], *, clean: bool) -> Iterator[Finding]:
     from ..leftovers import find
 
     count = 0
-    for one in find(environ):
-        if one is None:
+    for leftover in find(environ):
+        if leftover is None:
             what = "an engine that has run tasks does not answer, so its leftovers are not known"
             yield Finding(area="leftovers", state="warning", what=what, fix="start the engine, then run this again")
             continue
         count += 1
         if not clean:
-            yield Finding(area="leftovers", state="warning", what=str(one), fix="flyte-images doctor --clean")
+            yield Finding(area="leftovers", state="warning", what=str(leftover), fix="flyte-images doctor --clean")
             continue
         try:
-            one.remove()
+            leftover.remove()
         except Exception as error:
-            what = f"{one} could not be removed: {error}"
+            what = f"{leftover} could not be removed: {error}"
             yield Finding(area="leftovers", state="warning", what=what)
         else:
-            yield Finding(area="leftovers", state="ok", what=f"removed {one}")
+            yield Finding(area="leftovers", state="ok", what=f"removed {leftover}")
     if not count:
         yield Finding(area="leftovers", state="ok", what="no leftovers of programs that have ended")
 

@@ -64,24 +64,24 @@ def known_runs() -> list[Known]:
     from ..runner.history import recent
     from ..runner.run_logs import is_active, list_runs
 
-    found: dict[str, Known] = {}
+    runs_by_id: dict[str, Known] = {}
     for entry in recent(os.environ, 10_000):
         if entry.get("id"):
             total = float((entry.get("metrics") or {}).get("total") or 0)
             since = float(entry.get("time") or 0) - total
-            found[entry["id"]] = Known(id=entry["id"], task=str(entry.get("task")), since=since)
+            runs_by_id[entry["id"]] = Known(id=entry["id"], task=str(entry.get("task")), since=since)
     for run, head in list_runs(os.environ).items():
         since, also = float(head.get("since") or 0), str(head.get("container") or "")
-        ended = found.get(run)
+        ended = runs_by_id.get(run)
         if ended is not None:
-            found[run] = replace(ended, also=also)
+            runs_by_id[run] = replace(ended, also=also)
         else:  # the run goes on, or its caller was killed
             runs = is_active(os.environ, run)
-            found[run] = Known(id=run, task=str(head.get("task")), since=since, runs=runs, also=also)
-    for one in active():
-        if one.run:
-            found[one.run] = Known(id=one.run, task=one.task, since=one.since, runs=True)
-    return list(found.values())
+            runs_by_id[run] = Known(id=run, task=str(head.get("task")), since=since, runs=runs, also=also)
+    for task in active():
+        if task.run:
+            runs_by_id[task.run] = Known(id=task.run, task=task.task, since=task.since, runs=True)
+    return list(runs_by_id.values())
 
 
 def _will_print(run: str) -> bool:
@@ -90,7 +90,7 @@ def _will_print(run: str) -> bool:
 
     from ..runner.run_logs import exists
 
-    while any(one.run == run for one in active()):
+    while any(task.run == run for task in active()):
         if exists(os.environ, run):
             return True
         time.sleep(0.1)

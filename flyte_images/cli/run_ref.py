@@ -37,28 +37,28 @@ def find(word: str, runs: Sequence[Known], *, running: bool = False) -> Known:
     >>> [find(word, known).id for word in ("last", "ml.train", "train", "a1b")]
     ['a1c3', 'a1c3', 'a1c3', 'a1b2']
     """
-    newest_last = sorted(runs, key=lambda one: (one.runs, one.since))
+    newest_last = sorted(runs, key=lambda run: (run.runs, run.since))
     if not newest_last:
         raise SpecError("no task has been run yet", hint="`flyte-images run FILE TASK` runs one")
     if word == "last":
         return newest_last[-1]
-    exact = [one for one in newest_last if word in (one.id, one.also)]
+    exact = [run for run in newest_last if word in (run.id, run.also)]
     if exact:
         return exact[-1]
-    matches = [one for one in newest_last if one.id.startswith(word)] if word else []
+    matches = [run for run in newest_last if run.id.startswith(word)] if word else []
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise SpecError(f"`{word}` begins {len(matches)} ids:{_listed(matches)}", hint="type more characters")
-    named = [one for one in newest_last if word in (one.task, one.task.partition(".")[2])]
+    named = [run for run in newest_last if word in (run.task, run.task.partition(".")[2])]
     if named:
         return named[-1]
-    words = {name for one in newest_last for name in (one.id, one.task, one.task.partition(".")[2])}
+    words = {name for run in newest_last for name in (run.id, run.task, run.task.partition(".")[2])}
     message = f"no task `{word}` is running" if running else f"no run fits `{word}`"
     listing = "`flyte-images ps` lists them" if running else "`flyte-images runs` lists them"
     raise SpecError(message, hint=did_you_mean(word, words) or listing)
 
 
 def _listed(runs: Sequence[Known]) -> str:
-    shown: Iterable[str] = (f"\n  {one}" for one in reversed(runs[-20:]))
+    shown: Iterable[str] = (f"\n  {run}" for run in reversed(runs[-20:]))
     return "".join(shown)

@@ -96,17 +96,18 @@ def find_environment(loaded: Loaded, name: str | None) -> TaskEnvironment:
         )
     if name is None:
         if len(environments) > 1:
-            several = ", ".join(f"`{one.name}`" for one in environments.values())
+            several = ", ".join(f"`{environment.name}`" for environment in environments.values())
             raise SpecError(
                 f"`{loaded.file.name}` has {len(environments)} environments: {several}",
                 hint=f"name one: flyte-images shell {loaded.file.name} {next(iter(environments.values())).name}",
             )
         return next(iter(environments.values()))
-    for variable, one in environments.items():
-        if name in (one.name, variable):
-            return one
-    known = [word for variable, one in environments.items() for word in (one.name, variable)]
+    for variable, environment in environments.items():
+        if name in (environment.name, variable):
+            return environment
+    known = [word for variable, environment in environments.items() for word in (environment.name, variable)]
     raise SpecError(
         f"`{loaded.file.name}` has no environment `{name}`",
-        hint=did_you_mean(name, known) or "it has " + ", ".join(f"`{one.name}`" for one in environments.values()),
+        hint=did_you_mean(name, known)
+        or "it has " + ", ".join(f"`{environment.name}`" for environment in environments.values()),
     )

@@ -30,24 +30,24 @@ def command(activity: Activity, *, which: tuple[str, ...], everything: bool) -> 
     if not which and not everything:
         raise SpecError("which task?", hint="name an id of `flyte-images ps` or a task, or use --all")
     tasks = active()
-    chosen = {one.name: one for word in which for one in _selected(word, tasks)}
+    chosen = {task.name: task for word in which for task in _selected(word, tasks)}
     if everything and not tasks:
         click.echo("no task is running", err=True)
-    for one in tasks if everything else chosen.values():
-        activity.doing = f"end of {one.id}"
-        if stop(one, api_of(one)):
-            click.echo(one.id)
+    for task in tasks if everything else chosen.values():
+        activity.doing = f"end of {task.id}"
+        if stop(task, api_of(task)):
+            click.echo(task.id)
         else:
-            click.echo(f"{one.id} has ended already, or belongs to another user", err=True)
+            click.echo(f"{task.id} has ended already, or belongs to another user", err=True)
 
 
 def _selected(word: str, tasks: list[Active]) -> list[Active]:
     """Return every task of that name, or the task of that id."""
-    named = [one for one in tasks if word in (one.task, one.task.partition(".")[2])]
+    named = [task for task in tasks if word in (task.task, task.task.partition(".")[2])]
     if named:
         return named
     if not tasks:
         raise SpecError("no task is running", hint="`flyte-images runs` lists past runs")
-    known = [Known(id=one.id, task=one.task, since=one.since, runs=True, also=one.short) for one in tasks]
+    known = [Known(id=task.id, task=task.task, since=task.since, runs=True, also=task.short) for task in tasks]
     match = find(word, known, running=True)
-    return [one for one in tasks if one.id == match.id]
+    return [task for task in tasks if task.id == match.id]

@@ -97,7 +97,7 @@ def pairs(arguments: Sequence[str], parameters: Sequence[Parameter]) -> dict[str
     {'row_count': '10', 'name': 'a', 'fast': 'false'}
     """
     switches = {parameter.name for parameter in parameters if parameter.switch}
-    rest = next((it.name for it in parameters if it.many and not it.named), None)
+    rest = next((parameter.name for parameter in parameters if parameter.many and not parameter.named), None)
     given: dict[str, str | list[str]] = {}
     words = list(arguments)
     only_values = False
@@ -135,15 +135,15 @@ def check_names(given: Iterable[str], parameters: Sequence[Parameter], options: 
     known = {parameter.name for parameter in parameters}
     for name in given:
         if name not in known:
-            words = [f"--{one.replace('_', '-')}" for one in known] + list(options)
-            takes = ", ".join(f"{one.name}: {one.type}" for one in parameters)
+            words = [f"--{name.replace('_', '-')}" for name in known] + list(options)
+            takes = ", ".join(f"{parameter.name}: {parameter.type}" for parameter in parameters)
             near = did_you_mean(f"--{name.replace('_', '-')}", words)
             listing = f"the parameters are {takes}" if takes else "the task takes no parameters"
             raise SpecError(f"the task has no parameter `{name}`", hint=near or listing)
 
 
 def _named(word: str, parameters: Sequence[Parameter]) -> str:
-    first = next((it for it in parameters if not it.many and not it.switch), None)
+    first = next((parameter for parameter in parameters if not parameter.many and not parameter.switch), None)
     return f"--{first.name.replace('_', '-')} {word}" if first else "the task has no parameters"
 
 

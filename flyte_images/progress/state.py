@@ -125,7 +125,7 @@ class BuildState:
         self._given_up = "cached" if succeeded else "canceled"
         changes: list[Change] = []
         for vertex in self._vertices.values():
-            changes += self._last_words(vertex)
+            changes += self._unfinished_lines(vertex)
             if vertex.running:
                 vertex.error = vertex.error or "canceled"
                 vertex.runs = {began: began if ended is None else ended for began, ended in vertex.runs.items()}
@@ -159,7 +159,7 @@ class BuildState:
             if event.started not in vertex.runs:
                 vertex.seen_running = now
             vertex.runs[event.started] = event.completed
-        changes = [] if vertex.running else self._last_words(vertex)
+        changes = [] if vertex.running else self._unfinished_lines(vertex)
         if vertex.running:
             self._running[event.digest] = vertex
         else:
@@ -225,11 +225,11 @@ class BuildState:
     def _announce(self, step: Step) -> list[Change]:
         if step.announced or step.outcome is not None:
             return []
-        step.announced, step.shown_outcome = True, None  # what begins has its end to come, whatever was told before
+        step.announced, step.shown_outcome = True, None  # its end will be shown, even if an earlier end was
         return [Change("started", step)]
 
-    def _last_words(self, vertex: _Vertex) -> list[Change]:
-        """The lines that were begun and not ended."""
+    def _unfinished_lines(self, vertex: _Vertex) -> list[Change]:
+        """Return the lines of a vertex that have no newline yet."""
         lines = [(stream, text) for stream, pending in vertex.lines.items() for text in pending.rest()]
         return [Change("line", vertex.step, text, stream) for stream, text in lines]
 

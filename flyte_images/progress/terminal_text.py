@@ -7,6 +7,7 @@ move the cursor, change colors or fill the memory of this process.
 from __future__ import annotations
 
 from flyte_images_runtime.portable.visible import visible
+from flyte_images_runtime.task.line_splitter import LineSplitter
 
 _LONGEST_LINE = 4096
 
@@ -30,7 +31,7 @@ def last_state(text: str) -> str:
 
 
 class Lines:
-    """Bytes in pieces -> whole, clean lines. A line that a carriage return overwrites shows its last state.
+    """Chunks of output -> whole, clean lines. A line that a carriage return overwrites shows its last state.
 
     >>> lines = Lines()
     >>> lines.feed(b"one\\ntw"), lines.feed(b"o\\n10%\\r90%\\r"), lines.rest()
@@ -38,26 +39,26 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._pending = b""
+        self._ready: list[str] = []
+        self._splitter = LineSplitter("stdout", self._take)
 
     def feed(self, data: bytes) -> list[str]:
-        *whole, self._pending = (self._pending + data).split(b"\n")
-        overwritten = self._pending[:-1].rfind(b"\r")  # the last byte may be half of a "\r\n"
-        self._pending = self._pending[overwritten + 1 :]
-        if len(self._pending) > _LONGEST_LINE:
-            whole.append(self._pending)
-            self._pending = b""
-        return [self._line(line) for line in whole]
+        """Take in a chunk. Return the lines that it ends, each cut to 4096 characters."""
+        self._splitter.feed(data)
+        return self._drain()
 
     def rest(self) -> list[str]:
-        """The line that never ended, if there is one."""
-        pending, self._pending = self._pending, b""
-        return [self._line(pending)] if pending else []
+        """End the output. Return its last line if that has no newline."""
+        self._splitter.finish()
+        return self._drain()
 
-    @staticmethod
-    def _line(raw: bytes) -> str:
-        last = raw.rstrip(b"\r").rsplit(b"\r", 1)[-1][:_LONGEST_LINE]
-        return clean(last.decode("utf-8", "replace")).rstrip()
+    def _take(self, stream: str, text: str) -> None:
+        if not text.endswith("\r"):  # the state of a line that goes on
+            self._ready.append(clean(text[:_LONGEST_LINE]).rstrip())
+
+    def _drain(self) -> list[str]:
+        ready, self._ready = self._ready, []
+        return ready
 
 
 def size(count: int) -> str:
