@@ -17,7 +17,7 @@ CONTRACT = str(Path(__file__).parents[1] / "integration" / "runtime" / "contract
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Run `function` of contract/tasks.py; `options` are the specification's. Taken back after `cancel_after`."""
+    """Run `function` of contract/tasks.py. `options` are the specification's. `cancel_after` seconds cancel it."""
 
     function: str
     arguments: dict[str, Any]
@@ -42,7 +42,7 @@ class Kind(Protocol):
 
 
 def run(engine: Engine, request: Request) -> Finished:
-    """Start the task, wait, leave nothing."""
+    """Start the task, wait for its end, remove everything."""
     spec = TaskSpec(
         task=f"contract.{request.function}",
         code=Code(module="tasks", qualname=request.function, roots=(request.contract,)),

@@ -23,7 +23,7 @@ _PATIENCE = 60.0
 
 @contextlib.contextmanager
 def own_podman() -> Iterator[PodmanEngine]:
-    """Yield root's Podman, with a store in a directory whose path is short: Podman takes 50 characters at most."""
+    """Give root's Podman, with a store in a directory with a short path: Podman takes 50 characters at most."""
     with tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as directory:
         yield from _podman_in(Path(directory))
 
@@ -54,7 +54,7 @@ def end_service(path: Path) -> None:
 
 @contextlib.contextmanager
 def own_containerd(place: Path) -> Iterator[NerdctlEngine]:
-    """containerd and nerdctl without Docker."""
+    """Give containerd and nerdctl, without Docker."""
     with tempfile.TemporaryDirectory(prefix="fi-", dir="/tmp", ignore_cleanup_errors=True) as short:
         address = f"{short}/containerd.sock"
         config = place / "config.toml"
@@ -68,7 +68,7 @@ def own_containerd(place: Path) -> Iterator[NerdctlEngine]:
                 assert process.poll() is None and time.monotonic() < deadline, (place / "log").read_text()
                 time.sleep(0.05)
             own = ("--data-root", str(place / "data"), "--cni-netconfpath", str(place / "cni"))
-            plugins = {"CNI_PATH": "/usr/lib/cni"}  # Debian's place
+            plugins = {"CNI_PATH": "/usr/lib/cni"}  # Debian's directory
             options = ("--address", address, "--namespace", "flyte-images-test", *own)
             yield NerdctlEngine(Nerdctl(options, {**os.environ, **plugins}))
         finally:
@@ -77,5 +77,5 @@ def own_containerd(place: Path) -> Iterator[NerdctlEngine]:
             for line in reversed(Path("/proc/mounts").read_text().splitlines()):
                 if line.split()[1].startswith((f"{place}/", f"{short}/")):
                     subprocess.run(("umount", "--lazy", line.split()[1]), check=False)
-            # the bridge of its first task with a network: its address would be in the next one's way
+            # the bridge of its first task with a network: the next containerd would collide with its address
             subprocess.run(("ip", "link", "delete", "nerdctl0"), check=False, capture_output=True)

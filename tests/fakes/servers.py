@@ -39,7 +39,7 @@ def cable() -> Iterator[tuple[int, bytes]]:
         with open(f"/run/netns/{name}") as namespace, netlink.netlink() as link:
             yield namespace.fileno(), netlink.hardware_address(link, socket.if_nametoindex(end))
     finally:
-        _ip("netns", "delete", name)  # the cable goes with it
+        _ip("netns", "delete", name)  # the interface goes with it
 
 
 def inside(namespace: int, work: Callable[[], object]) -> None:

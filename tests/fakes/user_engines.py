@@ -32,7 +32,7 @@ PODMAN = '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n
 
 
 def podman_settings(home: Path) -> dict[str, str]:
-    """Write the settings that Podman needs on such machines, and return the variables by which it finds them."""
+    """Write the settings that Podman needs on such machines, and return the variables that point to them."""
     (home / "containers.conf").write_text(PODMAN + 'runtime="runc"\ncgroup_manager="cgroupfs"\n')
     (home / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
     files = {"CONTAINERS_CONF": "containers.conf", "CONTAINERS_STORAGE_CONF": "storage.conf"}
@@ -40,7 +40,7 @@ def podman_settings(home: Path) -> dict[str, str]:
 
 
 def make(name: str, docker: Api, image: str) -> Engine:
-    """`oci-crun-rootless`, `oci-runc-rootless` or `podman-rootless`, with the image that Docker has."""
+    """Return `oci-crun-rootless`, `oci-runc-rootless` or `podman-rootless`, with the image from Docker."""
     if name != "podman-rootless":
         return OciEngine(HOME / "store", docker=docker, program=find([name.split("-")[1]]), library=LIBRARY)
     environ = {**os.environ, **podman_settings(HOME)}

@@ -1,4 +1,4 @@
-"""These run only when they are named, `-m gpu`, and then a machine without what they need is a failure."""
+"""Tests on a real GPU: only `-m gpu` selects them, and a machine without a GPU then fails them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on a card: a matrix product through the driver's own library, so that any image with Python will do."""
+"""Tasks on a card: a matrix product through the driver's own library, so that any image with Python works."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-# C = A x B for square matrices: one thread an element. Compiled by the driver for the card that is there.
+# C = A x B for square matrices, one thread for each element. The driver compiles it for the card.
 PRODUCT = b"""
 .version 6.0
 .target sm_70
@@ -61,7 +61,7 @@ DONE:
 
 
 class Driver:
-    """libcuda.so.1, whose every call is checked."""
+    """libcuda.so.1, with every call checked."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libcuda.so.1")
@@ -75,7 +75,7 @@ class Driver:
 
 
 def product(size: int) -> dict[str, Any]:
-    """Multiply two matrices of small whole numbers on the card; the numbers come back exactly."""
+    """Multiply two matrices of small whole numbers on the card. The result is exact."""
     driver = Driver()
     driver("cuInit", 0)
     device, count = ctypes.c_int(), ctypes.c_int()
@@ -117,7 +117,7 @@ def product(size: int) -> dict[str, Any]:
 
 
 def nodes() -> dict[str, str]:
-    """The device nodes of NVIDIA's that are here, and what becomes of opening each."""
+    """Return the device nodes of NVIDIA here, and the result of opening each."""
     found = {}
     for path in sorted(Path("/dev").glob("nvidia*")):
         if path.is_dir():
@@ -131,7 +131,7 @@ def nodes() -> dict[str, str]:
 
 
 def has_driver() -> str:
-    """What the driver's library says where no card was asked for."""
+    """Return the answer of the driver's library in a task without a card."""
     try:
         Driver()("cuInit", 0)
     except (OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""On a machine with an NVIDIA GPU: the leased card computes in the container, and is the only one there."""
+"""On a machine with an NVIDIA GPU: the leased card computes in the container, and no other card is visible."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Call = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, str]:
-    """An engine and an image: Docker with an image of our own, else this machine's own files."""
+    """Return an engine and an image: Docker with an image built here, else this machine's own files."""
     docker = DockerEngine()
     try:
         docker.facts  # noqa: B018 - asks the engine
@@ -93,7 +93,7 @@ def test_a_matrix_product_is_right(call: Call, gpus: Allocation) -> None:
     assert found["right"]
     (card,) = gpus.cards
     assert found["cards"] == 1
-    if card.partition is None:  # a part of a card has an address of its own
+    if card.partition is None:  # a partition has its own address
         assert found["uuid"] == card.uuid.removeprefix("GPU-").replace("-", "")
 
 
@@ -101,7 +101,7 @@ def test_a_card_tells_what_is_used_of_it(gpus: Allocation) -> None:
     with watching(gpus.cards) as look:
         memory, share = look()
     (card,) = gpus.cards
-    if card.memory:  # of those that share the machine's nothing is told
+    if card.memory:  # a card that shares the machine's memory reports none
         assert memory is not None
         assert 0 <= memory <= card.memory
     if card.partition is None:

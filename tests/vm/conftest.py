@@ -1,4 +1,4 @@
-"""A virtual machine takes minutes: these run only when they are named, `-m vm`."""
+"""Tests in a virtual machine, which takes minutes to make: only `-m vm` selects them."""
 
 from __future__ import annotations
 

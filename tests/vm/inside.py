@@ -1,7 +1,7 @@
-"""Runs in the machine: the oci engine over the machine's own files, with crun and with runc, of root and of a user.
+"""Runs in the machine: the oci engine on the machine's own files, with crun and runc, as root and as a user.
 
-inside.py             as root; starts the other
-inside.py rootless    as the user, who was given a part of the cgroups
+inside.py             as root; starts the other one
+inside.py rootless    as the user, with a delegated part of the cgroups
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flyte_images_runtime.task.exchange import make_exchange
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
 MI = 1 << 20
-IMAGE = "dir:/" if os.geteuid() == 0 else "dir:/image"  # the machine's own files, or those alone, without mounts below
+IMAGE = "dir:/" if os.geteuid() == 0 else "dir:/image"  # the machine's own files, or those without mounts below
 LEVERS = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/new", "/proc/sys/kernel/hostname"]
 USUAL = Limits(cpu=Decimal(1), memory=128 * MI)
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -64,7 +64,7 @@ def tell(name: str, **found: Any) -> None:
 
 
 def give_a_part(user: int) -> Path:
-    """What systemd does for a user's scope with Delegate=yes."""
+    """Delegate a part of the cgroups, as systemd does for a user's scope with Delegate=yes."""
     part = Path("/sys/fs/cgroup/people/session")
     part.mkdir(parents=True)
     for above in (part.parents[1], part.parent):
@@ -97,7 +97,7 @@ def main(kind: str = "") -> None:
         for name, (function, options, arguments) in CASES.items():
             try:
                 finished = call(engine, function, options, arguments)
-            except Exception as error:  # the other cases are told all the same
+            except Exception as error:  # the other cases are reported all the same
                 tell(f"{program} {name}", error=type(error).__name__, message=str(error))
                 continue
             ended = type(finished.error).__name__ if finished.error else None
@@ -109,7 +109,7 @@ def main(kind: str = "") -> None:
 
 
 def refused(engine: OciEngine) -> None:
-    """Of a process whose cgroup is not the user's to order."""
+    """Run in a cgroup that the user may not change."""
     try:
         call(engine, "add", {}, {"one": 1, "other": 2})
     except TaskError as error:

@@ -1,4 +1,4 @@
-"""A virtual machine of Debian whose kernel has cgroup version 2 alone, and what a program printed in it."""
+"""A virtual machine of Debian with only cgroup v2 in its kernel, and the output of a program in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ sleep 60
 
 
 def _make_image(root: Path) -> None:
-    """/image: the machine's files again, without what will be mounted among them."""
+    """Copy the machine's files to /image, without later mounts among them."""
     image = root / "image"
     image.mkdir()
     subprocess.run(("cp", "-al", root / "usr", root / "etc", image), check=True)
@@ -39,10 +39,10 @@ def _make_image(root: Path) -> None:
 
 
 def boot(place: Path, *, seconds: float) -> dict[str, Any]:
-    """Make the machine, run inside.py in it, and return its results by name."""
+    """Make the machine, run inside.py in it, and return the results by name."""
     root = place / "root"
     root.mkdir()
-    # an archive first: mmdebstrap leaves a directory only where the whole path may be read by everyone
+    # first an archive: mmdebstrap makes a directory only where every user may read the whole path
     subprocess.run(
         ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", place / "root.tar"),
         check=True,

@@ -1,4 +1,4 @@
-"""Limits, their account and the ends on cgroup version 2, by crun and by runc, of root and of an ordinary user."""
+"""Limits, usage and ends on cgroup v2, with crun and runc, of root and of an ordinary user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(params=["crun", "runc", "crun-rootless", "runc-rootless"])
 def found(request: pytest.FixtureRequest, results: dict[str, Any]) -> dict[str, Any]:
-    """What one runtime gave, by case."""
+    """The results of one runtime, by case."""
     split = ((name.partition(" "), told) for name, told in results.items())
     return {case: told for (runtime, _, case), told in split if runtime == request.param}
 
@@ -47,7 +47,7 @@ def test_the_processor_is_held_to_the_limit(found: dict[str, Any]) -> None:
 
 def test_processes_are_held_to_the_limit(found: dict[str, Any]) -> None:
     assert found["processes"]["result"] < 32
-    assert found["processes"]["metrics"]["peak_pids"] <= 48  # with the runtime's own while it starts
+    assert found["processes"]["metrics"]["peak_pids"] <= 48  # with the runtime's own processes at the start
 
 
 def test_the_limits_can_be_read_inside_and_not_be_changed(found: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def test_a_task_is_nobody_with_no_rights(found: dict[str, Any]) -> None:
 def test_the_other_ends_have_their_names(found: dict[str, Any], request: pytest.FixtureRequest) -> None:
     assert found["time"]["error"] == "TimedOut"
     of_a_user = "rootless" in request.node.name
-    assert found["disk"]["error"] == ("EngineLost" if of_a_user else "DiskFull")  # refused: a user can mount none
+    assert found["disk"]["error"] == ("EngineLost" if of_a_user else "DiskFull")  # refused: a user cannot mount a disk
 
 
 def test_nothing_is_left(found: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Stand-in device nodes with NVIDIA's real numbers, and an image that can look at them."""
+"""Stand-in device nodes with NVIDIA's real numbers, and an image for tasks that look at them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def busybox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Debian's busybox as an image of Docker."""
+    """Return an image of Docker with Debian's busybox."""
     place = tmp_path_factory.mktemp("busybox")
     subprocess.run(("apt-get", "download", "-qq", "busybox-static"), cwd=place, check=True, capture_output=True)
     (package,) = place.glob("*.deb")
@@ -34,7 +34,7 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def dev(tmp_path: Path) -> Path:
-    """Two cards and what they share, without a driver behind them: ENXIO when a process that may opens one."""
+    """Make two cards and their shared nodes. No driver answers: a process that may open a node gets ENXIO."""
     directory = tmp_path / "dev"
     directory.mkdir()
     for name, minor in (("nvidia0", 0), ("nvidia1", 1), ("nvidiactl", 255)):

@@ -1,4 +1,4 @@
-"""A leased card reaches a container of the real engine, and no other does: real CDI, real device cgroup."""
+"""A leased card reaches a container of the real engine, and no other card does: real CDI, real device cgroup."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CDI = Path("/etc/cdi")
 
 
 class Machine:
-    """Two cards of which the engine knows by a file of ours, and nothing else of NVIDIA's."""
+    """Make two cards that the engine knows only by a specification of this test."""
 
     def __init__(self, dev: Path, place: Path) -> None:
         self.name = secrets.token_hex(6)
@@ -74,7 +74,7 @@ def _inside(image: str, gpus: Allocation, script: str, *options: str) -> str:
         f"({script}) 2>&1",
     )
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr  # what the engine itself says, too
+    return done.stdout + done.stderr  # the engine's own message too
 
 
 HARDENED = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--user=1000:1000")
@@ -83,7 +83,7 @@ HARDENED = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only",
 @pytest.mark.parametrize("options", [(), HARDENED], ids=["plain", "hardened"])
 def test_only_the_leased_card_is_in_the_container(busybox: str, machine: Machine, options: tuple[str, ...]) -> None:
     with machine.allocate() as first, machine.allocate() as second:
-        # allowed: the driver that is not there does not answer
+        # allowed: ENXIO, since no driver answers
         assert "No such device or address" in _inside(busybox, first, "cat /dev/nvidia0", *options)
         assert "No such file or directory" in _inside(busybox, first, "cat /dev/nvidia1", *options)
         assert "No such device or address" in _inside(busybox, second, "cat /dev/nvidia1", *options)
@@ -122,7 +122,7 @@ def test_the_lease_ends_with_the_container_though_the_client_is_dead(busybox: st
     try:
         ask = ("docker", "inspect", "-f", "{{.State.Pid}}", name)
         gpus.hold_while(int(subprocess.run(ask, check=True, capture_output=True, text=True).stdout))
-        for fd in gpus.fds:  # what the kernel does to a client that is killed
+        for fd in gpus.fds:  # as the kernel does for a killed client
             os.close(fd)
         with pytest.raises(DeviceError, match="0 of 2 free"):
             machine.allocate()

@@ -1,4 +1,4 @@
-"""`flyte.run` of a task that asks for a GPU: the driver's library is a stand-in, everything after it is real."""
+"""`flyte.run` of a task with a GPU: the driver's library is a stand-in, everything else is real."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ if __name__ == "__main__":
     except Exception as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}))
 """
-# no driver behind the nodes: ENXIO is a device that may be opened and does not answer
+# no driver answers for the nodes: ENXIO means that the process may open the device
 FIRST = {"nvidia0": "ENXIO", "nvidia1": "ENOENT", "nvidiactl": "ENXIO"}
 SECOND = {"nvidia0": "ENOENT", "nvidia1": "ENXIO", "nvidiactl": "ENXIO"}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine with two H200, as far as the driver's library and the engine's CDI files know."""
+    """Set up a machine with two H200, for the driver's library and the engine's CDI files."""
 
     driver: StandIn
     program: Path
@@ -102,7 +102,7 @@ def machine(dev: Path, tmp_path: Path) -> Iterator[Machine]:
     ]
     spec = Path("/etc/cdi") / f"flyte-images-test-{name}.json"
     write_spec(nvidia_spec(cards, Driver(version="1", libraries=(), nodes=(str(dev / "nvidiactl"),))), spec, "nvidia")
-    program = tmp_path / "program/program.py"  # alone there: its directory goes along into the container
+    program = tmp_path / "program/program.py"  # alone in its directory, which goes into the container
     program.parent.mkdir()
     program.write_text(textwrap.dedent(PROGRAM))
     yield Machine(stand_in, program, tmp_path / "leases")

@@ -1,4 +1,4 @@
-"""An image of our own building for all tests, and after each test a look at what is left: nothing may be."""
+"""One image for all tests, and after each test a check that nothing of it is left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flyte_images_runtime.task.exchange import left_over
 
 @dataclass(frozen=True)
 class Left:
-    """What tasks have on this machine: containers, cgroups, directories."""
+    """The containers, cgroups and directories of tasks on this machine."""
 
     containers: frozenset[str]
     groups: frozenset[str]
@@ -51,16 +51,16 @@ def engine() -> DockerEngine:
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The default image, as `flyte.run` would build it."""
+    """Build the default image, as `flyte.run` does."""
     return flyte.build(flyte.Image.from_debian_base()).ref
 
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    """No container, cgroup or directory of this process outlives a test."""
+    """Check that no container, cgroup or directory of this process outlives a test."""
     yield
     flyte.run.close()
-    deadline = time.monotonic() + 20  # what a task called may still be on its way out
+    deadline = time.monotonic() + 20  # a task's own calls may still be ending
     while left(str(current())) != NOTHING and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left(str(current())) == NOTHING
@@ -68,7 +68,7 @@ def nothing_stays() -> Iterator[None]:
 
 @pytest.fixture
 def program(tmp_path: Path, image: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a user's program; `{image}` in it is the image."""
+    """Start a user's program; `{image}` in its text stands for the image."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *argv: str, **options: object) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""Tasks for the tests: what they promise is proven by calling them in containers."""
+"""Tasks for the tests, which call them in containers."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def hog_in_child(mebibytes: int) -> int:
 
 @env.task
 def burn(seconds: float, threads: int) -> float:
-    """Keep `threads` processes busy; return the CPU time that they got per second."""
+    """Keep `threads` processes busy. Return their CPU time per second."""
     code = f"import time; t = time.monotonic()\nwhile time.monotonic() - t < {seconds}: pass"
     began = time.monotonic()
     busy = [subprocess.Popen([sys.executable, "-S", "-c", code]) for _ in range(threads)]
@@ -107,7 +107,7 @@ def end(how: str) -> int:
     if how == "exit":
         sys.exit(3)
     if how == "cancelled":
-        raise asyncio.CancelledError("by itself")  # no Exception
+        raise asyncio.CancelledError("by itself")  # not an Exception
     if how == "hard":
         os._exit(0)
     if how == "hard137":
@@ -190,14 +190,14 @@ def say_and_sleep(seconds: float) -> float:
 
 @env.task
 def replace_result(target: str) -> int:
-    """What a hostile task would do: make the caller read one of its own files as the result."""
+    """Do what a hostile task would: make the caller read one of its own files as the result."""
     pathlib.Path("/run/flyte-images/out/result.json").symlink_to(target)
     os._exit(0)
 
 
 @env.task
 def leave_children() -> int:
-    """Leave a grandchild that ignores every polite signal."""
+    """Leave a grandchild that ignores SIGTERM."""
     code = "import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(600)"
     subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     return 1
@@ -232,7 +232,7 @@ def long_blob(size: int) -> bytes:
 
 @env.task
 def where_it_is(size: int, limit: str) -> list[str]:
-    """Which directory a result of that size would be written to."""
+    """Return the directory to which a result of that size is written."""
     from flyte_images_runtime.values import Files
     from flyte_images_runtime.worker import paths
     from flyte_images_runtime.worker.task import room
@@ -247,7 +247,7 @@ def where_it_is(size: int, limit: str) -> list[str]:
 
 @env.task
 def meet(own: str, others: list[str]) -> str:
-    """Leave a file in the directory /meeting, and end when the files of all others are there."""
+    """Write a file to the directory /meeting, and end when the files of all others are there."""
     place = pathlib.Path("/meeting")
     (place / own).touch()
     while not all((place / other).exists() for other in others):

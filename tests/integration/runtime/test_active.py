@@ -1,4 +1,4 @@
-"""What runs can be seen and ended from another process, whichever engine runs it."""
+"""Another process sees and ends running tasks, on every engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks and their callers are killed at random moments, again and again: nothing of them is left on the machine."""
+"""Tasks and their callers are killed at random moments: nothing of them is left on the machine."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_nothing_is_left_of_two_hundred_tasks(program: Callable[..., subprocess.
     assert len(owners) > 4
     mounts = Path("/proc/self/mountinfo").read_text()
     assert not [owner for owner in owners if owner in mounts]
-    deadline = time.monotonic() + 60  # those that clean up look once more
+    deadline = time.monotonic() + 60  # the helpers sweep once more
     while any(map(_processes_of, owners)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [owner for owner in owners if _processes_of(owner)]

@@ -1,4 +1,4 @@
-"""A task's disk: as large as it is asked to be, gone with its last user, seen by the engine that is to see it."""
+"""A task's disk: it has the requested size, goes with its last user, and is visible only to its engine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MI = 1 << 20
 
 
 def backed(name: str) -> list[str]:
-    """The loop devices whose file lies in the place of that name."""
+    """Return the loop devices whose backing file is in the directory of that name."""
     files = Path("/sys/block").glob("loop*/loop/backing_file")
     return [text for file in files if name in (text := file.read_text())]
 
 
 def test_it_has_the_size_and_is_gone_when_it_is_closed(tmp_path: Path) -> None:
-    """D9: what does not fit on a disk finds no room, and nothing of the disk has a name."""
+    """D9: a disk refuses more than its size, and no file of the disk has a name."""
     made = make_disk(tmp_path, 64 * MI, programs=False)
     assert list(tmp_path.iterdir()) == []
     assert len(backed(tmp_path.name)) == 1
@@ -62,7 +62,7 @@ def shown(exchange: Exchange) -> list[str]:
 
 @pytest.mark.parametrize("swept", [False, True])
 def test_what_an_engine_is_shown_is_taken_away(swept: bool) -> None:
-    """D9, D34: both are mounted without rights of owners, devices and programs, until the task is removed."""
+    """D9, D34: both mounts ignore setuid bits, devices and programs, and stay until the task is removed."""
     exchange = make_exchange()
     assert exchange.make_disk(64 * MI, programs=False)
     exchange.show(8 * MI)

@@ -1,4 +1,4 @@
-"""Every bad end is an error of its own that says what happened, with the task's own figures and lines."""
+"""Every bad end has an error class, which says what happened with the task's own figures and lines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_kernel_says_who_had_the_memory(name: EngineName) -> None:
         ("last seen: `python3` 2", tasks.hog, (600,)),
         ("files in /tmp and /dev/shm 2", tasks.fill, ("/tmp/x", 300)),
     ):
-        for _ in range(5):  # the kernel writes ten reports in five seconds, whoever they are of
+        for _ in range(5):  # the kernel writes at most ten reports in five seconds, for all processes
             with pytest.raises(OutOfMemory) as caught:
                 run(task, *arguments)
             if told in str(caught.value):
@@ -92,7 +92,7 @@ def test_a_time_limit_ends_the_task() -> None:
     with pytest.raises(TimedOut, match=r"time limit of 1\.5 s"):
         quiet(tasks.slow.override(timeout=1.5), 600)
     assert quiet(tasks.slow.override(timeout=600), 0.0, 7).result == 7
-    with pytest.raises(TimeoutError):  # it is one
+    with pytest.raises(TimeoutError):  # TimedOut is a TimeoutError
         quiet(tasks.slow.override(timeout=1), 600)
 
 
@@ -149,7 +149,7 @@ def test_no_room_left() -> None:
 def test_an_argument_that_this_machine_has_no_room_for(tmp_path: Path) -> None:
     huge = tmp_path / "huge"
     with huge.open("wb+") as file:
-        file.truncate(1 << 42)  # of nothing
+        file.truncate(1 << 42)  # a hole
         blob = memoryview(mmap.mmap(file.fileno(), 1 << 42, access=mmap.ACCESS_READ))
     with pytest.raises(DiskFull, match="this machine has no space for its arguments in /") as caught:
         quiet(tasks.noisy_blob, blob, 1)
@@ -169,7 +169,7 @@ def test_an_image_that_is_not_there_or_has_no_python(engine: DockerEngine) -> No
 
 
 def _import_empty(engine: DockerEngine, repository: str, tag: str) -> None:
-    """An image with one file and no program in it."""
+    """Make an image with one file and without a program."""
     import http.client
     import io
     import tarfile

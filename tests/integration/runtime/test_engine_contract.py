@@ -1,4 +1,4 @@
-"""The contract of all engines, tried on each that this machine has: the same tasks, the same limits, the same ends."""
+"""The contract of all engines, tested on each engine of this machine: the same tasks, limits and ends."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ pytestmark = pytest.mark.engine
 MI = 1 << 20
 ROOT = os.getuid() == 0
 NERDCTL = ROOT and shutil.which("nerdctl") is not None
-# nerdctl is in no distribution that these tests run on: it is tried where somebody has put it
+# no distribution of these tests has nerdctl: it is tested where it is on PATH
 ENGINES = ["docker", *(["oci-crun", "oci-runc", "podman"] if ROOT else []), *(["nerdctl"] if NERDCTL else [])]
 ROOTLESS = ["oci-crun-rootless", "podman-rootless"] if ROOT else []
 Call = Callable[..., Finished]
 
 
-# what the runtimes that an ordinary user can have do each in a way of their own
+# how the runtimes differ that an ordinary user can have
 _OF_EACH_RUNTIME = {
     "test_a_result_and_its_account",
     "test_processes_are_held_to_the_limit",
@@ -68,7 +68,7 @@ _OF_EACH_RUNTIME = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test runs on each engine; `of_root`: what an ordinary user's cannot do, which it refuses."""
+    """Run a test on each engine. `of_root` marks what an ordinary user's engine refuses."""
     if "kind" in metafunc.fixturenames:
         kinds = ENGINES if metafunc.definition.get_closest_marker("of_root") else [*ENGINES, *ROOTLESS]
         if ROOT and metafunc.definition.name in _OF_EACH_RUNTIME:
@@ -132,7 +132,7 @@ def kind(request: pytest.FixtureRequest, engine: DockerEngine, store: Path) -> K
 
 @pytest.fixture
 def call(kind: Kind, image: str) -> Call:
-    """Run a function of contract/tasks.py; options are the specification's."""
+    """Run a function of contract/tasks.py. Options are the specification's."""
 
     def call_it(
         function: str,
@@ -155,7 +155,7 @@ def call(kind: Kind, image: str) -> Call:
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, kind: Kind, tmp_path: Path) -> Path:
-    """A directory that the engine's user can see."""
+    """Give a directory that the engine's user can read."""
     if isinstance(kind, Here):
         return tmp_path
     made = Path(tempfile.mkdtemp(dir=request.getfixturevalue("user").home))
@@ -201,7 +201,7 @@ def test_the_processor_is_held_to_the_limit(call: Call) -> None:
     assert metrics.cpu is not None
     assert metrics.wall is not None
     assert metrics.start is not None
-    assert metrics.cpu < 0.3 * (metrics.start + metrics.wall) + 0.1  # whatever else the machine does meanwhile
+    assert metrics.cpu < 0.3 * (metrics.start + metrics.wall) + 0.1  # the machine may be busy meanwhile
     assert metrics.throttled_periods
     assert metrics.throttled
 
@@ -242,18 +242,18 @@ def test_the_limits_can_be_read_inside(call: Call) -> None:
 def test_thread_pools_are_sized_by_the_limit_and_the_user_wins(call: Call) -> None:
     env = result(call("environment", spec={"env": (("MKL_NUM_THREADS", "7"), ("MY_OWN", "x=y z"))}))
     assert (env["OMP_NUM_THREADS"], env["MKL_NUM_THREADS"], env["MY_OWN"]) == ("1", "7", "x=y z")
-    assert env["PATH"].split(":")[0] == "/opt/venv/bin"  # the image's own
+    assert env["PATH"].split(":")[0] == "/opt/venv/bin"  # from the image
 
 
 def test_a_task_is_nobody_with_no_rights(call: Call, kind: Kind) -> None:
     found = result(call("identity"))
     user, group = kind.user or (found["uid"], found["uid"])
     assert (found["uid"], found["gid"], found["groups"]) == (user, group, [group])
-    assert kind.user or found["uid"] > 1 << 30  # no account of this machine
+    assert kind.user or found["uid"] > 1 << 30  # not an account of this machine
     assert {found[name] for name in ("CapEff", "CapBnd", "CapPrm")} == {"0000000000000000"}
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
-    assert found["hostname"] == "task" or kind.name == "nerdctl"  # before 2.0 it sets none without a network
-    assert found["pids"] < 6  # its own, and none of the machine's
+    assert found["hostname"] == "task" or kind.name == "nerdctl"  # before 2.0 nerdctl sets none without a network
+    assert found["pids"] < 6  # only the task's own
 
 
 def test_what_a_prisoner_would_try_is_refused(call: Call) -> None:
@@ -271,7 +271,7 @@ def test_the_kernel_s_levers_are_out_of_reach(call: Call) -> None:
     levers = ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/sys/kernel/new"]
     found = result(call("attempt", paths=levers, spec=root))
     assert found[0] == "EROFS"
-    assert set(found) <= {"EROFS", "EACCES", "EPERM", "ENOENT"}  # not every kernel has them all
+    assert set(found) <= {"EROFS", "EACCES", "EPERM", "ENOENT"}  # not every kernel has all of them
     groups = ["/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/new"]
     assert set(result(call("attempt", paths=groups, spec=root))) <= {"EROFS", "ENOENT", "EACCES"}
     hidden = result(call("attempt", paths=["/proc/kcore", "/proc/keys", "/proc/timer_list"], mode="rb", spec=root))
@@ -299,7 +299,7 @@ def test_each_part_is_loosened_by_its_name(call: Call) -> None:
     assert int(found["CapBnd"], 16) == 1 << 10
     root = {"hardening": Hardening(user="0:0", read_only_root=False)}
     assert result(call("write_file", path="/etc/mine", text="kept", spec=root)) == "kept"
-    assert result(call("attempt", paths=["/etc/mine"], mode="rb")) == ["ENOENT"]  # the image is as it was
+    assert result(call("attempt", paths=["/etc/mine"], mode="rb")) == ["ENOENT"]  # the image has not changed
     free = {"hardening": Hardening(seccomp="unconfined")}
     assert result(call("identity", spec=free))["Seccomp"] == "0"
 
@@ -321,7 +321,7 @@ def test_mounts_are_read_only_unless_asked(call: Call, place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, int]]:
-    """Something on another machine that says hello."""
+    """Give a server on another machine that greets."""
     with another_machine() as found:
         yield found
 
@@ -342,9 +342,10 @@ def test_the_network_is_as_far_as_it_is_asked_to_be(call: Call, server: tuple[st
 
 
 def test_outbound_reaches_neither_this_machine_nor_metadata(call: Call, kind: Kind) -> None:
-    """Network: nor from a socket that is bound to the interface, for which the kernel takes any address for near."""
+    """Network: not even a socket bound to the interface gets out, for which the kernel takes every address for near."""
     own = [str(one) for one in own_addresses() if one.version == 4 and not one.is_loopback]
-    loopback = ["10.0.2.2"] if kind.name.endswith("-rootless") else []  # slirp4netns's name for this machine's loopback
+    # slirp4netns's address for this machine's loopback
+    loopback = ["10.0.2.2"] if kind.name.endswith("-rootless") else []
     with this_machine() as port:
         found = result(call("knock", hosts=[*own, *loopback], port=port, spec={"network": "outbound"}))
     assert [found.pop(host) for host in loopback if found[host] == "hello, hello"] == []
@@ -412,7 +413,7 @@ def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
         assert refused.value.exit_code == 3
     with pytest.raises(EngineLost, match="OCI runtime `no-such-runtime`") as unknown:
         call("add", one=1, other=2, spec={"hardening": Hardening(runtime="no-such-runtime")})
-    assert "runc" in str(unknown.value.hint)  # what is there
+    assert "runc" in str(unknown.value.hint)  # the installed runtimes
     with pytest.raises((EngineLost, DeviceError), match=r"flyte-images\.test/none=0"):
         call("add", one=1, other=2, spec={"devices": ("flyte-images.test/none=0",)})
     with pytest.raises(TaskError, match="/no/such/place"):
@@ -431,7 +432,7 @@ def test_a_limit_that_would_not_be_kept_is_refused(call: Call, kind: Kind) -> No
 
 @pytest.mark.skipif(not ROOT, reason="/etc/cdi is root's")
 def test_a_device_comes_with_all_that_its_maker_says(call: Call, kind: Kind, place: Path) -> None:
-    """A made-up vendor whose device is real: a node of /dev/null's numbers, under another name."""
+    """Make a device of an invented vendor that is real: a node with the numbers of /dev/null, under another name."""
     vendor = f"flyte-images.test/c{secrets.token_hex(4)}"
     (place / "library").write_text("of the driver")
     # a node that only a group may open on the host, as AMD's are: in the container the lease decides, if root says so
@@ -466,7 +467,7 @@ OUT, FAST = "/run/flyte-images/out", "/run/flyte-images/fast"
 @pytest.mark.of_root
 @pytest.mark.parametrize("place", [f"{OUT}/file", "/tmp/file"])
 def test_a_disk_counts_all_that_is_written_to_it(call: Call, place: str) -> None:
-    """D9: `disk=` holds for what a task leaves in the exchange too; a full disk is a DiskFull that names the limit."""
+    """D9: `disk=` also counts the files in the exchange. A full disk is a DiskFull that names the limit."""
     limits = Limits(memory=256 * MI, disk=64 * MI)
     assert result(call("fill", path=place, mebibytes=40, spec={"limits": limits})) == 40
     full = call("fill", path=place, mebibytes=100, spec={"limits": limits}).error
@@ -476,7 +477,7 @@ def test_a_disk_counts_all_that_is_written_to_it(call: Call, place: str) -> None
 
 @pytest.mark.of_root
 def test_the_exchange_has_bounds_without_any_limit(call: Call) -> None:
-    """D9, D34: results have a disk of the usual size; nothing there is a device or has the rights of its owner."""
+    """D9, D34: results have a disk of the usual size, on which devices and setuid bits have no effect."""
     rows = result(call("mounted", paths=[OUT, FAST]))
     assert rows[0]["size"] <= USUAL
     for row in rows:

@@ -1,4 +1,4 @@
-"""An engine that goes away under a task is an error at once; when it is back the next task clears away."""
+"""An engine that goes away under a task is an error at once. After its return the next task cleans up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 
 class Way:
-    """A way to the engine that can be taken away."""
+    """A connection to the engine that a test can cut."""
 
     def __init__(self, directory: Path) -> None:
         self.socket = directory / "engine.sock"
@@ -30,7 +30,7 @@ class Way:
         self._proxy = Proxy(self.socket, "/var/run/docker.sock")
 
     def close(self) -> None:
-        """From now on nobody answers there, and who was connected no longer is."""
+        """Close the listening socket and all connections."""
         self.socket.unlink(missing_ok=True)
         if self._proxy is not None:
             self._proxy.close()
@@ -40,7 +40,7 @@ class Way:
 @pytest.fixture
 def way(monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
     assert flyte.run.state.engines.docker().api.address == "unix:///var/run/docker.sock"
-    directory = Path(tempfile.mkdtemp(prefix="fi-"))  # short: a socket's path may not be long
+    directory = Path(tempfile.mkdtemp(prefix="fi-"))  # short: a socket's path has a bound
     made = Way(directory)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{made.socket}")
     yield made
@@ -59,4 +59,4 @@ def test_the_engine_goes_away_in_the_middle(way: Way, reusable: bool | None) -> 
         run(task, 600.0)
     way.open()
     assert run.using(on_line=None)(task, 0.0).result == 0.0
-    flyte.run.close()  # while there is a way
+    flyte.run.close()  # while the engine is reachable

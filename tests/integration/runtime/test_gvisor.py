@@ -1,4 +1,4 @@
-"""Another OCI runtime, for real: gVisor, a kernel of its own between the task and the machine's."""
+"""A real second OCI runtime: gVisor, whose own kernel is between the task and the machine's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Call = Callable[..., Finished]
 def docker_with_gvisor(
     tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, image: str
 ) -> Iterator[DockerEngine]:
-    """A Docker Engine of these tests' own, which was told of runsc."""
+    """Give a private Docker Engine with runsc in its settings."""
     runsc = {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=none"]}
     with private_engine(tmp_path_factory.mktemp("docker"), settings={"runtimes": {"runsc": runsc}}) as private:
         made = DockerEngine(private.api)
@@ -62,7 +62,7 @@ def call(request: pytest.FixtureRequest, engine: DockerEngine, image: str, tmp_p
 
 
 def test_the_task_runs_on_a_kernel_of_its_own(call: Call) -> None:
-    assert "Linux version 4.4.0" in call("run", argv=["cat", "/proc/version"]).result  # what gVisor says it is
+    assert "Linux version 4.4.0" in call("run", argv=["cat", "/proc/version"]).result  # the version that gVisor reports
     assert call("run", runtime="runc", argv=["cat", "/proc/version"]).result == Path("/proc/version").read_text()
 
 

@@ -1,4 +1,4 @@
-"""A file system that is mounted nowhere: reached by a descriptor, given to a mount namespace, gone with both."""
+"""A detached file system: reached by a descriptor, attached in a mount namespace, gone with both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made() -> Iterator[FloatingMount]:
 
 
 def mounts() -> list[str]:
-    """Those that only such file systems have; others come and go with what else runs here."""
+    """Return the pages that only such file systems have. Others change with the rest of the machine."""
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "huge=within_size" in line]
 
 
@@ -53,7 +53,8 @@ def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: FloatingMount, t
     assert in_own_namespace(inside) == "content"
     assert list(tmp_path.iterdir()) == []
     assert mounts() == before
-    (made.path / "in" / "later").write_text("content")  # the namespace has ended, this process still has it
+    # the namespace is gone, and this process still has the file system
+    (made.path / "in" / "later").write_text("content")
 
 
 def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: FloatingMount) -> None:
@@ -64,7 +65,7 @@ def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: FloatingMou
     assert other is not None
     try:
         assert not path.exists()
-        assert other.path.parent == path.parent  # the same descriptor again
+        assert other.path.parent == path.parent  # the same descriptor number again
     finally:
         other.close()
 

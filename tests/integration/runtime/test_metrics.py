@@ -1,4 +1,4 @@
-"""What a run uses is told while it runs, and is in its metrics afterwards."""
+"""The usage of a run is reported while it runs, and is in its metrics afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_a_task_uses_is_told_while_it_runs(engine: EngineName, reusable: bo
     assert len(cpu) > 1
     assert cpu == sorted(cpu)
     assert done.metrics.cpu is not None
-    assert cpu[-1] <= done.metrics.cpu + 1.0  # a warm container's own is counted with it
+    assert cpu[-1] <= done.metrics.cpu + 1.0  # with the usage of a warm container
     memory = [usage.memory for usage in during if usage is not None and usage.memory is not None]
     assert memory
     assert max(memory) <= 256 << 20

@@ -1,4 +1,4 @@
-"""The oci engine alone: the reach of its filter, images of many layers, and what is left when everything is killed."""
+"""The oci engine alone: its seccomp filter, images of many layers, and what is left after everything is killed."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ PROGRAMS = [name for name in ("crun", "runc") if find([name])]
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept(tmp_path: Path) -> Iterator[None]:
-    """The engine may collect the layers of what a test has used."""
+    """Let the engine collect the layers that a test has used."""
     yield
     Images(tmp_path / "store").release()
 
 
-# For each number: what the call answers to nonsense. e: not permitted, n: not implemented, x: anything else.
+# For each call number, the answer to nonsense. e: not permitted, n: not implemented, x: anything else.
 PROBE = r"""
 #include <errno.h>
 #include <signal.h>
@@ -137,7 +137,7 @@ def test_the_filter_answers_each_call_as_docker_s_does(
     different = {names[number]: (docker[number], ours[number]) for number in names if docker[number] != ours[number]}
     assert different.keys() <= {"personality"}  # another answer to a nonsensical argument
     unknown = {number for number in range(480) if number not in names and ours[number] != docker[number]}
-    assert {ours[number] for number in unknown} <= {"n"}  # so that programs fall back to what they know
+    assert {ours[number] for number in unknown} <= {"n"}  # so that programs fall back to older calls
 
 
 def test_an_image_of_many_layers_is_used_where_it_lies(engine: DockerEngine, image: str, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_record_whose_layers_are_gone_is_made_again(engine: DockerEngine, imag
 
 
 def _small(engine: DockerEngine, place: Path) -> str:
-    """An image of one file, which tests may remove."""
+    """Give an image of one file, which a test may remove."""
     (place / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /file\nENV WHO=me\n")
     name = f"flyte-images-test-small:{secrets.token_hex(4)}"
     subprocess.run(("docker", "build", "-q", "-t", name, place), check=True, capture_output=True)
@@ -202,7 +202,7 @@ def test_what_docker_has_no_more_is_let_go(engine: DockerEngine, tmp_path: Path)
     rootfs = images.find(name)
     assert _views(rootfs.kept)
     subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
-    assert rootfs.is_there()  # a task may be running on it
+    assert rootfs.is_there()  # a task may be using it
     assert images.prune() == 1
     assert not _views(rootfs.kept)
     subprocess.run(("docker", "build", "-q", "-t", name, tmp_path), check=True, capture_output=True)
@@ -214,7 +214,7 @@ def test_what_docker_has_no_more_is_let_go(engine: DockerEngine, tmp_path: Path)
 
 
 def _views(key: str) -> list[str]:
-    """What containerd keeps under that name."""
+    """Return what containerd keeps under that key."""
     found = []
     for socket_ in snapshots.reachable():
         argv = ("ctr", "-a", socket_, "-n", "moby", "snapshots", "ls")
@@ -230,7 +230,7 @@ def _pipe(argv: tuple[str, ...], place: Path) -> None:
 
 
 def _unpacked(image: str, place: Path) -> Path:
-    """The image's files in a directory, as another tool would leave them."""
+    """Give a directory with the image's files, as another tool would leave them."""
     name = f"flyte-images-test-{secrets.token_hex(4)}"
     subprocess.run(("docker", "create", "--name", name, image, "true"), check=True, capture_output=True)
     try:
@@ -257,7 +257,7 @@ def test_images_need_no_docker(image: str, tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_device_s_hooks_are_run(engine: DockerEngine, image: str, tmp_path: Path, program: str) -> None:
-    """As NVIDIA's own files have them: a program of the maker's that prepares the container's files."""
+    """A hook as in NVIDIA's own specifications: a program of the maker that prepares the container's files."""
     kind = f"flyte-images.test/h{secrets.token_hex(4)}"
     script = tmp_path / "hook"
     script.write_text(f"#!/bin/sh\ncat >{tmp_path}/state\necho $1 $MADE_BY >{tmp_path}/ran\n")
@@ -287,7 +287,7 @@ def test_tasks_do_not_reach_each_other(engine: DockerEngine, image: str, tmp_pat
     server.start()
     try:
         address = addresses.get(timeout=60)
-        with socket.socket() as link, pytest.raises(OSError):  # nor does it answer to this machine
+        with socket.socket() as link, pytest.raises(OSError):  # nor does the task answer to this machine
             link.settimeout(1)
             link.connect((address, 8080))
         assert _call(oci, image, "reach", network="outbound", host=address, port=8080).result != "hello"
@@ -335,16 +335,16 @@ while True:
 
 
 def _mounts() -> set[str]:
-    """Our mounts in this namespace, each with the number that it has as long as it is there.
+    """Return our mounts in this namespace, with their numbers, which stay the same as long as they exist.
 
-    Not what other engines are shown meanwhile, below directories named by their user.
+    Mounts shown to other engines, below directories named by their user, are left out.
     """
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return {line for line in lines if "flyte-images" in line and "/flyte-images-" not in line.split()[4]}
 
 
 def _of_owner(owner: str) -> list[str]:
-    """Processes that run in a cgroup of the owner's."""
+    """Return the processes that run in a cgroup of the owner."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cgroup"):
         try:
@@ -370,7 +370,7 @@ def test_a_killed_client_leaves_nothing(engine: DockerEngine, image: str, tmp_pa
         client.send_signal(signal.SIGKILL)
         client.communicate()
         quiet, deadline = 0, time.monotonic() + 60
-        while quiet < 20 and time.monotonic() < deadline:  # a container that is being made comes a moment later
+        while quiet < 20 and time.monotonic() < deadline:  # a container that is being made appears a moment later
             quiet = 0 if _of_owner(owner) else quiet + 1
             time.sleep(0.05)
         assert _of_owner(owner) == []

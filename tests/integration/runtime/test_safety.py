@@ -1,4 +1,4 @@
-"""A task can harm neither this machine nor another task, and nothing of it stays behind, whoever dies."""
+"""A task can harm neither this machine nor another task, and nothing of it is left, whichever process dies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_task_has_no_rights_that_it_does_not_need() -> None:
     assert found["setuid"] == "PermissionError1"
     assert found["mount"] != 0
     assert found["interfaces"] == ["lo"]
-    assert len(found["processes"]) <= 3  # its own, and no other's
+    assert len(found["processes"]) <= 3  # only its own
 
 
 def test_each_right_is_given_by_name() -> None:
@@ -94,7 +94,7 @@ SLEEPER = """
 
 
 def asleep(process: subprocess.Popen[str]) -> str:
-    """Wait until the task sleeps; return its owner."""
+    """Wait until the task sleeps. Return its owner."""
     assert process.stdout is not None
     owner = process.stdout.readline().strip()
     assert process.stdout.readline().strip() == "asleep", process.communicate()
@@ -150,7 +150,7 @@ def test_even_without_its_keeper_the_container_ends_and_the_next_caller_sweeps(p
 
 
 def gone_processes(owner: str, within: float = 30.0) -> bool:
-    """Does nothing run in the owner's cgroups?"""
+    """Return whether nothing runs in the owner's cgroups."""
     hierarchies = parse_mounts(Path("/proc/self/mounts").read_text())
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""A user who is not root but may talk to Docker runs tasks as themselves, with the same limits, errors and metrics."""
+"""A user who is not root but may use Docker runs tasks with the same limits, errors and metrics."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A directory below which every user can read."""
+    """Give a directory that every user can read."""
     with tempfile.TemporaryDirectory(prefix="fi-", dir="/var/tmp") as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
@@ -139,7 +139,7 @@ elif __name__ == "__main__":
     parse_mounts(Path("/proc/self/mounts").read_text()).version == 2, reason="here users can be given limits"
 )
 def test_a_user_who_has_nothing_but_podman(image: str) -> None:
-    """No Docker for them: what is in their Podman runs by crun, quicker; what needs a limit is refused on version 1."""
+    """Without Docker, images in the user's Podman run with crun; a request with limits is refused on cgroup v1."""
     python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
     with made_up() as user:
         for package in (flyte_images, flyte_images_layers, packaging):
