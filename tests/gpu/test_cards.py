@@ -97,7 +97,7 @@ def test_a_matrix_product_is_right(call: Call, gpus: Allocation) -> None:
         assert found["uuid"] == card.uuid.removeprefix("GPU-").replace("-", "")
 
 
-def test_a_card_tells_what_is_used_of_it(gpus: Allocation) -> None:
+def test_a_card_reports_its_used_memory(gpus: Allocation) -> None:
     with watching(gpus.cards) as look:
         memory, share = look()
     (card,) = gpus.cards
@@ -109,14 +109,14 @@ def test_a_card_tells_what_is_used_of_it(gpus: Allocation) -> None:
         assert 0 <= share <= 1
 
 
-def test_only_the_leased_card_is_there(call: Call, gpus: Allocation) -> None:
+def test_only_the_leased_card_is_visible(call: Call, gpus: Allocation) -> None:
     found = call("nodes", gpus)
     cards = {name for name in found if name.removeprefix("nvidia").isdigit()}
     assert cards == {Path(node).name for card in gpus.cards for node in card.nodes if "caps" not in node}
     assert {found[name] for name in cards} == {"ok"}
 
 
-def test_a_task_that_asked_for_none_has_none(call: Call, runner: tuple[Engine, str]) -> None:
+def test_a_task_without_a_request_has_no_card(call: Call, runner: tuple[Engine, str]) -> None:
     assert {name: told for name, told in call("nodes", None).items() if told == "ok"} == {}
     assert call("has_driver", None) != "ok"
 
@@ -131,7 +131,7 @@ def test_a_card_has_one_task_at_a_time(environ: dict[str, str]) -> None:
     allocate(ONE, environ=environ).release()
 
 
-def test_the_card_is_the_model_that_it_says(environ: dict[str, str]) -> None:
+def test_the_card_is_of_the_reported_model(environ: dict[str, str]) -> None:
     name = search(ONE).cards[0].name.removeprefix("NVIDIA ").removeprefix("Tesla ").partition(" MIG ")[0]
     with allocate(
         GPURequest(count=1, model=name, partition=search(ONE).cards[0].partition), environ=environ, wait=60

@@ -55,7 +55,7 @@ def test_the_limits_can_be_read_inside_and_not_be_changed(found: dict[str, Any])
     assert set(found["levers"]["result"]) == {"EROFS"}
 
 
-def test_a_task_is_nobody_with_no_rights(found: dict[str, Any]) -> None:
+def test_a_task_runs_without_an_account_and_rights(found: dict[str, Any]) -> None:
     identity = found["identity"]["result"]
     assert (identity["uid"], identity["NoNewPrivs"], identity["Seccomp"]) == (1000, "1", "2")
     assert {identity[name] for name in ("CapEff", "CapBnd", "CapPrm")} == {"0000000000000000"}

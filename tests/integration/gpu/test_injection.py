@@ -113,7 +113,7 @@ def test_several_cards_come_together(busybox: str, machine: Machine) -> None:
             machine.allocate()
 
 
-def test_the_lease_ends_with_the_container_though_the_client_is_dead(busybox: str, machine: Machine) -> None:
+def test_the_lease_ends_with_the_container_after_the_client_s_death(busybox: str, machine: Machine) -> None:
     gpus = machine.allocate(2)
     name = f"flyte-images-test-{machine.name}"
     devices = [f"--device={device}" for device in gpus.devices]

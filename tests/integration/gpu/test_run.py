@@ -110,13 +110,13 @@ def machine(dev: Path, tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.mark.parametrize("engine", ["docker", *(["oci"] if os.getuid() == 0 else [])])
-def test_a_task_has_the_card_that_it_asked_for_and_no_other(machine: Machine, engine: str) -> None:
+def test_a_task_has_only_the_requested_card(machine: Machine, engine: str) -> None:
     assert machine.run("H200:1", ENGINE=engine) == FIRST
     assert machine.run("H200:2", ENGINE=engine) == {"nvidia0": "ENXIO", "nvidia1": "ENXIO", "nvidiactl": "ENXIO"}
     assert machine.run("0", ENGINE=engine) == {"nvidia0": "ENOENT", "nvidia1": "ENOENT", "nvidiactl": "ENOENT"}
 
 
-def test_two_programs_never_share_a_card_and_a_third_is_told(machine: Machine) -> None:
+def test_two_programs_never_share_a_card_and_a_third_gets_an_error(machine: Machine) -> None:
     first, second = machine.start("H200:1", 20), machine.start("H200:1", 20)
     try:
         for process in (first, second):
@@ -150,18 +150,18 @@ def test_the_cards_of_a_program_that_was_killed_are_free_again(machine: Machine,
     assert machine.run("H200:2", ENGINE=engine, GPU_WAIT="120") == both
 
 
-def test_what_is_not_there_is_told_with_what_is(machine: Machine) -> None:
+def test_an_error_about_a_missing_card_lists_the_present_cards(machine: Machine) -> None:
     refused = machine.run("A10G:1")
     assert refused["message"] == "asked for 1 x NVIDIA A10G; this host has 2 x NVIDIA H200"
 
 
-def test_an_engine_without_cdi_is_told_the_parts(machine: Machine) -> None:
+def test_an_engine_without_cdi_gets_the_parts(machine: Machine) -> None:
     assert machine.run("H200:1", ENGINE="docker", NO_CDI="1") == FIRST
     assert machine.run("0", ENGINE="docker", NO_CDI="1")["nvidia0"] == "ENOENT"
 
 
 @pytest.mark.parametrize("engine", ["docker", *(["oci"] if os.getuid() == 0 else [])])
-def test_the_metrics_tell_what_the_cards_did(machine: Machine, engine: str) -> None:
+def test_the_metrics_have_the_load_of_the_cards(machine: Machine, engine: str) -> None:
     use = machine.program.parent.parent / "use"
     use.write_text("".join(f"{line.split('|')[1]}|1000|50\n" for line in machine.driver.table.read_text().splitlines()))
     settings = {"ENGINE": engine, "METRICS": "1", "NVML_STAND_IN_USE": str(use)}

@@ -24,7 +24,7 @@ def cli(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("engine", ["docker", "oci"])
-def test_a_running_task_is_shown_and_can_be_stopped(engine: str) -> None:
+def test_a_running_task_is_listed_and_can_be_stopped(engine: str) -> None:
     ends: list[BaseException] = []
     begun = threading.Event()
 

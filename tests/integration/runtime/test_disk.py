@@ -24,7 +24,7 @@ def backed(name: str) -> list[str]:
     return [text for file in files if name in (text := file.read_text())]
 
 
-def test_it_has_the_size_and_is_gone_when_it_is_closed(tmp_path: Path) -> None:
+def test_a_disk_has_the_size_and_goes_when_it_is_closed(tmp_path: Path) -> None:
     """D9: a disk refuses more than its size, and no file of the disk has a name."""
     made = make_disk(tmp_path, 64 * MI, programs=False)
     assert list(tmp_path.iterdir()) == []
@@ -37,7 +37,7 @@ def test_it_has_the_size_and_is_gone_when_it_is_closed(tmp_path: Path) -> None:
     assert backed(tmp_path.name) == []
 
 
-def test_no_two_tasks_have_the_same_one(tmp_path: Path) -> None:
+def test_two_tasks_never_have_the_same_disk(tmp_path: Path) -> None:
     disks = Disks(lambda: tmp_path)
     made = [disks.take(64 * MI, programs=False) for _ in range(4)]
     assert len({one.path.stat().st_dev for one in made}) == 4
@@ -45,7 +45,7 @@ def test_no_two_tasks_have_the_same_one(tmp_path: Path) -> None:
         one.close()
 
 
-def test_a_killed_process_keeps_none(tmp_path: Path) -> None:
+def test_a_killed_process_keeps_no_disk(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from flyte_images_runtime.task.disk import make_disk; "
         "make_disk(Path(sys.argv[1]), 64 << 20, programs=False); os.kill(os.getpid(), 9)"
@@ -61,7 +61,7 @@ def shown(exchange: Exchange) -> list[str]:
 
 
 @pytest.mark.parametrize("swept", [False, True])
-def test_what_an_engine_is_shown_is_taken_away(swept: bool) -> None:
+def test_mounts_shown_to_an_engine_are_removed(swept: bool) -> None:
     """D9, D34: both mounts ignore setuid bits, devices and programs, and stay until the task is removed."""
     exchange = make_exchange()
     assert exchange.make_disk(64 * MI, programs=False)

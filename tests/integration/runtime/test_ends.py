@@ -77,7 +77,7 @@ def test_memory_has_no_swap_on_top_and_other_tasks_live_on() -> None:
         quiet(tight, 70)
 
 
-def test_a_child_that_is_killed_is_not_yet_the_tasks_end() -> None:
+def test_a_killed_child_does_not_end_the_task() -> None:
     assert quiet(tasks.hog_in_child, 600).result == -9
 
 
@@ -116,7 +116,7 @@ def test_builtin_errors_come_back_as_themselves_with_the_remote_lines() -> None:
     assert missing.value.errno == errno.ENOENT
 
 
-def test_an_error_of_the_users_own_class_is_told_by_name() -> None:
+def test_an_error_of_the_users_own_class_keeps_its_name() -> None:
     with pytest.raises(Raised) as caught:
         quiet(tasks.fail, "own")
     assert caught.value.remote.type.endswith("tasks.OwnError")
@@ -141,12 +141,12 @@ def test_the_ways_a_process_can_end(how: str, kind: type[Exception], said: str) 
         quiet(tasks.end, how)
 
 
-def test_no_room_left() -> None:
+def test_a_full_disk_is_an_error() -> None:
     with pytest.raises(DiskFull, match="No space left"):
         quiet(tasks.fill.override(limits=flyte.Resources(memory="512Mi", shm="16Mi")), "/dev/shm/x", 64)
 
 
-def test_an_argument_that_this_machine_has_no_room_for(tmp_path: Path) -> None:
+def test_an_argument_too_large_for_this_machine(tmp_path: Path) -> None:
     huge = tmp_path / "huge"
     with huge.open("wb+") as file:
         file.truncate(1 << 42)  # a hole
@@ -156,7 +156,7 @@ def test_an_argument_that_this_machine_has_no_room_for(tmp_path: Path) -> None:
     assert "mounts=" in str(caught.value.hint)
 
 
-def test_an_image_that_is_not_there_or_has_no_python(engine: DockerEngine) -> None:
+def test_a_missing_image_and_one_without_python(engine: DockerEngine) -> None:
     env = flyte.TaskEnvironment(name="bare", image="flyte-images-test-bare:1")
     task = flyte.environment.Task(tasks.end.function, env, env.options, tasks.end.location)
     _import_empty(engine, "flyte-images-test-bare", "1")
@@ -191,7 +191,7 @@ def _import_empty(engine: DockerEngine, repository: str, tag: str) -> None:
     connection.close()
 
 
-def test_what_cannot_be_applied_is_an_error_before_anything_starts(engine: DockerEngine) -> None:
+def test_an_inapplicable_request_is_an_error_before_the_start(engine: DockerEngine) -> None:
     cores = engine.facts["NCPU"]
     docker = quiet.using(engine="docker")
     for limits, said in (
@@ -205,14 +205,14 @@ def test_what_cannot_be_applied_is_an_error_before_anything_starts(engine: Docke
         docker(tasks.slow.override(runtime="nope"), 0.0)
 
 
-def test_a_result_that_leads_elsewhere_is_not_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_result_behind_a_link_is_not_read(tmp_path_factory: pytest.TempPathFactory) -> None:
     secret = tmp_path_factory.mktemp("secret") / "x.json"
     secret.write_text('{"result": 42}')
     with pytest.raises(NotSerializable, match="cannot be read"):
         quiet(tasks.replace_result, str(secret))
 
 
-def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     env = flyte.TaskEnvironment(name="lost", image="x:1")
     task = flyte.environment.Task(tasks.end.function, env, env.options, tasks.end.location)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")

@@ -59,11 +59,11 @@ Call = Callable[..., Finished]
 _OF_EACH_RUNTIME = {
     "test_a_result_and_its_account",
     "test_processes_are_held_to_the_limit",
-    "test_a_task_is_nobody_with_no_rights",
+    "test_a_task_runs_without_an_account_and_rights",
     "test_each_part_is_loosened_by_its_name",
-    "test_the_network_is_as_far_as_it_is_asked_to_be",
-    "test_a_task_can_be_taken_back_at_any_moment",
-    "test_an_image_that_cannot_start_says_why",
+    "test_the_network_has_the_requested_reach",
+    "test_a_task_can_be_canceled_at_any_moment",
+    "test_an_image_that_cannot_start_is_an_error_with_the_reason",
 }
 
 
@@ -225,7 +225,7 @@ def test_processes_are_held_to_the_limit(call: Call, kind: Kind) -> None:
     assert result(call("breed", count=200)) == 200
 
 
-def test_shared_memory_is_as_large_as_it_is_asked_to_be(call: Call) -> None:
+def test_shared_memory_has_the_requested_size(call: Call) -> None:
     assert result(call("shared_memory")) == 256 * MI
     limits = Limits(shm=64 * MI)
     assert result(call("shared_memory", spec={"limits": limits})) == 64 * MI
@@ -245,7 +245,7 @@ def test_thread_pools_are_sized_by_the_limit_and_the_user_wins(call: Call) -> No
     assert env["PATH"].split(":")[0] == "/opt/venv/bin"  # from the image
 
 
-def test_a_task_is_nobody_with_no_rights(call: Call, kind: Kind) -> None:
+def test_a_task_runs_without_an_account_and_rights(call: Call, kind: Kind) -> None:
     found = result(call("identity"))
     user, group = kind.user or (found["uid"], found["uid"])
     assert (found["uid"], found["gid"], found["groups"]) == (user, group, [group])
@@ -256,7 +256,7 @@ def test_a_task_is_nobody_with_no_rights(call: Call, kind: Kind) -> None:
     assert found["pids"] < 6  # only the task's own
 
 
-def test_what_a_prisoner_would_try_is_refused(call: Call) -> None:
+def test_ways_out_of_the_container_are_refused(call: Call) -> None:
     assert {line.split()[1] for line in result(call("calls"))} <= {"EPERM"}
 
 
@@ -266,7 +266,7 @@ def test_only_tmp_and_the_outputs_can_be_written(call: Call) -> None:
     assert result(call("attempt", paths=["/tmp/file", "/dev/shm/file", "/tmp/home/file"])) == ["ok", "ok", "ok"]
 
 
-def test_the_kernel_s_levers_are_out_of_reach(call: Call) -> None:
+def test_the_kernel_s_settings_are_out_of_reach(call: Call) -> None:
     root = {"hardening": Hardening(user="0:0")}
     levers = ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/sys/kernel/new"]
     found = result(call("attempt", paths=levers, spec=root))
@@ -278,7 +278,7 @@ def test_the_kernel_s_levers_are_out_of_reach(call: Call) -> None:
     assert set(hidden) <= {"ok 0", "EACCES", "ENOENT"}
 
 
-def test_only_harmless_devices_are_there(call: Call) -> None:
+def test_only_harmless_devices_exist(call: Call) -> None:
     found = set(result(call("run", argv=["ls", "/dev"])).split())
     harmless = "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
     assert found <= set(harmless.split())
@@ -326,7 +326,7 @@ def server() -> Iterator[tuple[str, int]]:
         yield found
 
 
-def test_the_network_is_as_far_as_it_is_asked_to_be(call: Call, server: tuple[str, int]) -> None:
+def test_the_network_has_the_requested_reach(call: Call, server: tuple[str, int]) -> None:
     host, port = server
     assert result(call("interfaces")) == ["lo"]
     assert result(call("reach", host=host, port=port)) != "hello"
@@ -359,12 +359,12 @@ def test_a_task_that_takes_too_long_is_ended(call: Call) -> None:
     assert isinstance(call("sleep", seconds=60, spec={"timeout": 1.5}).error, TimedOut)
 
 
-def test_a_task_can_be_taken_back_at_any_moment(call: Call) -> None:
+def test_a_task_can_be_canceled_at_any_moment(call: Call) -> None:
     for after in (0.0, 0.02, 0.1, 0.4):
         assert isinstance(call("sleep", seconds=60, cancel_after=after).error, Cancelled)
 
 
-def test_what_a_task_started_ends_with_it(call: Call) -> None:
+def test_processes_of_a_task_end_with_it(call: Call) -> None:
     before = set(_sleepers())
     result(call("leave_a_child"))
     assert set(_sleepers()) <= before
@@ -381,18 +381,18 @@ def _sleepers() -> list[str]:
     return found
 
 
-def test_a_task_that_is_killed_says_so(call: Call) -> None:
+def test_a_killed_task_is_reported_as_killed(call: Call) -> None:
     code = "import os; os.kill(os.getppid(), 9)"
     assert isinstance(call("run", argv=["python3", "-c", code]).error, (Killed, TaskError))
 
 
-def test_many_at_once_are_told_apart(call: Call) -> None:
+def test_many_tasks_at_once_keep_their_output_apart(call: Call) -> None:
     with ThreadPoolExecutor(8) as pool:
         finished = list(pool.map(lambda number: call("add", one=number, other=1), range(24)))
     assert [result(one) for one in finished] == list(range(1, 25))
 
 
-def test_an_image_that_cannot_start_says_why(call: Call) -> None:
+def test_an_image_that_cannot_start_is_an_error_with_the_reason(call: Call) -> None:
     with pytest.raises(ImageCannotStart, match="no image") as absent:
         call("add", one=1, other=2, spec={"image": "flyte-images-test/absent:1"})
     assert absent.value.hint
@@ -400,11 +400,11 @@ def test_an_image_that_cannot_start_says_why(call: Call) -> None:
         call("add", one=1, other=2, spec={"python": "python4"})
 
 
-def test_another_oci_runtime_is_taken_by_its_name(call: Call) -> None:
+def test_another_oci_runtime_is_chosen_by_name(call: Call) -> None:
     assert result(call("add", one=1, other=2, spec={"hardening": Hardening(runtime="runc")})) == 3
 
 
-def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
+def test_an_inapplicable_request_is_refused_before_the_start(call: Call) -> None:
     cores = os.cpu_count() or 1
     for limits in (Limits(cpu=Decimal(cores + 1)), Limits(memory=1 << 50), Limits(disk=1 << 10)):
         with pytest.raises(EngineLost) as refused:
@@ -420,7 +420,7 @@ def test_what_cannot_be_applied_is_refused_before_the_start(call: Call) -> None:
         call("add", one=1, other=2, spec={"mounts": (Mount(source="/no/such/place", target="/data"),)})
 
 
-def test_a_limit_that_would_not_be_kept_is_refused(call: Call, kind: Kind) -> None:
+def test_a_limit_that_the_engine_cannot_keep_is_refused(call: Call, kind: Kind) -> None:
     for limits in (Limits(cpu=Decimal(1)), Limits(memory=256 * MI)):
         if kind.limits:
             result(call("add", one=1, other=2, spec={"limits": limits}))
@@ -431,7 +431,7 @@ def test_a_limit_that_would_not_be_kept_is_refused(call: Call, kind: Kind) -> No
 
 
 @pytest.mark.skipif(not ROOT, reason="/etc/cdi is root's")
-def test_a_device_comes_with_all_that_its_maker_says(call: Call, kind: Kind, place: Path) -> None:
+def test_a_device_comes_with_all_of_its_edits(call: Call, kind: Kind, place: Path) -> None:
     """Make a device of an invented vendor that is real: a node with the numbers of /dev/null, under another name."""
     vendor = f"flyte-images.test/c{secrets.token_hex(4)}"
     (place / "library").write_text("of the driver")
@@ -466,7 +466,7 @@ OUT, FAST = "/run/flyte-images/out", "/run/flyte-images/fast"
 
 @pytest.mark.of_root
 @pytest.mark.parametrize("place", [f"{OUT}/file", "/tmp/file"])
-def test_a_disk_counts_all_that_is_written_to_it(call: Call, place: str) -> None:
+def test_a_disk_counts_all_writes(call: Call, place: str) -> None:
     """D9: `disk=` also counts the files in the exchange. A full disk is a DiskFull that names the limit."""
     limits = Limits(memory=256 * MI, disk=64 * MI)
     assert result(call("fill", path=place, mebibytes=40, spec={"limits": limits})) == 40
@@ -476,7 +476,7 @@ def test_a_disk_counts_all_that_is_written_to_it(call: Call, place: str) -> None
 
 
 @pytest.mark.of_root
-def test_the_exchange_has_bounds_without_any_limit(call: Call) -> None:
+def test_the_exchange_has_bounds_without_a_limit(call: Call) -> None:
     """D9, D34: results have a disk of the usual size, on which devices and setuid bits have no effect."""
     rows = result(call("mounted", paths=[OUT, FAST]))
     assert rows[0]["size"] <= USUAL

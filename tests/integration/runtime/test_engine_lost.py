@@ -49,7 +49,7 @@ def way(monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
 
 
 @pytest.mark.parametrize("reusable", [None, True], ids=["fresh", "warm"])
-def test_the_engine_goes_away_in_the_middle(way: Way, reusable: bool | None) -> None:
+def test_the_engine_goes_away_during_a_task(way: Way, reusable: bool | None) -> None:
     def cut(task: str, stream: str, line: str) -> None:
         way.close()
 

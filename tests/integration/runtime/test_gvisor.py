@@ -61,17 +61,17 @@ def call(request: pytest.FixtureRequest, engine: DockerEngine, image: str, tmp_p
     Images(tmp_path / "store").release()
 
 
-def test_the_task_runs_on_a_kernel_of_its_own(call: Call) -> None:
+def test_the_task_runs_on_gvisor_s_kernel(call: Call) -> None:
     assert "Linux version 4.4.0" in call("run", argv=["cat", "/proc/version"]).result  # the version that gVisor reports
     assert call("run", runtime="runc", argv=["cat", "/proc/version"]).result == Path("/proc/version").read_text()
 
 
-def test_its_limits_are_kept(call: Call) -> None:
+def test_limits_are_kept_on_gvisor(call: Call) -> None:
     assert call("hold", mebibytes=40).result == 40
     assert isinstance(call("hold", mebibytes=300).error, OutOfMemory)
 
 
-def test_what_the_engine_does_not_have_is_refused(call: Call) -> None:
+def test_an_unknown_runtime_is_refused(call: Call) -> None:
     with pytest.raises(EngineLost, match="OCI runtime `kata`") as refused:
         call("add", runtime="kata", one=1, other=2)
     assert "runsc" in str(refused.value.hint)

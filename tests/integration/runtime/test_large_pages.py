@@ -34,12 +34,12 @@ def mounts() -> list[str]:
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "huge=within_size" in line]
 
 
-def test_an_ordinary_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ordinary_user_has_no_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert make_huge_pages("one") is None
 
 
-def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: FloatingMount, tmp_path: Path) -> None:
+def test_it_is_visible_only_where_it_is_attached(made: FloatingMount, tmp_path: Path) -> None:
     before = mounts()
     (made.path / "in").mkdir()
     (made.path / "in" / "file").write_text("content")
@@ -57,7 +57,7 @@ def test_it_is_seen_where_it_is_attached_and_nowhere_else(made: FloatingMount, t
     (made.path / "in" / "later").write_text("content")
 
 
-def test_closed_it_is_gone_and_another_one_is_not_taken_for_it(made: FloatingMount) -> None:
+def test_a_closed_one_is_gone_and_not_confused_with_another(made: FloatingMount) -> None:
     path = made.path
     made.close()
     made.close()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.mark.parametrize("reusable", [None, True], ids=["fresh", "warm"])
 @pytest.mark.parametrize("engine", ["docker", "oci"])
-def test_what_a_task_uses_is_told_while_it_runs(engine: EngineName, reusable: bool | None) -> None:
+def test_usage_is_reported_while_a_task_runs(engine: EngineName, reusable: bool | None) -> None:
     told: list[tuple[str, str, Usage | None]] = []
     run = flyte.run.using(on_line=None, engine=engine, on_usage=lambda *each: told.append(each))
     done = run(tasks.burn.override(limits=flyte.Resources(cpu=1, memory="256Mi"), reusable=reusable), 2.0, 1)
@@ -34,7 +34,7 @@ def test_what_a_task_uses_is_told_while_it_runs(engine: EngineName, reusable: bo
 
 
 @pytest.mark.parametrize("engine", ["docker", "oci"])
-def test_traffic_is_told_of_a_network_of_ones_own(engine: EngineName) -> None:
+def test_traffic_is_reported_for_a_separate_network(engine: EngineName) -> None:
     run = flyte.run.using(on_line=None, engine=engine)
     own = run(tasks.slow.override(network="outbound"), 0.0)
     assert own.metrics.received_bytes is not None

@@ -116,7 +116,7 @@ def _call(
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_the_filter_answers_each_call_as_docker_s_does(
+def test_the_filter_answers_each_call_like_docker_s(
     engine: DockerEngine, image: str, tmp_path: Path, program: str
 ) -> None:
     (tmp_path / "probe.c").write_text(PROBE)
@@ -140,7 +140,7 @@ def test_the_filter_answers_each_call_as_docker_s_does(
     assert {ours[number] for number in unknown} <= {"n"}  # so that programs fall back to older calls
 
 
-def test_an_image_of_many_layers_is_used_where_it_lies(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+def test_an_image_of_many_layers_is_used_in_place(engine: DockerEngine, image: str, tmp_path: Path) -> None:
     name = f"flyte-images-test-layers:{secrets.token_hex(4)}"
     steps = "".join(f"COPY file /layer/{number}\n" for number in range(90))
     (tmp_path / "file").write_text("one of many")
@@ -157,7 +157,7 @@ def test_an_image_of_many_layers_is_used_where_it_lies(engine: DockerEngine, ima
         subprocess.run(("docker", "image", "rm", "-f", name), check=True, capture_output=True)
 
 
-def test_a_record_whose_layers_are_gone_is_made_again(engine: DockerEngine, image: str, tmp_path: Path) -> None:
+def test_a_record_with_missing_layers_is_made_again(engine: DockerEngine, image: str, tmp_path: Path) -> None:
     images = _engine(tmp_path / "store", engine, PROGRAMS[0]).images
     found = images.find(image)
     (record,) = (tmp_path / "store").glob("*.json")
@@ -177,7 +177,7 @@ def _small(engine: DockerEngine, place: Path) -> str:
     return name
 
 
-def test_an_image_whose_layers_cannot_be_seen_is_taken_as_a_copy(
+def test_an_image_with_invisible_layers_is_copied(
     engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = _small(engine, tmp_path)
@@ -196,7 +196,7 @@ def test_an_image_whose_layers_cannot_be_seen_is_taken_as_a_copy(
     assert not Path(rootfs.layers[0]).exists()
 
 
-def test_what_docker_has_no_more_is_let_go(engine: DockerEngine, tmp_path: Path) -> None:
+def test_images_that_docker_removed_are_released(engine: DockerEngine, tmp_path: Path) -> None:
     name = _small(engine, tmp_path)
     images = _engine(tmp_path / "store", engine, PROGRAMS[0]).images
     rootfs = images.find(name)
@@ -296,9 +296,7 @@ def test_tasks_do_not_reach_each_other(engine: DockerEngine, image: str, tmp_pat
 
 
 @pytest.mark.parametrize("read_only_root", [True, False])
-def test_a_disk_is_as_large_as_it_is_asked_to_be(
-    engine: DockerEngine, image: str, tmp_path: Path, read_only_root: bool
-) -> None:
+def test_a_disk_has_the_requested_size(engine: DockerEngine, image: str, tmp_path: Path, read_only_root: bool) -> None:
     oci = _engine(tmp_path / "store", engine, PROGRAMS[0])
     options: dict[str, Any] = {
         "limits": Limits(cpu=Decimal(1), memory=256 << 20, disk=64 << 20),

@@ -26,7 +26,7 @@ quiet = flyte.run.using(on_line=None)
 Program = Callable[..., "subprocess.Popen[str]"]
 
 
-def test_a_task_has_no_rights_that_it_does_not_need() -> None:
+def test_a_task_has_only_the_rights_that_it_needs() -> None:
     found = quiet(tasks.rights).result
     assert found["uid"] != 0
     assert int(found["capabilities"], 16) == 0
@@ -59,7 +59,7 @@ def test_a_fork_bomb_ends_at_its_own_limit() -> None:
     assert quiet(tasks.fork_bomb.override(pids=64)).result < 64
 
 
-def test_mounts_are_read_only_unless_they_are_said_to_be_written(tmp_path: Path) -> None:
+def test_mounts_are_read_only_by_default(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o777)
     with pytest.raises(OSError, match="Read-only"):
@@ -68,7 +68,7 @@ def test_mounts_are_read_only_unless_they_are_said_to_be_written(tmp_path: Path)
     assert (tmp_path / "shared" / "x").stat().st_size == 1 << 20
 
 
-def test_processes_that_a_task_leaves_die_with_it() -> None:
+def test_processes_that_a_task_leaves_end_with_it() -> None:
     assert quiet(tasks.leave_children).result == 1
     assert not left(str(current())).groups  # where a process ran
 
@@ -132,7 +132,7 @@ def test_a_caller_that_is_killed_leaves_nothing(program: Program, number: signal
 
 
 @ENGINES
-def test_even_without_its_keeper_the_container_ends_and_the_next_caller_sweeps(program: Program, name: str) -> None:
+def test_without_its_helper_the_container_ends_and_the_next_caller_sweeps(program: Program, name: str) -> None:
     process = program(SLEEPER.replace("{engine}", name))
     owner = asleep(process)
     for keeper in _keepers(process.pid):
@@ -175,7 +175,7 @@ def _keepers(pid: int) -> list[int]:
 
 
 @ENGINES
-def test_the_sweep_leaves_the_living_alone(program: Program, name: str) -> None:
+def test_the_sweep_keeps_the_containers_of_living_callers(program: Program, name: str) -> None:
     process = program(SLEEPER.replace("{engine}", name))
     owner = asleep(process)
     assert not ProcessId(*(lambda o: (o.boot, o.space, o.pid, o.start))(current())).is_gone()
@@ -186,7 +186,7 @@ def test_the_sweep_leaves_the_living_alone(program: Program, name: str) -> None:
     assert left(owner) == NOTHING
 
 
-def test_a_container_that_is_removed_by_somebody_else(program: Program, engine: DockerEngine) -> None:
+def test_a_container_removed_by_another_program(program: Program, engine: DockerEngine) -> None:
     process = program(SLEEPER.replace("{engine}", "docker"))
     owner = asleep(process)
     [container] = left(owner).containers

@@ -138,7 +138,7 @@ elif __name__ == "__main__":
 @pytest.mark.skipif(
     parse_mounts(Path("/proc/self/mounts").read_text()).version == 2, reason="here users can be given limits"
 )
-def test_a_user_who_has_nothing_but_podman(image: str) -> None:
+def test_a_user_with_only_podman(image: str) -> None:
     """Without Docker, images in the user's Podman run with crun; a request with limits is refused on cgroup v1."""
     python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
     with made_up() as user:

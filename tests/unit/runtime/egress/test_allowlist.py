@@ -1,4 +1,4 @@
-"""Which names and addresses `network=[...]` names, and where a name may lead."""
+"""The hosts that `network=[...]` names, and the addresses to which a name may lead."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from flyte_images_runtime.egress.upstream import upstream_for
         ("2001:db8::1", "2001:db8::2:80", False),
     ],
 )
-def test_an_entry_names_what_it_says(entry: str, asked: str, named: bool) -> None:
+def test_an_entry_matches_its_hosts_and_ports(entry: str, asked: str, named: bool) -> None:
     host, _, port = asked.rpartition(":")
     assert Allowlist.of([entry]).names(host, int(port)) is named
 
@@ -56,8 +56,8 @@ INSIDE = (
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_a_name_leads_to_no_address_inside(address: str) -> None:
-    """Network: a name that is allowed and answered by an attacker's server reaches nothing of this network."""
+def test_a_name_does_not_lead_to_internal_addresses(address: str) -> None:
+    """Network: an allowed name on an attacker's name server reaches nothing in this network."""
     own = {ipaddress.ip_address("9.9.9.9")}
     found = ipaddress.ip_address(address)
     assert not Allowlist.of(["example.org"]).leads_to(found, 443, own)
@@ -72,7 +72,7 @@ def test_a_name_leads_to_public_addresses() -> None:
 @pytest.mark.parametrize(
     "entry", ["", "*", "a b", "http://example.org", "example.org/x", "*.*.org", "a.*.org", "10.0.0.1/8", "1.2.3", "x:0"]
 )
-def test_what_is_not_an_entry_is_refused(entry: str) -> None:
+def test_text_that_is_not_an_entry_is_refused(entry: str) -> None:
     with pytest.raises(ValueError):
         parse(entry)
 
@@ -88,14 +88,14 @@ def test_what_is_not_an_entry_is_refused(entry: str) -> None:
         ("example.org", "network='example.org' is not known"),
     ],
 )
-def test_a_mistake_is_told_with_the_users_line(network: object, said: str) -> None:
+def test_a_mistake_is_an_error_with_the_users_line(network: object, said: str) -> None:
     with pytest.raises(SpecError) as refused:
         flyte.TaskEnvironment(name="n", network=network)  # type: ignore[arg-type]
     assert said in str(refused.value) and refused.value.location is not None
     assert refused.value.location.file == __file__
 
 
-def test_names_are_a_network_of_nothing_else() -> None:
+def test_a_list_of_names_has_only_these_names() -> None:
     assert flyte.TaskEnvironment(name="n", network=["a.example"]).options.network == ("a.example",)
     assert flyte.TaskEnvironment(name="m", network=[]).options.network == "none"
 
@@ -119,7 +119,7 @@ def test_this_machines_addresses_and_bridges_are_read(tmp_path: Path) -> None:
     assert {str(one) for one in bridged_networks(tmp_path / "proc", tmp_path / "sys")} == {"172.17.0.0/16"}
 
 
-def test_this_machines_own_proxy_is_gone_through() -> None:
+def test_connections_go_through_this_machines_own_proxy() -> None:
     environ = {"HTTP_PROXY": "proxy.lan:1", "https_proxy": "http://me:p%40w@proxy.lan", "NO_PROXY": "in.lan, .x.lan"}
     found = upstream_for("example.org", 443, environ)
     assert found is not None and found.connect("example.org", 443) == (

@@ -1,4 +1,4 @@
-"""Docker: connected from here and fenced off, or at least apart from other containers."""
+"""Docker's containers: connected from here and fenced off, or at least apart from other containers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HERE = {"Name": os.uname().nodename, "KernelVersion": os.uname().release, "Secur
 def way_out(
     monkeypatch: pytest.MonkeyPatch, spec: TaskSpec, facts: dict[str, Any], *, user: int = 0
 ) -> tuple[Any, Any]:
-    """What the engine would connect the container to, and the network that Docker is asked for."""
+    """Return the network mode in the request, and the network that Docker must make."""
     made: list[str] = []
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(docker, "bridge_for", lambda *_: "bridge")
@@ -35,23 +35,23 @@ def way_out(
 
 
 def test_a_container_of_root_starts_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Network: nothing in it runs before the fence is there."""
+    """Network: nothing in the container runs before the fence exists."""
     assert way_out(monkeypatch, SPEC, HERE) == ("bridge", ("none",))
 
 
-def test_what_cannot_be_fenced_off_is_apart_from_other_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_without_a_fence_is_apart_from_other_containers(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = {**HERE, "Name": "another-machine"}
     rootless = {**HERE, "SecurityOptions": ["name=rootless"]}
     for facts, user in ((HERE, 1000), (elsewhere, 0), (rootless, 0)):
         assert way_out(monkeypatch, SPEC, facts, user=user) == (None, (NETWORK, NETWORK))
 
 
-def test_other_networks_and_other_kernels_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_networks_and_other_kernels_are_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     for spec in (replace(SPEC, network="none"), replace(SPEC, hardening=Hardening(runtime="runsc"))):
         assert way_out(monkeypatch, spec, HERE) == (None, ("bridge",))
 
 
-def test_doctor_says_which_engines_are_not_fenced_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_the_engines_without_a_fence(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [engine_report.EngineReport(name=name, state="ok", what="") for name in ("docker", "nerdctl", "oci")]
     monkeypatch.setattr(engine_report, "report_engines", lambda environ: iter(looks))
     reasons = {"docker": "only root can", "nerdctl": None, "oci": None}

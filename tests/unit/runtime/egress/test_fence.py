@@ -1,4 +1,4 @@
-"""What is fenced off; that it holds is shown on each engine (tests/integration/runtime/test_engine_contract.py)."""
+"""The refused networks. Each engine's contract test shows that the fence works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proxy through which a task reaches the names that it may reach. The task is hostile."""
+"""The proxy through which a hostile task reaches its allowed names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def exchange() -> Iterator[Exchange]:
 
 
 def hand_over(exchange: Exchange, given: int) -> bytes:
-    """What the worker does in the container; the answer is `.` if the caller takes it."""
+    """Do the worker's part in the container. The answer is `.` if the caller accepts the socket."""
     with socket.socket(socket.AF_UNIX) as door:
         door.settimeout(10)
         door.connect(str(exchange.inputs / paths.PROXY))
@@ -59,7 +59,7 @@ def opened(exchange: Exchange) -> Iterator[Open]:
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """A server that sends back what it gets, until that ends; its port."""
+    """Give the port of a server that sends back everything until the end."""
 
     def answer(link: socket.socket) -> None:
         with link:
@@ -103,7 +103,7 @@ def test_bytes_go_both_ways_and_both_ends_are_passed_on(opened: Open, echo: int)
     assert gate.take_refused() == {}
 
 
-def test_a_plain_request_goes_to_the_server_as_such(opened: Open, echo: int) -> None:
+def test_a_plain_request_reaches_the_server_as_a_plain_request(opened: Open, echo: int) -> None:
     _, dial = opened(f"127.0.0.1:{echo}")
     link = dial(
         f"GET http://127.0.0.1:{echo}/a?b HTTP/1.1\r\nHost: other.example\r\nProxy-Authorization: x\r\n\r\n".encode()
@@ -112,8 +112,8 @@ def test_a_plain_request_goes_to_the_server_as_such(opened: Open, echo: int) -> 
     assert everything(link) == f"GET /a?b HTTP/1.1\r\nHost: 127.0.0.1:{echo}\r\nConnection: close\r\n\r\n".encode()
 
 
-def test_what_is_not_named_is_refused_and_counted(opened: Open, echo: int) -> None:
-    """Network: the run tells what was refused, by name."""
+def test_a_host_outside_the_list_is_refused_and_counted(opened: Open, echo: int) -> None:
+    """Network: the run reports refused hosts by name."""
     gate, dial = opened("127.0.0.2", "localhost", "*.example.com:443")
     asked = [f"127.0.0.1:{echo}", f"localhost:{echo}", "example.com:443", "a.example.com:80", "example.com:443"]
     for one in (*asked, f"2130706433:{echo}", f"0x7f.1:{echo}"):
@@ -130,7 +130,7 @@ def test_what_is_not_named_is_refused_and_counted(opened: Open, echo: int) -> No
     assert gate.take_refused() == {}
 
 
-def test_the_address_that_was_judged_is_connected_to(opened: Open, echo: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_goes_to_the_checked_address(opened: Open, echo: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Network: a name server that gives another address the second time (rebinding) changes nothing."""
     asked: list[str] = []
 
@@ -161,7 +161,7 @@ NO_REQUESTS = (
 
 
 @pytest.mark.parametrize("request_", NO_REQUESTS)
-def test_what_is_not_a_request_is_refused(opened: Open, request_: bytes) -> None:
+def test_bytes_that_are_not_a_request_are_refused(opened: Open, request_: bytes) -> None:
     gate, dial = opened("example.org")
     try:
         assert everything(dial(request_)).startswith(b"HTTP/1.1 400 ")
@@ -171,11 +171,11 @@ def test_what_is_not_a_request_is_refused(opened: Open, request_: bytes) -> None
 
 
 def test_connections_and_refused_names_are_bounded(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """D10: a task that opens 1500 connections at once has as many threads of the caller."""
+    """D10: a task that opens 1500 connections at once cannot make 1500 threads in the caller."""
     gate, dial = opened("example.org")
     before = threading.active_count()
     links = [dial(b"CONNECT ") for _ in range(gates.MOST + 40)]
-    while gate._room.acquire(blocking=False):  # the last ones to be taken are on their way
+    while gate._room.acquire(blocking=False):  # the last connections are being accepted
         gate._room.release()
     assert threading.active_count() <= before + gates.MOST + 1
     for link in links:
@@ -186,7 +186,7 @@ def test_connections_and_refused_names_are_bounded(opened: Open, monkeypatch: py
     assert len(refused) == gates._NAMES + 1 and refused["others"] == 20
 
 
-def test_another_thing_than_a_listening_socket_is_not_taken(exchange: Exchange) -> None:
+def test_only_a_listening_socket_is_accepted(exchange: Exchange) -> None:
     with Gate(exchange, ["example.org"], {}), socket.socket() as unbound, open(os.devnull) as file:
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -204,7 +204,7 @@ def test_the_end_of_the_task_ends_its_connections(opened: Open, echo: int) -> No
     assert link.recv(100) == b""
 
 
-def test_this_machines_proxy_is_asked_with_its_login(opened: Open) -> None:
+def test_requests_to_this_machines_proxy_have_its_login(opened: Open) -> None:
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         port = upstream.getsockname()[1]
         _, dial = opened("a.example", environ={"https_proxy": f"http://me:pw@127.0.0.1:{port}", "SECRET_PROXY": "x"})

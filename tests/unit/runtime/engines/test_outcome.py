@@ -1,4 +1,4 @@
-"""Every end of a task has its own error, whatever mixture of signs the engine and the worker leave."""
+"""Every end of a task has its own error, for every combination of reports from the engine and the worker."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def error(**said: Any) -> Report:
     return Report(result={"error": said})
 
 
-def test_a_result_is_no_error() -> None:
+def test_a_result_is_not_an_error() -> None:
     assert judge(SPEC, Ending(exit_status=0), GOOD) is None
-    # one child of it was killed, and the task lived with that
+    # one child was killed, and the task went on without it
     assert judge(SPEC, Ending(exit_status=0, oom_killed=True), GOOD) is None
 
 
@@ -79,7 +79,7 @@ def test_a_result_is_no_error() -> None:
         (Ending(exit_status=3), Report(result={"result": 1}), Killed),
     ],
 )
-def test_each_end_has_its_error(ending: Ending, report: Report, kind: type[Exception]) -> None:
+def test_each_end_has_its_error_class(ending: Ending, report: Report, kind: type[Exception]) -> None:
     found = judge(SPEC, ending, report)
     assert type(found) is kind
     assert "ml.train" in str(found)
@@ -98,21 +98,21 @@ def test_each_end_has_its_error(ending: Ending, report: Report, kind: type[Excep
         "error running hook: stderr: bind-mount /proc/77/ns/net -> /run/netns/7: no such file or directory: unknown",
     ],
 )
-def test_a_kill_before_the_task_could_begin_is_no_fault_of_its_image(said: str) -> None:
-    """D29: the words of crun and runc, as they were seen."""
+def test_a_kill_before_the_start_is_not_blamed_on_the_image(said: str) -> None:
+    """D29: messages of crun and runc, as observed."""
     found = killed_at_start(said, SPEC, Usage(oom_kills=0))
     assert isinstance(found, Killed) and found.exit_status == 137 and said in str(found)
     assert isinstance(killed_at_start(said, SPEC, Usage(oom_kills=1)), OutOfMemory), "the kernel counts its own"
 
 
-def test_an_image_that_cannot_start_is_told_as_that() -> None:
-    """D29"""
+def test_an_image_that_cannot_start_has_its_error_class() -> None:
+    """D29: an image that cannot start is not a fault of the task."""
     said = 'exec: "python3": executable file not found in $PATH: unknown'
     assert killed_at_start(said, SPEC, Usage()) is None
     assert killed_at_start("container init was OOM-killed (memory limit too low?)", SPEC, Usage()) is not None
 
 
-def test_out_of_memory_says_how_much_and_what_to_do() -> None:
+def test_out_of_memory_names_the_limit_and_a_remedy() -> None:
     report = Report(status=9, largest=(Process(pid=7, memory=250 * MIB, command="python3 train"),))
     found = judge(SPEC, Ending(exit_status=137, oom_killed=True, usage=Usage(peak_memory=256 * MIB)), report)
     assert isinstance(found, OutOfMemory)
@@ -133,7 +133,7 @@ def test_out_of_memory_says_how_much_and_what_to_do() -> None:
     assert "this host ran out" in str(without)
 
 
-def test_an_image_that_cannot_begin_tells_what_was_printed() -> None:
+def test_an_image_that_cannot_begin_shows_its_output() -> None:
     for printed, told, hint in (
         ("exec /usr/bin/python3: exec format error", "another kind of processor", "platform"),
         ("SyntaxError: future feature annotations is not defined", "SyntaxError: future feature", "Python 3.8"),
@@ -154,7 +154,7 @@ def test_an_image_that_cannot_begin_tells_what_was_printed() -> None:
         (Limits(memory=256 * MIB), 'results take 16Gi at most: raise it with Resources(disk="32Gi")'),
     ],
 )
-def test_a_full_disk_names_the_limit_that_was_met(limits: Limits, hint: str) -> None:
+def test_a_full_disk_names_its_limit(limits: Limits, hint: str) -> None:
     said = error(type="OSError", message="[Errno 28] No space left on device", errno=errno.ENOSPC)
     found = judge(replace(SPEC, limits=limits), Ending(exit_status=1), said)
     assert isinstance(found, DiskFull)
@@ -163,7 +163,7 @@ def test_a_full_disk_names_the_limit_that_was_met(limits: Limits, hint: str) -> 
     assert hint in str(found.hint)
 
 
-def test_a_missing_module_names_the_layer_that_would_bring_it() -> None:
+def test_a_missing_module_names_the_layer_to_add() -> None:
     found = judge(
         SPEC, Ending(exit_status=1), error(type="ModuleNotFoundError", message="No module named 'pandas.core'")
     )
@@ -173,7 +173,7 @@ def test_a_missing_module_names_the_layer_that_would_bring_it() -> None:
     assert "with_pip_packages" in found.hint
 
 
-def test_builtin_errors_are_themselves_again_and_no_other_class_is_made() -> None:
+def test_builtin_errors_keep_their_class_and_other_classes_are_not_made() -> None:
     def raised(name: str) -> Raised:
         found = judge(SPEC, Ending(exit_status=1), error(type=name, message="no data", traceback="File ...\n"))
         assert isinstance(found, Raised)
@@ -188,15 +188,15 @@ def test_builtin_errors_are_themselves_again_and_no_other_class_is_made() -> Non
         assert raised(name).as_builtin() is None
 
 
-def test_a_chain_without_end_is_cut() -> None:
+def test_an_endless_chain_of_errors_is_cut() -> None:
     said: dict[str, Any] = {"type": "E", "message": ""}
     said["cause"] = said
     found = judge(SPEC, Ending(exit_status=1), Report(result={"error": said}))
     assert isinstance(found, Raised)
 
 
-def test_what_a_task_raised_is_never_longer_than_a_log() -> None:
-    """D10, D26: an error that a container wrote itself holds text alone, and not without end."""
+def test_a_task_s_error_has_bounds() -> None:
+    """D10, D26: an error that a container wrote itself has only text, with bounds."""
     said = dict.fromkeys(("type", "message", "traceback"), "x" * 2000000)
     found = remote_of({**said, "bases": ["x" * 2_000_000] * 1000, "errno": 10**4000})
     sizes = (len(found.type), len(found.message), len(found.traceback), len(found.bases), len(found.bases[0]))

@@ -1,4 +1,4 @@
-"""Outputs without a disk of a given size are looked at, and too much in them ends the task."""
+"""Outputs that are not on a disk of a fixed size are measured, and too much in them ends the task."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exchange]:
 
 @pytest.mark.parametrize("place", ["outputs", "memory"])
 def test_too_much_ends_the_task(made: Exchange, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """D9: where no disk can be made, the exchange has a bound all the same."""
+    """D9: where a disk cannot be made, the exchange has a bound all the same."""
     monkeypatch.setattr(disk_watch, "USUAL", 1 << 20)
     ended = threading.Event()
     (getattr(made, place) / "below").mkdir()
     with Watch(made, ended.set) as seen:
         (getattr(made, place) / "below" / "sparse").touch()
-        os.truncate(getattr(made, place) / "below" / "sparse", 1 << 30)  # takes no room
+        os.truncate(getattr(made, place) / "below" / "sparse", 1 << 30)  # takes no space
         (getattr(made, place) / "below" / "file").write_bytes(bytes(2 << 20))
         assert ended.wait(20)
     assert seen.exceeded

@@ -1,4 +1,4 @@
-"""Documents of peers that are not trusted are received within bounds."""
+"""Documents of untrusted peers are received within bounds."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_document_is_taken_and_answered(start: Start) -> None:
 
 
 def test_a_document_that_is_too_long_is_refused_by_its_head(start: Start) -> None:
-    """D10: nothing of it is received."""
+    """D10: nothing of the document is received."""
     dial, _ = start(Bounds(frame=100, total=100))
     link = dial()
     link.sendall((240 << 20).to_bytes(4, "big"))
@@ -64,7 +64,7 @@ def test_a_document_that_is_too_long_is_refused_by_its_head(start: Start) -> Non
 
 
 def test_documents_above_the_total_wait_in_the_kernel(start: Start) -> None:
-    """D10: the second one is taken when the first is closed."""
+    """D10: the second document is taken when the first is closed."""
     dial, taken = start(Bounds(frame=60, total=100))
     text = b'"%s"' % (b"x" * 58)
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_documents_above_the_total_wait_in_the_kernel(start: Start) -> None:
 
 
 def test_connections_above_the_bound_are_not_accepted(start: Start) -> None:
-    """D10: until another one is closed."""
+    """D10: until another connection is closed."""
     dial, taken = start(Bounds(frame=100, total=100, connections=1))
     first, second = dial(), dial()
     for link in (second, first):
@@ -90,7 +90,7 @@ def test_connections_above_the_bound_are_not_accepted(start: Start) -> None:
 
 
 def test_half_a_document_is_dropped_after_its_time(start: Start) -> None:
-    """D10: a peer that says nothing, and one that stops."""
+    """D10: a silent peer, and one that stops half-way."""
     dial, _ = start(Bounds(frame=100, total=100, patience=0.1))
     silent, half = dial(), dial()
     half.sendall((50).to_bytes(4, "big") + b"[1")

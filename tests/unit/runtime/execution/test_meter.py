@@ -1,4 +1,4 @@
-"""A meter looks while a task runs, says that it ended, and costs nothing where nobody asked."""
+"""A meter measures a running task, reports its end, and costs nothing without a listener."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flyte_images_runtime.execution.meter import Meter
 from flyte_images_runtime.resources.metrics import Metrics, Usage
 
 
-def test_it_tells_what_is_used_and_then_that_it_is_over() -> None:
+def test_it_reports_the_usage_and_then_the_end() -> None:
     told: queue.Queue[Usage | None] = queue.Queue()
     meter = Meter(lambda: Usage(cpu=1.5, memory=4096), tell=told.put)
     first = told.get(timeout=30)
@@ -24,7 +24,7 @@ def test_it_tells_what_is_used_and_then_that_it_is_over() -> None:
     assert meter.added_to(Metrics(total=1.0)) == Metrics(total=1.0)
 
 
-def test_a_task_of_which_nothing_is_known_any_more_is_not_told_of() -> None:
+def test_an_ended_task_without_usage_is_not_reported() -> None:
     told: list[Usage | None] = []
     meter = Meter(Usage, tell=told.append)
     meter._look(lambda: (None, None))
@@ -32,14 +32,14 @@ def test_a_task_of_which_nothing_is_known_any_more_is_not_told_of() -> None:
     assert told == [None]
 
 
-def test_without_a_card_and_a_listener_there_is_no_thread() -> None:
+def test_without_a_card_and_a_listener_no_thread_runs() -> None:
     before = threading.active_count()
     meter = Meter(Usage)
     assert threading.active_count() == before
     meter.stop()
 
 
-def test_of_cards_the_most_memory_and_the_mean_use_are_kept() -> None:
+def test_the_peak_memory_and_the_mean_load_of_cards_are_kept() -> None:
     looks: list[tuple[int | None, float | None]] = [(100, 0.5), (300, 1.0), (200, None), (None, None)]
     meter = Meter(Usage)
     for found in looks:

@@ -1,4 +1,4 @@
-"""The kernel's report of a kill is found by the task's cgroup, in the words of version 1 and of version 2."""
+"""The kernel's report of a kill is found by the task's cgroup, in the formats of version 1 and version 2."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_version_2_and_older_kernels_and_a_group_below_another_one() -> None:
     assert (found.files, found.processes[0].memory) == (5000, 3000 * 4096)
 
 
-def test_of_several_reports_the_one_that_had_most() -> None:
+def test_the_report_with_most_memory_wins() -> None:
     log = [*report("/flyte-images/one", [BIG]), *report("/flyte-images/one", [SMALL])]
     found = find(log, "/flyte-images/one")
     assert found is not None
     assert found.processes[0].pid == 20749
 
 
-def test_another_groups_report_is_not_taken_for_it() -> None:
+def test_the_report_of_another_group_does_not_count() -> None:
     assert find(report("/flyte-images/one-2", [BIG]), "/flyte-images/one") is None
     assert find([], "/flyte-images/one") is None
     assert kill_in("/flyte-images/there-was-never-one") is None

@@ -1,4 +1,4 @@
-"""The two answers to a warm call are taken apart however they arrive."""
+"""The two answers to a warm call are separated, in whatever pieces they arrive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flyte_images_runtime.values.budget import Budget
 BUDGET = Budget(memory=1 << 20, disk=0)
 
 
-def test_they_are_there_only_when_both_are_whole() -> None:
+def test_answers_come_only_when_both_are_complete() -> None:
     sent = b"".join(framing.head(text) + text for text in (b'{"result": 1}', b'{"status": 0}'))
     arrived = bytearray()
     for at in range(len(sent) - 1):
@@ -23,11 +23,11 @@ def test_they_are_there_only_when_both_are_whole() -> None:
     assert arrived == b""
 
 
-def test_a_fork_may_have_nothing_to_say() -> None:
+def test_a_fork_may_send_an_empty_answer() -> None:
     assert split_answers(bytearray(framing.head(b"") + framing.head(b"{}") + b"{}"), BUDGET) == [{}, {}]
 
 
-def test_what_is_too_long_or_no_json_is_refused() -> None:
+def test_a_long_answer_and_invalid_json_are_refused() -> None:
     for sent in (b"\xff\xff\xff\xff", framing.head(b"{") + b"{" + framing.head(b"")):
         with pytest.raises(Problem):
             split_answers(bytearray(sent), BUDGET)

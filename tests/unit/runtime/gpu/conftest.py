@@ -14,5 +14,5 @@ def _driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 
 @pytest.fixture
 def driver(_driver: Driver, tmp_path: Path) -> Driver:
-    """A machine's NVIDIA driver whose cards each test chooses."""
+    """An NVIDIA driver whose cards each test chooses."""
     return Driver(_driver.directory, tmp_path / "cards")

@@ -45,7 +45,8 @@ class Machine:
         spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}
         (directory / "cdi/nvidia.json").write_text(json.dumps(spec))
 
-    def ask(self, request: object, *, wait: float = 0, held: tuple[str, ...] = (), **environ: str):  # type: ignore[no-untyped-def]
+    # type: ignore[no-untyped-def]
+    def ask(self, request: object, *, wait: float = 0, held: tuple[str, ...] = (), **environ: str):
         asked = parse_gpu(request)
         assert asked is not None
         return allocate(
@@ -75,7 +76,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_cards_are_named_for_the_engine_and_are_nobody_else_s(machine: Machine) -> None:
+def test_leased_cards_have_names_for_the_engine_and_one_owner(machine: Machine) -> None:
     with machine.ask("H200:2") as gpus:
         assert gpus.devices == ("nvidia.com/gpu=GPU-h0", "nvidia.com/gpu=GPU-h1")
         assert gpus.uuids == ("GPU-h0", "GPU-h1")
@@ -89,7 +90,7 @@ def test_cards_are_named_for_the_engine_and_are_nobody_else_s(machine: Machine) 
     assert machine.ask("H200:2").uuids == ("GPU-h0", "GPU-h1")
 
 
-def test_what_is_not_there_is_told_with_what_is(machine: Machine, tmp_path: Path) -> None:
+def test_an_error_about_a_missing_card_lists_the_present_cards(machine: Machine, tmp_path: Path) -> None:
     assert machine.refusal("H100:1") == "asked for 1 x NVIDIA H100; this host has 2 x NVIDIA H200, 1 x Tesla T4"
     assert machine.refusal("H200:3").startswith("asked for 3 x NVIDIA H200; this host has 2 x")
     assert machine.refusal("RTX 4090").startswith("asked for 1 x RTX 4090; this host has")
@@ -99,11 +100,13 @@ def test_what_is_not_there_is_told_with_what_is(machine: Machine, tmp_path: Path
 
 
 @pytest.mark.parametrize(("device", "word"), [("V5E:1", "TPU"), ("Inf2:1", "AWS"), ("Gaudi1", "Gaudi")])
-def test_what_no_local_engine_has_is_refused_by_its_name(machine: Machine, device: object, word: str) -> None:
+def test_an_accelerator_that_no_local_engine_has_is_refused_by_name(
+    machine: Machine, device: object, word: str
+) -> None:
     assert word in machine.refusal(device)
 
 
-def test_two_of_any_model_are_of_one_model_if_they_can_be(machine: Machine) -> None:
+def test_two_cards_of_any_model_are_of_one_model_if_possible(machine: Machine) -> None:
     with machine.ask(2) as gpus:
         assert gpus.uuids == ("GPU-h0", "GPU-h1")
     with machine.ask(3) as gpus:
@@ -134,12 +137,12 @@ def test_cuda_visible_devices_counts(machine: Machine) -> None:
     )
 
 
-def test_waiting_has_an_end_that_is_told(machine: Machine) -> None:
+def test_waiting_ends_with_an_error_that_names_the_holder(machine: Machine) -> None:
     with machine.ask("T4"):
         assert " after 0.05 s" in machine.refusal("T4", wait=0.05)
 
 
-def test_the_driver_is_not_asked_again_and_again_while_others_have_the_cards(machine: Machine) -> None:
+def test_the_driver_is_not_asked_while_others_have_the_cards(machine: Machine) -> None:
     with machine.ask("T4"):
         before = machine.looks
         machine.refusal("T4", wait=0.3)
@@ -174,7 +177,7 @@ os.kill(os.getpid(), 9)
     assert wait_for(free, seconds=20) is not None  # type: ignore[arg-type]
 
 
-def test_the_holder_of_a_lease_that_was_given_back_holds_nothing(machine: Machine) -> None:
+def test_a_released_lease_leaves_nothing_locked(machine: Machine) -> None:
     container = subprocess.Popen(("sleep", "60"))
     try:
         gpus = machine.ask("T4")

@@ -43,7 +43,7 @@ def _spec(kind: str, **devices: list[str]) -> str:
     return json.dumps({"cdiVersion": "0.5.0", "kind": kind, "devices": listed})
 
 
-def test_everything_that_a_file_can_say_is_read(tmp_path: Path) -> None:
+def test_every_field_of_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "acme.yaml").write_text(FULL)
     assert read([tmp_path]).edits(["acme.com/gpu=0"]) == Edits(
         env=("ACME=1",),
@@ -54,12 +54,12 @@ def test_everything_that_a_file_can_say_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_two_devices_bring_what_they_share_once(tmp_path: Path) -> None:
+def test_shared_edits_of_two_devices_come_once(tmp_path: Path) -> None:
     (tmp_path / "acme.yaml").write_text(FULL)
     assert read([tmp_path]).edits(["acme.com/gpu=0", "acme.com/gpu=all"]) == read([tmp_path]).edits(["acme.com/gpu=0"])
 
 
-def test_of_two_files_with_one_name_the_later_directory_counts(tmp_path: Path) -> None:
+def test_of_two_files_with_one_name_the_later_directory_wins(tmp_path: Path) -> None:
     for directory, node in (("etc", "/dev/old"), ("run", "/dev/new")):
         (tmp_path / directory).mkdir()
         (tmp_path / directory / "acme.json").write_text(_spec("acme.com/gpu", one=[node]))
@@ -68,7 +68,7 @@ def test_of_two_files_with_one_name_the_later_directory_counts(tmp_path: Path) -
     assert [node.path for node in registry.names("acme.com/gpu")["one"].nodes] == ["/dev/new"]
 
 
-def test_a_device_that_no_file_has_is_refused_with_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_an_unknown_device_is_refused_with_the_directories(tmp_path: Path) -> None:
     with pytest.raises(DeviceError) as refused:
         read([tmp_path]).edits(["acme.com/gpu=7"])
     assert "acme.com/gpu=7" in str(refused.value)
@@ -79,7 +79,7 @@ def test_a_device_that_no_file_has_is_refused_with_where_it_was_looked_for(tmp_p
     "text",
     ["", "[", "null", "{}", '{"kind": "a/b", "devices": []}', '{"cdiVersion": "0.5.0", "kind": "x", "devices": []}'],
 )
-def test_a_file_that_says_nothing_is_told_and_hides_no_other(tmp_path: Path, text: str) -> None:
+def test_an_invalid_file_is_reported_and_does_not_hide_others(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.json").write_text(text)
     (tmp_path / "bad.yaml").write_text(text)
     (tmp_path / "good.json").write_text(_spec("acme.com/gpu", one=[]))
@@ -117,16 +117,14 @@ def test_a_json_file_has_lines_too(tmp_path: Path) -> None:
     ]
 
 
-def test_a_card_has_the_name_that_still_is_this_card(tmp_path: Path) -> None:
+def test_a_card_gets_a_name_that_still_means_this_card(tmp_path: Path) -> None:
     (tmp_path / "nvidia.json").write_text(_spec("nvidia.com/gpu", **{"0": ["/dev/nvidia3"], "GPU-1": ["/dev/nvidia3"]}))
     assert names_of([CARD], [tmp_path], write=False)[0] == {"GPU-1": "nvidia.com/gpu=GPU-1"}
     (tmp_path / "nvidia.json").write_text(_spec("nvidia.com/gpu", **{"0": ["/dev/nvidia3"]}))
     assert names_of([CARD], [tmp_path], write=False)[0] == {"GPU-1": "nvidia.com/gpu=0"}
 
 
-def test_a_machine_whose_files_are_not_ours_to_write_keeps_its_cards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cards_can_be_used_without_the_right_to_write_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     document = json.loads(_spec("nvidia.com/gpu", **{"GPU-1": ["/dev/nvidia3"]}))
     monkeypatch.setattr(cdi_names, "specification", lambda family: document)
@@ -163,7 +161,7 @@ def _driver_files(root: Path) -> Path:
     return libraries
 
 
-def test_the_file_that_is_made_brings_the_driver_by_the_names_that_programs_load(tmp_path: Path) -> None:
+def test_a_made_file_has_the_driver_under_the_names_that_programs_load(tmp_path: Path) -> None:
     libraries = _driver_files(tmp_path)
     driver = read_driver("580.1", libraries, root=tmp_path)
     spec = parse(nvidia_spec([CARD], driver, machine="x86_64"), tmp_path / "made.json")
@@ -185,7 +183,7 @@ def test_the_file_that_is_made_brings_the_driver_by_the_names_that_programs_load
     assert all("ro" in mount.options for mount in spec.common.mounts)
 
 
-def test_the_file_that_is_made_for_amd_has_each_card_apart(tmp_path: Path) -> None:
+def test_a_made_file_for_amd_has_each_card(tmp_path: Path) -> None:
     cards = [
         Card(
             family="amd",

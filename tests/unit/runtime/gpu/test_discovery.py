@@ -24,7 +24,7 @@ answer(asdict(found))
 """
 
 
-def test_each_card_is_found_with_what_a_container_needs_of_it(driver: Driver) -> None:
+def test_each_card_is_found_with_the_nodes_for_a_container(driver: Driver) -> None:
     found = driver.cards(H200, T4, GB10).ask(LOOK)
     assert found["problems"] == []
     told = [
@@ -38,7 +38,7 @@ def test_each_card_is_found_with_what_a_container_needs_of_it(driver: Driver) ->
     assert found["cards"][1]["processes"] == [17, 4242]
 
 
-def test_of_a_partitioned_card_the_parts_are_found(driver: Driver, tmp_path: Path) -> None:
+def test_the_instances_of_a_partitioned_card_are_found(driver: Driver, tmp_path: Path) -> None:
     for instance, minor in ((7, 12), (8, 21)):
         below = tmp_path / f"driver/nvidia/capabilities/gpu1/mig/gi{instance}"
         (below / "ci0").mkdir(parents=True)
@@ -53,7 +53,7 @@ def test_of_a_partitioned_card_the_parts_are_found(driver: Driver, tmp_path: Pat
     assert {card["parent"][:12] for card in found["cards"]} == {"GPU-33333333"}
 
 
-def test_no_driver_no_device_and_no_library_each_have_their_words(driver: Driver, tmp_path: Path) -> None:
+def test_a_missing_driver_device_and_library_have_different_messages(driver: Driver, tmp_path: Path) -> None:
     assert driver.ask(LOOK)["problems"] == ["no NVIDIA GPU: the driver is not loaded"]
     assert driver.cards().ask(LOOK)["problems"] == ["no NVIDIA GPU: the driver has none"]
     assert driver.ask(LOOK, LD_LIBRARY_PATH="")["problems"] == ["no NVIDIA GPU: libnvidia-ml.so.1 not found"]
@@ -73,7 +73,7 @@ def test_the_driver_s_directory_is_where_its_library_was_loaded_from(driver: Dri
     assert driver.ask(code, LD_LIBRARY_PATH="") is None
 
 
-def test_the_client_library_is_loaded_only_when_it_is_asked(driver: Driver) -> None:
+def test_the_client_library_is_loaded_on_first_use(driver: Driver) -> None:
     code = "import sys, flyte_images_runtime.gpu; sys.exit('pynvml' in sys.modules or 'yaml' in sys.modules)"
     assert subprocess.run((sys.executable, "-c", code), env=driver.environ()).returncode == 0
 
@@ -110,7 +110,7 @@ def test_amd_cards_come_from_the_kernel_s_tables(tmp_path: Path) -> None:
     assert amd(sys=tmp_path / "none").problems == ("no AMD GPU: the driver amdgpu is not loaded",)
 
 
-def test_this_machine_can_be_asked_whatever_it_has() -> None:
+def test_a_search_works_on_any_machine() -> None:
     code = "from flyte_images_runtime.gpu import search; print(search())"
     done = subprocess.run(
         (sys.executable, "-c", code), env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True

@@ -37,7 +37,7 @@ sys.stdin.read()
 """
 
 
-def test_what_one_has_no_other_gets_until_it_is_given_back(tmp_path: Path) -> None:
+def test_a_leased_card_is_taken_until_its_release(tmp_path: Path) -> None:
     first = _one(tmp_path, "a")
     assert first is not None
     assert _one(tmp_path, "a") is None
@@ -49,7 +49,7 @@ def test_what_one_has_no_other_gets_until_it_is_given_back(tmp_path: Path) -> No
     assert _one(tmp_path, "a") is not None
 
 
-def test_what_was_tried_and_not_taken_is_free_again(tmp_path: Path) -> None:
+def test_a_card_that_was_tried_and_not_taken_is_free_again(tmp_path: Path) -> None:
     assert take(tmp_path, lambda attempt: () if attempt("a") and attempt("b") else ("a",)) is None
     assert holders(tmp_path, ["a", "b"]) == {}
 
@@ -67,7 +67,7 @@ def test_a_shared_card_has_many_holders_and_no_sole_one(tmp_path: Path) -> None:
     assert _one(tmp_path, "a", shared=True) is None
 
 
-def test_a_killed_holder_has_nothing_and_others_are_told_of_a_living_one(tmp_path: Path) -> None:
+def test_a_killed_holder_has_nothing_and_a_living_one_is_named(tmp_path: Path) -> None:
     process = _process(HOLD, tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -167,7 +167,7 @@ sys.stdin.read()
         process.kill()
 
 
-def test_a_holder_is_named_by_the_kernel_not_by_what_stands_in_the_file(tmp_path: Path) -> None:
+def test_the_kernel_names_the_holder_not_the_file(tmp_path: Path) -> None:
     """D21: a file that names another process does not blame that process."""
     with _process(HOLD, tmp_path) as process:
         assert process.stdout is not None

@@ -74,7 +74,7 @@ def test_a_model_is_exactly_these_cards(asked: str, found: set[str]) -> None:
     assert {name for name, gib in REAL.items() if fits(request, _card(name, memory=gib * GI))} == found
 
 
-def test_a_part_is_no_card_and_a_card_is_no_part() -> None:
+def test_a_partition_and_a_card_do_not_fit_each_other() -> None:
     whole = _card("NVIDIA A100-SXM4-40GB", memory=40 * GI)
     part = _card("NVIDIA A100-SXM4-40GB MIG 1g.5gb", memory=5 * GI, partition="1g.5gb")
     asks_whole = GPURequest(count=1, family="nvidia", model="A100")
@@ -103,7 +103,7 @@ def test_cuda_visible_devices_hides_cards(told: str, left: str) -> None:
     assert "".join(card.index for card in visible(cards, {"CUDA_VISIBLE_DEVICES": told})) == left
 
 
-def test_cards_are_told_by_model_with_who_has_them() -> None:
+def test_cards_are_described_by_model_and_holder() -> None:
     cards = [
         Card(family="nvidia", index="0", name="NVIDIA H200", uuid="a"),
         Card(family="nvidia", index="1", name="NVIDIA H200", uuid="b"),

@@ -32,13 +32,13 @@ def test_nvidia_cards_are_asked_again_each_time(driver: Driver, tmp_path: Path) 
     assert found == [[120 << 20, 0.75], [300 << 20, 0.0]]
 
 
-def test_a_part_of_a_card_tells_its_memory_only(driver: Driver, tmp_path: Path) -> None:
+def test_a_partition_reports_only_its_memory(driver: Driver, tmp_path: Path) -> None:
     driver.cards("NVIDIA H200|GPU-a|0|143771||1g.18gb 2g.35gb")
     code = f"UUIDS = ['MIG-a-1']\nUSES = ['MIG-a-1|7|9']\nPLACE = {str(tmp_path / 'use')!r}\n" + LOOK
     assert driver.ask(code, NVML_STAND_IN_USE=str(tmp_path / "use")) == [[7 << 20, None]]
 
 
-def test_a_card_that_went_away_and_a_driver_that_did_tell_nothing(driver: Driver, tmp_path: Path) -> None:
+def test_a_lost_card_and_a_lost_driver_report_nothing(driver: Driver, tmp_path: Path) -> None:
     driver.cards("NVIDIA H200|GPU-a|0|143771||")
     code = f"UUIDS = ['GPU-gone']\nUSES = ['']\nPLACE = {str(tmp_path / 'use')!r}\n" + LOOK
     assert driver.ask(code) == [[None, None]]

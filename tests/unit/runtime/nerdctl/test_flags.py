@@ -37,7 +37,7 @@ def _options(exchange: Exchange, **given: Any) -> dict[str, list[str]]:
     return found
 
 
-def test_nothing_is_allowed_that_is_not_asked_for(exchange: Exchange) -> None:
+def test_only_requested_rights_are_given(exchange: Exchange) -> None:
     found = _options(exchange, network="none")
     assert found["--cap-drop"] == ["ALL"]
     assert "--cap-add" not in found
@@ -63,7 +63,7 @@ def test_limits_are_exact(exchange: Exchange) -> None:
     assert found["--shm-size"] == [str(7 * MI)]
 
 
-def test_what_is_loosened_is_loosened(exchange: Exchange) -> None:
+def test_each_loosened_item_becomes_an_option(exchange: Exchange) -> None:
     loose = Hardening(user="0:0", read_only_root=False, capabilities=("NET_RAW",), new_privileges=True, runtime="crun")
     mount = Mount(source='/odd, "name"', target="/in", read_only=False)
     found = _options(exchange, hardening=loose, mounts=(mount,), workdir="/w", env=(("A", "b c\nd"),), network="host")
@@ -78,6 +78,6 @@ def test_what_is_loosened_is_loosened(exchange: Exchange) -> None:
     assert found["--mount"][-1] == 'type=bind,"source=/odd, ""name""",target=/in,bind-propagation=rprivate'
 
 
-def test_devices_go_by_their_names_where_they_are_known(exchange: Exchange) -> None:
+def test_known_devices_are_passed_by_name(exchange: Exchange) -> None:
     found = _options(exchange, devices=("nvidia.com/gpu=0", "nvidia.com/gpu=1"))
     assert found["--device"] == ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]

@@ -25,17 +25,17 @@ def _nerdctl(place: Path, script: str) -> Nerdctl:
     return Nerdctl(("--namespace", "n"), {"PATH": f"{place}:/usr/bin:/bin"})
 
 
-def test_it_is_missed_by_name(tmp_path: Path) -> None:
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineLost, match="program `nerdctl` is not installed") as missed:
         Nerdctl((), {"PATH": str(tmp_path)}).call("info")
     assert missed.value.hint
 
 
-def test_its_own_options_come_first(tmp_path: Path) -> None:
+def test_nerdctl_options_come_first(tmp_path: Path) -> None:
     assert _nerdctl(tmp_path, 'echo "$@"').call("ps", "-q") == "--namespace n ps -q\n"
 
 
-def test_a_containerd_that_does_not_answer_is_an_engine_that_is_lost(tmp_path: Path) -> None:
+def test_a_silent_containerd_is_a_lost_engine(tmp_path: Path) -> None:
     line = 'time="2026-01-01T00:00:00Z" level=fatal msg="cannot access containerd socket \\\\"/run/c.sock\\\\""'
     engine = NerdctlEngine(_nerdctl(tmp_path, f"printf '%s\\n' '{line}' >&2; exit 1"))
     with pytest.raises(EngineLost, match="no containerd answers") as missed:
@@ -44,7 +44,7 @@ def test_a_containerd_that_does_not_answer_is_an_engine_that_is_lost(tmp_path: P
     assert "nerdctl failed" in str(lost(Refused("something else")))
 
 
-def test_the_end_of_what_it_says_counts() -> None:
+def test_the_last_fatal_message_counts() -> None:
     lines = ["from the task", 'time="t" level=warning msg="hm"', 'time="t" level=fatal msg="it \\"broke\\""', "FATA"]
     assert said(lines) == 'it "broke"'
     assert said(["only the task's own"]) == ""
@@ -60,7 +60,7 @@ def test_the_end_of_what_it_says_counts() -> None:
         ("no space left on device", ImageCannotStart, "no space left"),
     ],
 )
-def test_its_refusals_have_their_types(words: str, kind: type[Exception], told: str) -> None:
+def test_refusals_have_error_classes(words: str, kind: type[Exception], told: str) -> None:
     error = _why_not(words, SPEC)
     assert isinstance(error, kind)
     assert told in str(error)

@@ -27,7 +27,7 @@ def test_a_call_that_is_too_new_for_the_library_is_left_out() -> None:
     assert compile_profile(rules) == compile_profile(profile(machine="x86_64"))
 
 
-def test_without_the_library_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_no_program_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 

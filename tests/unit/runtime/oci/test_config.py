@@ -38,7 +38,7 @@ def _mounted(config: dict[str, Any], place: str) -> dict[str, Any]:
     return found[0]
 
 
-def test_the_default_is_as_little_as_can_be() -> None:
+def test_the_default_gives_the_fewest_rights() -> None:
     config = _config()
     assert config["root"]["readonly"]
     process = config["process"]
@@ -127,7 +127,7 @@ def test_leased_devices_bring_their_nodes_and_only_those_may_be_opened() -> None
     assert config["process"]["user"]["additionalGids"] == [44, 1000]
 
 
-def test_limits_are_not_in_it() -> None:  # they are on the task's own cgroup, which outlives the container's
+def test_the_document_has_no_limits() -> None:  # they are on the task's own cgroup, which outlives the container's
     assert _config(limits=Limits(cpu=Decimal(1), memory=1 << 30)) == _config()
 
 

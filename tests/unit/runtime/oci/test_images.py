@@ -29,13 +29,13 @@ def _described(place: Path, *, driver: str = "overlay2") -> dict[str, Any]:
     }
 
 
-def test_docker_s_older_store_says_itself_where_they_are(tmp_path: Path) -> None:
+def test_docker_s_older_store_names_its_directories(tmp_path: Path) -> None:
     found = Images(tmp_path / "store", lambda _: _described(tmp_path)).find("app:1")
     assert found.layers == tuple(str(tmp_path / name) for name in ("3", "2", "1"))
     assert (found.env, found.workdir, found.user, found.architecture) == (("A=1",), "/app", "me", "amd64")
 
 
-def test_a_record_is_used_for_as_long_as_the_directories_are_there(tmp_path: Path) -> None:
+def test_a_record_is_used_while_the_directories_exist(tmp_path: Path) -> None:
     described = _described(tmp_path)
     images = Images(tmp_path / "store", lambda _: described)
     first = images.find("app:1")
@@ -46,7 +46,7 @@ def test_a_record_is_used_for_as_long_as_the_directories_are_there(tmp_path: Pat
     assert images.find("app:1").layers == (str(tmp_path / "3"), str(tmp_path / "2"))
 
 
-def test_an_image_that_is_nowhere_is_refused_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_image_is_refused_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "SOCKETS", ())
     with pytest.raises(ImageCannotStart, match="no containerd answers here"):
         Images(tmp_path / "store", lambda _: _described(tmp_path, driver="btrfs")).find("app:1")
@@ -58,7 +58,7 @@ def test_an_image_that_is_nowhere_is_refused_with_the_reason(tmp_path: Path, mon
         Images(tmp_path / "store").find("app:1")
 
 
-def test_a_new_image_is_the_time_to_let_go_of_those_that_are_gone(tmp_path: Path) -> None:
+def test_a_new_image_releases_removed_images(tmp_path: Path) -> None:
     known = {
         "old:1": {**_described(tmp_path), "Id": "sha256:old"},
         "new:1": {**_described(tmp_path), "Id": "sha256:new"},
@@ -75,7 +75,7 @@ def test_a_new_image_is_the_time_to_let_go_of_those_that_are_gone(tmp_path: Path
     assert "sha256:new" in left.read_text()
 
 
-def test_a_record_that_is_damaged_is_let_go(tmp_path: Path) -> None:
+def test_a_damaged_record_is_removed(tmp_path: Path) -> None:
     images = Images(tmp_path / "store", lambda _: _described(tmp_path))
     images.find("app:1")
     for thread in threading.enumerate():

@@ -97,7 +97,7 @@ def test_a_layer_is_unpacked_as_it_was(layout: Layout, tmp_path: Path, compress:
     assert (rootfs.env, rootfs.workdir, rootfs.architecture) == (("A=1",), "/w", "amd64")
 
 
-def test_what_a_layer_deletes_is_marked_as_overlay_marks_it(layout: Layout, tmp_path: Path) -> None:
+def test_deletions_become_marks_of_overlay(layout: Layout, tmp_path: Path) -> None:
     layout.layer(("f", "d/a", b"", 0o644), ("f", "d/b", b"", 0o644), ("f", "e/c", b"", 0o644))
     layout.layer(("f", "d/.wh.a", b"", 0o644), ("f", "e/.wh..wh..opq", b"", 0o644), ("f", "e/n", b"", 0o644))
     upper, lower = map(Path, find(layout.reference(), tmp_path / "store").layers)
@@ -108,7 +108,7 @@ def test_what_a_layer_deletes_is_marked_as_overlay_marks_it(layout: Layout, tmp_
     assert (lower / "d/b").exists()
 
 
-def test_a_layer_that_two_images_share_is_there_once(layout: Layout, tmp_path: Path) -> None:
+def test_a_shared_layer_is_unpacked_once(layout: Layout, tmp_path: Path) -> None:
     layout.layer(("f", "a", b"shared", 0o644))
     first = find(layout.reference(), tmp_path / "store")
     layout.layer(("f", "b", b"own", 0o644))
@@ -117,7 +117,7 @@ def test_a_layer_that_two_images_share_is_there_once(layout: Layout, tmp_path: P
     assert len(list((tmp_path / "store/layers").iterdir())) == 2
 
 
-def test_layers_stay_for_as_long_as_their_layout_does(layout: Layout, tmp_path: Path) -> None:
+def test_layers_stay_as_long_as_their_layout(layout: Layout, tmp_path: Path) -> None:
     layout.layer(("f", "a", b"content", 0o644))
     images = Images(tmp_path / "store")
     found = images.find(layout.reference())
@@ -160,7 +160,7 @@ def test_a_damaged_layer_is_refused_and_not_kept(layout: Layout, tmp_path: Path)
 
 
 @pytest.mark.parametrize("index", ["", "{}", '{"manifests": []}', '{"manifests": [{"digest": "sha256:x"}]}'])
-def test_what_is_no_layout_is_refused(tmp_path: Path, index: str) -> None:
+def test_a_directory_that_is_not_a_layout_is_refused(tmp_path: Path, index: str) -> None:
     (tmp_path / "index.json").write_text(index)
     with pytest.raises(ImageCannotStart) as refused:
         find(f"oci-layout:{tmp_path}", tmp_path / "store")

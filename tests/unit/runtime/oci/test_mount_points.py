@@ -37,24 +37,24 @@ def _made(layers: list[str], tmp_path: Path, *mounts: tuple[str, str]) -> list[s
     return sorted(f"{path.relative_to(upper)}{'/' if path.is_dir() else ''}" for path in upper.rglob("*"))
 
 
-def test_what_is_missing_is_made_with_the_modes_of_what_is_there(layers: list[str], tmp_path: Path) -> None:
+def test_missing_mount_points_get_the_modes_of_existing_directories(layers: list[str], tmp_path: Path) -> None:
     assert _made(layers, tmp_path, ("/etc/hosts", "file"), ("/proc", "")) == ["etc/", "etc/hosts", "proc/"]
     assert (tmp_path / "upper/etc").stat().st_mode & 0o7777 == 0o751
 
 
-def test_what_is_there_is_left_as_it_is(layers: list[str], tmp_path: Path) -> None:
+def test_existing_mount_points_are_not_changed(layers: list[str], tmp_path: Path) -> None:
     assert _made(layers, tmp_path, ("/etc/passwd", "file"), ("/data", ""), ("/run", "")) == []
 
 
-def test_what_lies_behind_a_link_is_left_to_the_runtime(layers: list[str], tmp_path: Path) -> None:
+def test_a_path_through_a_link_is_left_to_the_runtime(layers: list[str], tmp_path: Path) -> None:
     assert _made(layers, tmp_path, ("/var/lock", "")) == []
 
 
-def test_what_another_mount_hides_is_not_made(layers: list[str], tmp_path: Path) -> None:
+def test_mount_points_hidden_by_another_mount_are_not_made(layers: list[str], tmp_path: Path) -> None:
     assert _made(layers, tmp_path, ("/dev", ""), ("/dev/shm", ""), ("/dev/pts", "")) == ["dev/"]
 
 
-def test_what_was_deleted_is_missing(layers: list[str], tmp_path: Path) -> None:
+def test_a_deleted_directory_is_missing(layers: list[str], tmp_path: Path) -> None:
     import os
 
     os.mknod(Path(layers[0]) / "data", 0o020000, 0)  # overlay's mark, which every user may make

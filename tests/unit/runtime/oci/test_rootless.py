@@ -90,7 +90,7 @@ def test_the_machine_s_network_shows_in_the_machine_s_own_sys(exchange: Exchange
     assert "ro" in kind("host")[1]
 
 
-def test_a_runtime_is_told_that_its_cgroup_is_made_by_others() -> None:
+def test_a_user_s_runtime_makes_no_cgroup_with_limits() -> None:
     assert "--cgroup-manager=disabled" in Program("/usr/bin/crun").run(Path("/b"), "c", 3, ordinary_user=True)
     assert "--rootless=true" in Program("/usr/sbin/runc").run(Path("/b"), "c", 3, ordinary_user=True)
     assert "--rootless=true" not in Program("/usr/sbin/runc").run(Path("/b"), "c", 3)
@@ -104,7 +104,7 @@ def test_a_runtime_is_told_that_its_cgroup_is_made_by_others() -> None:
         (("newuidmap", "newgidmap", "unshare"), True, "user namespaces to this user: not today", "max_user_namespaces"),
     ],
 )
-def test_what_a_user_lacks_is_named_with_its_remedy(
+def test_an_error_names_a_user_s_missing_part_and_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tools: tuple[str, ...], span: bool, told: str, helps: str
 ) -> None:
     for tool in tools:
@@ -122,7 +122,7 @@ def test_what_a_user_lacks_is_named_with_its_remedy(
     assert helps in found[1]
 
 
-def test_what_a_process_has_started_is_found_however_deep() -> None:
+def test_descendants_of_a_process_are_found_at_any_depth() -> None:
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
     outer = subprocess.Popen(
         ("sh", "-c", f'{sys.executable} -c "$0"; true', code), stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -154,7 +154,7 @@ def test_a_device_s_nodes_are_shown_and_not_made(exchange: Exchange) -> None:
     assert "rw" in shown["options"]
 
 
-def test_a_user_s_container_is_told_its_place_from_the_top() -> None:
+def test_the_cgroup_path_of_a_user_s_container_is_absolute() -> None:
     part = Hierarchies(Path("/sys/fs/cgroup/user.slice/a.scope"), {})
     place = _container_group(Group("name", part), ordinary_user=True)
     assert place == "/user.slice/a.scope/flyte-images/name/container"

@@ -36,11 +36,11 @@ def test_a_call_without_conditions_has_one_answer(machine: str, capabilities: tu
 
 
 @pytest.mark.parametrize("name", ESCAPES.split())
-def test_what_reaches_the_host_is_not_allowed(name: str) -> None:
+def test_calls_that_reach_the_host_are_refused(name: str) -> None:
     assert name not in _allowed(profile())
 
 
-def test_what_a_program_needs_is_allowed() -> None:
+def test_calls_that_programs_need_are_allowed() -> None:
     needed = {
         "read",
         "mmap",
@@ -62,7 +62,7 @@ def test_a_capability_brings_the_calls_that_it_is_for_and_no_others() -> None:
     assert {"clone3", "unshare", "mount"} <= _allowed(profile(["CAP_SYS_ADMIN"])) - plain
 
 
-def test_what_is_too_new_to_be_known_is_not_implemented() -> None:
+def test_a_call_newer_than_the_list_is_not_implemented() -> None:
     assert profile()["defaultErrnoRet"] == 38
     assert {rule["errnoRet"] for rule in _answers(profile(), "mount")} == {1}
 

@@ -37,13 +37,13 @@ def _spec(**limits: Any) -> TaskSpec:
         ({"MemoryLimit": False, "SecurityOptions": None}, {"memory": 1 << 30}, "memory"),
     ],
 )
-def test_a_limit_that_would_be_ignored_is_known_before_the_start(
+def test_an_ignored_limit_is_an_error_before_the_start(
     facts: dict[str, Any], limits: dict[str, Any], ignored: str | None
 ) -> None:
     assert _not_kept(facts, _spec(**limits)) == ignored
 
 
-def test_a_number_of_processes_is_refused_only_if_it_is_asked_for() -> None:
+def test_a_process_limit_is_refused_only_if_requested() -> None:
     few = replace(_spec(), hardening=Hardening(pids=32))
     assert _not_kept({"CgroupVersion": "1", "Rootless": True}, few) == "process"
     assert _not_kept({"CgroupVersion": "2", "Rootless": True, "PidsLimit": False}, few) == "process"
@@ -51,7 +51,7 @@ def test_a_number_of_processes_is_refused_only_if_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("user", "mode"), [("0:0", None), ("1234:4321", "keep-id:uid=1234,gid=4321")])
-def test_who_the_task_is_is_the_caller(user: str, mode: str | None) -> None:
+def test_the_task_s_user_is_the_caller(user: str, mode: str | None) -> None:
     number, group = map(int, user.split(":"))
     spec = replace(_spec(), network="outbound")
     host: dict[str, Any] = {"PidsLimit": 1, "Tmpfs": {}, "NetworkMode": "bridge"}
@@ -63,20 +63,20 @@ def test_who_the_task_is_is_the_caller(user: str, mode: str | None) -> None:
     assert "/sys/fs/cgroup" in host["Tmpfs"]
 
 
-def test_another_runtime_needs_a_service_that_is_ours() -> None:
+def test_another_runtime_needs_a_service_started_here() -> None:
     told = find_service({"CONTAINER_HOST": "unix:///some/p.sock"}, user=1000)
     assert not told.ours
     assert Service(Path("/run/p.sock")).with_runtime("runsc").socket == Path("/run/p-runsc.sock")
 
 
-def test_it_answers_where_it_is_told_to(tmp_path: Path) -> None:
+def test_the_service_is_that_of_the_environment(tmp_path: Path) -> None:
     assert find_service({"CONTAINER_HOST": "unix:///some/p.sock"}, user=1000).socket == Path("/some/p.sock")
     with pytest.raises(EngineLost, match="cannot run on the Podman at ssh") as refused:
         find_service({"CONTAINER_HOST": "ssh://core@host/run/podman.sock"}, user=0)
     assert refused.value.exit_code == 3
 
 
-def test_a_socket_that_answers_is_taken_before_one_of_our_own(tmp_path: Path) -> None:
+def test_an_answering_socket_is_preferred(tmp_path: Path) -> None:
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
     assert find_service(environ, user=1000).socket == tmp_path / "flyte-images/podman.sock"
     (tmp_path / "podman").mkdir()
@@ -93,7 +93,9 @@ def test_a_socket_that_answers_is_taken_before_one_of_our_own(tmp_path: Path) ->
         (None, "the program `podman` is not installed"),
     ],
 )
-def test_a_service_that_does_not_start_says_why(tmp_path: Path, script: str | None, told: str) -> None:
+def test_a_service_that_does_not_start_is_an_error_with_the_reason(
+    tmp_path: Path, script: str | None, told: str
+) -> None:
     if script is not None:
         (tmp_path / "podman").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "podman").chmod(0o755)
@@ -102,7 +104,7 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path, script: str | No
     assert refused.value.hint
 
 
-def test_devices_are_asked_for_part_by_part() -> None:
+def test_devices_are_requested_part_by_part() -> None:
     edits = Edits(
         env=("A=device", "B=device"),
         nodes=(Node(path="/dev/in", host="/dev/out", permissions="rw"),),
