@@ -1,4 +1,4 @@
-"""A request becomes leased cards, or an error that lists what is there."""
+"""A request becomes leased cards, or an error that lists the cards of the machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CARDS = tuple(
 
 
 class Machine:
-    """Cards, CDI files for them, and a place for leases, as one process sees them."""
+    """Cards, CDI files for them, and a directory for leases, as one process sees them."""
 
     def __init__(self, directory: Path, cards: tuple[Card, ...] = CARDS) -> None:
         self.cards = cards
@@ -111,7 +111,7 @@ def test_two_cards_of_any_model_are_of_one_model_if_possible(machine: Machine) -
         assert gpus.uuids == ("GPU-h0", "GPU-h1")
     with machine.ask(3) as gpus:
         assert set(gpus.uuids) == {"GPU-h0", "GPU-h1", "GPU-t4"}
-    with machine.ask(1) as gpus:  # the smallest, so that the large ones stay
+    with machine.ask(1) as gpus:  # the smallest card, so that the large ones stay free
         assert gpus.uuids == ("GPU-t4",)
 
 
@@ -146,7 +146,7 @@ def test_the_driver_is_not_asked_while_others_have_the_cards(machine: Machine) -
     with machine.ask("T4"):
         before = machine.looks
         machine.refusal("T4", wait=0.3)
-        assert machine.looks - before == 2  # what is there, and at the end who has it
+        assert machine.looks - before == 2  # once for the cards, and at the end for the holders
 
 
 def test_the_lease_stays_with_the_container_when_the_client_is_killed(machine: Machine, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CDI files: what devices bring, which file counts, and the file that is made where there is none."""
+"""CDI files: the edits of devices, which file wins, and the file made for cards without one."""
 
 from __future__ import annotations
 

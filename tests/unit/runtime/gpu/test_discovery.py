@@ -1,4 +1,4 @@
-"""NVIDIA cards through the real client library over a stand-in driver; AMD cards from the kernel's tables."""
+"""NVIDIA cards through the real client library on a stand-in driver; AMD cards from the kernel's tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_each_card_is_found_with_the_nodes_for_a_container(driver: Driver) -> No
     ]
     assert told == [
         ("0", "NVIDIA H200", "GPU-11111111", 143771, ["/dev/nvidia0"]),
-        ("1", "Tesla T4", "GPU-22222222", 15360, ["/dev/nvidia3"]),  # the node is the minor number, not the index
+        ("1", "Tesla T4", "GPU-22222222", 15360, ["/dev/nvidia3"]),  # the node has the minor number, not the index
         ("2", "NVIDIA GB10", "GPU-44444444", 0, ["/dev/nvidia2"]),
     ]
     assert found["cards"][1]["processes"] == [17, 4242]

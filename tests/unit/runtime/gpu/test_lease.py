@@ -1,4 +1,4 @@
-"""Leases among real processes, some of which are killed: no card has two holders, and none is lost."""
+"""Leases among real processes, some of which are killed: a card never has two holders, and none is lost."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_key_never_leads_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_a_directory_from_which_others_can_remove_files_is_refused(tmp_path: Path) -> None:
-    """D21: in a directory without the sticky bit, or of another user, two tasks can be given the same card."""
+    """D21: in a directory without the sticky bit, or of another user, two tasks could get the same card."""
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(DeviceError, match=f"`{tmp_path}/open`: its mode 777 lets every user"):
@@ -150,7 +150,7 @@ def test_a_directory_from_which_others_can_remove_files_is_refused(tmp_path: Pat
 def test_a_lock_that_another_process_keeps_is_an_error_that_names_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D21: whoever holds `picking` does not keep the others waiting without end."""
+    """D21: a process that holds `picking` does not delay the others forever."""
     monkeypatch.setattr(lease, "_PATIENCE", 0.05)
     code = """
 import fcntl
@@ -192,7 +192,7 @@ def get(key): return take(place, lambda attempt: (key,) if attempt(key) else ())
 mine = get("b")
 print([bool(get("a")), bool(mine), sorted(holders(place, ["a"]))])
 """
-    imported = "import flyte_images_runtime.gpu\n"  # before the process may no longer read these files
+    imported = "import flyte_images_runtime.gpu\n"  # before the process loses the right to read these files
     assert _process(imported + code, tmp_path / "leases").communicate()[0] == "[False, True, ['a']]\n"
 
 
@@ -233,7 +233,8 @@ def test_twelve_racing_processes_of_which_some_are_killed_never_share(tmp_path: 
     choose = random.Random(4)
     for number, victim in enumerate(choose.sample(processes, 4)):
         _until_taken(log, 12 + 5 * number)
-        deaths[victim.pid] = time.monotonic_ns()  # it holds until here at most: what it says later is not heard
+        # the process holds its cards until now at most; later output does not count
+        deaths[victim.pid] = time.monotonic_ns()
         victim.kill()
     for process in processes:
         process.communicate(timeout=120)
@@ -253,4 +254,4 @@ def test_twelve_racing_processes_of_which_some_are_killed_never_share(tmp_path: 
             owner[key] = int(pid)
     assert overlaps == 0
     assert events > 12 * 12
-    assert _one(tmp_path / "leases", "a") is not None  # and nothing is lost to the dead
+    assert _one(tmp_path / "leases", "a") is not None  # dead processes hold nothing

@@ -1,4 +1,4 @@
-"""Names of real drivers, and which models they are."""
+"""Names of real drivers, and their models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flyte_images_runtime.gpu.match import fits, matching, visible
 from flyte_images_runtime.resources.accelerators import GPURequest, parse_gpu
 
 GI = 1 << 30
-# What NVML says of cards that are sold, and the size of their memory.
+# NVML's names of real cards, and their memory.
 REAL = {
     "Tesla T4": 15,
     "Tesla V100-SXM2-16GB": 16,

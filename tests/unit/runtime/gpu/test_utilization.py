@@ -1,4 +1,4 @@
-"""What the cards of a task do is asked from who knows it: the driver's library, or the kernel's own files."""
+"""The load of a task's cards comes from the driver's library, or from the kernel's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nerdctl is asked for is what Docker is asked for, option by option."""
+"""Each field of Docker's request becomes an option of nerdctl."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def exchange() -> Iterator[Exchange]:
 
 
 def _options(exchange: Exchange, **given: Any) -> dict[str, list[str]]:
-    """The options of one task's container, by name."""
+    """Return the options of one task's container, by name."""
     spec = TaskSpec(task="t", image="img:1", code=Code(module="m", qualname="f", roots=("/c",)), **given)
     settings = Settings(owner="o", user=(1000, 1001), library="/lib", shm=7 * MI, cgroup_parent="/p")
     argv = list(run_options(create_body(spec, exchange, settings), "name"))

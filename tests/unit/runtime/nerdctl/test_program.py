@@ -1,4 +1,4 @@
-"""The program nerdctl: where it is, and its own words for what went wrong."""
+"""The program nerdctl: where it is found, and its own messages."""
 
 from __future__ import annotations
 

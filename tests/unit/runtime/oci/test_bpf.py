@@ -1,4 +1,4 @@
-"""The filter as the kernel takes it."""
+"""The seccomp filter as the kernel takes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flyte_images_runtime.oci.seccomp import profile
 def test_a_program_of_whole_instructions_that_ends_in_answers(machine: str, capabilities: tuple[str, ...]) -> None:
     program = compile_profile(profile(capabilities, machine=machine))
     instructions = list(struct.iter_unpack("=HBBI", program))
-    assert 100 < len(instructions) < 4096  # the kernel takes no more
+    assert 100 < len(instructions) < 4096  # the kernel's maximum
     answers = {value for code, _, _, value in instructions if code == 0x06}  # BPF_RET | BPF_K
     assert {0x7FFF0000, 0x00050000 | 1, 0x00050000 | 38} <= answers
 

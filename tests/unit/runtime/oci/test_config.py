@@ -1,4 +1,4 @@
-"""What an OCI runtime is told: hardened unless a specification says otherwise by name."""
+"""The configuration for an OCI runtime: hardened unless the specification loosens an item by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an image's files are found: in a directory, in Docker's older store, or nowhere."""
+"""The places of an image's files: a directory, Docker's older store, or none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_record_is_used_while_the_directories_exist(tmp_path: Path) -> None:
     described = _described(tmp_path)
     images = Images(tmp_path / "store", lambda _: described)
     first = images.find("app:1")
-    described["Config"] = {}  # the same image has the same configuration: it is not looked at again
+    described["Config"] = {}  # the same image has the same configuration, so it is not read again
     assert images.find("other:name") == first
     (tmp_path / "1").rmdir()
     described["GraphDriver"]["Data"]["LowerDir"] = str(tmp_path / "2")

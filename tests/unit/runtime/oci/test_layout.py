@@ -1,4 +1,4 @@
-"""Layers of an OCI layout become directories that overlay can stack, and nothing is ever written beside them."""
+"""Layers of an OCI layout become directories for overlay, and nothing is written outside them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Entry = tuple[str, str, bytes | str, int]
 
 
 class Layout:
-    """An OCI layout that is made here, layer by layer."""
+    """An OCI layout made here, layer by layer."""
 
     def __init__(self, place: Path) -> None:
         self.place = place

@@ -1,4 +1,4 @@
-"""What is mounted finds its place: made where the image lacks it, and nothing of the image is hidden by that."""
+"""Mount points are made where the image lacks them, and hide nothing of the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flyte_images_runtime.oci.mount_points import make_places
 
 @pytest.fixture
 def layers(tmp_path: Path) -> list[str]:
-    """Two: `/etc` with a file below, a link above."""
+    """Return two layers: `/etc` with a file below, a link above."""
     top, base = tmp_path / "top", tmp_path / "base"
     (base / "etc").mkdir(parents=True)
     (base / "etc/passwd").touch()

@@ -1,4 +1,4 @@
-"""An ordinary user's containers: how users are mapped, what the kernel counts, what is said when it cannot be."""
+"""An ordinary user's containers: the map of users, the kernel's counts, and errors about missing parts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_processes_are_counted_without_a_cgroup(exchange: Exchange) -> None:
     config = _config(exchange, hardening=Hardening(pids=32))
     assert {"type": "RLIMIT_NPROC", "soft": 32, "hard": 32} in config["process"]["rlimits"]
     many = _config(exchange, hardening=Hardening(pids=9999))
-    assert {"type": "RLIMIT_NPROC", "soft": 5000, "hard": 5000} in many["process"]["rlimits"]  # the caller's own
+    assert {"type": "RLIMIT_NPROC", "soft": 5000, "hard": 5000} in many["process"]["rlimits"]  # the caller's own limit
     assert "resources" not in config["linux"]
     assert "cgroupsPath" not in config["linux"]
 

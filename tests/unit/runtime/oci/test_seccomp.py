@@ -1,4 +1,4 @@
-"""The filter's laws: no call has two answers, and what is refused stays refused unless a capability is for it."""
+"""The filter's laws: each call has one answer, and a refused call stays refused without its capability."""
 
 from __future__ import annotations
 

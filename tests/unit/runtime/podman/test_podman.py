@@ -1,4 +1,4 @@
-"""Podman: where it answers, what it would ignore, and what it is asked for."""
+"""Podman: its service, the limits that it would ignore, and the requests to it."""
 
 from __future__ import annotations
 
