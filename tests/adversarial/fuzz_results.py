@@ -1,10 +1,10 @@
-"""A program: hostile results and archives by a grammar, from a seed. Run by test_results.py in a process of its own.
+"""A program that makes hostile results and archives by a grammar, from a seed. test_results.py runs it.
 
     python fuzz_results.py SEED CASES DIRECTORY
 
-Each case goes through the gate that results of containers go through. It ends as a value or as a Problem; anything
-else is printed and ends the program. At the end it prints one JSON document: how the cases ended, the memory and the
-most CPU time that they took, and what has appeared outside of the directories that they may write to.
+Each case is read as a result of a container is read. It ends as a value or as a Problem; any other error is printed and
+ends the program. At the end the program prints one JSON document: how the cases ended, the memory and the most CPU time
+that they took, and the files that have appeared outside the directories for results.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from flyte_images_runtime.values import Dir, File, Files, Problem, Signature
 from flyte_images_runtime.values.budget import Budget
 
 SUFFIXES = ("npy", "bin", "file", "tar", "arrow")
-MEMORY = 64 << 20  # the limit of the task that is said to have sent it all
+MEMORY = 64 << 20  # bytes: the memory limit of the imagined task
 BOMB_EVERY = 1000
 
 
@@ -153,7 +153,7 @@ class Fuzzer:
         for path in (self.inside, self.arrivals, directory / "around"):
             path.mkdir()
         (directory / "around" / "canary").write_text("sings")
-        self.samples = [self.sample(*one) for one in SAMPLES]
+        self.samples = [self.sample(*row) for row in SAMPLES]
         self.weights = [weight for _, _, weight in SAMPLES]
         self.files = {path.name: path.read_bytes() for path in self.inside.iterdir() if path.is_file()}
         os.mkfifo(self.inside / "901.bin")
@@ -179,10 +179,11 @@ class Fuzzer:
         return Files(str(self.inside), arrivals=str(self.arrivals), budget=budget)
 
     def listing(self) -> list[str]:
-        found = []
-        for place in (self.directory, self.directory.parent, self.directory / "around"):
-            found += [f"{place.name}/{name}" for name in sorted(os.listdir(place))]  # noqa: PTH208
-        return [*found, (self.directory / "around" / "canary").read_text()]
+        """Return the names around the directories for results, and the content of the canary."""
+        names = []
+        for directory in (self.directory, self.directory.parent, self.directory / "around"):
+            names += [f"{directory.name}/{name}" for name in sorted(os.listdir(directory))]  # noqa: PTH208
+        return [*names, (self.directory / "around" / "canary").read_text()]
 
     def run(self, number: int) -> None:
         budget = Budget.of(Limits(memory=MEMORY), 1 << 30)
@@ -217,7 +218,7 @@ class Fuzzer:
         return "value"
 
     def changed(self, data: Any) -> Any:
-        """The same tree with a branch of it replaced, repeated, wrapped or renamed."""
+        """Return the tree with one branch replaced, repeated, wrapped or renamed."""
         chance = self.random.random()
         if isinstance(data, list) and data and chance < 0.7:
             at = self.random.randrange(len(data))
@@ -243,22 +244,23 @@ class Fuzzer:
         (self.inside / name).write_bytes(content)
 
     def flipped(self, content: bytes) -> bytes:
-        made = bytearray(content)
+        """Return the content with bits flipped, bytes replaced or inserted, or the end cut off."""
+        changed = bytearray(content)
         for _ in range(self.random.randint(1, 4)):
-            at = self.random.randrange(min(len(made), 2000)) if made else 0
+            at = self.random.randrange(min(len(changed), 2000)) if changed else 0
             match self.random.randrange(4):
-                case 0 if made:
-                    made[at] ^= 1 << self.random.randrange(8)
-                case 1 if made:
-                    made[at] = self.random.choice(b'0129"[]{},\\-\xff\x00')
+                case 0 if changed:
+                    changed[at] ^= 1 << self.random.randrange(8)
+                case 1 if changed:
+                    changed[at] = self.random.choice(b'0129"[]{},\\-\xff\x00')
                 case 2:
-                    made[at:at] = made[: self.random.randrange(50)]
+                    changed[at:at] = changed[: self.random.randrange(50)]
                 case _:
-                    del made[at + self.random.randrange(len(made) + 1) :]
-        return bytes(made)
+                    del changed[at + self.random.randrange(len(changed) + 1) :]
+        return bytes(changed)
 
     def bomb(self, budget: Budget) -> str:
-        """One that is many: mostly more than a caller pays for."""
+        """Read a list of very many small values, which mostly costs more than the budget."""
         unit = self.random.choice(BOMBS)
         count = self.random.choice((10_000, 100_000, 1_000_000))
         text = ("[" + ",".join([unit] * count) + "]").encode()
@@ -268,11 +270,11 @@ class Fuzzer:
         return "value"
 
     def archive(self, budget: Budget) -> str:
-        made = b"".join(self.entry() for _ in range(self.random.randint(0, 8))) + bytes(1024)
+        content = b"".join(self.entry() for _ in range(self.random.randint(0, 8))) + bytes(1024)
         if self.random.random() < 0.15:
-            made = self.flipped(made)
-        (self.inside / "99.tar").write_bytes(made)
-        signature = next(one for one, _ in self.samples if one.result.kind is Dir)
+            content = self.flipped(content)
+        (self.inside / "99.tar").write_bytes(content)
+        signature = next(signature for signature, _ in self.samples if signature.result.kind is Dir)
         try:
             with self.open_files(budget) as files:
                 signature.decode_result({"file": "99.tar", "name": "made"}, files)
@@ -282,7 +284,7 @@ class Fuzzer:
             self.clear()
 
     def entry(self) -> bytes:
-        """One entry of an archive, right in form, with whatever in it."""
+        """Return one well-formed entry of an archive, with hostile names and sizes."""
         content = b"x" * self.random.choice((0, 0, 1, 600))
         kind = self.random.choice(KINDS)
         size = self.random.choice((len(content),) * 9 + (1 << 33, 513))
@@ -299,12 +301,12 @@ class Fuzzer:
         return before + header(os.fsencode(name)[:100], kind, size, os.fsencode(aim)[:100]) + body
 
     def look_inside(self) -> None:
-        """What has been made is files, directories, and links that stay."""
+        """Note each entry that is not a file, a directory, or a link that stays inside."""
         for top in self.arrivals.iterdir():
             root = os.path.realpath(top / "made")
-            for place, directories, names in os.walk(root):
-                for name in (*directories, *names):
-                    path = os.path.join(place, name)  # noqa: PTH118
+            for directory, subdirectories, names in os.walk(root):
+                for name in (*subdirectories, *names):
+                    path = os.path.join(directory, name)  # noqa: PTH118
                     mode = os.lstat(path).st_mode
                     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
                         self.escaped.append(f"{path} is special")
@@ -314,9 +316,9 @@ class Fuzzer:
     def clear(self) -> None:
         for top in list(self.arrivals.iterdir()):
             shutil.rmtree(top)
-        found = self.listing()
-        if found != self.around:
-            self.escaped.append(f"{found}")
+        around = self.listing()
+        if around != self.around:
+            self.escaped.append(f"{around}")
 
 
 def header(name: bytes, kind: int, size: int, link: bytes = b"") -> bytes:
@@ -326,13 +328,13 @@ def header(name: bytes, kind: int, size: int, link: bytes = b"") -> bytes:
 
 
 def record(key: bytes, value: bytes) -> bytes:
-    rest = b" " + key + b"=" + value + b"\n"
-    return b"%d" % (len(rest) + len(str(len(rest) + 2))) + rest
+    text = b" " + key + b"=" + value + b"\n"
+    return b"%d" % (len(text) + len(str(len(text) + 2))) + text
 
 
 def main(seed: int, cases: int, directory: Path) -> int:
     fuzzer = Fuzzer(seed, directory)
-    for number in range(min(cases, 200)):  # what a library loads at its first use is no cost of a result
+    for number in range(min(cases, 200)):  # so that libraries are loaded before memory is measured
         if number % BOMB_EVERY != BOMB_EVERY - 1:
             fuzzer.run(number)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -346,8 +348,8 @@ def main(seed: int, cases: int, directory: Path) -> int:
             traceback.print_exc()
             return 1
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    said = {"ends": fuzzer.ends, "memory": grown, "slowest": fuzzer.slowest, "escaped": fuzzer.escaped[:20]}
-    print(json.dumps(said))
+    report = {"ends": fuzzer.ends, "memory": grown, "slowest": fuzzer.slowest, "escaped": fuzzer.escaped[:20]}
+    print(json.dumps(report))
     return 0
 
 

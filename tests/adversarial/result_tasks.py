@@ -1,4 +1,4 @@
-"""What the trials of results run in containers: tasks that write their result themselves, and honest ones."""
+"""Tasks for the trials of results: hostile ones, which write their results themselves, and honest ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ OUT = pathlib.Path("/run/flyte-images/out")
 
 
 def leave(result: str) -> None:
-    """Leave a result and go: the worker writes none of its own."""
+    """Leave a result and exit, before the worker writes one."""
     (OUT / "result.json").write_text(f'{{"result": {result}}}')
     os._exit(0)
 
 
 @env.task
 def flood(mebibytes: int, warm: bool = False) -> Any:
-    """Return small lists without end, as JSON."""
+    """Return very many small lists, as JSON."""
     text = "[" + "[]," * (mebibytes << 20) + "[]]"
     if warm:
         from flyte_images_runtime.worker import task
@@ -40,16 +40,16 @@ def fraction() -> Any:
 
 @env.task
 def archive(kind: str) -> flyte.Dir:
-    """Leave an archive that leads out of its directory, or says that it holds what it does not."""
-    with tarfile.open(OUT / "1.tar", "w") as made:
+    """Leave an archive with a link that leads out, or with a file that is larger than its content."""
+    with tarfile.open(OUT / "1.tar", "w") as tar:
         if kind == "link":
-            made.addfile(linked("shadow", "/".join(f"k{n}/.." for n in range(12)) + "/etc/shadow"))
+            tar.addfile(linked("shadow", "/".join(f"k{n}/.." for n in range(12)) + "/etc/shadow"))
             for number in range(12):
-                made.addfile(linked(f"k{number}", "."))
+                tar.addfile(linked(f"k{number}", "."))
         else:
             member = tarfile.TarInfo("big")
             member.size = 2 << 30
-            made.fileobj.write(member.tobuf())  # type: ignore[union-attr]
+            tar.fileobj.write(member.tobuf())  # type: ignore[union-attr]
     leave('{"file": "1.tar", "name": "d"}')
     return flyte.Dir("/")
 
@@ -69,7 +69,7 @@ def sparse(size: int) -> flyte.File:
 
 @env.task
 def holes(size: int) -> bytes:
-    """Return a file of nothing as bytes."""
+    """Leave a sparse file as bytes."""
     with (OUT / "1.bin").open("wb") as file:
         file.truncate(size)
     leave('{"file": "1.bin"}')
@@ -78,7 +78,7 @@ def holes(size: int) -> bytes:
 
 @env.task
 def honest(given: flyte.Dir) -> dict[str, Any]:
-    """Return what is hard to bring home, and how what came is linked."""
+    """Return values that are hard to encode, and the link counts of the argument's entries."""
     links = {path.name: path.stat().st_nlink for path in pathlib.Path(given).iterdir()}
     return {"links": links, "numbers": [float("nan"), float("-inf"), 10**5000], "text": "a\ud800"}
 

@@ -32,6 +32,7 @@ class Group:
 
     @property
     def engine_parent(self) -> str:
+        """The path by which an engine puts the container's cgroup below this one."""
         return f"/{PARENT}/{self.name}"
 
     @property

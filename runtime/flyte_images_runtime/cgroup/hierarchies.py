@@ -16,6 +16,7 @@ class Hierarchies:
 
     @property
     def version(self) -> int:
+        """1 if version 1 has the memory controller, else 2."""
         return 1 if "memory" in self.legacy else 2
 
     def roots(self) -> Iterator[Path]:

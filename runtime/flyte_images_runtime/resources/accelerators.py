@@ -265,7 +265,7 @@ def _request(
         raise SpecError(f"no machine has {count} {model.title}: `{written or name}`", hint=f"at most {model.most}")
     _check_partition(model, partition)
     if shared and count > 1:
-        raise SpecError(f"{count} shared {model.title}: a shared GPU comes alone", hint=f'"{name} shared:1"')
+        raise SpecError(f"{count} shared {model.title}: a task can have one shared GPU", hint=f'"{name} shared:1"')
     return GPURequest(count=count, family=model.family, model=model.name, partition=partition, shared=shared)
 
 

@@ -32,6 +32,7 @@ class Work:
         self.is_stopped = False
 
     def stop(self) -> None:
+        """End all waits of the work, from any thread. Later ones raise Stopped."""
         with self._lock:
             self.is_stopped = True
             endings, self._endings = self._endings, []

@@ -67,6 +67,7 @@ class Files:
         self.close()
 
     def close(self) -> None:
+        """Close the descriptors of the directories."""
         while self._open:
             os.close(self._open.popitem()[1])
 

@@ -56,9 +56,11 @@ class _Fields(Codec):
         return list(hints)
 
     def encode_fields(self, get: Any, names: Any, files: Files) -> dict[str, Any]:
+        """Return the JSON forms of the fields `names`, whose values `get` returns."""
         return {name: self._convert(name, "encode", get(name), files) for name in names}
 
     def decode_fields(self, data: Any, files: Files) -> dict[str, Any]:
+        """Return the values of the fields in a JSON object. Raise Problem for an unknown field."""
         if not isinstance(data, dict):
             raise expected(self.kind, data)
         unknown = sorted(set(data) - set(self.fields()))
@@ -136,6 +138,7 @@ class _TypedDict(_Fields):
         return isinstance(value, dict) and self.required() <= set(value) <= set(self.fields())
 
     def required(self) -> set[str]:
+        """Return the keys that a value must have."""
         return set(getattr(self.cls, "__required_keys__", self.fields() if self.cls.__total__ else ()))
 
     def encode(self, value: Any, files: Files) -> Any:

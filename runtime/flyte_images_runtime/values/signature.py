@@ -107,9 +107,11 @@ class Signature:
             raise Problem(f"parameter `{at}`: {_TOO_LARGE}") from None
 
     def encode_result(self, value: Any, files: Files) -> Any:
+        """Return the JSON form of a result. Raise Problem with the place of a value that does not fit."""
         return self._result("encode", value, files)
 
     def decode_result(self, data: Any, files: Files) -> Any:
+        """Return the result that `encode_result` wrote. Raise Problem with the place of data that do not fit."""
         return self._result("decode", data, files)
 
     def _result(self, way: str, value: Any, files: Files) -> Any:

@@ -204,9 +204,11 @@ class _Report:
             self._file = os.dup(tempfile.TemporaryFile().fileno())
 
     def note(self, state: bytes) -> None:
+        """Write the state of the fork: one byte."""
         os.pwrite(self._file, state, 0)
 
     def write(self, outcome: str) -> None:
+        """Write the outcome behind the state."""
         text, at = memoryview(outcome.encode()), 1
         while at - 1 < len(text):
             at += os.pwrite(self._file, text[at - 1 :], at)

@@ -51,6 +51,8 @@ class Described(metaclass=_Open):
 
 
 class TaskEnvironment(Described):
+    """An environment, which makes tasks of functions."""
+
     def __init__(self, name: str = "", **kwargs: Any) -> None:
         Described.__init__(self, name=name, **kwargs)
 
@@ -199,6 +201,7 @@ class _Runner:
 
 
 def build(*args: Any, **kwargs: Any) -> Any:
+    """Raise RuntimeError: images are not built inside a container."""
     raise RuntimeError("flyte_images.build was called inside a container: images are built outside of tasks")
 
 
@@ -217,6 +220,8 @@ _IMPORTED = (
 
 
 class _Module(type(sys)):  # type: ignore[misc] # types.ModuleType
+    """The stub module: each attribute is made at first use, by its name."""
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -250,6 +255,8 @@ _OUTCOMES = (
 
 
 class _Finder:
+    """Finds and loads the stub for the names of the package."""
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] in _NAMES:
             loader: Any = self  # not a subclass of importlib.abc.Loader: importlib.abc is slow to import
