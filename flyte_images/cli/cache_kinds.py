@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..store import json_cache
-from ..store.blobs import bases_in, packed_in, remove_unnamed
+from ..store.blobs import bases_in, manifest_of, packed_in, remove_unnamed
 from ..store.bounded_dir import BoundedDirectory, Entry, size_of
 from ..store.cache_dir import cache_dir
 
@@ -56,7 +56,14 @@ class Packed:
         self._records, self._cache = records, cache
 
     def entries(self) -> list[Entry]:
-        return self._records.entries()
+        """Return the records. Blobs that several records name count once."""
+        counted: set[str] = set()
+        entries = []
+        for entry in self._records.entries():
+            manifest = manifest_of(entry.paths[0])
+            entries.append(replace(entry, size=0) if manifest in counted else entry)
+            counted.add(manifest)
+        return entries
 
     def remove(self, entry: Entry) -> bool:
         removed = self._records.remove(entry)

@@ -7,7 +7,6 @@ move the cursor, change colors or fill the memory of this process.
 from __future__ import annotations
 
 from flyte_images_runtime.portable.visible import visible
-from flyte_images_runtime.task.line_splitter import LineSplitter
 
 _LONGEST_LINE = 4096
 
@@ -39,6 +38,8 @@ class Lines:
     """
 
     def __init__(self) -> None:
+        from flyte_images_runtime.task.line_splitter import LineSplitter  # loaded only by a build that is solved
+
         self._ready: list[str] = []
         self._splitter = LineSplitter("stdout", self._take)
 

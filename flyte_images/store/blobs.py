@@ -110,17 +110,17 @@ def remove_unnamed(cache: Path, *, grace: float = _GRACE) -> int:
 def _named(cache: Path) -> Iterator[str]:
     """Yield the digests of all manifests that a record names."""
     for path in (*(cache / "oci" / "contexts").glob("*.json"), *(cache / "bases").glob("*.json")):
-        if digest := _manifest_of(path):
+        if digest := manifest_of(path):
             yield digest
     for path in (cache / "resolved").glob("toolchain-*.json"):
-        if digest := _manifest_of(path):
+        if digest := manifest_of(path):
             yield digest
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         index = json.loads((cache / "oci" / "index.json").read_bytes())
         yield from (str(described["digest"]) for described in index["manifests"])
 
 
-def _manifest_of(record: Path) -> str:
+def manifest_of(record: Path) -> str:
     """Return the manifest's digest that a record names; empty for a damaged record, or one of an image elsewhere."""
     try:
         content: dict[str, Any] = json_cache.load(record)
@@ -138,7 +138,7 @@ def _blobs(layout: Layout, digest: str) -> list[Path]:
 
 def _size(layout: Path, records: Sequence[Path]) -> int:
     """Return the bytes of the blobs that the records name."""
-    paths = {path for record in records for path in _blobs(Layout(layout), _manifest_of(record))}
+    paths = {path for record in records for path in _blobs(Layout(layout), manifest_of(record))}
     total = 0
     for path in paths:
         with contextlib.suppress(OSError):

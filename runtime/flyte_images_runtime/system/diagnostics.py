@@ -8,7 +8,6 @@ name hosts and counts, never addresses with logins, headers, environments or con
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -16,8 +15,6 @@ from typing import Any
 
 LOGGER = "flyte_images"
 DEBUG, INFO = 10, 20  # the numbers of `logging`
-
-_LOGIN = re.compile(r"(?<=//)[^/@\s]+@")
 
 
 def log(message: str, *values: object, level: int = INFO) -> None:
@@ -53,7 +50,9 @@ def without_logins(text: str) -> str:
     >>> without_logins("GET https://ada:sesame@index.test/simple")
     'GET https://***@index.test/simple'
     """
-    return _LOGIN.sub("***@", text)
+    import re
+
+    return re.sub(r"(?<=//)[^/@\s]+@", "***@", text)
 
 
 def is_logged(level: int = INFO) -> bool:

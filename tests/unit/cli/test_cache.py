@@ -190,6 +190,12 @@ def test_a_base_goes_only_when_it_is_named(cache: Path, capsys: pytest.CaptureFi
         os.utime(path, (time.time() - 2 * DAY,) * 2)
     assert main(["cache", "prune"]) == 0
     assert layout.complete(image.digest)
+    named = {"digest": image.digest, "description": "debian bookworm"}
+    json_cache.save(cache / "bases" / "found-1.json", {"found": named})
+    assert main(["cache", "ls", "bases", "--json"]) == 0
+    sizes = [entry["size"] for entry in json.loads(capsys.readouterr().out)["entries"]]
+    assert min(sizes) == 0 < max(sizes)
+    os.utime(cache / "bases" / "found-1.json", (0, 0))
     assert main(["cache", "ls", "bases"]) == 0
     assert "debian bookworm" in capsys.readouterr().out
     assert main(["cache", "prune", "bases"]) == 0
