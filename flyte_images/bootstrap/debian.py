@@ -107,9 +107,9 @@ def _error(suite: str, stderr: str) -> BuildError | EngineError | ResolveError:
 def _apt_settings(environ: Mapping[str, str]) -> str:
     """Return the settings of this machine's apt with which the archive is reached."""
     done = subprocess.run(("apt-config", "dump"), env=environ, text=True, capture_output=True, check=False)
-    kept = [line for line in done.stdout.splitlines() if line.startswith(_APT_SETTINGS)]
+    settings = [line for line in done.stdout.splitlines() if line.startswith(_APT_SETTINGS)]
     keys = ('Dir::Etc::netrc "/etc/apt/auth.conf";', 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";')
-    return "\n".join((*kept, *keys, 'Acquire::Languages "none";')) + "\n"
+    return "\n".join((*settings, *keys, 'Acquire::Languages "none";')) + "\n"
 
 
 def _network(environ: Mapping[str, str]) -> dict[str, str]:

@@ -152,7 +152,7 @@ class _Resolver:
         sdists = {source.name: self._sdist(source, asked, target, described) for source in answer.sources}
         pins = [f"{name}=={version}" for name, version in answer.versions.items()]
         found: list[LayerLock] = []
-        taken: set[str] = set()
+        assigned: set[str] = set()
         for number in range(1, len(asked) + 1):
             last = number == len(asked)
             part = (
@@ -160,10 +160,10 @@ class _Resolver:
                 if last
                 else uv.ask(asked[:number], target, environ=self.environ, constraints=pins, described=described)
             )
-            new = set(part.versions) - taken
+            new = set(part.versions) - assigned
             wheels = tuple(wheel for wheel in part.wheels if wheel.name in new)
             found.append(LayerLock(wheels=wheels, sdists=tuple(sdists[name] for name in sorted(new & set(sdists)))))
-            taken |= new
+            assigned |= new
         return found, self._overlaps(asked, answer, target, described)
 
     def _overlaps(

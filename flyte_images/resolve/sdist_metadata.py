@@ -37,13 +37,13 @@ exit 97
 _TELL = """
 import contextlib, io, json, sys
 own, program = sys.argv[1:]
-said = io.StringIO()
+output = io.StringIO()
 try:
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(output):
         exec(program)
 finally:
-    found = json.loads(said.getvalue())
-    print(json.dumps({**found, **{name: own for name in ("sys_executable", "sys_base_executable") if name in found}}))
+    answer = json.loads(output.getvalue())
+    print(json.dumps({**answer, **{name: own for name in ("sys_executable", "sys_base_executable") if name in answer}}))
 """
 
 

@@ -48,7 +48,7 @@ _COMPILERS = re.compile(r"(\w+-)*(cc|gcc|g\+\+|c\+\+|clang|clang\+\+|ld|make|icc
 
 
 def remedy(log: str, python: str) -> str:
-    """What helps a build from source that failed, by what it said; `python` is where the interpreter lies.
+    """Return the remedy for a failed build from source, by its log; `python` is the path of the interpreter.
 
     >>> remedy("error: command 'gcc' failed: No such file or directory", "/usr/local/bin/python3.11")
     'it needs a compiler: .with_apt_packages("build-essential") above the line that asks for it'

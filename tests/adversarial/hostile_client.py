@@ -1,6 +1,6 @@
-"""The client of a hostile index, in a process of its own: `hostile_client.py CASES PLACE`, a JSON report on stdout.
+"""The client of a hostile index, run in a separate process: `hostile_client.py CASES PLACE`, a JSON report on stdout.
 
-Each case is taken as a build takes it: the file is chosen, looked into, and fetched. An audit hook of the interpreter
+Each case goes the way of a build: the file is chosen, inspected, and downloaded. An audit hook of the interpreter
 hears of each file that is opened for writing, moved or linked, and of each program that is started.
 """
 
@@ -39,7 +39,7 @@ PATIENCE = Patience(window=0.4)
 
 
 class Watch:
-    """What was written, and run."""
+    """Records the paths that were written and the programs that were run."""
 
     def __init__(self, place: str) -> None:
         self.place, self.outside, self.run = place, list[str](), list[str]()
@@ -47,7 +47,7 @@ class Watch:
     def __call__(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(args[0], (str, bytes)) and args[2] & WRITES:
             self._check(args[0])
-        for number in PATHS.get(event, ()) if args[-1] == -1 else ():  # else below a folder that was opened
+        for number in PATHS.get(event, ()) if args[-1] == -1 else ():  # otherwise relative to an open folder
             self._check(args[number])
         if event in PROGRAMS:
             self.run.append(f"{event} {args!r}")
@@ -58,7 +58,7 @@ class Watch:
 
 
 def take(case: dict[str, Any], environ: dict[str, str], place: Path) -> str:
-    """What comes of a case: `right`, or the name of the error."""
+    """Return the outcome of a case: `right`, or the name of the error."""
     try:
         file = choose_file(case["package"], TARGET, (), {})
         if isinstance(file, Wheel):
@@ -82,7 +82,7 @@ def main(cases: str, folder: str) -> None:
     tempfile.tempdir = str(place)
     environ = {"HOME": str(place / "home"), "FLYTE_IMAGES_CACHE": str(place / "cache")}
     address = json.loads(Path(cases).read_text())["address"]
-    environ["UV_DEFAULT_INDEX"] = f"http://robot:s3cret@{address}/simple"  # sent there, and to nobody else
+    environ["UV_DEFAULT_INDEX"] = f"http://robot:s3cret@{address}/simple"  # sent to this address only
     downloads._PATIENCE = wheel_contents._PATIENCE = PATIENCE
     downloads.download.__kwdefaults__["patience"] = PATIENCE
     downloads._MAX_SIZE = 64 << 20  # otherwise an endless file fills this machine's disk first

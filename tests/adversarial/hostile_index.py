@@ -1,7 +1,7 @@
-"""A package index that attacks: what it says and sends follows from a number, and from nothing else.
+"""A package index that attacks: its answers follow from a number alone.
 
 A case is a name under which a file is offered, an address, a content, and a way to send it. The grammar is below: each
-rule is a list of choices, and case `n` takes those that `random.Random(n)` draws.
+rule is a list of choices, and `random.Random(n)` draws those of case `n`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WHEEL, SDIST = "alpha-1.0-py3-none-any.whl", "alpha-1.0.tar.gz"
 _JSON = "application/vnd.pypi.simple.v1+json"
 _INFO = "alpha-1.0.dist-info"
 
-# The end of an address; `{outside}` is a path, quoted, of a file outside of all that the client may write.
+# The end of an address; `{outside}` is the quoted path of a file that the client must not write.
 NAMES = [
     *(
         "%2f{outside}",
@@ -49,7 +49,7 @@ NAMES = [
 
 @functools.cache
 def contents() -> dict[str, bytes]:
-    """What is behind the addresses, by what it attacks."""
+    """Return the contents of files, by the attack."""
     plain = {
         f"{_INFO}/METADATA": "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n",
         f"{_INFO}/WHEEL": "",
@@ -119,7 +119,7 @@ def _tar(members: dict[str, bytes]) -> bytes:
 
 
 def _bomb(name: str, kind: bytes) -> bytes:
-    """A tar.gz whose first member has 400 MiB; it is made of a small piece that is repeated."""
+    """Return a tar.gz whose first member has 400 MiB, made of a small piece that repeats."""
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, 400 << 20
     return gzip.compress(info.tobuf(tarfile.USTAR_FORMAT)) + gzip.compress(b"\0" * (1 << 20), 1) * 400
@@ -131,7 +131,7 @@ class Case:
 
     number: int
     end: str
-    told: bool  # whether the index gives a name, so that the address does not matter
+    named: bool  # whether the index gives a name, so that the address does not matter
     wheel: bool
     content: str
     way: str
@@ -147,7 +147,7 @@ class Case:
         return cls(
             number=number,
             end=honest if draw.random() < 0.5 else draw.choice(NAMES),
-            told=draw.random() < 0.7,
+            named=draw.random() < 0.7,
             wheel=wheel,
             content=kinds[0] if draw.random() < 0.3 else draw.choice(kinds),
             way="whole" if draw.random() < 0.5 else draw.choice(list(WAYS)),
@@ -156,12 +156,12 @@ class Case:
         )
 
     def package(self, address: str, outside: str) -> dict[str, Any]:
-        """What uv tells of it (a table of pylock.toml)."""
+        """Return the package as uv reports it (a table of pylock.toml)."""
         content = contents()[self.content]
         end = self.end.format(outside=outside.lstrip("/").replace("/", "%2f"))
         sums = {"right": hashlib.sha256(content).hexdigest(), "wrong": "0" * 64, "short": "abc"}
         file: dict[str, Any] = {"url": f"http://{address}/{self.number}/{end}"}
-        file |= {"name": WHEEL if self.wheel else SDIST} if self.told else {}
+        file |= {"name": WHEEL if self.wheel else SDIST} if self.named else {}
         file |= {"hashes": {"sha256": sums[self.hashes]}} if self.hashes in sums else {}
         file |= {"size": {"right": len(content), "huge": 1 << 62}[self.size]} if self.size != "none" else {}
         return {"name": "alpha", "version": "1.0", **({"wheels": [file]} if self.wheel else {"sdist": file})}
@@ -187,9 +187,9 @@ def _whole(send: Send, content: bytes, part: str, own: str) -> None:
         return send(_head("200 OK", Content_Length=str(size)) + content)
     first, _, last = part.removeprefix("bytes=").partition("-")
     begin = int(first) if first else max(size - int(last), 0)
-    taken = content[begin : int(last) + 1] if first and last else content[begin:]
-    where = f"bytes {begin}-{begin + len(taken) - 1}/{size}"
-    return send(_head("206 Partial Content", Content_Range=where, Content_Length=str(len(taken))) + taken)
+    part_of_file = content[begin : int(last) + 1] if first and last else content[begin:]
+    where = f"bytes {begin}-{begin + len(part_of_file) - 1}/{size}"
+    return send(_head("206 Partial Content", Content_Range=where, Content_Length=str(len(part_of_file))) + part_of_file)
 
 
 def _refusal(status: str, **headers: str) -> Sender:
@@ -226,8 +226,8 @@ _BIG = b"\0" * 65536
 
 WAYS: dict[str, Sender] = {
     "whole": _whole,
-    "more than is said": lambda send, content, part, own: send(_head("200 OK") + content + b"x" * 100_000),
-    "less than is said": lambda send, content, part, own: send(_head("200 OK", Content_Length="9999999") + content),
+    "more than announced": lambda send, content, part, own: send(_head("200 OK") + content + b"x" * 100_000),
+    "less than announced": lambda send, content, part, own: send(_head("200 OK", Content_Length="9999999") + content),
     "a part too big": lambda send, content, part, own: _forever(
         _head("206 Partial Content", Content_Range="bytes 0-2097151999/2097152000", Content_Length="2097152000"), _BIG
     )(send, content, part, own),
@@ -266,7 +266,7 @@ WAYS: dict[str, Sender] = {
 
 @contextlib.contextmanager
 def serve(way: Callable[[str], tuple[Sender, bytes]], logins: list[str]) -> Iterator[str]:
-    """Answer each request by what `way` says of its path; keep the logins that come. Yield the address."""
+    """Answer each request by `way` of its path, and record the logins. Yield the address of the server."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     own = f"127.0.0.1:{listener.getsockname()[1]}"
 
@@ -297,7 +297,7 @@ def serve(way: Callable[[str], tuple[Sender, bytes]], logins: list[str]) -> Iter
 
 
 def of_path(path: str) -> tuple[Sender, bytes]:
-    """What is sent for the path of a case."""
+    """Return how, and with which content, a request for the path of a case is answered."""
     number = path.split("/")[1]
     if not number.isdigit():
         return _on_to("http://{own}/circle"), b""
@@ -306,7 +306,7 @@ def of_path(path: str) -> tuple[Sender, bytes]:
 
 
 def page(package: dict[str, Any], address: str) -> bytes:
-    """The page of an index (PEP 691) that offers the files of a case."""
+    """Return the page of an index (PEP 691) that offers the file of a case."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
     honest = WHEEL if "wheels" in package else SDIST
     entries = [{"filename": honest, "url": it["url"], "hashes": it.get("hashes", {})} for it in files]

@@ -1,4 +1,4 @@
-"""What downloads give away, and how they end: logins, command lines, signals."""
+"""Downloads: the logins and command lines that others may see, and the end after a signal."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_password_is_on_no_command_line(tmp_path: Path, setting: str) -> None:
 
 
 def _command_lines(parent: int) -> list[bytes]:
-    """The command lines of all that `parent` has started, and of what those have."""
+    """Return the command lines of the children of `parent`, and of their children."""
     found = []
     for child in Path(f"/proc/{parent}/task").glob("*/children"):
         for pid in map(int, child.read_text().split()):
@@ -143,7 +143,7 @@ def test_the_first_signal_ends_a_download(tmp_path: Path, what: str, number: sig
             try:
                 while True:
                     gone.wait(0.1)
-                    write(b"x" * 1024)  # so much that it is not given up for its slowness
+                    write(b"x" * 1024)  # fast enough not to be refused as too slow
             except OSError:
                 gone.set()
 
@@ -164,7 +164,7 @@ def test_the_first_signal_ends_a_download(tmp_path: Path, what: str, number: sig
 
 @pytest.mark.parametrize("way", sorted(set(WAYS) - {"whole"}))
 def test_each_way_of_sending_ends_in_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """D18: an answer that is too long, too slow, or not one, is given up, and nothing is left of it."""
+    """D18: a response that is too long, too slow or invalid is an error, and no file is left."""
     monkeypatch.setattr(wheel_contents, "_PATIENCE", Patience(window=0.3))
     logins: list[str] = []
     with hostile_index.serve(lambda path: (WAYS[way], hostile_index.contents()["wheel"]), logins) as address:
@@ -179,7 +179,7 @@ def test_each_way_of_sending_ends_in_one_error(tmp_path: Path, monkeypatch: pyte
 
 
 def real_uv(tmp_path: Path, number: int) -> str:
-    """What real uv and the resolver make of a case: the name that was taken, or the error's type."""
+    """Return the result of real uv and the resolver for a case: the chosen name, or the type of the error."""
     case = Case.of(number)
     with hostile_index.serve(lambda path: _site(path, case, address), []) as address:
         environ = environ_of(tmp_path, UV_DEFAULT_INDEX=f"http://{address}/simple")
@@ -208,7 +208,7 @@ def _json(body: bytes) -> Sender:
 
 
 def test_real_uv_and_what_it_makes_of_hostile_addresses(tmp_path: Path) -> None:
-    """D1: with uv itself: a file is taken under an honest name, or there is an error."""
+    """D1: with real uv, a file is chosen under a valid name, or the result is an error."""
     honest = [number for number in range(400) if Case.of(number).way in ("whole", "404", "a page", "closed")]
     ends: Mapping[int, str] = {number: real_uv(tmp_path, number) for number in honest[:12]}
     assert set(ends.values()) <= {"ResolveError", WHEEL, hostile_index.SDIST} and WHEEL in ends.values()

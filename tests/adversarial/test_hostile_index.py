@@ -18,7 +18,7 @@ MEBIBYTES = 300  # of the client; the interpreter with what it imports takes 60
 
 
 def attacked(tmp_path: Path, numbers: range) -> dict[str, Any]:
-    """The report of a client that has met these cases."""
+    """Return the report of a client that handled these cases."""
     place, outside = tmp_path / "client", tmp_path / "outside" / "authorized_keys"
     (place / "home").mkdir(parents=True)
     outside.parent.mkdir()
@@ -42,7 +42,7 @@ def check(report: dict[str, Any], count: int) -> None:
 
 
 def test_a_hundred_hostile_answers(tmp_path: Path) -> None:
-    """D1, D18: nothing is written outside, nothing is run, memory is bounded, and each ends in an error or is right."""
+    """D1, D18: no file is written outside, no program runs, memory is bounded, and each case is right or an error."""
     check(attacked(tmp_path, range(100)), 100)
 
 

@@ -1,4 +1,4 @@
-"""A hostile registry: what it answers when an image is looked up ends in one error, and no login goes elsewhere."""
+"""A hostile registry: each answer to the lookup of an image ends in one error, and no login goes to another host."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def sha(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def image(config: bytes, *, said: bytes | None = None) -> tuple[str, bytes, dict[str, bytes]]:
-    """A manifest of an image without layers; under the digest of `said` the registry sends `config`."""
-    named = sha(config if said is None else said)
-    body = {"mediaType": CONFIG, "digest": named, "size": len(config if said is None else said)}
+def image(config: bytes, *, announced: bytes | None = None) -> tuple[str, bytes, dict[str, bytes]]:
+    """A manifest of an image without layers; the registry sends `config` under the digest of `announced`."""
+    named = sha(config if announced is None else announced)
+    body = {"mediaType": CONFIG, "digest": named, "size": len(config if announced is None else announced)}
     manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": body, "layers": []}).encode()
     return MANIFEST, manifest, {named: config}
 
@@ -44,8 +44,8 @@ ANSWERS: dict[str, tuple[str, bytes, dict[str, bytes]]] = {
     "a configuration that is a page": image(b"<html>"),
     "a configuration that is a list": image(b"[]"),
     "a configuration of other types": image(b'{"os": "linux", "architecture": "amd64", "config": {"Env": [1]}}'),
-    "a configuration of other bytes": image(b'{"os": "linux"}', said=b'{"os": "other"}'),
-    "no configuration": image(b"{}", said=b"[]"),
+    "a configuration of other bytes": image(b'{"os": "linux"}', announced=b'{"os": "other"}'),
+    "no configuration": image(b"{}", announced=b"[]"),
 }
 
 
@@ -56,7 +56,7 @@ def client() -> Iterator[Client]:
 
 
 def look(registry: Registry, client: Client, tmp_path: Path) -> str:
-    """The error of a look at its image."""
+    """Return the error of the lookup of an image."""
     base = ReferenceBase(reference=f"{registry.address}/x:1")
     environ = {"HOME": str(tmp_path), "FLYTE_IMAGES_CACHE": str(tmp_path / "cache")}
     with pytest.raises(FlyteImagesError) as caught:
@@ -67,7 +67,7 @@ def look(registry: Registry, client: Client, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("answer", sorted(ANSWERS))
 def test_an_image_that_is_none_is_one_error(answer: str, client: Client, tmp_path: Path) -> None:
-    """D18, D25: no answer of a registry is a fault of this package, or of any length in its error."""
+    """D18, D25: no answer of a registry causes a fault of this package or an error of unlimited length."""
     kind, manifest, blobs = ANSWERS[answer]
     with serve(
         Registry(manifests={"x:1": (kind, manifest), f"x:{sha(manifest)}": (kind, manifest)}, blobs=blobs)

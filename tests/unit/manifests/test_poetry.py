@@ -102,7 +102,7 @@ def names(layer: PipPackages) -> list[str]:
 
 
 def test_by_default_all_groups_that_are_not_optional_are_selected(tmp_path: Path) -> None:
-    for _ in range(2):  # read, and kept
+    for _ in range(2):  # read, then cached
         layer = read(tmp_path)
         assert names(layer) == ["alpha", "plain", "quick", "tool", "win", "win"]
         assert dict(layer.hashes)["alpha"] == (b"Alpha".hex().ljust(64, "0"),)

@@ -68,7 +68,7 @@ def test_options_of_the_file_and_of_the_call_add_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told", "hint"),
+    ("text", "message", "hint"),
     [
         ("", "`requirements.txt` names no package", "remove the call"),
         ("# nothing\n", "`requirements.txt` names no package", None),
@@ -87,11 +87,11 @@ def test_options_of_the_file_and_of_the_call_add_up(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_cannot_be_honored_is_refused_with_its_number(
-    tmp_path: Path, text: str, told: str, hint: str | None
+    tmp_path: Path, text: str, message: str, hint: str | None
 ) -> None:
     with pytest.raises(SpecError) as caught:
         read(tmp_path, text)
-    assert told in str(caught.value) and "s3cret" not in str(caught.value)
+    assert message in str(caught.value) and "s3cret" not in str(caught.value)
     assert hint is None or hint in (caught.value.hint or "")
     assert caught.value.location is not None and caught.value.location.file == __file__
 
