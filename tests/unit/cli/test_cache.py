@@ -192,6 +192,7 @@ def test_a_base_goes_only_when_it_is_named(cache: Path, capsys: pytest.CaptureFi
     assert layout.complete(image.digest)
     named = {"digest": image.digest, "description": "debian bookworm"}
     json_cache.save(cache / "bases" / "found-1.json", {"found": named})
+    capsys.readouterr()
     assert main(["cache", "ls", "bases", "--json"]) == 0
     sizes = [entry["size"] for entry in json.loads(capsys.readouterr().out)["entries"]]
     assert min(sizes) == 0 < max(sizes)
