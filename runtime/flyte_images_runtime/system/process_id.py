@@ -37,8 +37,8 @@ class ProcessId:
 
     def is_here(self) -> bool:
         """Return whether this process can see it: both are of one boot and one pid namespace."""
-        here = current()
-        return self.boot == here.boot and self.space == here.space
+        own = current()
+        return self.boot == own.boot and self.space == own.space
 
     def is_gone(self, made: float | None = None) -> bool:
         """Return whether the process has certainly ended.
@@ -47,10 +47,10 @@ class ProcessId:
         if the thing is older than this boot, since that boot was this machine's. A process of another pid namespace is
         gone if the namespace has no process, which only root of the machine can see.
         """
-        here = current()
-        if self.boot != here.boot:
+        own = current()
+        if self.boot != own.boot:
             return made is not None and made < booted() - _CLOCK_ERROR
-        if self.space != here.space:
+        if self.space != own.space:
             spaces = _spaces()
             return spaces is not None and self.space not in spaces
         return _start_of(self.pid) != self.start

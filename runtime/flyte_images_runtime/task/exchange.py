@@ -225,20 +225,20 @@ def _free(directory: str) -> int:
 def make_exchange(name: str | None = None, *, run: str = "", within: str = "", large_pages: bool = False) -> Exchange:
     """Make the directories of a new task. With `large_pages`, the engine can attach a file system with huge pages."""
     name = name or new_name()
-    made = []
+    directories: list[Path] = []
     large = make_huge_pages(name) if large_pages and memory_base().parent == Path("/dev/shm") else None
     try:
         for base in (memory_base(), disk_base()):
             directory = _make_below(base, name)
-            made.append(directory)
-        inputs, outputs = made[0] / "in", made[1] / OUT
-        memory = (large.path if large else made[0]) / paths.LARGE_OUT
+            directories.append(directory)
+        inputs, outputs = directories[0] / "in", directories[1] / OUT
+        memory = (large.path if large else directories[0]) / paths.LARGE_OUT
         modes = [(inputs, 0o755), (outputs, 0o700), (memory, 0o700)]
         for directory, mode in [*modes, (large.path / paths.LARGE_IN, 0o755)] if large else modes:
             directory.mkdir()
             directory.chmod(mode)
     except BaseException:
-        for directory in made:
+        for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
         if large is not None:
             large.close()

@@ -37,7 +37,7 @@ def parameters(signature: Signature) -> tuple[Parameter, ...]:
     >>> [(p.name, p.type, p.required, p.default) for p in parameters(Signature(train))]
     [('rows', 'int', True, None), ('fast', 'bool', False, 'False')]
     """
-    found = []
+    taken = []
     for name, parameter in signature.signature.parameters.items():
         codec = signature.codecs[name]
         many = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -47,7 +47,7 @@ def parameters(signature: Signature) -> tuple[Parameter, ...]:
             choices = tuple(str(getattr(value, "value", value)) for value in codec.values)
         elif isinstance(codec.kind, type) and hasattr(codec.kind, "__members__"):
             choices = tuple(codec.kind.__members__)
-        found.append(
+        taken.append(
             Parameter(
                 name=name,
                 type=name_of(codec.kind),
@@ -59,7 +59,7 @@ def parameters(signature: Signature) -> tuple[Parameter, ...]:
                 switch=codec.kind is bool,
             )
         )
-    return tuple(found)
+    return tuple(taken)
 
 
 def arguments(signature: Signature, given: Mapping[str, str | Sequence[str]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -72,13 +72,14 @@ def arguments(signature: Signature, given: Mapping[str, str | Sequence[str]]) ->
     ((10, ['a']), {})
     """
     bound: dict[str, Any] = {}
-    rest = next((n for n, p in signature.signature.parameters.items() if p.kind is inspect.Parameter.VAR_KEYWORD), None)
+    declared = signature.signature.parameters
+    keywords = next((n for n, p in declared.items() if p.kind is inspect.Parameter.VAR_KEYWORD), None)
     for name, text in given.items():
-        parameter = signature.signature.parameters.get(name)
-        if parameter is None or name == rest:
-            if rest is None:
+        parameter = declared.get(name)
+        if parameter is None or name == keywords:
+            if keywords is None:
                 raise Problem(f"`{name}` is not a parameter of the task", hint=_parameter_list(signature))
-            bound.setdefault(rest, {})[name] = _parse(signature, rest, name, _last(text))
+            bound.setdefault(keywords, {})[name] = _parse(signature, keywords, name, _last(text))
         elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             texts = [text] if isinstance(text, str) else list(text)
             bound[name] = tuple(_parse(signature, name, name, one) for one in texts)

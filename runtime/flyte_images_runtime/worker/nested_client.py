@@ -115,5 +115,5 @@ def _error(description: Any) -> BaseException:
         error.hint = description.get("hint")
     if description.get("traceback") and hasattr(error, "add_note"):
         error.add_note("\nin the container of the called task:\n%s" % description["traceback"])
-    found: BaseException = error
-    return found
+    exception: BaseException = error
+    return exception

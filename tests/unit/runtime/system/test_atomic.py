@@ -1,4 +1,4 @@
-"""Files and directories that are whole or not there, private, and swept when their maker was killed."""
+"""Files and directories are whole or absent, private, and swept when their writer was killed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from flyte_images_runtime.system.process_id import current, new_name
 
 
 def of_a_dead_process() -> str:
-    """Return the owner mark of a process that has ended."""
+    """Return a name with the id of a process that has ended."""
     code = "from flyte_images_runtime.system.process_id import new_name; print(new_name())"
     return subprocess.run((sys.executable, "-c", code), check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_a_file_and_the_directories_above_it_are_private_whatever_the_umask(tmp_path: Path) -> None:
-    """D12: what is kept is readable by its user alone."""
+    """D12: only the user can read stored files."""
     before = os.umask(0)
     try:
         atomic.write(tmp_path / "a" / "b" / "file", b"data")
@@ -43,7 +43,7 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path: Path) -> None:
 
 
 def test_a_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path: Path) -> None:
-    """D27: the partial files and directories of a killed process go at the next start."""
+    """D27: the partial files and directories of a killed process are removed at the next start."""
     gone = of_a_dead_process()
     (tmp_path / f"{atomic.PREFIX}{gone}").write_text("half a blob")
     (tmp_path / f"{atomic.PREFIX}{gone}-dir").mkdir()
@@ -59,7 +59,7 @@ def test_a_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path: Pat
     assert atomic.sweep(tmp_path / "nowhere") == 0
 
 
-def test_names_bear_their_owner(tmp_path: Path) -> None:
+def test_names_contain_the_process_id(tmp_path: Path) -> None:
     with atomic.partial_path(tmp_path) as one, atomic.partial_path(tmp_path) as other:
         assert one != other
         assert one.name.startswith(f"{atomic.PREFIX}{current()}-")
