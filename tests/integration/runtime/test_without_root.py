@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import packaging
 import pytest
+import typing_extensions
 
 import flyte_images
 import flyte_images_layers
@@ -92,6 +94,8 @@ def test_a_user_who_is_not_root(engine: DockerEngine, image: str, home: Path, ki
     assert not list(Path("/var/tmp").glob(f"flyte-images-*-{NOBODY}"))
 
 
+# The packages that the program imports, for an account that can read no other directory than its home.
+LIBRARIES = ("packaging", "python_on_whales", "pydantic", "pydantic_core", "annotated_types", "typing_inspection")
 ALONE = """
 import json, os, sys, time
 import flyte_images as flyte
@@ -140,11 +144,13 @@ elif __name__ == "__main__":
 )
 def test_a_user_with_only_podman(image: str) -> None:
     """Without Docker, images in the user's Podman run with crun; a request with limits is refused on cgroup v1."""
-    python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"  # pydantic_core is compiled for one version
+    python = next(path for path in (f"/usr/bin/python{version}", sys.executable) if os.access(path, os.X_OK))
     with made_up() as user:
-        for package in (flyte_images, flyte_images_layers, packaging):
-            place = Path(str(package.__file__)).parent
-            shutil.copytree(place, user.home / place.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for package in (flyte_images, flyte_images_layers, *map(importlib.import_module, LIBRARIES)):
+            directory = Path(str(package.__file__)).parent
+            shutil.copytree(directory, user.home / directory.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(str(typing_extensions.__file__), user.home)
         (user.home / "main.py").write_text(ALONE)
         environ = {**user.environ(), **podman_settings(user.home), "PYTHONPATH": str(user.home)}
         theirs = {"user": user.uid, "group": user.gid, "extra_groups": [], "cwd": user.home, "env": environ}
