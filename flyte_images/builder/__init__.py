@@ -1,7 +1,7 @@
 """build(image) -> BuildResult: from a description to an image in the engine, in a registry, or both.
 
-The order is the cheapest first: local files are looked at, names are resolved (mostly from what was kept), the plan is
-made; and if the engine has the image of that plan, that was all. Otherwise the plan is lowered and solved.
+The cheapest work comes first: local files are checked, names are resolved (mostly from the cache), and the plan is
+made. If the engine has the image of that plan, the build is done. Otherwise the plan is lowered and solved.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .output_spec import OutputSpec
 
 _DEFAULT_NAME = "flyte-images"
-_AT_ONCE = 16  # images; each has a session of its own
+_AT_ONCE = 16  # images that are built at the same time; each has its own session
 
 
 @record(kw_only=True)
@@ -135,11 +135,11 @@ class _Options(NamedTuple):
     no_cache: bool
     upgrade: bool
     push: bool
-    wanted: OutputSpec | None  # what else than an image in the engine
+    wanted: OutputSpec | None  # tags, files and caches besides the image in the engine
 
 
 class _Engine:
-    """The BuildKit of a build, connected when something has to be asked of it."""
+    """The BuildKit of a build, which is connected at the first request."""
 
     def __init__(self, builder: str | None, environ: Mapping[str, str]) -> None:
         import threading
@@ -159,19 +159,21 @@ class _Engine:
         self.close()
 
     def close(self) -> None:
-        self._closed = True  # a connection that is being made is closed by whoever makes it
+        """Close the connection, which cancels running builds. Later calls of `connect` raise EngineError."""
+        self._closed = True  # a thread that is connecting now closes the new connection itself
         client, self._client = self._client, None
         if client is not None:
             client.close()
 
     @property
     def choice(self) -> Choice:
+        """The BuildKit that the user's settings choose."""
         if self._choice is None:
             self._choice = choose(self._builder, environ=self.environ)
         return self._choice
 
     def warm(self) -> None:
-        """Connect while something else is waited for. Whoever needs the connection hears of what went wrong."""
+        """Connect in the background; `connect` reports any failure."""
         import threading
 
         def connect() -> None:
@@ -181,6 +183,7 @@ class _Engine:
         threading.Thread(target=connect, name="flyte-images-connect", daemon=True).start()
 
     def connect(self) -> Client:
+        """Return the connected client. Raises EngineError if no BuildKit answers, or after `close`."""
         with self._lock:
             if self._client is None:
                 from ..buildkit.client import open_choice
@@ -189,15 +192,15 @@ class _Engine:
             client = self._client
             if self._closed:
                 self.close()
-                raise EngineError("the build was ended")
+                raise EngineError("the build was canceled")
             return client
 
     def context(self, *, note: Callable[[str], None], upgrade: bool) -> BuildContext:
-        """Return what the rooms below need of this engine and its caller."""
+        """Return the build's settings and engine for the packages below."""
         return BuildContext(environ=self.environ, connect=self.connect, warm=self.warm, note=note, upgrade=upgrade)
 
     def lowering(self, *, no_cache: bool) -> Lowering:
-        """The one that all images of this build share: what they have in common is lowered once."""
+        """Return the Lowering that all images of this build share, so that shared steps are lowered once."""
         client = self.connect()
         with self._lock:
             if self._lowering is None:
@@ -209,16 +212,17 @@ class _Engine:
 
 
 class _Job:
-    """One image on its way."""
+    """The build of one image."""
 
     def __init__(self, name: str, image: Image, engine: _Engine, progress: Progress, options: _Options) -> None:
         self.name, self.image, self.engine, self.progress, self.options = name, image, engine, progress, options
 
     def run(self) -> BuildResult:
+        """Build the image unless the engine has it, and return the result."""
         began = time.monotonic()
         if self.options.push and not self.image.registry:
             raise SpecError(
-                f"the image `{self.name}` has no registry to be pushed to",
+                f"the image `{self.name}` has no registry to push to",
                 hint='Image.from_debian_base(registry="registry.example/team")',
                 location=self.image.location,
             )
@@ -257,7 +261,7 @@ class _Job:
         )
 
     def _existing(self, ref: str, plan: Plan) -> str | None:
-        """The manifest digest of the image of this plan, if the engine that runs tasks has it."""
+        """Return the image's digest if the engine that runs tasks already has the image of this plan, else None."""
         address = self.engine.choice.address
         store = address if isinstance(address, Docker) else engine(environ=self.engine.environ)
         if store is None:
@@ -285,10 +289,10 @@ def _named(images: Sequence[Image]) -> dict[str, Image]:
 
 
 def _together(jobs: Sequence[_Job], engine: _Engine) -> list[BuildResult]:
-    """All jobs at once. The first error ends the others too; Ctrl-C ends all."""
+    """Run all jobs at once. The first error ends the other jobs too; Ctrl-C ends all."""
 
     def run(job: _Job) -> BuildResult:
-        with ending(engine.close):  # the engine stops what it builds when the connection is closed
+        with ending(engine.close):  # the engine cancels its builds when the connection is closed
             return job.run()
 
     return together([functools.partial(run, job) for job in jobs], _AT_ONCE)

@@ -1,4 +1,4 @@
-"""What a build leaves behind and where its cache is, in buildx's forms on a command line -> values. Pure."""
+"""Outputs and caches of a build: buildx's command-line syntax -> values. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OutputSpec:
 
     def __post_init__(self) -> None:
         if self.outputs and self.tags:
-            raise SpecError("an output to this machine has no names", hint="build once for each")
+            raise SpecError("an output to this machine cannot have tags", hint="build once for each")
         for text in self.outputs:
             exporter(text, Packing())
         for text in (*self.cache_from, *self.cache_to):
@@ -44,11 +44,11 @@ class OutputSpec:
 
 
 def exporter(text: str, packing: Packing) -> Exporter:
-    """One output of this machine.
+    """Return the output on this machine that `text` describes. Raises SpecError for any other text.
 
-    `type=oci,dest=DIR` an OCI layout directory (`,tag=NAME`); `type=oci,dest=FILE.tar` or `type=docker,dest=FILE.tar`
-    a tarball; `type=local,dest=DIR` the files; `type=tar,dest=FILE` the files as a tarball. Images also take
-    `compression=`, `compression-level=` and `annotation.KEY=VALUE`.
+    `type=oci,dest=DIR` is an OCI layout directory (`,tag=NAME`); `type=oci,dest=FILE.tar` and
+    `type=docker,dest=FILE.tar` are tarballs; `type=local,dest=DIR` are the files; `type=tar,dest=FILE` is a tarball of
+    the files. Images may also have `compression=`, `compression-level=` and `annotation.KEY=VALUE`.
 
     >>> exporter("type=local,dest=/tmp/x", Packing()).type
     'local'
@@ -73,9 +73,10 @@ def exporter(text: str, packing: Packing) -> Exporter:
 
 
 def cache(text: str) -> Cache:
-    """One cache: `type=registry,ref=NAME`, `type=local,dest=DIR` (or `src=DIR`), `type=inline`, `type=gha|s3|azblob`.
+    """Return the cache that `text` describes. Raises SpecError for any other text.
 
-    `mode=min|max` and `ignore-error=true` as buildx has them; a bare name is a registry's.
+    A cache is `type=registry,ref=NAME`, `type=local,dest=DIR` (or `src=DIR`), `type=inline` or `type=gha|s3|azblob`,
+    with `mode=min|max` and `ignore-error=true` as in buildx; a bare name is the name of a registry cache.
 
     >>> cache("registry.test/team/cache").type
     'registry'
@@ -86,14 +87,14 @@ def cache(text: str) -> Cache:
     if mode not in ("min", "max"):
         raise SpecError(f"`{mode}` is not a mode of a cache", hint="mode=min or mode=max")
     options: dict[str, Any] = {"mode": mode, "ignore_error": fields.pop("ignore-error", "") == "true"}
-    place = fields.pop("dest", None) or fields.pop("src", None)
+    directory = fields.pop("dest", None) or fields.pop("src", None)
     ref = fields.pop("ref", None)
     match kind:
         case "registry" if ref and not fields:
             return RegistryCache(ref=ref, **options)
-        case "local" if place and not set(fields) - {"tag"}:
+        case "local" if directory and not set(fields) - {"tag"}:
             tag = fields.get("tag", "latest")
-            return LocalCache(directory=Path(place).expanduser().absolute(), tag=tag, **options)
+            return LocalCache(directory=Path(directory).expanduser().absolute(), tag=tag, **options)
         case "inline" if not fields:
             return InlineCache()
         case "gha" | "s3" | "azblob":
@@ -102,18 +103,18 @@ def cache(text: str) -> Cache:
 
 
 def _packing(fields: Mapping[str, str], packing: Packing, text: str) -> Packing:
-    rest = dict(fields)
-    if compression := rest.pop("compression", ""):
+    unused = dict(fields)
+    if compression := unused.pop("compression", ""):
         if compression not in _COMPRESSIONS:
             raise SpecError(f"`{compression}` is not a compression", hint=", ".join(_COMPRESSIONS))
         packing = replace(packing, compression=compression, compression_level=None, force_compression=True)  # type: ignore[arg-type]
-    if level := rest.pop("compression-level", ""):
+    if level := unused.pop("compression-level", ""):
         if not level.isdigit():
             raise _no_output(text)
         packing = replace(packing, compression_level=int(level))
-    keys = [key for key in rest if key.startswith("annotation.")]
-    annotations = tuple(Annotation(key=key.removeprefix("annotation."), value=rest.pop(key)) for key in keys)
-    if rest:
+    keys = [key for key in unused if key.startswith("annotation.")]
+    annotations = tuple(Annotation(key=key.removeprefix("annotation."), value=unused.pop(key)) for key in keys)
+    if unused:
         raise _no_output(text)
     return replace(packing, annotations=(*packing.annotations, *annotations))
 

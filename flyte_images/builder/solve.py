@@ -1,4 +1,4 @@
-"""Plan -> image: packs local files, lowers the plan, has the engine solve it, and says what came out."""
+"""Plan -> image: pack local files, lower the plan, and let the engine solve and export it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from ..serving.host_settings import redactor_of
 from ..serving.serve import check_tags, engine_features, moved_tag_error, serve_sources, session_for
 from .output_spec import OutputSpec, cache, exporter
 
-# Engines that hold a tag of their own store to a digest say so in these words (BuildKit 0.25).
+# The error of an engine that checks the digest of a tag in its own store (BuildKit 0.25).
 _MOVED = re.compile(r"image digest (\S+) for (\S+) does not match expected checksum (\S+)")
 
-_ENDED = "flyte-images ends the step: "  # as limited.sh and build_wheel.py say it
-_NOT_FOUND = re.compile(r"(\S+): (?:command )?not found$", re.MULTILINE)  # as shells say it, with status 127
+_ENDED = "flyte-images ends the step: "  # printed by limited.sh and build_wheel.py
+_NOT_FOUND = re.compile(r"(\S+): (?:command )?not found$", re.MULTILINE)  # printed by shells, with status 127
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a solve gave: the manifest's digest, and whether no step had to be run."""
+    """The result of a solve: the manifest's digest, the plan, and whether no step had to run."""
 
     digest: str
     plan: Plan
@@ -55,9 +55,9 @@ def solve_plan(
     wanted: OutputSpec | None,
     on_event: Callable[[Event], None],
 ) -> Outcome:
-    """Solve `plan` and export it under `ref`; `lowering` is one for all images of a build.
+    """Solve `plan` and export it under `ref`; all images of a build share `lowering`.
 
-    A package file that the engine cannot fetch is fetched here and served, if it can be had at all.
+    A package file that the engine cannot fetch is fetched and served by this machine, if this machine can fetch it.
     """
     capabilities = client.capabilities()
     capabilities.check_platform(plan.platform)
@@ -68,8 +68,8 @@ def solve_plan(
     try:
         return solve.run(lowering, places)
     except StepError as error:
-        if found := _MOVED.search(str(error)):
-            raise moved_tag_error(found[2], found[1], found[3]) from None
+        if match := _MOVED.search(str(error)):
+            raise moved_tag_error(match[2], match[1], match[3]) from None
         if not solve.was_fetching(error):
             raise
         try:
@@ -81,7 +81,7 @@ def solve_plan(
 
 
 def _served(image: Image, plan: Plan, environ: Mapping[str, str], abilities: Abilities) -> Places:
-    """All package files, fetched by this machine, from where the index has them now if need be."""
+    """Fetch all package files on this machine, if necessary from the index's current addresses, and serve them."""
     try:
         return serve_sources(image, plan, environ=environ, abilities=abilities, serve_all=True)
     except ResolveError:
@@ -94,7 +94,7 @@ def _served(image: Image, plan: Plan, environ: Mapping[str, str], abilities: Abi
 
 
 class _Solve:
-    """One plan on its way through the engine, a second time if need be."""
+    """The solve of one plan; `run` may be called again with other sources."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class _Solve:
         self.definition = b""
 
     def run(self, lowering: Lowering, places: Places) -> Outcome:
-        """Lower, solve and export. Raises as the engine's client does."""
+        """Lower, solve and export. Raises the errors of `Client.solve`, with the user's command and without secrets."""
         self.definition = llb.marshal(lowering.lower(self.plan, places)).data
         redactor = redactor_of(self.plan, self.environ)
         watched = _Watched(Masked(self.on_event, redactor) if redactor else self.on_event)
@@ -134,10 +134,10 @@ class _Solve:
             error.log = users_words(error.log)
             error.hint = error.hint or self._remedy(error)
             raise
-        said = dict(result.exporter_response)
-        digest = said.get("containerimage.digest", "")
+        answer = dict(result.exporter_response)
+        digest = answer.get("containerimage.digest", "")
         if not digest and not self.outputs:
-            raise BuildError(f"the engine says nothing of the image that it was to make: {said}")
+            raise BuildError(f"the engine's answer does not name the image: {answer}")
         return Outcome(digest=digest, plan=self.plan, cached=not watched.ran)
 
     def _send(self, session: Session, watched: _Watched) -> SolveResult:
@@ -162,23 +162,26 @@ class _Solve:
         )
 
     def _remedy(self, error: BuildError) -> str | None:
-        """What helps where a limit ended a step, or a program of the system is missing."""
+        """Return a hint for a step that a limit ended, or for a missing program of the system."""
         if _ENDED in error.log:
-            return 'a command may name more: with_commands([...], limits=Resources(mem="16Gi"), timeout=4 * 3600)'
-        if isinstance(error, StepError) and error.exit_status == 127 and (found := _NOT_FOUND.search(error.log)):
-            return f"the image has no `{found[1]}`: .with_apt_packages(the Debian package that has it) above it"
+            return 'a command may have more: with_commands([...], limits=Resources(mem="16Gi"), timeout=4 * 3600)'
+        if isinstance(error, StepError) and error.exit_status == 127 and (match := _NOT_FOUND.search(error.log)):
+            return (
+                f"the image has no `{match[1]}`: add .with_apt_packages(the Debian package of `{match[1]}`) "
+                "before the command"
+            )
         step = find_step(self.definition, error.vertex) if isinstance(error, StepError) else None
-        sources = {it.title for it in self.plan.steps if isinstance(it.body, Built)}
-        if step is None or step.name not in sources:
+        built = {it.title for it in self.plan.steps if isinstance(it.body, Built)}
+        if step is None or step.name not in built:
             return None
         from ..resolve.sdists import remedy
 
         return remedy(error.log, (self.plan.toolchain or self.plan.base).python_path)
 
     def was_fetching(self, error: StepError) -> bool:
-        """Whether the step that failed is the engine's fetching of a package file.
+        """Return whether the failed step is the engine's download of a package file.
 
-        Older engines take the words of a refusal for the file, and say that its digest is another.
+        Older engines treat the text of a refusal as the file, and report a wrong digest.
         """
         step = find_step(self.definition, error.vertex)
         return step is not None and step.name.startswith("fetch ")
@@ -186,7 +189,7 @@ class _Solve:
 
 @dataclass(slots=True)
 class _Watched:
-    """Passes events on, and notes whether any of our steps was run."""
+    """Passes events on, and records in `ran` whether a step of the plan has run."""
 
     on_event: Callable[[Event], None]
     ran: bool = False
@@ -205,6 +208,6 @@ class _Watched:
 
 
 def _created(plan: Plan) -> int:
-    """When the image says that it was made, in seconds since 1970: when its base was, on whatever day it is built."""
+    """Return the creation time of the image, in seconds since 1970: that of the base, whenever the image is built."""
     text = str(plan.base.configuration.get("created") or "1980-01-01T00:00:00Z")
     return int(datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp())

@@ -1,7 +1,7 @@
-"""Plan -> llb.State and image configuration. The only module that knows both. No I/O.
+"""Plan -> llb.State and image configuration. The only module that imports plan and llb for this. No I/O.
 
-All layers but those of commands are made beside the base and merged with it. An engine that cannot merge gets the same
-files as a chain of copies.
+All layers except those of commands are built separately from the base and merged with the base. An engine that cannot
+merge gets the same files as a chain of copies.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _LIMITED = ("/bin/sh", f"{PROGRAMS}/limited.sh")
 _SETTLED = (*_LIMITED, "/bin/sh", f"{PROGRAMS}/settled.sh", str(EPOCH))
 
 
-_SHELL = ("/bin/sh", "-ec")  # what a command that is one string is run by
+_SHELL = ("/bin/sh", "-ec")  # runs a command that is a single string
 
 
 def users_command(command: str) -> str:
-    """A command as an engine reports it (quoted for a shell) -> as the user wrote it.
+    """Return the user's command from the engine's report of the command (quoted for a shell).
 
     >>> users_command(f"{shlex.join(_SETTLED)} /bin/sh -ec 'echo a; exit 1'")
     'echo a; exit 1'
@@ -52,21 +52,21 @@ def users_command(command: str) -> str:
     return words[2] if words[:2] == _SHELL and len(words) == 3 else shlex.join(words)
 
 
-def users_words(said: str) -> str:
-    """What an engine says of a command (its words joined by spaces), without the programs that it is run by.
+def users_words(text: str) -> str:
+    """Return an engine's text about a command without the programs of flyte-images that run the command.
 
     >>> users_words(f'process "{shlex.join(_SETTLED)} make all" did not complete')
     'process "make all" did not complete'
     >>> users_words("/flyte-images/programs/settled.sh: 12: mkae: not found")
     'mkae: not found'
     """
-    ours = " ".join((*_SETTLED, ""))
-    said = re.sub(rf"{re.escape(_SETTLED[3])}: (line )?\d+: ", "", said)  # of the shell that runs it
-    return said.replace(ours + " ".join((*_SHELL, "")), "").replace(ours, "")
+    prefix = " ".join((*_SETTLED, ""))
+    text = re.sub(rf"{re.escape(_SETTLED[3])}: (line )?\d+: ", "", text)  # the shell's own line number
+    return text.replace(prefix + " ".join((*_SHELL, "")), "").replace(prefix, "")
 
 
 class Lowering:
-    """Lowers plans; what several plans have in common is made once."""
+    """Lowers plans. States that several plans share are made once."""
 
     def __init__(self, *, abilities: Abilities = Abilities(), no_cache: bool = False) -> None:  # noqa: B008 - frozen
         self._abilities = abilities
@@ -77,8 +77,8 @@ class Lowering:
         """Return the state that is the image's file system."""
         platform = llb.Platform.parse(plan.platform)
         base = below = self.base(plan.base, platform, places)
-        layers: list[llb.State] = []  # of each step; a command's is all that it stands on too
-        above = 0  # from this step on, layers are not part of `below` yet
+        layers: list[llb.State] = []  # one per step; the state of a command includes everything below the command
+        above = 0  # layers from this step on are not yet part of `below`
         for index, step in enumerate(plan.steps):
             match step.body:
                 case Command() as body:
@@ -125,7 +125,7 @@ class Lowering:
         note = self._note(step)
         match step.body:
             case Wheels() as body:
-                assert plan.toolchain is not None  # plan.py makes no such step without one
+                assert plan.toolchain is not None  # the planner makes such steps only with a toolchain
                 state = self._wheels(self.base(plan.toolchain, platform, places), body, note, platform, places)
             case Built() as body:
                 assert plan.toolchain is not None
@@ -139,11 +139,11 @@ class Lowering:
             case Files() as body:
                 name = places.files.get((body.content, body.destination))
                 if name is None:
-                    raise SpecError(f"nothing was packed for `{body.destination}`")
+                    raise SpecError(f"no local files were packed for `{body.destination}`")
                 state = layout_state(name, None, note, self._abilities, places)
             case Directory() as body:
-                made = llb.file(None, [llb.mkdir(body.path, make_parents=True)], note=note)
-                state = llb.file(None, [llb.copy(made, "/", "/")], timestamp=EPOCH * _NS, note=note)
+                directory = llb.file(None, [llb.mkdir(body.path, make_parents=True)], note=note)
+                state = llb.file(None, [llb.copy(directory, "/", "/")], timestamp=EPOCH * _NS, note=note)
             case _:
                 raise AssertionError(step.body)
         self._states[key] = state
@@ -167,9 +167,9 @@ class Lowering:
         built_in: tuple[llb.State, str, str] | None,
         most: llb.SecretEnv,
     ) -> llb.State:
-        """Three steps: what the build needs, the build, and its wheel installed as any other.
+        """Return three steps: install the build's requirements, build the wheel, and install the wheel.
 
-        `built_in` is what the build itself runs in, its Python there and PATH; it is the toolchain otherwise.
+        `built_in` is the state in which the build runs, its Python and its PATH; None builds in the toolchain.
         """
         python = (f"python{body.python}", "-I", "-S")
         mounts, paths = self.fetched(body.sdist.build, note, places)
@@ -197,13 +197,13 @@ class Lowering:
     def fetched(
         self, packages: Sequence[Wheel | Sdist | Deb], note: llb.Note, places: Places
     ) -> tuple[list[llb.Mount], list[str]]:
-        """Each package file by its hash, mounted, and its path."""
+        """Return a mount and a path for each package file."""
         mounts, paths = [], []
         for number, package in enumerate(packages):
             key = ("fetch", package.sha256)
             if key not in self._states:
-                told = llb.Note(name=f"fetch {package.filename}", group=note.group, location=note.location)
-                self._states[key] = package_state(package, told, self._abilities, places)
+                fetch = llb.Note(name=f"fetch {package.filename}", group=note.group, location=note.location)
+                self._states[key] = package_state(package, fetch, self._abilities, places)
             mounts.append(llb.bind(f"{_IN}/{number}", self._states[key]))
             paths.append(f"{_IN}/{number}/{package.filename}")
         return mounts, paths
@@ -240,7 +240,7 @@ class Lowering:
         return llb.Note(name=step.title, group=group, location=step.location, ignore_cache=self.no_cache)
 
 
-# Nothing of the machine and the day is to show in what a step makes.
+# The machine and the day must not influence the result of a step.
 STEP_ENV = {
     "LC_ALL": "C.UTF-8",
     "PYTHONHASHSEED": "0",
@@ -250,8 +250,8 @@ STEP_ENV = {
 }
 
 
-# What a step with network has of this machine's settings. All of it is optional and none of it in a digest: a machine
-# without a proxy, or with another, has the same steps.
+# This machine's settings for a step with network. All are optional and none is in a digest: a machine without a proxy,
+# or with another proxy, has the same steps.
 BUNDLE_PATH = f"{_SECRETS}/ca-bundle.pem"
 HOST_BUNDLE = llb.secret(BUNDLE_PATH, id="flyte-images-ca-bundle", mode=0o444, optional=True)
 HOST_SETTINGS = tuple(
@@ -260,7 +260,7 @@ HOST_SETTINGS = tuple(
 
 
 def secret_id(secret: SecretMount) -> str:
-    """What a step calls a secret of the user's."""
+    """Return the id of a user's secret in a step."""
     return f"flyte-images-secret-{secret.name}-{secret.variable}"
 
 
@@ -273,7 +273,7 @@ def _secret_variables(secrets: Sequence[SecretMount]) -> list[llb.SecretEnv]:
 
 
 def limits(step: PlanStep) -> llb.SecretEnv:
-    """The limits of a step: a secret, so that they are in no digest and no cache key."""
+    """Return the limits of a step as a secret variable, so that no digest and no cache key contains them."""
     return llb.SecretEnv("FLYTE_IMAGES_LIMITS", f"flyte-images-limits-{step.digest}", optional=True)
 
 
@@ -288,7 +288,10 @@ def run_program(
     path: str = "/usr/local/bin:/usr/bin:/bin",
     most: llb.SecretEnv | None = None,
 ) -> llb.State:
-    """Run one of our programs on `root`, which it cannot change; what it leaves in its output is the layer."""
+    """Run a program of flyte-images on the read-only `root`; return the output directory of the program.
+
+    `words` are the program's name and arguments.
+    """
     name, *arguments = words
     return llb.run(
         root,
@@ -303,7 +306,7 @@ def run_program(
 
 
 def program(*names: str, place: str = PROGRAMS) -> llb.Mount:
-    """These programs of ours, and no other: to change one changes the steps that run it alone."""
+    """Return a mount of these programs of flyte-images only: a changed program changes only the steps that run it."""
     group = llb.Group("programs", "flyte-images' own programs")
     note = llb.Note(name=f"{' and '.join(names)} of flyte-images", group=group)
     files = [llb.mkfile(f"/{name}", inside(name), mode=0o644) for name in names]
@@ -316,7 +319,7 @@ def _path(base: BaseImage) -> str:
 
 
 def _history(step: PlanStep) -> str:
-    """What made a layer, in words that hold nothing but what decided it: one plan has one history, on any machine."""
+    """Return the history line of a step, from the values that decide the step: equal on every machine."""
     match step.body:
         case Wheels(wheels=packages) | Debs(debs=packages):
             return ", ".join(f"{it.name} {it.version}" for it in packages)
@@ -331,13 +334,13 @@ def _history(step: PlanStep) -> str:
 
 
 def configuration(plan: Plan) -> str:
-    """Return the image configuration, JSON: the base's, with what the layers say, and one line of history each."""
+    """Return the image configuration, JSON: the base's configuration, the settings of the layers, and their history."""
     base: dict[str, Any] = dict(plan.base.configuration)
     settings = dict(plan.base.settings)
     settings["Env"] = [f"{name}={value}" for name, value in plan.env]
     settings["WorkingDir"] = plan.workdir
     settings["Labels"] = {**(settings.get("Labels") or {}), LABEL: plan.digest}
     created = base.get("created") or "1980-01-01T00:00:00Z"
-    own = ({"created": created, "created_by": _history(step)} for step in plan.steps)
-    history = [*(base.get("history") or ()), *own]
+    steps = ({"created": created, "created_by": _history(step)} for step in plan.steps)
+    history = [*(base.get("history") or ()), *steps]
     return json.dumps({**base, "created": created, "config": settings, "history": history}, sort_keys=True)

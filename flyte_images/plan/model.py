@@ -1,4 +1,4 @@
-"""What a plan is: steps, what each of them does, and what each of them reads. Values; pure."""
+"""A plan: its steps, the action of each step, and the steps that each step reads. Values; pure."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LABEL = "io.flyte-images.plan"
 
 @record(kw_only=True)
 class Wheels:
-    """Unpack and compile these wheels into the virtual environment, in the toolchain, by the program `installer`.
+    """Unpack and compile these wheels into the virtual environment, in the toolchain, with the program `installer`.
 
-    One after the other: where two hold the same file, the later one's is seen. `overlap` says so, for people.
+    If two wheels contain the same file, the file of the later wheel is used; `overlap` describes this for people.
     """
 
     kind: ClassVar[str] = "wheels"
@@ -38,10 +38,10 @@ class Wheels:
 
 @record(kw_only=True)
 class Built:
-    """Build the wheel of a source distribution, and put it into the virtual environment.
+    """Build the wheel of a source distribution, and install the wheel into the virtual environment.
 
-    A step that reads others builds on the base and on them, by the environment's Python: compilers and headers are
-    there. One that reads none builds in the toolchain.
+    A step that reads other steps builds on the base and those steps, with the environment's Python, where compilers and
+    headers are installed. A step that reads no other step builds in the toolchain.
     """
 
     kind: ClassVar[str] = "built"
@@ -54,7 +54,7 @@ class Built:
 
 @record(kw_only=True)
 class Venv:
-    """The skeleton of the virtual environment, which links to the interpreter that the step finds in the base."""
+    """The skeleton of the virtual environment, with links to the base's interpreter."""
 
     kind: ClassVar[str] = "venv"
     python: str
@@ -64,7 +64,7 @@ class Venv:
 
 @record(kw_only=True)
 class Debs:
-    """Install these Debian packages over what the step reads."""
+    """Install these Debian packages on the base and the steps that this step reads."""
 
     kind: ClassVar[str] = "debs"
     debs: tuple[Deb, ...]
@@ -72,7 +72,7 @@ class Debs:
 
 @record(kw_only=True)
 class Command:
-    """Run `argv` over everything below; it sees `secrets`, whose values are part of nothing, and has `limits`."""
+    """Run `argv` on everything below, with `secrets`, whose values no digest contains, and under `limits`."""
 
     kind: ClassVar[str] = "command"
     argv: tuple[str, ...]
@@ -84,7 +84,7 @@ class Command:
 
 @record(kw_only=True)
 class Files:
-    """A local tree or file (`content` is its digest) at an absolute path."""
+    """A local tree or file at an absolute path; `content` is the digest of the tree or file."""
 
     kind: ClassVar[str] = "files"
     content: str
@@ -93,7 +93,7 @@ class Files:
 
 @record(kw_only=True)
 class Directory:
-    """An empty directory (a work directory that nothing else makes)."""
+    """An empty directory: a work directory that no other step makes."""
 
     kind: ClassVar[str] = "directory"
     path: str
@@ -104,9 +104,8 @@ Body = Wheels | Built | Venv | Debs | Command | Files | Directory
 
 @record(kw_only=True)
 class PlanStep:
-    """One step. `reads` are the indices of the steps that lie below it, beside the base, when it runs; `digest` is
-    over the body and the digests of what it reads. `title`, `layer` (index in the image) and `location` (the user's
-    line) are for people."""
+    """One step. The step runs on the base and the steps with the indices `reads`; `digest` covers the body and the
+    digests of those steps. `title`, `layer` (index in the image) and `location` (the user's line) are for people."""
 
     body: Body
     reads: tuple[int, ...]
@@ -118,7 +117,7 @@ class PlanStep:
 
 @record(kw_only=True)
 class Plan:
-    """All that has to be done for one image."""
+    """Everything that a build of one image does."""
 
     platform: str
     base: BaseImage
@@ -130,17 +129,17 @@ class Plan:
 
 
 def below(plan: Plan, index: int) -> Plan:
-    """Return the plan of what step `index` stands on: the base and the steps that it reads, and no other."""
-    kept = sorted({*plan.steps[index].reads})
-    place = {old: new for new, old in enumerate(kept)}
+    """Return the plan of everything below step `index`: the base and the steps that the step reads."""
+    indices = sorted({*plan.steps[index].reads})
+    new = {old: number for number, old in enumerate(indices)}
     steps = tuple(
-        replace(plan.steps[old], reads=tuple(place[it] for it in plan.steps[old].reads if it in place)) for old in kept
+        replace(plan.steps[old], reads=tuple(new[it] for it in plan.steps[old].reads if it in new)) for old in indices
     )
     return replace(plan, steps=steps)
 
 
 def readdressed(plan: Plan, urls: Mapping[str, str]) -> Plan:
-    """Return the same plan with package files at other addresses, by their sha256."""
+    """Return the plan with other addresses of package files; `urls` are the addresses by sha256."""
 
     def at(file: _File) -> _File:
         return replace(file, url=urls.get(file.sha256, file.url))
@@ -160,13 +159,13 @@ def readdressed(plan: Plan, urls: Mapping[str, str]) -> Plan:
 
 
 def packages(plan: Plan) -> Iterable[Wheel | Sdist | Deb]:
-    """Every package file of a plan."""
+    """Yield every package file of a plan."""
     for step in plan.steps:
         yield from files_of(step.body)
 
 
 def files_of(body: Body) -> Sequence[Wheel | Sdist | Deb]:
-    """The package files that a step reads."""
+    """Return the package files that a step reads."""
     match body:
         case Wheels(wheels=wheels):
             return wheels

@@ -1,8 +1,8 @@
-"""Image + Lock + file digests -> Plan: which steps, in which order, and what each of them reads. Pure.
+"""Image + Lock + file digests -> Plan: the steps, their order, and the steps that each step reads. Pure.
 
-The order of steps is the order of the layers of the finished image. Inside a segment (from one command to the next)
-layers that never meet are ordered so that what changes rarely and is large comes first: an engine unpacks again all
-that stands above a changed layer, but nothing below it.
+The order of steps is the order of the layers of the finished image. Inside a segment (from one command to the next),
+independent layers are ordered so that large layers that rarely change come first: an engine unpacks again every layer
+above a changed layer, but no layer below.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from ..image import Image
 from .lock import Lock, Overlap
 from .model import VENV, Body, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 
-LARGE = 1_000_000  # bytes of a wheel from which on it is a layer of its own
+LARGE = 1_000_000  # a wheel of this many bytes or more has a separate layer
 MAX_BUCKETS = 16
-MAX_LARGE = 64  # an image may have 127 layers on most stores; keep room for bases, buckets and the user's own
-RECIPE = 1  # raised whenever the same inputs are to give other bytes
+MAX_LARGE = 64  # most stores allow 127 layers per image; bases, buckets and the user's own layers need the others
+RECIPE = 1  # increased whenever the same inputs must give other bytes
 
 EVERYWHERE = frozenset(
     {"/", "/bin", "/etc", "/home", "/mnt", "/opt", "/root", "/srv", "/tmp", "/usr", "/var", "/var/tmp"}
 )
-"""Folders that every base has, some with modes of their own: never made."""
+"""Directories of every base, some with special modes; no step makes them."""
 
-# apt and dpkg read what lies here; a local file that goes to any other place cannot change what they do.
+# apt and dpkg read files in these directories; a local file in another directory cannot change what they do.
 _READ_BY_APT = ("/etc", "/usr", "/var", "/lib", "/bin", "/sbin")
 
 
 def plan(image: Image, *, lock: Lock, platform: str, contents: Sequence[Sequence[str]]) -> Plan:
     """Return the plan of `image` for `platform`. `contents` holds, per layer, the digests of its local sources.
 
-    Appending a layer leaves the digests of all earlier steps as they were.
+    Appending a layer does not change the digests of earlier steps.
     """
     builder = _Planner(image, lock, platform)
     for index, layer in enumerate(image.layers):
@@ -73,7 +73,7 @@ def plan(image: Image, *, lock: Lock, platform: str, contents: Sequence[Sequence
 
 
 class _Planner:
-    """Collects one segment at a time, and closes it at each command."""
+    """Collects the steps of one segment at a time; each command closes a segment."""
 
     def __init__(self, image: Image, lock: Lock, platform: str) -> None:
         self.image = image
@@ -81,8 +81,8 @@ class _Planner:
         self.platform = platform
         self.steps: list[PlanStep] = []
         self.barrier = 0  # index of the first step of the open segment
-        # Debian's Python is there from the start. On another base, what stands before the first Python package does not
-        # know of the virtual environment: to append one leaves it as it was.
+        # A Debian base has Python from the start. On another base, steps before the first Python package do not see the
+        # virtual environment, so that appending a Python package does not change them.
         self.has_python = isinstance(image.base, DebianBase)
         self.env = environment(lock.base)
         if self.has_python:
@@ -96,6 +96,7 @@ class _Planner:
         self.venv: int | None = None  # its step
 
     def add(self, index: int, layer: Layer, resolved: Resolved) -> None:
+        """Add layer `index` of the image with its resolved files."""
         for step in layer.lower(resolved):
             match step:
                 case InstallWheels():
@@ -106,8 +107,8 @@ class _Planner:
                 case InstallDebs():
                     self.debs.append((index, step.debs, len(self.files)))
                 case AddFiles():
-                    place = posixpath.normpath(posixpath.join(self.workdir, step.destination))
-                    self.files.append((index, Files(content=step.content, destination=place)))
+                    path = posixpath.normpath(posixpath.join(self.workdir, step.destination))
+                    self.files.append((index, Files(content=step.content, destination=path)))
                 case SetEnv():
                     self.env.update(step.variables)
                 case SetWorkdir():
@@ -124,10 +125,10 @@ class _Planner:
                     self.barrier = len(self.steps)
 
     def close(self) -> None:
-        """Put the open segment's steps in order: large wheels, what apt reads, apt, small wheels, files."""
+        """Add the open segment's steps in order: large wheels, files that apt reads, apt, small wheels, other files."""
         together = self._overlapping()
-        apart = [entry for entry in self.wheels if not any(entry in group for group, _ in together)]
-        large, small = _split(apart)
+        separate = [entry for entry in self.wheels if not any(entry in group for group, _ in together)]
+        large, small = _split(separate)
         for index, wheel in large:
             self._step(index, self._wheels([wheel]), title=f"{wheel.name} {wheel.version}")
         for group, overlap in together:
@@ -149,38 +150,42 @@ class _Planner:
         self.wheels, self.sdists, self.debs, self.files = [], [], [], []
 
     def _overlapping(self) -> list[tuple[list[tuple[int, Wheel]], Overlap]]:
-        """Wheels of the segment that hold the same files: each group in one layer, in the order of layers and pip's."""
+        """Return groups of wheels of the segment that contain the same files, in the order of layers, then pip's order.
+
+        Each group becomes one layer.
+        """
         groups = []
         for overlap in self.lock.overlaps:
-            place = {name: number for number, name in enumerate(overlap.packages)}
-            group = [entry for entry in self.wheels if entry[1].name in place]
+            order = {name: number for number, name in enumerate(overlap.packages)}
+            group = [entry for entry in self.wheels if entry[1].name in order]
             if len(group) > 1:
-                groups.append((sorted(group, key=lambda entry: (entry[0], place[entry[1].name])), overlap))
+                groups.append((sorted(group, key=lambda entry: (entry[0], order[entry[1].name])), overlap))
         return groups
 
     def _is_built_on_base(self, layer: int) -> bool:
-        """Whether a build from source in `layer` may need what is in this image alone.
+        """Return whether a build from source in `layer` may need files of this image.
 
-        That is a compiler from apt packages or commands above it, or a base that is not Debian's. Otherwise it is built
-        in the toolchain, and another base leaves it as it was.
+        Such files are a compiler from earlier apt packages or commands, or a base other than Debian. Without them the
+        build runs in the toolchain, and another base does not change the result.
         """
         has_debs = any(debs and index < layer for index, debs, _ in self.debs)
         return has_debs or self.barrier > 0 or isinstance(self.image.base, ReferenceBase)
 
     def _sdists(self, sdists: Sequence[tuple[int, Sdist]], apt: Mapping[int, int] | None = None) -> None:
-        """Add builds from source; with `apt` (steps, and the layers of which they are) on base and what is above."""
+        """Add builds from source. With `apt` (steps, and the layers of those steps) they build on the base and the
+        earlier steps; without, in the toolchain."""
         for index, sdist in sorted(sdists, key=lambda entry: entry[1].name):
             reads: Iterable[int] = ()
             if apt is not None:
-                assert self.venv is not None  # its interpreter is what builds
+                assert self.venv is not None  # the environment's interpreter runs the build
                 above = (step for step, layer in apt.items() if layer < index)
                 reads = dict.fromkeys((*range(self.barrier), *above, self.venv))
             self._step(index, self._built(sdist), reads=reads, title=f"{sdist.name} {sdist.version} from source")
 
     def _debs(self) -> tuple[set[int], dict[int, int]]:
-        """Add the apt steps, and before each the files that it reads.
+        """Add the apt steps, and before each step the files that it reads.
 
-        Returns the positions of those files, and the layer of each step that was added.
+        Return the positions of those files, and the layer of each added step.
         """
         early: set[int] = set()
         added: dict[int, int] = {}
@@ -204,7 +209,7 @@ class _Planner:
             [self.steps[i].digest for i in read],
             body,
         )
-        place = self.image.layers[layer].location if self.image.layers else self.image.location
+        location = self.image.layers[layer].location if self.image.layers else self.image.location
         self.steps.append(
             PlanStep(
                 body=body,
@@ -212,14 +217,14 @@ class _Planner:
                 digest=digest("step", identity),
                 title=title,
                 layer=layer,
-                location=place if isinstance(place, Location) else None,
+                location=location if isinstance(location, Location) else None,
             )
         )
         return len(self.steps) - 1
 
     def _wheels(self, wheels: Sequence[Wheel]) -> Wheels:
         toolchain = self.lock.toolchain
-        assert toolchain is not None  # wheels are only ever resolved for a toolchain
+        assert toolchain is not None  # wheels are always resolved for a toolchain
         return Wheels(
             wheels=tuple(wheels),
             python=toolchain.python,
@@ -242,14 +247,14 @@ class _Planner:
         return Venv(
             python=self.image.python,
             maker=_digest_of("make_venv.sh"),
-            # What a base chosen by name brings along (a CUDA image with torch, say) is wanted; Debian's own modules,
-            # which serve its tools, are not.
+            # Packages of a base that the user named (a CUDA image with torch, for example) are visible; the modules of
+            # Debian's own Python, which serve Debian's tools, are not.
             system_site_packages=isinstance(self.image.base, ReferenceBase),
         )
 
 
 def _words(argv: Sequence[str]) -> str:
-    """A command in one short line."""
+    """Return a command as one short line."""
     text = argv[2] if argv[:2] == ("/bin/sh", "-ec") else shlex.join(argv)
     lines = text.strip().splitlines() or [""]
     return lines[0][:60] + (" ..." if len(lines) > 1 or len(lines[0]) > 60 else "")
@@ -260,7 +265,7 @@ def _digest_of(program: str) -> str:
 
 
 def environment(base: BaseImage) -> dict[str, str]:
-    """Return the variables that every step and the image start from: the base's."""
+    """Return the environment variables of the base, with which every step and the image start."""
     env = dict(item.partition("=")[::2] for item in base.settings.get("Env") or ())
     env.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     return env
@@ -272,17 +277,17 @@ def in_venv(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _split(wheels: Sequence[tuple[int, Wheel]]) -> tuple[list[tuple[int, Wheel]], list[tuple[int, Wheel]]]:
-    """Return the wheels that stand alone, largest first, and the others."""
+    """Return the wheels with separate layers, largest first, and the other wheels."""
     by_size = sorted(wheels, key=lambda entry: (-entry[1].size, entry[1].name))
     large = sum(1 for _, wheel in by_size if wheel.size >= LARGE)
     return by_size[: min(large, MAX_LARGE)], by_size[min(large, MAX_LARGE) :]
 
 
 def _buckets(wheels: Sequence[tuple[int, Wheel]]) -> list[list[tuple[int, Wheel]]]:
-    """Spread small wheels by the hash of their name, so that a change of one package touches one bucket.
+    """Distribute small wheels by the hash of their name, so that a change of one package changes one bucket.
 
-    A layer costs some 0.1 s to export and unpack, however little is in it, and a package seldom comes alone: a few
-    wheels go into two buckets, and a bucket holds about 16 of them.
+    A layer takes about 0.1 s to export and unpack, however small the layer is, and most packages bring others: a few
+    wheels go into two buckets, and a bucket holds about 16 wheels.
     """
     count = 2
     while count < MAX_BUCKETS and len(wheels) > 16 * count:
@@ -296,5 +301,5 @@ def _buckets(wheels: Sequence[tuple[int, Wheel]]) -> list[list[tuple[int, Wheel]
 def _read_by_apt(body: Body) -> bool:
     if not isinstance(body, Files):
         return False
-    place = body.destination
-    return place == "/" or any(place == root or place.startswith(root + "/") for root in _READ_BY_APT)
+    path = body.destination
+    return path == "/" or any(path == root or path.startswith(root + "/") for root in _READ_BY_APT)

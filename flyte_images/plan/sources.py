@@ -1,6 +1,6 @@
-"""Where the file systems of a graph come from: bases, packed local files, packages by their hash. Pure.
+"""The sources of a graph's file systems: bases, packed local files, and packages by their hash. Pure.
 
-None of it decides what an image is: the same file by its hash is the same file, whoever brings it.
+Where a source comes from does not change the image: files with the same hash are the same files.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..bootstrap.base_image import BaseImage
 STORE = "flyte-images"
 """The name of the session's content store: the user's OCI layout, with bases, packed local files and wheels."""
 
-_ANY = llb.Platform("linux", "amd64")  # what the manifests of packed files say; files are for every platform
+_ANY = llb.Platform("linux", "amd64")  # the platform in the manifests of packed files, which fit every platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """What the engine can do of what a graph is better with: merge layers, take images from the session's content
-    store, and hold an image of its own store to a digest."""
+    """Optional features of the engine that a graph uses: merging layers, reading images from the session's content
+    store (`layouts`), and checking the digest of an image in the engine's own store (`checksums`)."""
 
     merge: bool = True
     layouts: bool = True
@@ -32,11 +32,11 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the files of a plan are to be had.
+    """The sources of a plan that this client serves.
 
     `files` and `packages` are names (`a/b@sha256:...`) of images in the session's content store: of local files by
-    (content, destination), of package files that the engine cannot fetch by their sha256. `blobs` are the layers of
-    those images and of the bases there, by name, for engines without `layouts`.
+    (content, destination), and of package files that the engine cannot fetch by their sha256. `blobs` are the layers of
+    those images and of bases in the store, by image name, for engines without `layouts`.
     """
 
     files: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -45,10 +45,10 @@ class Places:
 
 
 def base_state(base: BaseImage, platform: llb.Platform, abilities: Abilities, places: Places) -> llb.State:
-    """The file system of a base.
+    """Return the file system of a base.
 
-    An engine's own image goes by its tag: by digest, Docker 26 asks a registry even for an image that it has. Where the
-    engine cannot check the digest, the caller has to.
+    An image in the engine's own store is named by its tag: for a digest, Docker 26 asks a registry even if it has the
+    image. If the engine cannot check the digest, the caller must.
     """
     note = llb.Note(name=f"base {base.description or base.reference}")
     match base.origin:
@@ -65,7 +65,7 @@ def base_state(base: BaseImage, platform: llb.Platform, abilities: Abilities, pl
 def layout_state(
     name: str, platform: llb.Platform | None, note: llb.Note, abilities: Abilities, places: Places
 ) -> llb.State:
-    """An image of the session's content store; or its layers, as files of the session that are unpacked."""
+    """Return an image of the session's content store; on engines without `layouts`, its layers, unpacked by copies."""
     if abilities.layouts:
         return llb.oci_layout(name, store=STORE, platform=platform or _ANY, note=note)
     state = llb.scratch()
@@ -77,7 +77,7 @@ def layout_state(
 
 
 def blob_name(digest: str) -> str:
-    """What the session calls the one file of a blob.
+    """Return the session's name for the file of a blob.
 
     >>> blob_name("sha256:" + "0" * 64)[:9]
     'blob-0000'
@@ -86,7 +86,7 @@ def blob_name(digest: str) -> str:
 
 
 def package_state(package: Wheel | Sdist | Deb, note: llb.Note, abilities: Abilities, places: Places) -> llb.State:
-    """A package file: fetched by the engine, or served by this client where the engine cannot."""
+    """Return a package file: fetched by the engine, or served by this client if the engine cannot fetch the file."""
     if package.sha256 in places.packages:
         return layout_state(places.packages[package.sha256], None, note, abilities, places)
     return llb.http(package.url, checksum=str(Digest(package.sha256)), filename=package.filename, mode=0o644, note=note)

@@ -59,7 +59,7 @@ def test_pushed_again_nothing_is_sent(builds: Builds, registry: Registry) -> Non
 def test_without_a_registry_there_is_nowhere_to_push_to(builds: Builds) -> None:
     with pytest.raises(SpecError) as caught:
         builds(debian("nowhere"), push=True)
-    assert "has no registry to be pushed to" in str(caught.value)
+    assert "has no registry to push to" in str(caught.value)
     assert "registry=" in (caught.value.hint or "") and caught.value.location is not None
 
 

@@ -280,7 +280,7 @@ def test_a_package_that_the_engine_cannot_fetch_is_served() -> None:
 
 def test_a_file_that_was_not_packed_is_an_error() -> None:
     plan = planned(debian().with_source_file("test_lock.py", "/x"))
-    with pytest.raises(SpecError, match=r"nothing was packed for `/x/test_lock\.py`"):
+    with pytest.raises(SpecError, match=r"no local files were packed for `/x/test_lock\.py`"):
         Lowering().lower(plan, Places())
 
 
