@@ -111,7 +111,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_an_engine_that_ends_in_mid_build(engine: Engine, base: Base, how: signal.Signals) -> None:
+def test_an_engine_that_ends_during_a_build(engine: Engine, base: Base, how: signal.Signals) -> None:
     graph = Graph()
     slow = graph.run(graph.layout(base.digest), f"echo going; sleep 600; echo {salt()}")
     quick = graph.run(graph.layout(base.digest), f"echo {salt()}")
@@ -150,8 +150,8 @@ def test_a_client_whose_engine_is_frozen_can_be_interrupted(engine: Engine, tmp_
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), Path("/usr/lib/faketime/libfaketimeMT.so.1"))
 
 
-def test_a_clock_that_jumps_is_of_no_account(tmp_path: Path, base: Base) -> None:
-    """The client's clock goes forth and back by years in mid-build; files of a build are from its future."""
+def test_a_clock_that_jumps_does_not_disturb_a_build(tmp_path: Path, base: Base) -> None:
+    """The client's clock jumps by years during the build; files of a build are from the clock's future."""
     clock = tmp_path / "clock"
     environ = {
         "LD_PRELOAD": str(FAKETIME),

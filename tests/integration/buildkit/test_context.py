@@ -1,4 +1,4 @@
-"""Packed local files arrive in an image as they are, and an engine that has them asks for nothing."""
+"""Packed local files arrive in an image unchanged, and an engine that has the files asks for nothing."""
 
 from __future__ import annotations
 

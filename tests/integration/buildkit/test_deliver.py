@@ -1,4 +1,4 @@
-"""An image ends where it is of use: in the engine's store, in registries, and where there is no store in Docker's."""
+"""An image is exported to the engine's store, to registries, or, from an engine without a store, to Docker's store."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def docker() -> Docker:
 
 @pytest.fixture
 def name(docker: Docker) -> Iterator[str]:
-    """An image's name, that is gone from Docker's store afterwards."""
+    """Yield an image name; afterwards the image is removed from Docker's store."""
     made = f"docker.io/library/flyte-images-test:{salt()}"
     yield made
     subprocess.run(("docker", "rmi", "--force", made), check=False, capture_output=True)
@@ -57,8 +57,8 @@ def definition() -> bytes:
     return graph.definition(graph.file("/greeting", salt().encode() * 10_000))
 
 
-def test_an_image_for_a_task_that_runs_here_is_in_the_store(client: Client, docker: Docker, name: str) -> None:
-    """In the engine's own, or brought to Docker's where it has none."""
+def test_an_image_for_tasks_on_this_machine_is_in_the_store(client: Client, docker: Docker, name: str) -> None:
+    """In the engine's own store, or in Docker's store if the engine has none."""
     target = Target(names=(name,), packing=PACKING, into=lambda: find_store(os.environ))
     done = export_image(client, definition(), target)
     found = find_image(docker, name)
@@ -94,13 +94,13 @@ def load(client: Client, name: str, take: ImageLoader) -> None:
     client.solve(definition(), exporters=[Load(into=take, names=(name,), packing=PACKING)])
 
 
-def test_docker_takes_an_image_in_as_it_comes(client: Client, docker: Docker, name: str) -> None:
+def test_docker_loads_an_image_while_it_arrives(client: Client, docker: Docker, name: str) -> None:
     load(client, name, into_docker(docker))
     assert find_image(docker, name)
     assert not list(Path(os.environ["TMPDIR"]).iterdir())
 
 
-def test_a_transfer_that_breaks_off_leaves_no_image(client: Client, docker: Docker, name: str) -> None:
+def test_a_broken_transfer_leaves_no_image(client: Client, docker: Docker, name: str) -> None:
     def broken(archive: object) -> None:
         def some() -> Iterator[bytes]:
             yield next(iter(archive))  # type: ignore[call-overload]
@@ -113,7 +113,7 @@ def test_a_transfer_that_breaks_off_leaves_no_image(client: Client, docker: Dock
     assert find_image(docker, name) is None
 
 
-def test_docker_says_why_it_does_not_take_something(docker: Docker) -> None:
+def test_the_error_contains_dockers_reason_for_a_refused_image(docker: Docker) -> None:
     with pytest.raises(BuildError, match=r"archive/tar"):
         load_image(docker, iter([b"no tarball" * 1000] * 100))
     with pytest.raises(EngineError, match="cannot connect") as caught:
@@ -136,7 +136,7 @@ def test_an_image_of_dockers_store_is_copied_to_a_layout(
 
 @pytest.fixture
 def podman(tmp_path: Path) -> Path:
-    """Stands for podman: fails when it is told to, else keeps what it was given."""
+    """A fake podman that fails on request, and otherwise stores its input."""
     program = tmp_path / "podman"
     program.write_text(
         f"#!{sys.executable}\nimport os, sys\n"
@@ -148,14 +148,14 @@ def podman(tmp_path: Path) -> Path:
     return program
 
 
-def test_podman_takes_an_image_in_as_it_comes(client: Client, podman: Path, name: str) -> None:
+def test_podman_loads_an_image_while_it_arrives(client: Client, podman: Path, name: str) -> None:
     load(client, name, into_podman(str(podman)))
     taken = podman.parent / "taken"
     listed = subprocess.run(("tar", "-tf", taken), check=True, capture_output=True)
     assert b"manifest.json" in listed.stdout.split()
 
 
-def test_podman_says_why_it_does_not_take_an_image(client: Client, podman: Path, name: str) -> None:
+def test_the_error_contains_podmans_reason_for_a_refused_image(client: Client, podman: Path, name: str) -> None:
     (podman.parent / "fail").touch()
     with pytest.raises(BuildError, match="no room in the store"):
         load(client, name, into_podman(str(podman)))
@@ -183,7 +183,7 @@ def test_the_old_store_keeps_an_image_and_its_engine_pushes_it(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("auth", ["", "basic", "bearer"])
-def test_docker_pushes_what_it_holds(client: Client, docker: Docker, auth: str) -> None:
+def test_docker_pushes_an_image_of_its_store(client: Client, docker: Docker, auth: str) -> None:
     with serve(Registry(auth=auth)) as registry:
         name = f"{registry.address}/team/app:1"
         load(client, name, into_docker(docker))

@@ -1,4 +1,4 @@
-"""The connection breaks, anywhere: the build ends well or with one clear error, and then it works and is the same."""
+"""The connection breaks anywhere: a build succeeds or has one clear error, and the next build gives the same image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PACKING = Packing(
 
 @dataclass(frozen=True)
 class Build:
-    """A build that no engine has seen, and whose image is always the same."""
+    """A build that no engine has in its cache, and whose image is always the same."""
 
     definition: bytes
     session: Session
@@ -54,7 +54,7 @@ class Build:
 
 
 def new_build(base: Base, directory: Path, size: int = 100_000, *, command: bool = True) -> Build:
-    """Some noise travels to the engine, a command or a copy reads that layer, and a small image comes back."""
+    """Random bytes are sent to the engine, a command or a copy reads them, and a small image is received."""
     store = directory / "store"
     files = {"noise": secrets.token_bytes(size), "copied/nothing": b""}
     graph = Graph()
@@ -149,7 +149,7 @@ with connect() as client:
 
 
 def test_a_client_that_is_killed_at_any_moment(base: Base, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What it had begun is nobody's burden: the same build works, gives the same, and clears away what was left."""
+    """After a killed client the same build works, gives the same image, and removes the leftovers."""
     expected = ""
     moments = [number / 8 for number in range(8)]
     killed = 0
@@ -185,8 +185,8 @@ class Enough(Exception):
 
 
 @pytest.mark.parametrize("how", ["cut", "stall", "cancel"])
-def test_a_large_blob_whose_transfer_broke_off_half_way(base: Base, tmp_path: Path, how: str) -> None:
-    """BuildKit keeps its first part, and cannot go on from there."""
+def test_a_large_blob_after_a_broken_transfer(base: Base, tmp_path: Path, how: str) -> None:
+    """BuildKit keeps the first part of the blob, and cannot continue from there."""
     store = tmp_path / "store"
     noisy = add_layer(base.directory, base.digest, store, {"noise": secrets.token_bytes(12_000_000)})
     graph = Graph()

@@ -1,4 +1,4 @@
-"""A daemon on demand: a program of these tests' own stands for buildkitd and leads to the engine under test."""
+"""A daemon on demand: a fake buildkitd of these tests forwards to the engine under test."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def use(daemon: Daemon) -> Client:
     return Client(Unix(str(daemon.socket)), held=start(daemon, idle=1.0))
 
 
-def test_it_is_started_once_for_many_and_stopped_after_the_last(daemon: Callable[..., Daemon]) -> None:
+def test_a_daemon_is_started_once_and_stopped_after_the_last_client(daemon: Callable[..., Daemon]) -> None:
     it = daemon()
     with ThreadPoolExecutor(8) as pool:
         clients = list(pool.map(lambda _: use(it), range(8)))
@@ -89,7 +89,7 @@ def test_a_killed_daemon_is_started_again(daemon: Callable[..., Daemon]) -> None
             assert client.workers()
 
 
-def test_one_that_does_not_start_says_why(daemon: Callable[..., Daemon]) -> None:
+def test_the_error_contains_the_log_of_a_daemon_that_does_not_start(daemon: Callable[..., Daemon]) -> None:
     it = daemon(broken=True)
     choice = Choice(address=Unix(str(it.socket)), because="test", daemon=it)
     with pytest.raises(EngineError, match="did not start: no such snapshotter"):

@@ -1,4 +1,4 @@
-"""Results: in the engine, in a registry, and on this machine as layouts, tarballs and directories; and caches."""
+"""Outputs in the engine, in a registry, and on this machine as layouts, tarballs and directories; and caches."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_several_results_of_one_solve(client: Client, tmp_path: Path) -> None:
     assert (tmp_path / "l" / "index.json").exists()
 
 
-def test_a_place_that_cannot_be_written_is_one_error_and_leaves_nothing(client: Client, tmp_path: Path) -> None:
+def test_an_unwritable_destination_is_one_error_and_leaves_no_file(client: Client, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     graph = Graph()
     definition = graph.definition(graph.file("/greeting", salt().encode()))
@@ -152,7 +152,7 @@ def forget(client: Client, mark: str) -> None:
     assert len(client.prune(*found, all=True)) == len(found)
 
 
-def test_a_local_cache_brings_back_what_was_pruned(client: Client, base: Base, tmp_path: Path) -> None:
+def test_a_local_cache_restores_pruned_steps(client: Client, base: Base, tmp_path: Path) -> None:
     graph, mark = Graph(), salt()
     head = graph.run(graph.layout(base.digest), f"echo {mark} > /made", name=f"step {mark}")
     definition, cache = graph.definition(head), LocalCache(directory=tmp_path / "cache")
@@ -162,13 +162,13 @@ def test_a_local_cache_brings_back_what_was_pruned(client: Client, base: Base, t
     assert cached(client, definition, head, base, cache_imports=[cache])
 
 
-def test_a_cache_where_nothing_was_exported_yet_is_an_empty_one(client: Client, base: Base, tmp_path: Path) -> None:
+def test_a_cache_directory_without_an_export_is_an_empty_cache(client: Client, base: Base, tmp_path: Path) -> None:
     graph = Graph()
     head = graph.run(graph.layout(base.digest), f"echo {salt()}")
     assert not cached(client, graph.definition(head), head, base, cache_imports=[LocalCache(directory=tmp_path / "c")])
 
 
-def test_a_registry_cache_brings_back_what_was_pruned(client: Client, base: Base) -> None:
+def test_a_registry_cache_restores_pruned_steps(client: Client, base: Base) -> None:
     with serve(Registry()) as registry:
         graph, mark = Graph(), salt()
         head = graph.run(graph.layout(base.digest), f"echo {mark} > /made", name=f"step {mark}")
@@ -199,7 +199,7 @@ def test_an_image_that_the_engine_cannot_keep_is_refused(client: Client) -> None
         subprocess.run(("docker", "rmi", *image.names), check=client.capabilities().docker, capture_output=True)
 
 
-def test_what_the_engine_holds_can_be_read(client: Client) -> None:
+def test_the_engines_records_can_be_read(client: Client) -> None:
     assert client.disk_usage()
     with pytest.raises(EngineError, match="not found"):
         client.read_blob("sha256:" + "0" * 64)

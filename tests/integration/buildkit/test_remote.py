@@ -1,4 +1,4 @@
-"""The ways that need a program of others, with that program: ssh to a server, docker to a container."""
+"""Addresses that need another program, with that program: ssh to a server, docker to a container."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.engine
 
 @dataclass(frozen=True)
 class Server:
-    """Where the server is, and its log of what it was asked to run."""
+    """The server's address, and its log of requested commands."""
 
     host: str
     port: int
@@ -36,7 +36,7 @@ class Server:
 
 @pytest.fixture
 def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server that takes one key, and a user whose ssh knows it."""
+    """A server that accepts one key, and a user whose ssh has that key."""
     real = shutil.which("ssh")
     assert real
     for name in ("host", "user"):
@@ -76,7 +76,7 @@ def test_a_buildkit_over_ssh(ssh: Server) -> None:
 
 
 def test_a_docker_engine_over_ssh(ssh: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As DOCKER_HOST has it: to build there, to ask for images, and to load one."""
+    """With a DOCKER_HOST value: build there, find images, and load an image."""
     for name in ("BUILDKIT_HOST", "DOCKER_CONTEXT", "BUILDX_BUILDER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_HOST", f"ssh://me@{ssh.host}:{ssh.port}")
@@ -99,7 +99,7 @@ def test_a_docker_engine_over_ssh(ssh: Server, monkeypatch: pytest.MonkeyPatch) 
     docker("rmi", name)
 
 
-def test_a_key_that_the_server_does_not_take(ssh: Server, tmp_path: Path) -> None:
+def test_a_key_that_the_server_refuses(ssh: Server, tmp_path: Path) -> None:
     subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"), check=True)
     config = tmp_path / "config"
     config.write_text(config.read_text().replace("/user\n", "/other\n"))
@@ -109,7 +109,7 @@ def test_a_key_that_the_server_does_not_take(ssh: Server, tmp_path: Path) -> Non
 
 @pytest.fixture
 def container(client: Client, base: Base) -> Iterator[str]:
-    """A container with a `buildctl` that leads to the engine under test."""
+    """A container with a `buildctl` that forwards to the engine under test."""
     name = f"flyte-images-test-{salt()}"
     with listening(here()) as port:
         graph = Graph()

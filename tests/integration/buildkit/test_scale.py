@@ -1,4 +1,4 @@
-"""50,000 files and half a gigabyte from this machine into an engine, in a process that never holds them."""
+"""50,000 files and half a gigabyte from this machine to an engine, with little memory in the sending process."""
 
 from __future__ import annotations
 

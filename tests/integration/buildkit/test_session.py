@@ -28,7 +28,7 @@ def output(events: list[Event]) -> str:
     return b"".join(it.data for it in events if isinstance(it, VertexLog)).decode()
 
 
-def test_a_secret_is_seen_by_its_step_and_does_not_change_what_is_cached(client: Client, base: Base) -> None:
+def test_a_step_sees_its_secret_and_stays_cached_with_another_value(client: Client, base: Base) -> None:
     graph = Graph()
     script = f"wc -c < /run/secrets/token; echo {salt()}"
     definition = graph.definition(graph.run(graph.layout(base.digest), script, secret("token")))
@@ -40,7 +40,7 @@ def test_a_secret_is_seen_by_its_step_and_does_not_change_what_is_cached(client:
     assert output(again) == ""
 
 
-def test_a_secret_that_is_not_there_fails_the_step_unless_it_is_optional(client: Client, base: Base) -> None:
+def test_a_missing_secret_fails_the_step_unless_the_secret_is_optional(client: Client, base: Base) -> None:
     graph = Graph()
     needed = graph.run(graph.layout(base.digest), f"true {salt()}", secret("missing"))
     with pytest.raises(BuildError, match="missing"):
@@ -49,7 +49,7 @@ def test_a_secret_that_is_not_there_fails_the_step_unless_it_is_optional(client:
     client.solve(graph.definition(wanted), session=base.session)
 
 
-def test_a_secret_that_cannot_be_had_fails_the_step_with_the_reason(client: Client, base: Base) -> None:
+def test_a_secret_that_cannot_be_read_fails_the_step_with_the_reason(client: Client, base: Base) -> None:
     def broken() -> bytes:
         raise OSError("the vault is sealed")
 
@@ -93,7 +93,7 @@ def test_a_push_with_an_identity_token(client: Client, base: Base, tmp_path: Pat
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-def test_a_refused_push_says_so_and_works_when_it_is_allowed(client: Client, base: Base, status: int) -> None:
+def test_a_refused_push_is_an_error_and_works_when_it_is_allowed(client: Client, base: Base, status: int) -> None:
     with serve(Registry(fault=lambda method, path: status if method != "HEAD" else None)) as registry:
         graph = Graph()
         definition = graph.definition(graph.file("/greeting", salt().encode()))
@@ -107,7 +107,7 @@ def test_a_refused_push_says_so_and_works_when_it_is_allowed(client: Client, bas
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-def test_a_refused_pull_says_so_and_works_when_it_is_allowed(client: Client, status: int) -> None:
+def test_a_refused_pull_is_an_error_and_works_when_it_is_allowed(client: Client, status: int) -> None:
     with serve(Registry()) as registry:
         name, graph = f"{registry.address}/team/app:1", Graph()
         image = Image(names=(name,), push=True, store=False)

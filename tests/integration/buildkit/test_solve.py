@@ -1,4 +1,4 @@
-"""A graph is built, told of, cancelled, and its failures are explained."""
+"""A graph is built, reports events, can be canceled, and its failures are explained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .graphs import Graph, salt, secret
 pytestmark = pytest.mark.engine
 
 
-def test_a_step_over_a_base_that_travels_by_content_runs_once(client: Client, base: Base) -> None:
+def test_a_step_on_a_base_of_the_session_runs_once(client: Client, base: Base) -> None:
     graph = Graph()
     head = graph.run(graph.layout(base.digest), f"echo hello {salt()}", name="say hello")
     first: list[Event] = []
@@ -31,7 +31,7 @@ def test_a_step_over_a_base_that_travels_by_content_runs_once(client: Client, ba
     assert last[head].name == "say hello"
 
 
-def test_the_engine_keeps_what_it_got_and_asks_no_more(client: Client, base: Base) -> None:
+def test_the_engine_keeps_a_base_and_does_not_ask_again(client: Client, base: Base) -> None:
     graph = Graph()
     head = graph.run(graph.layout(base.digest), f"echo {salt()} > /made")
     client.solve(graph.definition(head), session=base.session)
@@ -55,7 +55,7 @@ def test_a_failing_command_names_itself_its_log_and_the_line(client: Client, bas
     assert sorted(error.log.splitlines()) == ["first", "second"]  # two streams: their order is not kept
 
 
-def test_an_exception_of_the_listener_cancels_the_build_and_comes_back(client: Client, base: Base) -> None:
+def test_an_exception_of_the_listener_cancels_the_build_and_is_raised(client: Client, base: Base) -> None:
     graph = Graph()
     head = graph.run(graph.layout(base.digest), f"echo go; sleep 600 # {salt()}")
 
@@ -67,7 +67,7 @@ def test_an_exception_of_the_listener_cancels_the_build_and_comes_back(client: C
         client.solve(graph.definition(head), session=base.session, on_event=listener)
 
 
-def test_a_deadline_is_an_error_of_its_own(client: Client, base: Base) -> None:
+def test_a_deadline_has_its_own_error(client: Client, base: Base) -> None:
     graph = Graph()
     head = graph.run(graph.layout(base.digest), f"sleep 600 # {salt()}")
     with pytest.raises(BuildError, match="did not end within 1 s"):

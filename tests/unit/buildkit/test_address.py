@@ -1,4 +1,4 @@
-"""Addresses are spelt in one way each, and none can smuggle an option or a shell into a command."""
+"""Each address has one spelling, and no address can add an option or a shell to a command."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_docker_over_ssh_dials_the_remote_socket() -> None:
         "docker+kube-pod://p",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused(text: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse(text)
     assert caught.value.hint or text in str(caught.value)

@@ -1,4 +1,4 @@
-"""What is carried between two sockets arrives whole, in both directions, to the end of each."""
+"""Bytes between two sockets arrive whole, in both directions, up to the end of each direction."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_all(source: socket.socket) -> bytes:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.binary(max_size=1 << 16), max_size=8), st.binary(max_size=1 << 19))
-def test_both_directions_arrive_whole_and_end_alone(up: list[bytes], down: bytes) -> None:
+def test_both_directions_arrive_whole_and_end_independently(up: list[bytes], down: bytes) -> None:
     client, inner = socket.socketpair()
     outer, server = socket.socketpair()
     splice = Splice(inner, Connection(outer))
@@ -48,7 +48,7 @@ def test_both_directions_arrive_whole_and_end_alone(up: list[bytes], down: bytes
     assert inner.fileno() == outer.fileno() == -1
 
 
-def test_closing_ends_a_connection_on_which_nothing_moves() -> None:
+def test_closing_ends_an_idle_connection() -> None:
     client, inner = socket.socketpair()
     outer, server = socket.socketpair()
     splice = Splice(inner, Connection(outer))

@@ -1,4 +1,4 @@
-"""Which BuildKit is used: the documented order, Docker's and buildx's settings, and no silent second choice."""
+"""The choice of a BuildKit: the documented order, Docker's and buildx's settings, and no silent second choice."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_documented_order(home: Path) -> None:
     ]
 
 
-def test_what_is_said_is_used_or_is_an_error(home: Path) -> None:
+def test_a_setting_is_used_or_is_an_error(home: Path) -> None:
     with pytest.raises(SpecError, match=r"BUILDKIT_HOST: .*`nonsense`"):
         choose(None, environ=environ(home, BUILDKIT_HOST="nonsense"))
     with pytest.raises(EngineError, match="no Docker context `gone`"):
@@ -124,7 +124,7 @@ def engine_socket(home: Path) -> Iterator[Path]:
         yield path
 
 
-def test_a_socket_that_is_there(home: Path, engine_socket: Path) -> None:
+def test_an_existing_socket_is_chosen(home: Path, engine_socket: Path) -> None:
     found = [choice.address for choice in candidates(None, environ=environ(home, XDG_RUNTIME_DIR=str(home / "run")))]
     assert Unix(str(engine_socket)) in found
 

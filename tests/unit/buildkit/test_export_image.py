@@ -1,4 +1,4 @@
-"""What an engine is asked for, by what it can keep and what the image is for; where an image is loaded."""
+"""The exporters for an engine's image store and the image's target; where an image is loaded."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LOADED = Load(into=take, names=NAMES)
         (OCI, MERGES, True, False, [image(push=True, unpack=False, store=False)]),
     ],
 )
-def test_what_an_engine_is_asked_for(
+def test_exporters_for_each_kind_of_engine(
     labels: dict[str, str], features: frozenset[str], push: bool, keep: bool, asked: list[Exporter]
 ) -> None:
     capabilities = Capabilities(engine="e", features=features, workers=(Worker(id="", labels=labels, platforms=()),))
@@ -58,7 +58,7 @@ def test_what_an_engine_is_asked_for(
         capabilities.check_output(exporter)
 
 
-def test_an_image_that_ends_nowhere_is_refused() -> None:
+def test_an_image_without_a_destination_is_refused() -> None:
     capabilities = Capabilities(engine="e", features=MERGES, workers=(Worker(id="", labels=OCI, platforms=()),))
     with pytest.raises(EngineError, match="neither pushed nor kept"):
         exporters(capabilities, Target(names=NAMES, keep=False))
@@ -67,7 +67,7 @@ def test_an_image_that_ends_nowhere_is_refused() -> None:
         capabilities.check_output(only)
 
 
-def test_an_image_is_loaded_where_docker_would_look_for_it(tmp_path: Path) -> None:
+def test_an_image_is_loaded_into_the_engine_of_docker(tmp_path: Path) -> None:
     assert engine(environ={"DOCKER_HOST": "unix:///a", "BUILDKIT_HOST": "unix:///b"}) == Docker(Unix("/a"))
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker" / "config.json").write_text('{"currentContext": "gone"}')

@@ -1,4 +1,4 @@
-"""Which images of a session a stuck transfer may belong to."""
+"""The images of a session that a stuck transfer may belong to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LINUX = llb.Platform.parse("linux/amd64")
 
 
 def image(layout: Layout, data: bytes) -> tuple[str, str]:
-    """An image of one layer; its manifest's digest and the layer's."""
+    """Write an image of one layer; return the digests of its manifest and of the layer."""
     layer = layout.put_blob(data, LAYER_TAR)
     made = layout.put_image([Layer(layer, layer.digest)], {"architecture": "amd64", "os": "linux"})
     return made.digest, layer.digest
 
 
-def test_only_images_with_a_blob_that_was_not_read_to_its_end(tmp_path: Path) -> None:
+def test_only_images_with_a_partly_read_blob(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     (one, layer), (other, _) = image(layout, b"one" * 400), image(layout, b"other" * 400)
     states = [
@@ -32,7 +32,7 @@ def test_only_images_with_a_blob_that_was_not_read_to_its_end(tmp_path: Path) ->
     assert layouts_of(definition, {"ours": tmp_path}, frozenset()) == ()
 
 
-def test_what_was_read_in_pieces_is_checked_as_a_whole() -> None:
+def test_a_blob_that_is_read_in_pieces_is_checked_as_a_whole() -> None:
     data = bytes(range(250))
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     readings = Readings()

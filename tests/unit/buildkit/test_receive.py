@@ -1,4 +1,4 @@
-"""A directory that an engine sends is written as it is, and never anywhere else."""
+"""A directory that an engine sends is written unchanged, and never outside its destination."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_tree(tmp_path: Path) -> None:
         (Stat(path="h", mode=0o600, linkname="../secret"),),
     ],
 )
-def test_nothing_is_written_outside(tmp_path: Path, entries: tuple[Stat, ...]) -> None:
+def test_no_file_is_written_outside_the_directory(tmp_path: Path, entries: tuple[Stat, ...]) -> None:
     (tmp_path / "secret").write_text("s")
     with pytest.raises(OSError, match="outside of the result"):
         list(receive_directory(send(*entries), tmp_path / "out"))
@@ -70,15 +70,15 @@ def test_nothing_is_written_outside(tmp_path: Path, entries: tuple[Stat, ...]) -
         (Stat(path="d", mode=DIRECTORY | 0o700), Stat(path="d", mode=LINK, linkname=".."), Stat(path="d/secret")),
     ],
 )
-def test_a_link_does_not_take_the_place_of_what_was_checked(tmp_path: Path, entries: tuple[Stat, ...]) -> None:
-    """D1: an engine that names a path twice writes outside: first a file, then a link in its place, then the bytes."""
+def test_a_link_does_not_replace_a_checked_path(tmp_path: Path, entries: tuple[Stat, ...]) -> None:
+    """D1: an engine that sent a path twice wrote outside: first a file, then a link at its path, then the bytes."""
     (tmp_path / "secret").write_text("s")
     with pytest.raises(OSError, match="twice"):
         list(receive_directory(send(*entries, data={0: b"pwned"}), tmp_path / "out"))
     assert (tmp_path / "secret").read_text() == "s"
 
 
-def test_a_link_that_was_there_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_an_existing_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "d").symlink_to(tmp_path / "elsewhere")
@@ -87,6 +87,6 @@ def test_a_link_that_was_there_is_replaced_and_not_followed(tmp_path: Path) -> N
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_what_the_engine_complains_of_is_raised(tmp_path: Path) -> None:
+def test_an_error_packet_of_the_engine_is_raised(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no such thing"):
         list(receive_directory(iter([Packet(type=Packet.ERR, data=b"no such thing").SerializeToString()]), tmp_path))

@@ -1,4 +1,4 @@
-"""Logins are found as Docker finds them, and what is wrong with them is said."""
+"""Logins are found as Docker finds them, and errors name the damaged file or helper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def coded(text: str) -> dict[str, str]:
     return {"auth": base64.b64encode(text.encode()).decode()}
 
 
-def test_the_spellings_of_auths(tmp_path: Path) -> None:
+def test_every_form_of_a_key_in_auths(tmp_path: Path) -> None:
     found = logins(
         tmp_path,
         auths={

@@ -1,4 +1,4 @@
-"""Sessions beside one another in one process."""
+"""Several sessions in one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import grpc
 from flyte_images.buildkit.session import OpenSession, Session
 
 
-def test_the_end_of_one_session_takes_nothing_from_another() -> None:
+def test_the_end_of_one_session_does_not_disturb_another() -> None:
     with grpc.insecure_channel("unix:/nowhere/at/all") as channel:
 
         def open_and_end(_: int) -> None:

@@ -1,4 +1,4 @@
-"""What an error shows of a step's log."""
+"""The part of a step's log that an error shows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from flyte_images.buildkit.tail import Tail
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 2]), st.integers(0, 9)), max_size=60), st.data())
-def test_pieces_of_two_streams_become_the_lines_that_were_written(
-    lines: list[tuple[int, int]], data: st.DataObject
-) -> None:
+def test_pieces_of_two_streams_become_whole_lines(lines: list[tuple[int, int]], data: st.DataObject) -> None:
     streams = {1: b"", 2: b""}
     for stream, number in lines:
         streams[stream] += f"{stream}:{number}\n".encode()
@@ -29,7 +27,7 @@ def test_pieces_of_two_streams_become_the_lines_that_were_written(
     assert len(shown) == min(40, len(lines))
 
 
-def test_a_line_that_never_ends_is_shown_last_and_keeps_its_end() -> None:
+def test_an_unfinished_line_is_last_and_keeps_its_end() -> None:
     tail = Tail()
     tail.feed(1, b"x" * 10_000 + b"end")
     tail.feed(2, b"whole\n")

@@ -1,4 +1,4 @@
-"""Values -> BuildKit's attributes; indexes; files that are being written; what may be imported."""
+"""Values -> BuildKit's attributes and requests; hints; modules that load no grpc."""
 
 from __future__ import annotations
 
@@ -141,16 +141,16 @@ def test_platforms() -> None:
         ("dial tcp: lookup r.example on 10.0.0.1:53: no such host", "can the engine reach it"),
     ],
 )
-def test_what_can_be_done(text: str, part: str) -> None:
+def test_the_hint_for_an_error_text(text: str, part: str) -> None:
     assert part in (hint_for(text) or "")
 
 
-def test_no_hint_where_nothing_is_known() -> None:
+def test_an_unknown_error_text_has_no_hint() -> None:
     assert hint_for("process did not complete") is None
     assert step_message('process "sh -c a\nb" did not complete successfully: exit code: 137').endswith("status 137")
 
 
-def test_an_engine_of_before_several_outputs_is_told_of_one_in_its_own_terms() -> None:
+def test_a_single_output_is_also_sent_in_the_fields_of_old_engines() -> None:
     def request(*exporters: Exporter) -> SolveRequest:
         return solve_request(
             b"",
@@ -188,5 +188,5 @@ def test_events_and_values_need_no_grpc() -> None:
         ("no such file", False),
     ],
 )
-def test_what_is_tried_again(said: str, again: bool) -> None:
+def test_errors_after_which_a_build_is_tried_again(said: str, again: bool) -> None:
     assert interrupted(BuildError(said)) is again

@@ -1,4 +1,4 @@
-"""Locks: there and back, no addresses, only for what was asked, and damage is one error with the remedy."""
+"""Locks: writing and reading, no addresses, one request per lock, and one error with a remedy for damage."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def without_addresses(lock: Lock) -> Lock:
     return dataclasses.replace(lock, layers=tuple(layers))
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_lock_survives_writing_and_reading() -> None:
     assert loads(TEXT, IMAGE, platform=LINUX) == without_addresses(LOCK)
     assert loads(TEXT, NAMED, platform=LINUX) == without_addresses(NAMED_LOCK)
     again = loads(TEXT, IMAGE, platform=LINUX)
@@ -69,19 +69,19 @@ def test_the_text_is_for_reviews() -> None:
     assert json.loads(TEXT)["format"] == FORMAT
 
 
-def test_it_names_files_by_hash_and_never_by_address() -> None:
+def test_a_lock_names_files_by_hash_and_never_by_address() -> None:
     assert "files.test" not in TEXT and "archive.test" not in TEXT and '"url"' not in TEXT
     for wheel in LOCK.wheels().values():
         assert wheel.sha256 in TEXT
 
 
-def test_where_a_file_was_seen_does_not_matter() -> None:
+def test_the_address_of_a_file_does_not_change_the_digest() -> None:
     assert without_addresses(LOCK).digest == LOCK.digest
     assert NAMED_LOCK.digest != LOCK.digest
 
 
-def test_it_holds_for_what_was_asked_whatever_else_the_image_is() -> None:
-    """Variables, sources and names do not make it another request; and each layer finds its own entry again."""
+def test_a_lock_fits_every_image_with_the_same_request() -> None:
+    """Variables, sources and names do not change the request, and each layer finds its own entry."""
     moved = (
         Image.from_debian_base("3.11", platform=LINUX, name="other")
         .with_workdir("/x")
@@ -105,7 +105,7 @@ def test_it_holds_for_what_was_asked_whatever_else_the_image_is() -> None:
         dataclasses.replace(IMAGE, layers=IMAGE.layers[::-1]),
     ],
 )
-def test_it_is_not_used_for_anything_else(other: Image) -> None:
+def test_a_lock_of_another_request_is_not_used(other: Image) -> None:
     assert loads(TEXT, other, platform=LINUX) is None
     assert loads(TEXT, IMAGE, platform="linux/arm64") is None
 
@@ -125,7 +125,9 @@ overlaps = st.lists(st.builds(Overlap, packages=several, paths=several, count=si
 
 
 @given(st.builds(LayerLock, wheels=wheels, sdists=sdists), st.builds(LayerLock, debs=debs), overlaps, st.booleans())
-def test_any_files_come_back(python: LayerLock, debian: LayerLock, overlaps: tuple[Overlap, ...], tool: bool) -> None:
+def test_any_files_survive_writing_and_reading(
+    python: LayerLock, debian: LayerLock, overlaps: tuple[Overlap, ...], tool: bool
+) -> None:
     layers = (python, LayerLock(), debian)
     lock = dataclasses.replace(LOCK, layers=layers, overlaps=overlaps, toolchain=values.BASE if tool else None)
     assert loads(dumps({"app": (IMAGE, lock)}), IMAGE, platform=LINUX) == without_addresses(lock)
@@ -159,7 +161,7 @@ def test_any_files_come_back(python: LayerLock, debian: LayerLock, overlaps: tup
     ids=range(21),
 )
 @pytest.mark.parametrize("stamp", [False, True], ids=["as it is", "with its checksum"])
-def test_damage_is_one_error_with_the_place_and_the_remedy(text: str, stamp: bool) -> None:
+def test_damage_is_one_error_with_the_file_and_the_remedy(text: str, stamp: bool) -> None:
     assert text.replace("1", "") != TEXT.replace("1", "")
     with pytest.raises(SpecError) as caught:
         loads(stamped(text) if stamp else text, IMAGE, platform=LINUX, where="`flyte-images.lock`")
@@ -169,7 +171,7 @@ def test_damage_is_one_error_with_the_place_and_the_remedy(text: str, stamp: boo
 
 
 def stamped(text: str) -> str:
-    """The lock with the checksum that fits it, if it has any form: what a hostile hand would write."""
+    """Return the lock with a matching checksum, if it is JSON: a lock that an attacker would write."""
     try:
         raw = json.loads(text)
         body = json.dumps(raw["images"], sort_keys=True, separators=(",", ":"))
@@ -231,7 +233,7 @@ def test_a_flipped_bit_is_never_read() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, "1", None, 99])
-def test_another_format_is_not_guessed_at(number: object) -> None:
+def test_another_format_is_refused(number: object) -> None:
     raw = json.loads(TEXT)
     raw["format"] = number
     with pytest.raises(SpecError, match="`x` has another format") as caught:
@@ -246,7 +248,7 @@ junk: st.SearchStrategy[Any] = (
 
 
 @given(paths, junk)
-def test_anything_in_the_place_of_anything_is_refused_or_read(path: list[int], value: Any) -> None:
+def test_any_replaced_value_is_refused_or_read(path: list[int], value: Any) -> None:
     raw = json.loads(TEXT)
     here: Any = raw
     for step in path[:-1]:

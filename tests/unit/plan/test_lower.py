@@ -54,7 +54,7 @@ def planned(image: Image, lock: Lock | None = None) -> Plan:
 
 
 def places(plan: Plan, packages: Mapping[str, str] | None = None) -> Places:
-    """Every local file packed, and the base, as two blobs."""
+    """Return sources in which every local file is packed, and the base has two blobs."""
     bodies = [step.body for step in plan.steps if isinstance(step.body, Files)]
     files = {(it.content, it.destination): f"local/context@{it.content}" for it in bodies}
     names = [*files.values(), *(packages or {}).values(), plan.base.reference]
@@ -83,14 +83,14 @@ def sources(definition: llb.Definition) -> dict[str, ops_pb2.SourceOp]:
 
 
 def names(definition: llb.Definition) -> dict[str, str]:
-    """Digest of each step by what it is for people."""
+    """Return the digest of each step by its title."""
     told = definition.to_pb().metadata
     return {told[digest].description.get("llb.customname", ""): digest for digest in definition.digests}
 
 
 @pytest.fixture
 def short_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs of one line each: what they say is no matter of these files."""
+    """Replace the programs by single lines: their content does not matter for these golden files."""
     for module in (lower, planner):
         monkeypatch.setattr(module, "inside", lambda name: f"the text of {name}\n".encode())
 
@@ -118,7 +118,7 @@ def test_a_chain_runs_the_same_programs_as_a_merge() -> None:
     assert {op.WhichOneof("op") for op in ops(chain)} == {"source", "exec", "file"}
 
 
-def test_an_engine_without_layouts_is_served_files() -> None:
+def test_an_engine_without_layouts_gets_files() -> None:
     plan = planned(full())
     held = sources(marshalled(plan, abilities=EVERY[2]))
     assert not [name for name in held if name.startswith("oci-layout://")]
@@ -141,7 +141,7 @@ def test_only_commands_have_a_network_and_the_hosts_settings(abilities: Abilitie
         assert all(mount.secretOpt.optional for mount in secret_mounts)
 
 
-def test_secrets_are_mounted_where_they_are_asked_for_and_nowhere_else() -> None:
+def test_only_the_steps_that_ask_for_a_secret_get_it() -> None:
     """D20: the name of a secret is part of the graph; no login of this machine reaches a step."""
     asking = [Secret("my-token"), Secret("cert", mount="/etc/cert")]
     image = debian().with_commands(["true"]).with_commands(["make"], secret_mounts=asking)
@@ -155,7 +155,7 @@ def test_secrets_are_mounted_where_they_are_asked_for_and_nowhere_else() -> None
 
 
 def test_limits_of_steps_change_no_digest() -> None:
-    """D22: a limit reaches a step as a secret, which is part of neither our digests nor BuildKit's."""
+    """D22: a limit reaches a step as a secret, which neither this package's nor BuildKit's digests contain."""
     usual, limited = (
         planned(debian().with_commands(["make"], limits=limit, timeout=time))
         for limit, time in ((None, None), (Resources(mem="1Gi"), 60))
@@ -189,7 +189,7 @@ def test_wheels_are_installed_in_the_toolchain_and_cannot_change_it() -> None:
     assert by_digest[venv.inputs[0].digest].source.identifier == f"docker-image://{values.OTHER_BASE.reference}"
 
 
-def test_a_source_is_built_apart_and_without_network() -> None:
+def test_a_source_distribution_is_built_in_the_toolchain_without_network() -> None:
     definition = marshalled(planned(full()))
     held = execs(definition)
     (build,) = (it for it in held if "build_wheel.py" in words(it))
@@ -208,7 +208,7 @@ def test_a_wheels_step_is_the_same_in_every_image_that_has_it() -> None:
     assert names(one)["torch 1.0"] == names(two)["torch 1.0"]
 
 
-def test_a_command_runs_where_and_with_what_its_place_says() -> None:
+def test_a_command_has_the_work_directory_and_variables_of_the_layers_before() -> None:
     (command,) = (it for it in execs(marshalled(planned(full()))) if "touch" in words(it))
     assert list(command.meta.args) == [
         *("/bin/sh", "/flyte-images/programs/limited.sh"),
@@ -227,13 +227,13 @@ def test_the_users_variables_win_over_those_of_steps() -> None:
     assert [item for item in command.meta.env if item.startswith("LC_ALL=")] == ["LC_ALL=de_DE.UTF-8"]
 
 
-def test_no_words_of_the_user_meet_a_shell_unless_they_are_a_shell_command() -> None:
+def test_only_a_shell_command_is_run_by_a_shell() -> None:
     image = debian().with_commands([["echo", "$(id)", "; rm"], "echo $HOME"])
     held = [list(it.meta.args)[5:] for it in execs(marshalled(planned(image))) if "settled.sh" in words(it)]
     assert held == [["echo", "$(id)", "; rm"], ["/bin/sh", "-ec", "echo $HOME"]]
 
 
-def test_no_cache_runs_every_step_of_ours_again_and_fetches_nothing_twice() -> None:
+def test_no_cache_runs_every_step_again_and_fetches_no_file_twice() -> None:
     plan = planned(full())
     fresh, again = marshalled(plan), marshalled(plan, no_cache=True)
     assert fresh.digests == again.digests
@@ -244,7 +244,7 @@ def test_no_cache_runs_every_step_of_ours_again_and_fetches_nothing_twice() -> N
     assert not any(it.ignore_cache for it in fresh.to_pb().metadata.values())
 
 
-def test_every_step_is_shown_in_the_group_and_at_the_line_that_asked_for_it() -> None:
+def test_every_step_has_the_group_and_the_line_of_its_layer() -> None:
     plan = planned(full())
     definition = marshalled(plan)
     told = definition.to_pb().metadata
@@ -257,7 +257,7 @@ def test_every_step_is_shown_in_the_group_and_at_the_line_that_asked_for_it() ->
 
 
 @pytest.mark.parametrize("abilities", EVERY)
-def test_what_images_share_is_made_once(abilities: Abilities) -> None:
+def test_states_that_images_share_are_made_once(abilities: Abilities) -> None:
     lowering = Lowering(abilities=abilities)
     one, two = planned(full()), planned(full().with_commands(["true"]))
     first, second = (llb.marshal(lowering.lower(it, places(it))) for it in (one, two))
@@ -293,7 +293,7 @@ def test_a_file_that_was_not_packed_is_an_error() -> None:
         ("registry", Abilities(), "docker-image://REF@DIGEST", {}),
     ],
 )
-def test_bases_come_from_where_they_were_found(
+def test_a_base_comes_from_its_recorded_origin(
     origin: str, abilities: Abilities, identifier: str, attrs: dict[str, str]
 ) -> None:
     digest, name = "sha256:" + "e" * 64, "registry.test/team/base:1"
@@ -309,7 +309,7 @@ def test_bases_come_from_where_they_were_found(
 # --- the image's configuration
 
 
-def test_the_configuration_is_the_bases_with_what_the_layers_say() -> None:
+def test_the_configuration_is_the_bases_with_the_settings_of_the_layers() -> None:
     plan = planned(full())
     config = json.loads(configuration(plan))
     assert config["config"]["Env"] == [
@@ -325,8 +325,8 @@ def test_the_configuration_is_the_bases_with_what_the_layers_say() -> None:
     assert {entry["created"] for entry in config["history"]} == {"2024-05-06T07:08:09Z"}
 
 
-def test_a_configuration_says_nothing_that_does_not_decide_the_image() -> None:
-    """One plan digest, one image: names of local folders, of the image and of lines are not in it."""
+def test_a_configuration_contains_only_values_that_decide_the_image() -> None:
+    """One plan digest, one image: the image contains no names of local folders, of the image or of lines."""
     image = debian().with_source_folder("../layers", "/app", copy_contents_only=True)
     renamed = debian().clone(name="other").with_source_folder("../resolve", "/app", copy_contents_only=True)
     lock, contents = values.locked(image), values.contents(image)

@@ -1,4 +1,4 @@
-"""Plans: which steps, in which order, what each reads; and that a layer costs what it changes and no more."""
+"""Plans: the steps, their order, and their inputs; a changed layer changes only the steps that depend on it."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def test_wheels_that_hold_the_same_file_are_one_layer_in_the_order_of_pip(sizes:
     assert overlapping(image, ("cv-headless", "cv")).digest != overlapping(image, ("cv", "cv-headless")).digest
 
 
-def test_of_two_layers_the_later_ones_file_is_seen_whatever_pip_would_do_with_both_at_once() -> None:
+def test_of_two_layers_the_file_of_the_later_layer_is_used() -> None:
     image = debian().with_pip_packages("cv").with_pip_packages("cv-headless")
     assert installed(overlapping(image, ("cv-headless", "cv"))) == [["cv", "cv-headless"]]
     apart = debian().with_pip_packages("cv").with_commands(["true"]).with_pip_packages("cv-headless")
@@ -422,7 +422,7 @@ def test_relative_destinations_are_in_the_work_directory(workdir: str | None, gi
     assert isinstance(files.body, Files) and files.body.destination == found
 
 
-def test_the_bases_own_work_directory_holds_until_another_is_said() -> None:
+def test_the_bases_work_directory_is_used_until_a_layer_sets_another() -> None:
     config = json.loads(values.CONFIG)
     config["config"]["WorkingDir"] = "/home/base"
     base = dataclasses.replace(values.BASE, config=json.dumps(config))

@@ -27,7 +27,7 @@ def test_lines_are_whole_however_they_arrive() -> None:
     assert split(b"half \xc3") == ["half \ufffd"]
 
 
-def test_a_line_without_end_is_passed_on_in_parts() -> None:
+def test_an_endless_line_is_passed_on_in_parts() -> None:
     lines = split(b"x" * 200_000, b"y\n")
     assert "".join(lines) == "x" * 200_000 + "y"
     assert max(map(len, lines)) <= 1 << 16
