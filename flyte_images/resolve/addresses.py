@@ -55,7 +55,7 @@ def fresh(made: Plan, image: Image, environ: Mapping[str, str]) -> Plan:
     for file in files:
         like = _exactly([file], asked[0])
         with contextlib.suppress(ResolveError):  # no longer offered: the old address stays
-            answer = uv.ask([like, *(it.indexes for it in asked[1:])], target, environ=environ, deps=False)
+            answer = uv.ask([like, *(part.indexes for part in asked[1:])], target, environ=environ, deps=False)
             urls |= answer.offered
     remember([replace(file, url=urls.get(file.sha256, "")) for file in files], environ)
     return readdressed(made, urls)
@@ -100,11 +100,11 @@ class _AddressFinder:
             asked = [it for layer in self.image.layers if (it := layer.python_requirements())]
             self._python = {}
             for group in self._groups():
-                like = [_exactly(group, asked[0]), *(it.indexes for it in asked[1:])]
+                like = [_exactly(group, asked[0]), *(part.indexes for part in asked[1:])]
                 answer = uv.ask(like, target, environ=self.environ, deps=False)
                 self._python |= answer.offered
             for group in self._groups():
-                remember([replace(it, url=self._python.get(it.sha256, "")) for it in group], self.environ)
+                remember([replace(file, url=self._python.get(file.sha256, "")) for file in group], self.environ)
         return self._python
 
     def _groups(self) -> list[list[Wheel | Sdist]]:
@@ -128,6 +128,6 @@ def _exactly(files: Sequence[Wheel | Sdist], asked: PythonRequirements) -> Pytho
     """Return requirements for exactly these files, from the indexes of `asked`."""
     return replace(
         asked.indexes,
-        requirements=tuple(f"{it.name}=={it.version}" for it in files),
-        no_binary=tuple(it.name for it in files if not isinstance(it, Wheel)),
+        requirements=tuple(f"{file.name}=={file.version}" for file in files),
+        no_binary=tuple(file.name for file in files if not isinstance(file, Wheel)),
     )

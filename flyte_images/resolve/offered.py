@@ -63,7 +63,12 @@ def choose_file(
 
 def addresses(packages: Sequence[Package]) -> dict[str, str]:
     """Return the address of every suitable file, by sha256."""
-    return {_sha256(file, it["name"]): _url(file) for it in packages for several in _files_of(it) for file in several}
+    return {
+        _sha256(file, package["name"]): _url(file)
+        for package in packages
+        for several in _files_of(package)
+        for file in several
+    }
 
 
 def _files_of(package: Package) -> tuple[list[Package], list[Package]]:

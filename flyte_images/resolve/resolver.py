@@ -111,7 +111,10 @@ class _Resolver:
                 self.environ,
                 "wheels",
                 key,
-                {"layers": [_python_to_json(it) for it in found], "overlaps": [asdict(it) for it in overlaps]},
+                {
+                    "layers": [_python_to_json(entry) for entry in found],
+                    "overlaps": [asdict(overlap) for overlap in overlaps],
+                },
             )
             for entry in found:
                 addresses.remember(entry.wheels, self.environ)
@@ -182,11 +185,13 @@ class _Resolver:
         order = wheel_contents.pip_order(needs)
         places = {name: place for place, name in enumerate(order)}
         overlaps = []
-        for it in shared:
-            packages = tuple(sorted(it.packages, key=lambda name: places.get(name, len(places))))
+        for group in shared:
+            packages = tuple(sorted(group.packages, key=lambda name: places.get(name, len(places))))
             overlaps.append(
                 Overlap(
-                    packages=packages, paths=tuple(map(wheel_contents.shown, it.paths[:_NAMED])), count=len(it.paths)
+                    packages=packages,
+                    paths=tuple(map(wheel_contents.shown, group.paths[:_NAMED])),
+                    count=len(group.paths),
                 )
             )
             self.note(str(overlaps[-1]))

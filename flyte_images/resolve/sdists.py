@@ -57,7 +57,7 @@ def remedy(log: str, python: str) -> str:
     headers = ', "python3-dev"' if python.startswith("/usr/bin/") else ""
     above = "above the line that asks for it"
     if found := _NO_PROGRAM.search(log):
-        name = next(it for it in found.group("a", "b", "c", "d", "e", "f", "g", "h") if it)
+        name = next(program for program in found.group("a", "b", "c", "d", "e", "f", "g", "h") if program)
         if _COMPILERS.fullmatch(name):
             return f'it needs a compiler: .with_apt_packages("build-essential"{headers}) {above}'
         return f"it needs `{name}`: .with_apt_packages(the Debian package that has it) {above}"
@@ -100,7 +100,7 @@ def build_requirements(source: SourceDist, environ: Mapping[str, str], indexes: 
             raise ResolveError(f"{source.filename} cannot be read: {str(error)[:_SHOWN]}") from None
     system = project.get("build-system", _DEFAULT)
     requires = system.get("requires", _DEFAULT["requires"]) if isinstance(system, dict) else None
-    if not isinstance(requires, list) or not all(isinstance(it, str) and _is_line(it) for it in requires):
+    if not isinstance(requires, list) or not all(isinstance(line, str) and _is_line(line) for line in requires):
         raise ResolveError(
             f"the pyproject.toml of {source.filename} has no valid list of build requirements",
             hint="name another version, or one that has a wheel",
@@ -115,7 +115,7 @@ def _pyproject(path: Path) -> str:
     """
     if path.name.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
-            found = next((it for it in archive.infolist() if _is_top(it.filename)), None)
+            found = next((entry for entry in archive.infolist() if _is_top(entry.filename)), None)
             if found is None:
                 return ""
             if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

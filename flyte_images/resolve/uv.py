@@ -68,14 +68,14 @@ def ask(
     tried first; without `deps` only the named packages are found. Raise ResolveError with uv's message for a conflict,
     an unknown package, or an index that does not answer.
     """
-    no_binary = tuple(sorted({name for it in asked for name in it.no_binary}))
+    no_binary = tuple(sorted({name for part in asked for name in part.no_binary}))
     return _ask(
         _Question(
             asked=tuple(asked),
             target=target,
             environ=environ,
             preferred="" if upgrade else preferred,
-            constraints=(*constraints, *(line for it in asked for line in it.constraints)),
+            constraints=(*constraints, *(line for part in asked for line in part.constraints)),
             no_binary=no_binary,
             sources=sources or bool(no_binary),
             deps=deps,
@@ -104,7 +104,7 @@ class _Question:
             requirements, constraints, out = (
                 folder / name for name in ("requirements.in", "constraints.txt", "pylock.toml")
             )
-            lines = [line for it in self.asked for line in it.requirements]
+            lines = [line for part in self.asked for line in part.requirements]
             requirements.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             constraints.write_text("".join(f"{line}\n" for line in self.constraints), encoding="utf-8")
             if self.preferred:
@@ -145,8 +145,8 @@ def _ask(question: _Question) -> Resolution:
         return _ask(replace(question, sources=True))  # a list may have only the hash of the source distribution
     return Resolution(
         offered=addresses(packages),
-        wheels=tuple(sorted((it for it in found if isinstance(it, Wheel)), key=lambda it: it.name)),
-        sources=tuple(sorted((it for it in found if isinstance(it, SourceDist)), key=lambda it: it.name)),
+        wheels=tuple(sorted((file for file in found if isinstance(file, Wheel)), key=lambda file: file.name)),
+        sources=tuple(sorted((file for file in found if isinstance(file, SourceDist)), key=lambda file: file.name)),
         text=text,
     )
 
@@ -156,8 +156,8 @@ def _described(question: _Question, wanted: str) -> _Question:
     if not question.deps:
         return replace(question, unknown=(*question.unknown, wanted))
     name, _ = named(wanted)
-    hashes = tuple(pair for it in question.asked for pair in it.hashes if pair[0] == name)
-    indexes = [it.indexes for it in question.asked]
+    hashes = tuple(pair for part in question.asked for pair in part.hashes if pair[0] == name)
+    indexes = [part.indexes for part in question.asked]
     only = replace(indexes[0], requirements=(wanted,), hashes=hashes)
     where = replace(question, asked=(only, *indexes[1:]), preferred="", constraints=(), sources=True)
     found = _ask(replace(where, no_binary=(name,), deps=False, unknown=(wanted,)))
@@ -176,7 +176,7 @@ def needs(
     """Return the packages that each package of a result needs; `versions` are those of the result for `asked`."""
     with temporary_directory("resolve") as place:
         requirements, constraints = Path(place) / "requirements.in", Path(place) / "constraints.txt"
-        requirements.write_text("".join(f"{line}\n" for it in asked for line in it.requirements), encoding="utf-8")
+        requirements.write_text("".join(f"{line}\n" for part in asked for line in part.requirements), encoding="utf-8")
         constraints.write_text("".join(f"{name}=={it}\n" for name, it in versions.items()), encoding="utf-8")
         guard, env = (described or MetadataProvider.none(environ)).guarded(Path(place), _environ(asked, environ))
         words = (
@@ -210,7 +210,7 @@ def read_needs(text: str) -> dict[str, set[str]]:
 
 
 def _prereleases(asked: Sequence[PythonRequirements]) -> list[str]:
-    return ["--prerelease", "allow"] if any(it.prereleases for it in asked) else []
+    return ["--prerelease", "allow"] if any(part.prereleases for part in asked) else []
 
 
 def _environ(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) -> dict[str, str]:
@@ -218,7 +218,7 @@ def _environ(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) ->
 
     The addresses are not options, since they may hold passwords and every user of the machine can read a command line.
     """
-    own = dict.fromkeys(it.index_url for it in asked if it.index_url)
+    own = dict.fromkeys(part.index_url for part in asked if part.index_url)
     if len(own) > 1:
         raise ResolveError(
             f"two layers of the image have different indexes: {' and '.join(map(str, own))}",
@@ -230,12 +230,12 @@ def _environ(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) ->
         default = environ.get("PIP_INDEX_URL")
     if default:
         env["UV_DEFAULT_INDEX"] = default
-    extra = list(dict.fromkeys(url for it in asked for url in it.extra_index_urls))
+    extra = list(dict.fromkeys(url for part in asked for url in part.extra_index_urls))
     if not extra and not any(environ.get(name) for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL")):
         extra = environ.get("PIP_EXTRA_INDEX_URL", "").split()
     if extra:
         env["UV_INDEX"] = " ".join(extra)
-        if all(len(it.hashes) >= len(it.requirements) for it in asked):
+        if all(len(part.hashes) >= len(part.requirements) for part in asked):
             env["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # the hashes identify the files, whichever index offers them
     if "SSL_CERT_FILE" not in env and env.get("PIP_CERT"):
         env["SSL_CERT_FILE"] = env["PIP_CERT"]
@@ -245,7 +245,7 @@ def _environ(asked: Sequence[PythonRequirements], environ: Mapping[str, str]) ->
 def _hashes(asked: Sequence[PythonRequirements]) -> dict[str, frozenset[str]]:
     """Return the allowed sha256 of each package: if two layers list some, those that both list."""
     found: dict[str, frozenset[str]] = {}
-    for name, hashes in (pair for it in asked for pair in it.hashes):
+    for name, hashes in (pair for part in asked for pair in part.hashes):
         found[name] = found.get(name, frozenset(hashes)) & frozenset(hashes)
     return found
 
@@ -262,7 +262,7 @@ def _error(stderr: str, asked: Sequence[PythonRequirements], target: Target) -> 
 
 def shown(asked: Sequence[PythonRequirements]) -> str:
     """Return the requirements in one line, for people."""
-    lines = [line for it in asked for line in it.requirements]
+    lines = [line for part in asked for line in part.requirements]
     more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED + 1 else ""
     return ", ".join(lines[: _NAMED if more else None]) + more
 

@@ -65,7 +65,7 @@ def shared(
             json_cache.write(environ, "tops", wheel.sha256, known[wheel.name])
     # Nearly always each package has its own folders, and no other check is needed.
     tops: dict[str, list[str]] = {name: found for name, found in known.items() if _are_names(found)}
-    common = [name for name, count in Counter(it for found in tops.values() for it in found).items() if count > 1]
+    common = [name for name, count in Counter(top for found in tops.values() for top in found).items() if count > 1]
     suspects = {name for name, found in tops.items() if not set(found).isdisjoint(common)}
     files |= look([wheel for wheel in wheels if wheel.name in suspects - files.keys()])
     unknown = sorted({wheel.name for wheel in wheels} - (tops.keys() - suspects) - files.keys())
@@ -75,7 +75,7 @@ def shared(
 def find(files: Mapping[str, Files]) -> tuple[SharedPaths, ...]:
     """Group packages that hold the same path with different contents. Equal contents do not count.
 
-    >>> [it.packages for it in find({"a": {"x": "1", "y": "1"}, "b": {"x": "2"}, "c": {"y": "1"}})]
+    >>> [shared.packages for shared in find({"a": {"x": "1", "y": "1"}, "b": {"x": "2"}, "c": {"y": "1"}})]
     [('a', 'b')]
     """
     owners: dict[str, list[str]] = {}
@@ -90,10 +90,10 @@ def find(files: Mapping[str, Files]) -> tuple[SharedPaths, ...]:
             joined = set().union(*(group[name] for name in names))
             for name in joined:
                 group[name] = joined
-    groups = sorted({tuple(sorted(it)) for it in group.values() if len(it) > 1})
+    groups = sorted({tuple(sorted(members)) for members in group.values() if len(members) > 1})
     return tuple(
-        SharedPaths(packages=it, paths=tuple(sorted(path for path, names in paths.items() if names[0] in it)))
-        for it in groups
+        SharedPaths(packages=members, paths=tuple(sorted(path for path, names in paths.items() if names[0] in members)))
+        for members in groups
     )
 
 
@@ -106,7 +106,7 @@ def pip_order(needs: Mapping[str, Iterable[str]]) -> list[str]:
     >>> pip_order({"a": ["c"], "b": ["c"], "c": []})
     ['c', 'b', 'a']
     """
-    left = {name: {it for it in others if it in needs and it != name} for name, others in needs.items()}
+    left = {name: {other for other in others if other in needs and other != name} for name, others in needs.items()}
     order: list[str] = []
     while left:
         free = [name for name, others in left.items() if not others & left.keys()] or list(left)
@@ -117,8 +117,8 @@ def pip_order(needs: Mapping[str, Iterable[str]]) -> list[str]:
 
 def installed(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return the files that a wheel installs, except its .dist-info and headers: path -> content."""
-    entries = [it for it in archive.infolist() if not it.filename.endswith("/")]
-    info = next(it.filename for it in entries if it.filename.endswith(".dist-info/WHEEL")).partition("/")[0]
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
+    info = next(entry.filename for entry in entries if entry.filename.endswith(".dist-info/WHEEL")).partition("/")[0]
     data = info.removesuffix(".dist-info") + ".data/"
     files: dict[str, str] = {}
     for entry in entries:
@@ -165,7 +165,7 @@ def _tops(files: Files) -> list[str]:
 
 
 def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(it, str) for it in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 class _WheelInspector:
