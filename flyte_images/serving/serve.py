@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from flyte_images_layers.steps import Deb, Sdist, Wheel
 from flyte_images_runtime.system.image_ref import ImageRef
@@ -122,52 +122,40 @@ def _pack_packages(
     """Pack the package files that the engine cannot fetch; return their names in the layout, by sha256."""
     served: dict[str, str] = {}
     indexes = indexes_of(layer.python_requirements() for layer in image.layers)
+
+    @functools.cache
+    def needs_login(origin: str) -> bool:
+        return find_login(origin, environ, indexes) is not None
+
+    def is_public(url: SplitResult) -> bool:
+        return url.username is None and not needs_login(f"{url.scheme}://{url.netloc}/")
+
     for step in plan.steps:
         for package in files_of(step.body):
+            url = urlsplit(package.url)
+            is_remote = url.scheme in ("http", "https")
+            if is_remote and not serve_all and is_public(url):
+                continue  # the engine fetches the file
             try:
-                name = _pack_package(package, layout, environ, indexes, serve_all=serve_all)
+                if is_remote:
+                    served[package.sha256] = _pack_download(package, layout, environ, indexes)
+                else:
+                    served[package.sha256] = _pack_local_package(package, Path(unquote(url.path)), layout)
             except ResolveError as error:
                 error.location = step.location
                 raise
-            if name is not None:
-                served[package.sha256] = name
     return served
 
 
-def _pack_package(
-    package: Wheel | Sdist | Deb,
-    layout: Path,
-    environ: Mapping[str, str],
-    indexes: tuple[str, ...],
-    *,
-    serve_all: bool,
-) -> str | None:
-    """Return the name of the image that holds a package file; None if the engine fetches the file."""
-    address = urlsplit(package.url)
-    if address.scheme not in ("http", "https"):
-        return _pack_local_package(package, Path(unquote(address.path)), layout)
-    if not serve_all and address.username is None and not _is_private(package.url, environ, indexes):
-        return None
+def _pack_download(
+    package: Wheel | Sdist | Deb, layout: Path, environ: Mapping[str, str], indexes: tuple[str, ...]
+) -> str:
+    """Download a package file and pack it; return the name of the image that holds the file."""
     from .download import download
 
     with temporary_directory("fetch") as folder:
         path = download(package, Path(folder), environ, indexes=indexes)
         return pack([Source(path, f"/{package.filename}")], layout).name
-
-
-def _is_private(url: str, environ: Mapping[str, str], indexes: tuple[str, ...]) -> bool:
-    """Return whether this machine has a login for the origin of an address."""
-    parts = urlsplit(url)
-    settings = tuple(sorted(pair for pair in environ.items() if pair[0].startswith(_LOGIN_SETTINGS)))
-    return _has_login(f"{parts.scheme}://{parts.netloc}/", settings, indexes)
-
-
-@functools.lru_cache
-def _has_login(url: str, settings: tuple[tuple[str, str], ...], indexes: tuple[str, ...]) -> bool:
-    return find_login(url, dict(settings), indexes) is not None
-
-
-_LOGIN_SETTINGS = ("UV_", "PIP_", "NETRC", "HOME")
 
 
 def _pack_local_package(package: Wheel | Sdist | Deb, path: Path, layout: Path) -> str:
