@@ -132,7 +132,7 @@ class BuildRecords:
         return sorted(entries, key=lambda entry: entry.used, reverse=True)
 
     def remove(self, entry: Entry) -> bool:
-        """Remove a record. Return False if a build uses it, or another record stands on it."""
+        """Remove a record. Return False if a build uses it, or another record is based on it."""
         return any(record.id == entry.name for record in self._client.prune(f"id=={entry.name}"))
 
 

@@ -196,7 +196,7 @@ def _remedy(error: BaseException) -> str | None:
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    """Return the names, with a number behind each that repeats.
+    """Return the names, with a number after each that repeats.
 
     >>> _distinct(["a", "b", "a"])
     ['a', 'b', 'a-2']

@@ -137,10 +137,7 @@ def perform(
     from ..runner.task_spec import check_needs
 
     activity.events = progress == "json"
-    if env:
-        task = task.override(env_vars={**dict(task.options.env_vars), **dict(env)})
-    if timeout is not None:
-        task = task.override(timeout=timeout)
+    task = _overridden(task, env, timeout)
     check_needs(task.options, os.environ)
     activity.doing = f"build of the image of {task.name}"
     runner = run.using(builder=builder, engine=engine, as_is=True)
@@ -163,6 +160,13 @@ def perform(
             words = f"{task.name}: {used(done.metrics)}"
             shown.show(words, "task", task=task.name, run=done.id, metrics=done.metrics.as_dict())
     _print(done, as_json=as_json)
+
+
+def _overridden(task: Task[..., Any], env: tuple[tuple[str, str], ...], timeout: float | None) -> Task[..., Any]:
+    """Return the task with the variables and the time limit of the command line."""
+    if env:
+        task = task.override(env_vars={**dict(task.options.env_vars), **dict(env)})
+    return task if timeout is None else task.override(timeout=timeout)
 
 
 def _show_last(display: TaskProgress, task: str, run: str) -> None:

@@ -65,10 +65,7 @@ def command(
     from ..runner.shell import open_shell
     from ..runner.task_spec import check_needs
 
-    def line(name: str, stream: str, text: str) -> None:
-        say(text)
-
-    runner = run.using(builder=builder, engine=engine, on_line=line)
+    runner = run.using(builder=builder, engine=engine, on_line=lambda name, stream, text: say(text))
     check_needs(chosen.options, os.environ)
     activity.doing = f"build of the image of {chosen.name}"
     with Progress(progress, sys.stderr) as display:
