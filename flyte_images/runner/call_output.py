@@ -50,10 +50,10 @@ class CallOutput:
         for name, count in refused.items():
             self.refused[name] = self.refused.get(name, 0) + count
         if refused:
-            from flyte_images_runtime.egress.gate import told
+            from flyte_images_runtime.egress.gate import refusal_line
 
-            log.add("stderr", told(refused))
-            self.add("stderr", told(refused))
+            log.add("stderr", refusal_line(refused))
+            self.add("stderr", refusal_line(refused))
 
     def close(self) -> None:
         """End the run log."""

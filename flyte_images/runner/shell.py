@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flyte_images_runtime.egress.gate import told
+from flyte_images_runtime.egress.gate import refusal_line
 from flyte_images_runtime.execution.execute import call_document
 from flyte_images_runtime.execution.shell import Ended, Shell, run_shell
 from flyte_images_runtime.task.code import locate
@@ -69,7 +69,7 @@ def open_shell(
                 complain=lambda line: options.on_line and options.on_line(final.task, "stderr", line),
             )
             if gate is not None and options.on_line and (refused := gate.take_refused()):
-                options.on_line(final.task, "stderr", told(refused))
+                options.on_line(final.task, "stderr", refusal_line(refused))
             return ended
     finally:
         exchange.remove()

@@ -137,10 +137,10 @@ def handed_over(link: socket.socket) -> socket.socket | None:
     return None
 
 
-def told(refused: Mapping[str, int]) -> str:
+def refusal_line(refused: Mapping[str, int]) -> str:
     """Return one line for people.
 
-    >>> told({"a.example:443": 2, "b.example:80": 1})
+    >>> refusal_line({"a.example:443": 2, "b.example:80": 1})
     'network= refused a.example:443 (2 times), b.example:80'
     """
     rows = [name if count == 1 else f"{name} ({count} times)" for name, count in refused.items()]
@@ -148,4 +148,4 @@ def told(refused: Mapping[str, int]) -> str:
     return f"network= refused {', '.join(rows[:5])}{more}"
 
 
-__all__ = ["MOST", "Gate", "told"]
+__all__ = ["MOST", "Gate", "refusal_line"]

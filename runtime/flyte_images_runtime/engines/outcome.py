@@ -88,12 +88,12 @@ def _ran_out_of_memory(spec: TaskSpec, ending: Ending, report: Report) -> bool:
     """Return whether the kernel killed the task at its limit, and not just one of its children."""
     if ending.exit_status == 0:
         return False
-    said = report.result is not None and "error" in report.result
+    reported = report.result is not None and "error" in report.result
     killed = ending.exit_status == _KILLED or report.status == 9
     usage = ending.usage.or_else(report.usage)
     if ending.oom_killed or (usage.oom_kills or 0) > 0:
         # the kernel killed a child and the task itself reports something else: the report explains the end
-        return killed or not said
+        return killed or not reported
     limit, peak = spec.limits.memory, usage.peak_memory
     # without a report (podman 4 on cgroup v1): the task was killed, at most one page below its limit
     return killed and limit is not None and peak is not None and peak >= limit - 4096
@@ -160,11 +160,11 @@ def raised(error: Any, task: str, limits: Limits | None = None) -> TaskError:
     """Return the error for the worker's description of an exception. The task may have written the description."""
     if not isinstance(error, dict):
         return InvalidResult(f"task `{task}` left an error that cannot be read", task=task)
-    said = _begin(error.get("message"), _MESSAGE)
+    message = _begin(error.get("message"), _MESSAGE)
     if error.get("unfit") == "argument":
-        return InvalidArgument(f"task `{task}`: {said}", task=task, hint=_text(error.get("hint")))
+        return InvalidArgument(f"task `{task}`: {message}", task=task, hint=_text(error.get("hint")))
     if error.get("unfit") == "result":
-        return NotSerializable(f"task `{task}`: {said}", task=task, hint=_text(error.get("hint")))
+        return NotSerializable(f"task `{task}`: {message}", task=task, hint=_text(error.get("hint")))
     remote = remote_of(error)
     if remote.errno == errno.ENOSPC and remote.has("OSError"):
         return DiskFull(
@@ -250,17 +250,17 @@ def _without_report(spec: TaskSpec, ending: Ending, report: Report) -> TaskError
     )
 
 
-def killed_at_start(said: str, spec: TaskSpec, usage: Usage) -> TaskError | None:
+def killed_at_start(message: str, spec: TaskSpec, usage: Usage) -> TaskError | None:
     """Return the error for a first process that was killed before it began. None if it was not killed.
 
-    `said` is the runtime's message. `usage` is that of the cgroup, in which the kernel counts its kills at the limit.
+    `message` is the runtime's. `usage` is that of the cgroup, in which the kernel counts its kills at the limit.
     """
-    if (usage.oom_kills or 0) > 0 or "oom-killed" in said.lower():
+    if (usage.oom_kills or 0) > 0 or "oom-killed" in message.lower():
         return _out_of_memory(spec, Ending(exit_status=_KILLED, oom_killed=True, usage=usage), Report())
-    if _ENDED_EARLY.search(said) is None:
+    if _ENDED_EARLY.search(message) is None:
         return None
     return Killed(
-        f"task `{spec.task}` was killed before it began: {said}",
+        f"task `{spec.task}` was killed before it began: {message}",
         task=spec.task,
         hint="another program killed its first process, or the host ran out of memory",
         exit_status=_KILLED,
@@ -275,9 +275,9 @@ def _never_began(spec: TaskSpec, status: int, printed: str) -> ImageCannotStart:
             task=spec.task,
             hint="build the image for this machine's platform",
         )
-    said = f": {printed}" if printed else " and printed nothing"
+    output = f": {printed}" if printed else " and printed nothing"
     return ImageCannotStart(
-        f"task `{spec.task}` could not begin: `{spec.python}` of image {spec.image} ended with status {status}{said}",
+        f"task `{spec.task}` could not begin: `{spec.python}` of image {spec.image} ended with status {status}{output}",
         task=spec.task,
         hint="a task's image needs Python 3.8 or newer",
     )

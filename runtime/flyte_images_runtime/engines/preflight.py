@@ -135,14 +135,14 @@ def user_of(spec: TaskSpec, exchange: Exchange) -> tuple[int, int]:
     return number, number
 
 
-def why_the_image(said: str, spec: TaskSpec) -> ImageCannotStart | None:
+def why_the_image(message: str, spec: TaskSpec) -> ImageCannotStart | None:
     """Return the error for an image that a runtime cannot start, with a remedy.
 
-    None if `said` is about other things.
+    None if `message` is about other things.
     """
-    lower = said.lower()
+    lower = message.lower()
     if "executable file" in lower or (
-        ("no such file" in lower or "not found" in lower) and f"{spec.python}" in said and "exec" in lower
+        ("no such file" in lower or "not found" in lower) and f"{spec.python}" in message and "exec" in lower
     ):
         return ImageCannotStart(
             f"image {spec.image} has no `{spec.python}`",
@@ -156,9 +156,9 @@ def why_the_image(said: str, spec: TaskSpec) -> ImageCannotStart | None:
     return None
 
 
-def runtime_missing(said: str) -> bool:
+def runtime_missing(message: str) -> bool:
     """Return whether the lower-case message of containerd means that it lacks the OCI runtime."""
-    return "unknown or invalid runtime" in said or ("runtime" in said and "not installed" in said)
+    return "unknown or invalid runtime" in message or ("runtime" in message and "not installed" in message)
 
 
 def check_cable(spec: TaskSpec, programs: Sequence[str] = ("slirp4netns", "pasta")) -> None:

@@ -68,8 +68,8 @@ class ForegroundRunning:
                 self._kill()
         self._process.wait()
         usage = Usage() if self._group is None else self._group.usage()
-        if not (self._cancelled or self._timed_out) and (said := self._complaint()):
-            raise killed_at_start(said, self._spec, usage) or self._explain(said, self._spec)
+        if not (self._cancelled or self._timed_out) and (message := self._complaint()):
+            raise killed_at_start(message, self._spec, usage) or self._explain(message, self._spec)
         return Ending(
             exit_status=self._process.returncode if self._process.returncode >= 0 else 128 - self._process.returncode,
             oom_killed=bool(usage.oom_kills),

@@ -144,8 +144,8 @@ class FrameServer:
                 self._admit_held()
                 self._drop_late()
         finally:
-            for one in (*self._arriving, *self._held):
-                one.link.close()
+            for peer in (*self._arriving, *self._held):
+                peer.link.close()
             self._selector.close()
             self._listener.close()
             with self._guard:
@@ -164,7 +164,7 @@ class FrameServer:
     def _until_the_next_deadline(self) -> float | None:
         if not self._arriving:
             return None
-        return max(0.0, min(one.deadline for one in self._arriving) - time.monotonic())
+        return max(0.0, min(peer.deadline for peer in self._arriving) - time.monotonic())
 
     def _accept(self) -> None:
         try:
@@ -174,74 +174,74 @@ class FrameServer:
         link.setblocking(False)
         with self._guard:
             self._open += 1
-        one = _Arriving(link, time.monotonic() + self.bounds.patience)
-        self._arriving.add(one)
-        self._selector.register(link, selectors.EVENT_READ, one)
+        peer = _Arriving(link, time.monotonic() + self.bounds.patience)
+        self._arriving.add(peer)
+        self._selector.register(link, selectors.EVENT_READ, peer)
 
-    def _read(self, one: _Arriving) -> None:
-        wanted = 4 if one.length is None else one.length
+    def _read(self, peer: _Arriving) -> None:
+        wanted = 4 if peer.length is None else peer.length
         try:
-            piece = one.link.recv(min(wanted - len(one.text), _PIECE))
+            piece = peer.link.recv(min(wanted - len(peer.text), _PIECE))
         except BlockingIOError:
             return
         except OSError:
             piece = b""
-        one.text += piece
+        peer.text += piece
         if not piece:
-            self._drop(one)
-        elif len(one.text) == wanted:
-            if one.length is None:
-                self._begin(one)
+            self._drop(peer)
+        elif len(peer.text) == wanted:
+            if peer.length is None:
+                self._begin(peer)
             else:
-                self._hand_on(one)
+                self._hand_on(peer)
 
-    def _begin(self, one: _Arriving) -> None:
+    def _begin(self, peer: _Arriving) -> None:
         """Take in the length of the document, and refuse a document that is too long."""
-        one.length = int.from_bytes(one.text, "big")
-        one.text.clear()
-        if one.length > self.bounds.frame:
+        peer.length = int.from_bytes(peer.text, "big")
+        peer.text.clear()
+        if peer.length > self.bounds.frame:
             with contextlib.suppress(OSError):
                 framing.send(
-                    one.link,
-                    self._refusal(f"a message of {one.length} bytes is too long: {self.bounds.frame} are allowed"),
+                    peer.link,
+                    self._refusal(f"a message of {peer.length} bytes is too long: {self.bounds.frame} are allowed"),
                 )
-            self._drop(one)
+            self._drop(peer)
             return
-        self._selector.unregister(one.link)
-        self._arriving.discard(one)
-        self._held.append(one)
+        self._selector.unregister(peer.link)
+        self._arriving.discard(peer)
+        self._held.append(peer)
 
     def _admit_held(self) -> None:
         """Admit waiting documents in their order, as long as they fit the bounds."""
         while self._held:
-            one = self._held[0]
-            assert one.length is not None
+            peer = self._held[0]
+            assert peer.length is not None
             with self._guard:
-                if self._bytes + one.length > self.bounds.total:
+                if self._bytes + peer.length > self.bounds.total:
                     return
-                self._bytes += one.length
+                self._bytes += peer.length
             self._held.popleft()
-            one.admitted = True
-            one.deadline = time.monotonic() + self.bounds.patience
-            self._arriving.add(one)
-            self._selector.register(one.link, selectors.EVENT_READ, one)
-            if one.length == 0:
-                self._hand_on(one)
+            peer.admitted = True
+            peer.deadline = time.monotonic() + self.bounds.patience
+            self._arriving.add(peer)
+            self._selector.register(peer.link, selectors.EVENT_READ, peer)
+            if peer.length == 0:
+                self._hand_on(peer)
 
-    def _hand_on(self, one: _Arriving) -> None:
-        self._selector.unregister(one.link)
-        self._arriving.discard(one)
-        self._take(Received(self, one.link, one.text))
+    def _hand_on(self, peer: _Arriving) -> None:
+        self._selector.unregister(peer.link)
+        self._arriving.discard(peer)
+        self._take(Received(self, peer.link, peer.text))
 
     def _drop_late(self) -> None:
         now = time.monotonic()
-        for one in [one for one in self._arriving if one.deadline <= now]:
-            self._drop(one)
+        for peer in [peer for peer in self._arriving if peer.deadline <= now]:
+            self._drop(peer)
 
-    def _drop(self, one: _Arriving) -> None:
-        self._selector.unregister(one.link)
-        self._arriving.discard(one)
-        one.link.close()
+    def _drop(self, peer: _Arriving) -> None:
+        self._selector.unregister(peer.link)
+        self._arriving.discard(peer)
+        peer.link.close()
         with self._guard:
             self._open -= 1
-            self._bytes -= (one.length or 0) if one.admitted else 0
+            self._bytes -= (peer.length or 0) if peer.admitted else 0

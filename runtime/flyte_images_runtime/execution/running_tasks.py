@@ -77,63 +77,63 @@ def active() -> list[Active]:
             if owner is None or owner.is_gone():
                 continue
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                said = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
+                document = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
                 found.append(
                     Active(
                         name=entry.name,
-                        task=str(said["task"]),
-                        image=str(said["image"]),
-                        engine=str(said["engine"]),
-                        since=float(said["since"]),
-                        run=str(said.get("run") or ""),
-                        path=str(said.get("group") or ""),
+                        task=str(document["task"]),
+                        image=str(document["image"]),
+                        engine=str(document["engine"]),
+                        since=float(document["since"]),
+                        run=str(document.get("run") or ""),
+                        path=str(document.get("group") or ""),
                     )
                 )
-    return sorted(found, key=lambda one: one.since)
+    return sorted(found, key=lambda task: task.since)
 
 
-def stop(one: Active, docker: Api | None = None) -> bool:
+def stop(task: Active, docker: Api | None = None) -> bool:
     """End a task: first by SIGTERM, then by force. Return False if this process cannot. The caller gets `Killed`.
 
     A file asks the container's first process to end, which works on every engine, for every user who may write to the
     exchange. Only if that fails, the engine ends the task: `docker`, if its API is Docker's.
     """
-    place = _place(one)
+    place = _place(task)
     try:
         (place / "in" / STOP).touch()
     except OSError:
         return False  # the task has just ended
     deadline = time.monotonic() + GRACE + _MORE
-    while not _has_ended(one, place):
+    while not _has_ended(task, place):
         if time.monotonic() > deadline:
-            return _end_at_once(one, docker)
+            return _end_at_once(task, docker)
         time.sleep(0.02)
     return True
 
 
-def _place(one: Active) -> Path:
+def _place(task: Active) -> Path:
     """Return the directory of the task's inputs."""
-    found = [path for path in left_over(one.name) if path.name == one.name and (path / ABOUT).exists()]
-    return found[0] if found else memory_base() / one.name
+    found = [path for path in left_over(task.name) if path.name == task.name and (path / ABOUT).exists()]
+    return found[0] if found else memory_base() / task.name
 
 
-def _has_ended(one: Active, place: Path) -> bool:
+def _has_ended(task: Active, place: Path) -> bool:
     """Return whether the first process has written its end, all processes have ended, or the caller has cleaned up."""
     if not place.exists():
         return True
-    group = one.group
+    group = task.group
     if group.exists() and not group.processes():
         return True
     with contextlib.suppress(OSError):  # on an engine of another user this user cannot read the outputs
-        return (disk_base() / one.name / "out" / END).exists()
+        return (disk_base() / task.name / "out" / END).exists()
     return False
 
 
-def _end_at_once(one: Active, docker: Api | None) -> bool:
+def _end_at_once(task: Active, docker: Api | None) -> bool:
     if docker is not None:
         from ..engines.docker.api import Refused
 
         with contextlib.suppress(Refused):  # the task has just ended
-            docker.call("POST", f"/containers/flyte-images-{one.name}/kill")
+            docker.call("POST", f"/containers/flyte-images-{task.name}/kill")
         return True
-    return one.group.kill()
+    return task.group.kill()

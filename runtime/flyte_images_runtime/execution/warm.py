@@ -169,8 +169,8 @@ class WarmContainer:
             return Finished(result=None, error=lost, metrics=Metrics(total=time.monotonic() - since), log=log)
         report, used = self._report(outcome, end)
         report = without_secrets(report, self._redactor)
-        said = end.get("status")
-        status = said if isinstance(said, int) else 0
+        reported = end.get("status")
+        status = reported if isinstance(reported, int) else 0
         self._spent = self._spent or bool(status & 0x7F)
         self._cleaning = self._forks
         ending = Ending(exit_status=_exit_status(status), oom_killed=(report.usage.oom_kills or 0) > 0)
@@ -223,8 +223,8 @@ class WarmContainer:
 
     def _report(self, outcome: Any, end: dict[str, Any]) -> tuple[Report, Usage]:
         """Return the worker's report of the call, and the usage of this call alone."""
-        said = end.get("cgroup")
-        files: dict[str, Any] = said if isinstance(said, dict) else {}
+        reported = end.get("cgroup")
+        files: dict[str, Any] = reported if isinstance(reported, dict) else {}
         usage = read_usage(lambda name: files[name] if isinstance(files.get(name), str) else None)
         before, self._before = self._before, usage
         cpu, peak, status = measured(end.get("cpu")), measured(end.get("peak")), end.get("status")
@@ -272,9 +272,9 @@ class WarmContainer:
     def _verdict(self) -> bytes:
         """Return the worker's verdict on the last call, which comes after its cleaning."""
         if self._arrived:
-            said = bytes(self._arrived[:1])
+            verdict = bytes(self._arrived[:1])
             del self._arrived[:1]
-            return said
+            return verdict
         self._link.settimeout(_CLEANING)
         try:
             return self._link.recv(1)

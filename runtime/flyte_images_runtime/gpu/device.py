@@ -53,7 +53,7 @@ def describe(cards: Sequence[Card], busy: dict[str, str] | None = None) -> str:
     """
     counts: dict[tuple[str, str], int] = {}
     for card in cards:
-        told = (busy or {}).get(card.uuid, "")
-        counts[card.title, told] = counts.get((card.title, told), 0) + 1
-    parts = [f"{count} x {name}" + (f" (busy: {told})" if told else "") for (name, told), count in counts.items()]
+        holder = (busy or {}).get(card.uuid, "")
+        counts[card.title, holder] = counts.get((card.title, holder), 0) + 1
+    parts = [f"{count} x {name}" + (f" (busy: {holder})" if holder else "") for (name, holder), count in counts.items()]
     return ", ".join(parts) or "no GPU"

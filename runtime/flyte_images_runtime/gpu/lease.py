@@ -86,7 +86,7 @@ def holders(place: Path, keys: Sequence[str]) -> dict[str, str]:
     if not place.is_dir():
         return {}
     with _picking(place):  # else a task that takes a card in this moment would find it locked
-        return {key: told for key in keys if (told := _holder(place / _name(key))) is not None}
+        return {key: holder for key in keys if (holder := _holder(place / _name(key))) is not None}
 
 
 def _holder(path: Path) -> str | None:
@@ -97,20 +97,20 @@ def _holder(path: Path) -> str | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _told(fd)
+        return _describe_holder(fd)
     finally:
         _let_go(fd)
     return None
 
 
-def _told(fd: int) -> str:
+def _describe_holder(fd: int) -> str:
     """Return a description of the lock's holder: the holder's own note, if the kernel names the same process."""
     pids = _lockers(fd)
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        told = json.loads(os.pread(fd, 4096, 0))
-        pid = int(told["pid"])
+        holder = json.loads(os.pread(fd, 4096, 0))
+        pid = int(holder["pid"])
         if not pids or pid in pids:
-            return f"pid {pid}" + (f", {_plain(told['note'])}" if told.get("note") else "")
+            return f"pid {pid}" + (f", {_plain(holder['note'])}" if holder.get("note") else "")
     return ", ".join(map(_process, pids)) or "another process"
 
 
@@ -157,7 +157,7 @@ def _picking(place: Path) -> Iterator[None]:
         while not _locked(fd, fcntl.LOCK_EX):
             if time.monotonic() > end:
                 raise DeviceError(
-                    f"the leases of GPUs have been locked for {_PATIENCE:g} s by {_told(fd)}: `{path}`",
+                    f"the leases of GPUs have been locked for {_PATIENCE:g} s by {_describe_holder(fd)}: `{path}`",
                     hint="end that process; or set FLYTE_IMAGES_LEASES, for all who share the GPUs",
                 )
             time.sleep(0.005)
@@ -206,8 +206,8 @@ def _open(path: Path) -> int:
                 os.fchmod(fd, 0o666)
                 return fd
         except OSError as error:
-            told = "is a link" if error.errno == errno.ELOOP else (error.strerror or "cannot be opened")
-            raise _unusable(path, told) from None
+            holder = "is a link" if error.errno == errno.ELOOP else (error.strerror or "cannot be opened")
+            raise _unusable(path, holder) from None
     raise DeviceError(f"the lease file `{path}` appears and disappears", hint="exclude that directory from cleaning")
 
 
@@ -219,10 +219,10 @@ def _plain_file(fd: int, path: Path) -> int:
     raise _unusable(path, "is not a plain file")
 
 
-def _unusable(path: Path, told: str) -> DeviceError:
+def _unusable(path: Path, holder: str) -> DeviceError:
     with contextlib.suppress(OSError):
-        told += f"; it belongs to {user_name(path.lstat().st_uid)}"
-    return DeviceError(f"the lease file `{path}` cannot be used: {told}", hint="let its owner or root remove it")
+        holder += f"; it belongs to {user_name(path.lstat().st_uid)}"
+    return DeviceError(f"the lease file `{path}` cannot be used: {holder}", hint="let its owner or root remove it")
 
 
 def _let_go(fd: int) -> None:

@@ -25,11 +25,11 @@ def visible(cards: Sequence[Card], environ: Mapping[str, str]) -> list[Card]:
     >>> [card.index for card in visible(both, {"CUDA_VISIBLE_DEVICES": "GPU-1"})], len(visible(both, {}))
     (['1'], 2)
     """
-    told = environ.get("CUDA_VISIBLE_DEVICES")
-    if told is None:
+    setting = environ.get("CUDA_VISIBLE_DEVICES")
+    if setting is None:
         return list(cards)
     left = [card for card in cards if card.family != "nvidia"]
-    for name in told.replace(" ", "").split(","):
+    for name in setting.replace(" ", "").split(","):
         named = [
             card
             for card in cards

@@ -185,8 +185,8 @@ def _connect(pid: int, lives: int) -> subprocess.Popen[bytes]:
     """Give the process's network a way out, for as long as a process has the other end of `lives`."""
     options = ("--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp")
     with contextlib.ExitStack() as stack:
-        said = os.memfd_create("flyte-images-cable", os.MFD_CLOEXEC)
-        stack.callback(os.close, said)
+        errors = os.memfd_create("flyte-images-cable", os.MFD_CLOEXEC)
+        stack.callback(os.close, errors)
         ready, says_ready = os.pipe()
         stack.callback(os.close, ready)
         try:
@@ -194,7 +194,7 @@ def _connect(pid: int, lives: int) -> subprocess.Popen[bytes]:
                 ("slirp4netns", *options, f"--ready-fd={says_ready}", f"--exit-fd={lives}", str(pid), DEVICE),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=errors,
                 pass_fds=(says_ready, lives),
                 env={"PATH": _PATH},
                 cwd="/",
@@ -205,8 +205,8 @@ def _connect(pid: int, lives: int) -> subprocess.Popen[bytes]:
         if not select.select((ready,), (), (), _PATIENCE)[0] or os.read(ready, 1) != b"1":
             cable.kill()
             cable.wait()
-            told = os.pread(said, 4096, 0).decode(errors="replace").strip()
+            message = os.pread(errors, 4096, 0).decode(errors="replace").strip()
             raise EngineLost(
-                f"the container has no way out: slirp4netns: {told[-300:]}", hint='network="none" or "host"'
+                f"the container has no way out: slirp4netns: {message[-300:]}", hint='network="none" or "host"'
             )
     return cable

@@ -64,8 +64,8 @@ class Snapshots:
                 for part in ask(request, metadata=(("containerd-namespace", self.namespace),), timeout=_PATIENCE):
                     for number, info in _fields(bytes(part)):
                         if number == 1:
-                            key, said = _info(info)
-                            found[key] = said
+                            key, labels = _info(info)
+                            found[key] = labels
             except grpc.RpcError as error:
                 raise NoSnapshot(f"{self.socket}: {error.details()}") from None
         return found

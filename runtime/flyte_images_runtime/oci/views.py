@@ -70,13 +70,13 @@ def place() -> str:
     return f"{current().boot}-{re.sub(r'[^0-9]', '', space)}"
 
 
-def is_abandoned(said: Mapping[str, str], now: float) -> bool:
+def is_abandoned(marks: Mapping[str, str], now: float) -> bool:
     """Return whether a view with these labels has lost its store.
 
     >>> is_abandoned({}, 0.0)  # not one of these
     False
     """
-    path, store, used = said.get(PATH, ""), said.get(STORE, ""), said.get(USED, "")
+    path, store, used = marks.get(PATH, ""), marks.get(STORE, ""), marks.get(USED, "")
     if not path or not store or not used.isdigit():
         return False
     try:
@@ -84,7 +84,7 @@ def is_abandoned(said: Mapping[str, str], now: float) -> bool:
             return False
     except OSError:  # the path cannot be read
         return False
-    return said.get(PLACE) == place() or now - int(used) > _MONTH
+    return marks.get(PLACE) == place() or now - int(used) > _MONTH
 
 
 def abandoned() -> list[View]:
@@ -94,9 +94,9 @@ def abandoned() -> list[View]:
         one, now = snapshots.Snapshots(socket), time.time()
         with contextlib.suppress(snapshots.NoSnapshot):
             found += [
-                View(one, key, said[PATH])
-                for key, said in one.labelled(STORE).items()
-                if key.startswith(PREFIX) and is_abandoned(said, now)
+                View(one, key, marks[PATH])
+                for key, marks in one.labelled(STORE).items()
+                if key.startswith(PREFIX) and is_abandoned(marks, now)
             ]
     return found
 

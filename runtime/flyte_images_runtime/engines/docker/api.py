@@ -179,8 +179,8 @@ def _content(status: int, text: bytes) -> Any:
     except ValueError:
         content = text.decode(errors="replace")
     if status >= 400:
-        said = content.get("message") if isinstance(content, dict) else content
-        raise Refused(status, str(said or f"status {status}"))
+        message = content.get("message") if isinstance(content, dict) else content
+        raise Refused(status, str(message or f"status {status}"))
     return content
 
 

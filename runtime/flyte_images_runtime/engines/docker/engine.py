@@ -214,26 +214,26 @@ def _give_up(running: DockerRunning | None, group: Group | None, *, name: str = 
 
 def _why_not(refused: Refused, spec: TaskSpec) -> Exception:
     """Return the error for the engine's refusal to create or start a container, with a remedy."""
-    said = str(refused)
-    lower = said.lower()
+    message = str(refused)
+    lower = message.lower()
     if refused.status == 404 and "no such image" in lower:
         return ImageCannotStart(f"the engine has no image {spec.image}", task=spec.task, hint="build it, or pull it")
-    if (image := why_the_image(said, spec)) is not None:
+    if (image := why_the_image(message, spec)) is not None:
         return image
     if runtime_missing(lower):
         return EngineLost(
-            f"the engine has no OCI runtime `{spec.hardening.runtime}`: {said}",
+            f"the engine has no OCI runtime `{spec.hardening.runtime}`: {message}",
             task=spec.task,
             hint="install it, and name it in the engine's settings; or leave runtime= out",
         )
     if "cdi" in lower or ("device" in lower and spec.devices):
-        return EngineLost(f"the engine cannot pass the devices {', '.join(spec.devices)}: {said}", task=spec.task)
+        return EngineLost(f"the engine cannot pass the devices {', '.join(spec.devices)}: {message}", task=spec.task)
     if "mount" in lower and "does not exist" in lower:
         return EngineLost(
-            f"the engine cannot see this machine's directories: {said}",
+            f"the engine cannot see this machine's directories: {message}",
             task=spec.task,
             hint="the docker engine must run on the machine that calls the task",
         )
     if refused.status >= 500 or refused.status == 400:
-        return ImageCannotStart(f"the container of {spec.image} could not be started: {said}", task=spec.task)
-    return EngineLost(f"the engine refused: {said}", task=spec.task)
+        return ImageCannotStart(f"the container of {spec.image} could not be started: {message}", task=spec.task)
+    return EngineLost(f"the engine refused: {message}", task=spec.task)

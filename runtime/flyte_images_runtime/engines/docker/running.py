@@ -81,8 +81,8 @@ class DockerRunning:
             return usage
         with contextlib.suppress(Refused, EngineLost):  # the container has just ended
             once: dict[str, Any] = {"stream": "false", "one-shot": "true"}
-            told = usage_of(self._api.call("GET", f"/containers/{self._id}/stats", **once))
-            return told if told.cpu else Usage()  # the figures of an ended container are zero
+            reported = usage_of(self._api.call("GET", f"/containers/{self._id}/stats", **once))
+            return reported if reported.cpu else Usage()  # the figures of an ended container are zero
         return Usage()
 
     def cancel(self) -> None:

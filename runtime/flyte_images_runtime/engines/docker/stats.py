@@ -11,7 +11,7 @@ from typing import Any
 from ...resources.metrics import Usage
 
 
-def usage_of(said: Any) -> Usage:
+def usage_of(answer: Any) -> Usage:
     """Return the figures that the answer has. Podman and old engines leave some out.
 
     >>> usage_of({"cpu_stats": {"cpu_usage": {"total_usage": 1500000000}}, "memory_stats": {"usage": 4096}}).cpu
@@ -21,9 +21,9 @@ def usage_of(said: Any) -> Usage:
     >>> usage_of(None).memory is None
     True
     """
-    cpu, memory = _table(said, "cpu_stats"), _table(said, "memory_stats")
+    cpu, memory = _table(answer, "cpu_stats"), _table(answer, "memory_stats")
     held_back = _table(cpu, "throttling_data")
-    networks = [one for one in _table(said, "networks").values() if isinstance(one, dict)]
+    networks = [one for one in _table(answer, "networks").values() if isinstance(one, dict)]
     return Usage(
         cpu=_seconds(_table(cpu, "cpu_usage").get("total_usage")),
         throttled=_seconds(held_back.get("throttled_time")),
@@ -31,15 +31,15 @@ def usage_of(said: Any) -> Usage:
         throttled_periods=_whole(held_back.get("throttled_periods")),
         memory=_whole(memory.get("usage")),
         peak_memory=_whole(memory.get("max_usage")),
-        read_bytes=_transferred(said, "read"),
-        written_bytes=_transferred(said, "write"),
+        read_bytes=_transferred(answer, "read"),
+        written_bytes=_transferred(answer, "write"),
         received_bytes=sum(_whole(one.get("rx_bytes")) or 0 for one in networks) if networks else None,
         sent_bytes=sum(_whole(one.get("tx_bytes")) or 0 for one in networks) if networks else None,
     )
 
 
-def _table(said: Any, name: str) -> dict[str, Any]:
-    found = said.get(name) if isinstance(said, dict) else None
+def _table(answer: Any, name: str) -> dict[str, Any]:
+    found = answer.get(name) if isinstance(answer, dict) else None
     return found if isinstance(found, dict) else {}
 
 
@@ -52,8 +52,8 @@ def _seconds(nanoseconds: Any) -> float | None:
     return None if whole is None else whole / 1e9
 
 
-def _transferred(said: Any, way: str) -> int | None:
-    rows = _table(said, "blkio_stats").get("io_service_bytes_recursive")
+def _transferred(answer: Any, way: str) -> int | None:
+    rows = _table(answer, "blkio_stats").get("io_service_bytes_recursive")
     return sum(_moved(rows, way)) if isinstance(rows, list) else None
 
 

@@ -179,13 +179,13 @@ def _pump(archive: Any, write: int) -> None:
             target.write(piece)
 
 
-def _why_not(said: str, spec: TaskSpec) -> TaskError:
+def _why_not(message: str, spec: TaskSpec) -> TaskError:
     """Return the error for a message of nerdctl, with a remedy."""
-    lower = said.lower()
+    lower = message.lower()
     if "not available" in lower or "no such image" in lower:
         return ImageCannotStart(f"containerd has no image {spec.image}", task=spec.task, hint="build it, or pull it")
     if runtime_missing(lower):
-        return EngineLost(f"containerd has no OCI runtime `{spec.hardening.runtime}`: {said}", task=spec.task)
-    return why_the_image(said, spec) or ImageCannotStart(
-        f"the container of {spec.image} could not be started: {said}", task=spec.task
+        return EngineLost(f"containerd has no OCI runtime `{spec.hardening.runtime}`: {message}", task=spec.task)
+    return why_the_image(message, spec) or ImageCannotStart(
+        f"the container of {spec.image} could not be started: {message}", task=spec.task
     )

@@ -65,7 +65,9 @@ class Nerdctl:
         except subprocess.TimeoutExpired:
             raise EngineLost(f"nerdctl {arguments[0]} did not end in {_PATIENCE:g} s") from None
         if done.returncode:
-            raise Refused(said(done.stderr.splitlines()) or f"nerdctl {arguments[0]} ended with {done.returncode}")
+            raise Refused(
+                last_message(done.stderr.splitlines()) or f"nerdctl {arguments[0]} ended with {done.returncode}"
+            )
         return done.stdout
 
     def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
@@ -87,10 +89,10 @@ class Nerdctl:
         return {one: str(found["Config"]["Labels"].get(label)) for one, found in described.items() if found}
 
 
-def said(lines: Sequence[str]) -> str:
+def last_message(lines: Sequence[str]) -> str:
     """Return the last fatal message in nerdctl's output, else the last error, without its decoration.
 
-    >>> said(['time="2026-01-01T00:00:00Z" level=fatal msg="no such image: \\\\"x\\\\""'])
+    >>> last_message(['time="2026-01-01T00:00:00Z" level=fatal msg="no such image: \\\\"x\\\\""'])
     'no such image: "x"'
     """
     for level in ("fatal", "error"):

@@ -15,7 +15,7 @@ from ...task.exchange import Exchange
 from ...task.spec import TaskSpec
 from ...worker import paths
 from ..subprocess_engine import ForegroundRunning, close_streams
-from .program import Nerdctl, Refused, said
+from .program import Nerdctl, Refused, last_message
 
 _REMOVAL = 30.0  # seconds until a container that ends can be removed
 _TRIES = 5
@@ -78,10 +78,10 @@ class NerdctlRunning(ForegroundRunning):
         """Return nerdctl's message if the task never began."""
         if self._process.returncode == 0 or self._exchange.time_of(paths.BEGAN) is not None:
             return ""
-        told = said(self._last)
-        if told and _OVERTAKEN.search(told):
-            raise _Overtaken(told)
-        return told
+        message = last_message(self._last)
+        if message and _OVERTAKEN.search(message):
+            raise _Overtaken(message)
+        return message
 
     def _clean(self) -> None:
         deadline = time.monotonic() + _REMOVAL

@@ -7,14 +7,14 @@ from ...task.spec import TaskSpec
 from ..preflight import why_the_image
 
 
-def why_not(said: str, spec: TaskSpec) -> TaskError:
+def why_not(message: str, spec: TaskSpec) -> TaskError:
     """Return the error for a container that did not start."""
-    if "root network namespace" in said:  # gVisor takes every network of a new kernel for the host's
+    if "root network namespace" in message:  # gVisor takes every network of a new kernel for the host's
         return EngineLost(
-            f"`{spec.hardening.runtime}` cannot give task `{spec.task}` a separate network: {said}",
+            f"`{spec.hardening.runtime}` cannot give task `{spec.task}` a separate network: {message}",
             task=spec.task,
             hint='network="none" or "host"; or a newer runsc',
         )
-    return why_the_image(said, spec) or ImageCannotStart(
-        f"the container of {spec.image} could not be started: {said}", task=spec.task
+    return why_the_image(message, spec) or ImageCannotStart(
+        f"the container of {spec.image} could not be started: {message}", task=spec.task
     )

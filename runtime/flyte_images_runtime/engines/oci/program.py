@@ -98,9 +98,9 @@ def complaint(log: str) -> str:
     last = ""
     for line in log.splitlines():
         try:
-            said = json.loads(line)
-            if said.get("level", "error") in ("error", "fatal"):
-                last = str(said["msg"])
+            entry = json.loads(line)
+            if entry.get("level", "error") in ("error", "fatal"):
+                last = str(entry["msg"])
         except (ValueError, LookupError, AttributeError):
             last = line.strip() or last
     return last

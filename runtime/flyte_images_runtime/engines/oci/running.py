@@ -63,8 +63,8 @@ class OciRunning(ForegroundRunning):
     def _complaint(self) -> str:
         """Return the last error in the runtime's log, if it could not start the container."""
         size = os.fstat(self._log).st_size
-        said = complaint(os.pread(self._log, min(size, 1 << 16), 0).decode(errors="replace"))
-        return said if self._process.returncode != 0 else ""
+        message = complaint(os.pread(self._log, min(size, 1 << 16), 0).decode(errors="replace"))
+        return message if self._process.returncode != 0 else ""
 
     def _clean(self) -> None:
         os.close(self._log)

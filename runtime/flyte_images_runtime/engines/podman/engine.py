@@ -75,9 +75,9 @@ class PodmanEngine(DockerEngine):
                 task=spec.task,
                 hint="unset CONTAINER_HOST, or start that service with --runtime",
             )
-        if told := _not_kept(self.facts, spec):
+        if limit := _not_kept(self.facts, spec):
             raise EngineLost(
-                f"Podman would ignore the {told} limit of task `{spec.task}`: it is an ordinary user's, "
+                f"Podman would ignore the {limit} limit of task `{spec.task}`: it is an ordinary user's, "
                 f"without a delegated part of cgroup v2",
                 task=spec.task,
                 hint="leave the limit out; or run it as root; or boot with systemd.unified_cgroup_hierarchy=1",

@@ -78,8 +78,8 @@ class Service:
         end = time.monotonic() + _PATIENCE
         while not self.answers():
             if process.poll() is not None:
-                told = os.pread(log, 4096, 0).decode(errors="replace").strip()
-                raise EngineLost(f"Podman's service did not start: {told[-500:]}", hint="see `podman info`")
+                setting = os.pread(log, 4096, 0).decode(errors="replace").strip()
+                raise EngineLost(f"Podman's service did not start: {setting[-500:]}", hint="see `podman info`")
             if time.monotonic() > end:
                 process.kill()
                 process.wait()
@@ -96,13 +96,14 @@ def find_service(environ: Mapping[str, str], *, user: int) -> Service:
     >>> str(find_service({"XDG_RUNTIME_DIR": "/run/user/1000"}, user=1000).socket)
     '/run/user/1000/flyte-images/podman.sock'
     """
-    told = environ.get("CONTAINER_HOST", "")
-    if told:
-        if not told.startswith("unix:///"):
+    setting = environ.get("CONTAINER_HOST", "")
+    if setting:
+        if not setting.startswith("unix:///"):
             raise EngineLost(
-                f"tasks cannot run on the Podman at {told}", hint="CONTAINER_HOST must be unix:///path, on this machine"
+                f"tasks cannot run on the Podman at {setting}",
+                hint="CONTAINER_HOST must be unix:///path, on this machine",
             )
-        return Service(Path(told.removeprefix("unix://")), ours=False)
+        return Service(Path(setting.removeprefix("unix://")), ours=False)
     runtime = Path("/run") if user == 0 else Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")
     usual = Service(runtime / "podman/podman.sock")
     return usual if _answers(usual) else Service(runtime / "flyte-images/podman.sock")

@@ -9,7 +9,7 @@ import pytest
 
 from flyte_images_runtime.engines.nerdctl import Nerdctl, NerdctlEngine
 from flyte_images_runtime.engines.nerdctl.engine import _why_not
-from flyte_images_runtime.engines.nerdctl.program import Refused, lost, said
+from flyte_images_runtime.engines.nerdctl.program import Refused, last_message, lost
 from flyte_images_runtime.errors import EngineLost, ImageCannotStart
 from flyte_images_runtime.task.spec import Code, Hardening, TaskSpec
 
@@ -46,8 +46,8 @@ def test_a_silent_containerd_is_a_lost_engine(tmp_path: Path) -> None:
 
 def test_the_last_fatal_message_counts() -> None:
     lines = ["from the task", 'time="t" level=warning msg="hm"', 'time="t" level=fatal msg="it \\"broke\\""', "FATA"]
-    assert said(lines) == 'it "broke"'
-    assert said(["only the task's own"]) == ""
+    assert last_message(lines) == 'it "broke"'
+    assert last_message(["only the task's own"]) == ""
 
 
 @pytest.mark.parametrize(
