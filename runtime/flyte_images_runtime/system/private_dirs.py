@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 
-def private_directory(base: Path) -> Path:
+def own_directory(base: Path) -> Path:
     """Return the directory `base`, made if necessary, or a directory beside it where `base` is another user's.
 
     The other name is random, so a user who takes the first name cannot keep other users from running tasks.
@@ -24,13 +24,13 @@ def private_directory(base: Path) -> Path:
         with contextlib.suppress(FileNotFoundError):
             if _is_private(base.lstat()):
                 return base
-            others = private_directories(base)
+            others = own_directories(base)
             base = others[0] if others else base.with_name(f"{base.name}-{os.urandom(8).hex()}")
     raise FileNotFoundError(f"{base} is removed as soon as it is made")
 
 
-def private_directories(base: Path) -> list[Path]:
-    """Return the existing directories that `private_directory(base)` may have returned."""
+def own_directories(base: Path) -> list[Path]:
+    """Return the existing directories that `own_directory(base)` may have returned."""
     directories = []
     with contextlib.suppress(OSError), os.scandir(base.parent) as entries:
         for entry in entries:

@@ -29,7 +29,7 @@ from typing import Any
 from ..resources.quantity import format_size
 from ..system.floating_mounts import FloatingMount
 from ..system.mounts import NO_DEV, NO_EXEC, NO_SUID, mount, unmount
-from ..system.private_dirs import private_directories, private_directory
+from ..system.private_dirs import own_directories, own_directory
 from ..system.process_id import new_name
 from ..system.task_users import lend_user
 from ..values import Files, Problem, open_regular
@@ -250,7 +250,7 @@ def _make_below(base: Path, name: str) -> Path:
     """Make `base`/`name`, again if another task has ended and removed `base` in between."""
     for _ in range(100):
         with contextlib.suppress(FileNotFoundError):
-            directory = private_directory(base) / name
+            directory = own_directory(base) / name
             directory.mkdir(mode=0o700)
             return directory
     raise FileNotFoundError(f"{base} is removed as soon as it is made")
@@ -271,7 +271,7 @@ def disk_base() -> Path:
     return Path(base) / f"flyte-images-out-{os.getuid()}"
 
 
-_disks = Disks(lambda: private_directory(disk_base()))
+_disks = Disks(lambda: own_directory(disk_base()))
 
 
 def remove_directory(directory: Path) -> None:
@@ -340,7 +340,7 @@ def left_over(prefix: str) -> list[Path]:
     """Return the directories of all tasks whose name begins with `prefix`."""
     directories: list[Path] = []
     for base in (memory_base(), disk_base()):
-        for parent in private_directories(base):
+        for parent in own_directories(base):
             with contextlib.suppress(OSError):
                 directories += [entry for entry in parent.iterdir() if entry.name.startswith(prefix)]
     return directories
