@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import click
 import pytest
 
+from flyte_images import Image, builder
 from flyte_images.cli import connection
 from flyte_images.cli.cache_engine import FILTERS
 from flyte_images.cli.main import main
@@ -165,6 +166,25 @@ def test_packed_files_stay_while_a_build_runs(cache: Path, tmp_path: Path) -> No
         assert main(["cache", "prune", "layers"]) == 0
         assert remove_unnamed(cache) == 0
     assert Layout(cache / "oci").complete(manifest)
+
+
+def test_a_build_holds_the_lock_on_the_layout(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = []
+
+    def run(job: object) -> None:
+        lock = os.open(cache / "oci" / ".lock", os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free.append(True)
+        except BlockingIOError:
+            free.append(False)
+        finally:
+            os.close(lock)
+
+    monkeypatch.setattr(builder, "sweep_at_times", lambda *_: None)
+    monkeypatch.setattr(builder._Job, "run", run)
+    builder.build_all([Image.from_debian_base("3.11")])
+    assert free == [False]
 
 
 def test_a_use_of_packed_files_makes_them_the_last_used(cache: Path, tmp_path: Path) -> None:
