@@ -216,7 +216,7 @@ def start(folder: Path, name: str) -> subprocess.Popen[str]:
 def test_the_first_signal_stops_and_names_the_activity(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with start(tmp_path, "app.py") as process:
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert err.strip() == "stopped: build of image"
 
@@ -227,7 +227,7 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "cleaning\n"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == "ended at once; running steps may take a moment longer\n"
 
