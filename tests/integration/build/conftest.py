@@ -30,7 +30,7 @@ MB = 1_000_000
 
 @dataclass
 class Seen:
-    """Stands for the display of a build and keeps all that it was told."""
+    """A fake progress display that keeps all events."""
 
     events: list[Event] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Seen:
 
 
 class Builds:
-    """Builds images and sees what is told of it; what is made is removed at the end of the session."""
+    """Builds images and keeps their events; the images are removed at the end of the session."""
 
     def __call__(self, image: Image, **options: object) -> tuple[BuildResult, Seen]:
         seen = Seen()
@@ -84,7 +84,7 @@ def docker(*words: str, check: bool = True) -> str:
 
 
 def run_in(image: BuildResult | str, *argv: str) -> str:
-    """What a command in a new container of an image prints."""
+    """Return the output of a command in a new container of an image."""
     return docker("run", "--rm", "--network=none", str(image), *argv)
 
 
@@ -99,7 +99,7 @@ def word() -> str:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of this session's own, with the bases of the user's, which take long to make."""
+    """A cache for this session, with the bases of the user's cache, which take long to make."""
     own = tmp_path_factory.mktemp("cache")
     users = cache_dir(os.environ)
     for name in ("bases", "oci"):
@@ -117,7 +117,7 @@ def _link(source: str, target: str) -> None:
 
 @pytest.fixture(scope="session")
 def index() -> Iterator[Index]:
-    """`big` is a layer of its own; `alpha` needs `beta`; `gamma` needs nothing."""
+    """`big` has a separate layer; `alpha` needs `beta`; `gamma` needs no other package."""
     index = Index()
     noise = secrets.token_bytes(MB + MB // 2)
     index.add(f"{WORD}-big", "1.0", {f"{WORD}_big/__init__.py": "SIZE = 1_500_000\n", f"{WORD}_big/noise": noise})
@@ -130,7 +130,7 @@ def index() -> Iterator[Index]:
 
 @pytest.fixture(scope="session", autouse=True)
 def settings(cache: Path, index: Index, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The environment of a user whose index is ours."""
+    """The environment of a user with the index of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLYTE_IMAGES_CACHE", str(cache))
         patch.setenv("UV_CACHE_DIR", str(tmp_path_factory.mktemp("uv")))
@@ -155,7 +155,7 @@ def builds() -> Iterator[Builds]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    """No container of an image of ours and no temporary file outlives a test, whatever happened in it."""
+    """Check that no container of a built image and no temporary file outlives a test."""
     yield
     names = docker("ps", "--all", "--format", "{{.Image}} {{.Names}}").splitlines()
     assert not [name for name in names if WORD in name]

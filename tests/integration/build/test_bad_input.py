@@ -1,4 +1,4 @@
-"""What cannot be built is one error with place and remedy; it leaves nothing behind, and the next build succeeds."""
+"""An image that cannot be built is one error with place and remedy; nothing is left, and the next build succeeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARM = "cp311-cp311-manylinux_2_28_aarch64"
 
 @pytest.fixture(scope="module", autouse=True)
 def shelf(index: Index) -> Index:
-    """Packages that cannot be had."""
+    """Packages that cannot be resolved or installed."""
     index.add(f"{WORD}-arm", "1.0", tag=ARM)
     index.add(f"{WORD}-old", "1.0", requires=[f"{WORD}-beta<1"])
     index.lies.add(index.add(f"{WORD}-liar", "1.0"))
@@ -37,7 +37,7 @@ def shelf(index: Index) -> Index:
 
 @pytest.fixture(autouse=True)
 def good_before_and_after(builds: Builds) -> Iterator[None]:
-    """Whatever fails in between, an image that can be built is; and nothing is left of what failed."""
+    """Check that a good image can be built after each failure, and that failed builds leave nothing."""
     good = debian("good").with_pip_packages(f"{WORD}-alpha")
     builds(good)
     before, threads = _left(), _threads()
@@ -49,7 +49,7 @@ def good_before_and_after(builds: Builds) -> Iterator[None]:
 
 
 def _left() -> set[str]:
-    """Containers of all kinds of this session, and images of what cannot be built."""
+    """Return the containers of this session, and the images of failed builds."""
     images = docker("image", "ls", "--all", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
     containers = docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Image}} {{.Command}}").splitlines()
     return {name for name in images if f"{WORD}-bad" in name} | {name for name in containers if WORD in name}
@@ -205,13 +205,13 @@ def test_no_engine(address: str, builds: Builds, monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
 
 
-def test_a_builder_that_is_not_there(builds: Builds) -> None:
+def test_an_unknown_builder(builds: Builds) -> None:
     with pytest.raises(EngineError) as caught:
         builds(debian("bad").with_commands([f"echo {WORD} never"]), builder="tcp://127.0.0.1:1")
     assert "127.0.0.1:1" in str(caught.value) and caught.value.hint
 
 
-def test_a_source_that_went_away(builds: Builds, tmp_path: Path) -> None:
+def test_a_source_that_was_removed(builds: Builds, tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     image = debian("bad").with_source_folder(tmp_path / "src", "/app")
     (tmp_path / "src").rmdir()
@@ -221,7 +221,7 @@ def test_a_source_that_went_away(builds: Builds, tmp_path: Path) -> None:
     assert caught.value.location == image.layers[0].location
 
 
-def test_a_python_that_nobody_offers(builds: Builds) -> None:
+def test_a_python_that_no_base_has(builds: Builds) -> None:
     image = Image.from_debian_base("3.99", name=f"{WORD}-bad")
     with pytest.raises(FlyteImagesError) as caught:
         builds(image)
@@ -237,7 +237,7 @@ def test_two_platforms_at_once(builds: Builds) -> None:
     assert caught.value.location == image.location
 
 
-def test_a_cache_that_is_no_place(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_is_not_a_directory(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("FLYTE_IMAGES_CACHE", "relative/path")
         with pytest.raises(SpecError) as caught:
@@ -245,7 +245,7 @@ def test_a_cache_that_is_no_place(builds: Builds, monkeypatch: pytest.MonkeyPatc
     assert "FLYTE_IMAGES_CACHE" in str(caught.value) and caught.value.hint
 
 
-def test_one_bad_image_of_several_ends_all_and_is_the_error(builds: Builds) -> None:
+def test_one_bad_image_of_several_ends_all_builds_with_its_error(builds: Builds) -> None:
     images = {
         "one": debian("bad-one").with_commands([f"echo {WORD}; sleep 20"]),
         "two": debian("bad-two").with_pip_packages(f"{WORD}-nowhere"),

@@ -1,4 +1,4 @@
-"""Images on other images: small ones, ones with settings of their own, and tags that move."""
+"""Images on other bases: small bases, bases with their own settings, and tags that move."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def put(layer: Path, name: str, *changes: str) -> None:
 
 @pytest.fixture(scope="module")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A busybox with a handful of its applets, the smallest system that has a shell."""
+    """A busybox with a few applets, the smallest system with a shell."""
     directory = tmp_path_factory.mktemp("busybox")
     digest = busybox_layout(directory)
     blobs = directory / "blobs" / "sha256"
@@ -61,7 +61,7 @@ def test_a_system_without_python_and_with_few_tools_is_enough(builds: Builds, la
     assert f"{SMALL}:plain" in result.base
 
 
-def test_python_packages_on_a_base_without_python_say_so(builds: Builds, layer: Path) -> None:
+def test_python_packages_on_a_base_without_python_are_an_error(builds: Builds, layer: Path) -> None:
     put(layer, f"{SMALL}:nopython")
     image = small("nopython").with_commands([f"echo {WORD}"]).with_pip_packages(f"{WORD}-alpha")
     with pytest.raises(BuildError) as caught:
@@ -70,7 +70,7 @@ def test_python_packages_on_a_base_without_python_say_so(builds: Builds, layer: 
     assert caught.value.location == image.layers[1].location
 
 
-def test_debian_packages_on_another_system_say_so(builds: Builds, layer: Path) -> None:
+def test_debian_packages_on_another_system_are_an_error(builds: Builds, layer: Path) -> None:
     put(layer, f"{SMALL}:noapt")
     image = small("noapt").with_apt_packages("tree")
     with pytest.raises(ResolveError) as caught:
@@ -79,7 +79,7 @@ def test_debian_packages_on_another_system_say_so(builds: Builds, layer: Path) -
     assert caught.value.location == image.layers[0].location
 
 
-def test_a_tag_that_moved_is_not_mistaken_for_what_it_was(builds: Builds, layer: Path) -> None:
+def test_a_moved_tag_is_an_error(builds: Builds, layer: Path) -> None:
     put(layer, f"{SMALL}:moving", "ENV WHICH=first")
     image = small("moving").with_commands([f"echo {WORD} $WHICH >/which"])
     first, _ = builds(image)
@@ -95,7 +95,7 @@ def test_a_tag_that_moved_is_not_mistaken_for_what_it_was(builds: Builds, layer:
     assert docker("run", "--rm", "--network=none", newer.ref, "cat", "/which") == f"{WORD} second\n"
 
 
-def test_a_base_that_is_gone_is_said(builds: Builds, layer: Path) -> None:
+def test_a_removed_base_is_an_error(builds: Builds, layer: Path) -> None:
     put(layer, f"{SMALL}:gone")
     image = small("gone").with_env_vars({"A": "1"})
     builds(image)

@@ -25,7 +25,7 @@ Tree = dict[str, tuple[object, ...]]
 
 @pytest.fixture(scope="module", params=["old", "new"])
 def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A private engine, with Docker's old store (a chain, no layouts) or containerd's; its network leads nowhere."""
+    """A private engine without network, with Docker's old store (a chain, no layouts) or containerd's store."""
     is_new = request.param == "new"
     with private_engine(tmp_path_factory.mktemp("engine"), containerd_store=is_new, bridge=True) as engine:
         yield engine
@@ -63,7 +63,7 @@ def tree(ref: str, host: tuple[str, ...] = ()) -> Tree:
     return found
 
 
-def test_the_same_files_are_in_it(builds: Builds, image: Image, other: Engine, tmp_path: Path) -> None:
+def test_another_engine_gives_the_same_files(builds: Builds, image: Image, other: Engine, tmp_path: Path) -> None:
     here, _ = builds(image)
     there, _ = builds(image, builder=other.address)
     assert (there.plan, there.ref) == (here.plan, here.ref)
@@ -82,8 +82,8 @@ def test_the_same_files_are_in_it(builds: Builds, image: Image, other: Engine, t
 
 @pytest.mark.network
 @pytest.mark.parametrize("other", ["old"], indirect=True)
-def test_built_again_there_it_is_the_same(builds: Builds, image: Image, index: Index, other: Engine) -> None:
-    """D13: removals, changed folders and Debian packages show the day nowhere, on Docker's old store either."""
+def test_another_engine_builds_the_same_image_twice(builds: Builds, image: Image, index: Index, other: Engine) -> None:
+    """D13: removals, changed folders and Debian packages contain no time of the build, on Docker's old store too."""
     offer(index, "4.0")
     whole = (
         debian("days")
@@ -104,7 +104,7 @@ def test_built_again_there_it_is_the_same(builds: Builds, image: Image, index: I
     assert seen[0] == seen[1]
 
 
-def test_unchanged_it_is_not_solved_again_there(builds: Builds, image: Image, other: Engine) -> None:
+def test_another_engine_does_not_solve_an_unchanged_image(builds: Builds, image: Image, other: Engine) -> None:
     first, _ = builds(image, builder=other.address)
     again, seen = builds(image, builder=other.address)
     assert again.cached and seen.events == []

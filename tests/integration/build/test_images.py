@@ -1,4 +1,4 @@
-"""An image is what its description says, costs what changed, and shares what is the same."""
+"""An image matches its description; a change runs the changed steps only; images share equal steps."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def full(source: Path) -> Image:
 
 @pytest.fixture(scope="session", autouse=True)
 def once(builds: Builds, full: Image) -> None:
-    """Build it before anything is asked of it."""
+    """Build the image before the tests use it."""
     builds(full)
 
 
-def test_what_is_described_is_there(builds: Builds, full: Image) -> None:
+def test_the_image_has_everything_in_its_description(builds: Builds, full: Image) -> None:
     result, _ = builds(full)
     assert run_in(result, "python", "main.py") == f"{WORD} 1.0\n"
     assert run_in(result, "sh", "-c", 'echo "$MODE|$PRICE|$PWD"') == "test run|$5|/srv/app\n"
@@ -79,21 +79,21 @@ def test_python_is_complete_and_finds_its_packages(builds: Builds, full: Image) 
     assert run_in(result, "python", "-c", found).startswith("True /opt/venv/lib/python3.11/site-packages/")
 
 
-def test_every_file_of_ours_has_the_same_time(builds: Builds, full: Image) -> None:
+def test_every_added_file_has_the_same_time(builds: Builds, full: Image) -> None:
     result, _ = builds(full)
     program = "find /opt/venv /srv/app ! -newermt @315532800 ! -newermt 1980-01-01 -prune -o -print"
     newer = run_in(result, "sh", "-c", f"{program} | head -5")
     assert newer == ""
 
 
-def test_nothing_of_ours_is_left_in_it(builds: Builds, full: Image) -> None:
+def test_the_image_contains_no_build_files(builds: Builds, full: Image) -> None:
     result, _ = builds(full)
     found = run_in(result, "find", "/", "-xdev", "-name", "*flyte-images*")
     assert found.splitlines() == []
     assert run_in(result, "sh", "-c", "ls -A /run/secrets 2>/dev/null; true") == ""
 
 
-def test_unchanged_it_is_not_solved_again(builds: Builds, full: Image) -> None:
+def test_an_unchanged_image_is_not_solved_again(builds: Builds, full: Image) -> None:
     first, _ = builds(full)
     again, seen = builds(full)
     assert again.cached and seen.images == [] and seen.events == [] and seen.notes == []
@@ -108,7 +108,7 @@ def test_the_digest_is_that_of_the_engines_image(builds: Builds, full: Image) ->
     assert result.base.startswith("debian bookworm") or "python:3.11" in result.base
 
 
-def test_a_package_more_costs_that_package(builds: Builds, full: Image, index: Index) -> None:
+def test_another_package_runs_one_step(builds: Builds, full: Image, index: Index) -> None:
     before = len(index.fetched)
     result, seen = builds(packages(debian()).with_pip_packages(GAMMA))
     assert index.fetched[before:] == [f"{WORD}_gamma-1.0-py3-none-any.whl"]
@@ -118,7 +118,7 @@ def test_a_package_more_costs_that_package(builds: Builds, full: Image, index: I
     assert run_in(result, "python", "-c", f"import {WORD}_gamma, {WORD}_alpha, {WORD}_big") == ""
 
 
-def test_a_changed_source_costs_that_source(builds: Builds, source: Path, index: Index) -> None:
+def test_a_changed_source_runs_one_step(builds: Builds, source: Path, index: Index) -> None:
     image = packages(debian()).with_source_folder(source, "/app", copy_contents_only=True)
     first, _ = builds(image)
     before = len(index.fetched)
@@ -135,7 +135,7 @@ def test_a_changed_source_costs_that_source(builds: Builds, source: Path, index:
     assert third.digest == first.digest and third.cached
 
 
-def test_a_touched_source_costs_nothing(builds: Builds, source: Path) -> None:
+def test_a_touched_source_runs_no_step(builds: Builds, source: Path) -> None:
     image = packages(debian()).with_source_folder(source, "/app", copy_contents_only=True)
     builds(image)
     (source / "main.py").touch()
@@ -189,7 +189,7 @@ def test_a_wheel_of_this_machine_is_served_by_this_client(
 
 
 @pytest.mark.network
-def test_debian_packages_are_there_and_are_not_asked_for_again(builds: Builds) -> None:
+def test_debian_packages_are_installed_and_resolved_once(builds: Builds) -> None:
     image = packages(debian("apt")).with_apt_packages("tree")
     result, seen = builds(image)
     assert run_in(result, "tree", "--version").startswith("tree v")

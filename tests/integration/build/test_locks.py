@@ -1,4 +1,4 @@
-"""A project's lock builds the same image on another machine, from another mirror, whatever is new in the index."""
+"""A project's lock gives the same image on another machine, from another mirror, and with a newer index."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NUMBERS = itertools.count()
 
 @pytest.fixture
 def package() -> str:
-    """A package of each test's own: what one has built or resolved is no help to another."""
+    """A package for each test, so that tests do not share built or resolved packages."""
     return f"{WORD}-locked{next(_NUMBERS)}"
 
 
@@ -37,7 +37,7 @@ def no_engine() -> Client:
 
 @pytest.fixture
 def image(tmp_path: Path, package: str) -> Image:
-    """The image of a project in a folder of its own."""
+    """The image of a project in a separate folder."""
     file = tmp_path / "images.py"
     made = f'Image.from_debian_base("3.11", name="{WORD}-project").with_pip_packages("{package}")'
     file.write_text(f"from flyte_images import Image\nimage = {made}\n")
@@ -58,7 +58,7 @@ def lock(image: Image, tmp_path: Path, index: Index, package: str) -> Path:
 
 @pytest.fixture
 def another_machine(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was resolved here yet."""
+    """Empty the cache of resolved packages."""
     own = tmp_path / "cache"
     for name in ("bases", "oci"):
         shutil.copytree(cache / name, own / name, copy_function=os.link)
@@ -67,7 +67,9 @@ def another_machine(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("lock", "another_machine")
-def test_what_is_new_in_the_index_does_not_matter(image: Image, builds: Builds, index: Index, package: str) -> None:
+def test_a_new_version_in_the_index_does_not_change_the_image(
+    image: Image, builds: Builds, index: Index, package: str
+) -> None:
     index.add(package, "2.0")
     result, _ = builds(image)
     program = f"import {package.replace('-', '_')} as p; print(p.VERSION)"
@@ -90,7 +92,7 @@ def test_another_mirror_gives_the_same_image(
     assert (again.digest, again.plan, again.ref) == (first.digest, first.plan, first.ref)
 
 
-def test_a_file_that_nobody_has_any_more_is_said(
+def test_a_file_that_no_index_has_is_an_error(
     image: Image, lock: Path, builds: Builds, index: Index, package: str, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("another_machine")
@@ -104,7 +106,7 @@ def test_a_file_that_nobody_has_any_more_is_said(
     builds(image)
 
 
-def test_a_damaged_lock_is_said_and_nothing_is_built(image: Image, lock: Path, builds: Builds) -> None:
+def test_a_damaged_lock_is_an_error_and_no_step_runs(image: Image, lock: Path, builds: Builds) -> None:
     lock.write_text(lock.read_text().replace('"format"', '"fromat"'))
     with pytest.raises(SpecError) as caught:
         builds(image)
@@ -114,7 +116,7 @@ def test_a_damaged_lock_is_said_and_nothing_is_built(image: Image, lock: Path, b
 def test_a_mirror_that_moved_is_found_again(
     image: Image, builds: Builds, index: Index, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was kept is the old address; the engine cannot fetch from there, so it is asked for anew."""
+    """The cache has the old address; the engine cannot fetch from the old address, so the index is asked again."""
     index.add(package, "1.0")
     with serve(Index(files=index.files, metadata=index.metadata)) as old:
         monkeypatch.setenv("UV_DEFAULT_INDEX", old.url)

@@ -1,4 +1,4 @@
-"""Two packages that hold the same file: the one is seen that pip would have put there, and it is told."""
+"""Two packages with a common file: the file that pip would install is used, and the overlap is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def offer(index: Index, name: str, who: str, noise: bytes) -> None:
     index.add(name, "1.0", files)
 
 
-def test_pips_order_decides_and_both_are_recorded(builds: Builds, index: Index) -> None:
+def test_pips_order_decides_and_both_packages_are_recorded(builds: Builds, index: Index) -> None:
     # The one that is seen is the larger, which as a layer of its own would lie below the other.
     offer(index, ONE, "one", bytes(range(256)) * (2 * MB // 256))
     offer(index, TWO, "two", b"small")

@@ -1,4 +1,4 @@
-"""Several processes build the same at once; one that is killed or interrupted takes its steps with it."""
+"""Several processes build the same image at once; the steps of a killed or interrupted process end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def start(name: str, layers: str) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_processes_that_build_the_same_get_the_same(builds: Builds, index: Index) -> None:
+def test_processes_that_build_the_same_image_get_the_same_digest(builds: Builds, index: Index) -> None:
     filename = index.add(f"{WORD}-crowd", "1.0")
     layers = f".with_pip_packages('{WORD}-crowd', '{WORD}-alpha').with_commands(['echo {WORD} crowd >/made'])"
     running = [start("crowd", layers) for _ in range(4)]
@@ -60,7 +60,7 @@ def wait_until(what: str, state: bool) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_build_that_is_ended_takes_its_steps_with_it(builds: Builds, how: signal.Signals) -> None:
+def test_the_steps_of_an_ended_build_end(builds: Builds, how: signal.Signals) -> None:
     seconds = f"98{secrets.randbelow(10**6):06}"  # a word that no other process has
     process = start("ended", f".with_commands([['sleep', '{seconds}']])")
     wait_until(seconds, True)

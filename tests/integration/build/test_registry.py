@@ -1,4 +1,4 @@
-"""Pushed to a registry it is the same image; a package more pushes that package."""
+"""A pushed image is the same image; another package pushes one layer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def image(registry: Registry, *more: str) -> Image:
     return debian("pushed").clone(registry=f"{registry.address}/team").with_pip_packages(*packages)
 
 
-def test_it_is_pushed_and_pulled_back(builds: Builds, registry: Registry) -> None:
+def test_an_image_is_pushed_and_pulled(builds: Builds, registry: Registry) -> None:
     result, _ = builds(image(registry), push=True)
     name, _, tag = result.ref.removeprefix(f"{registry.address}/").rpartition(":")
     assert result.ref.startswith(f"{registry.address}/team/{WORD}-pushed:")
@@ -39,7 +39,7 @@ def test_it_is_pushed_and_pulled_back(builds: Builds, registry: Registry) -> Non
     assert run_in(result, "python", "-c", program) == "1.0\n"
 
 
-def test_a_package_more_pushes_that_package(builds: Builds, registry: Registry) -> None:
+def test_another_package_pushes_one_layer(builds: Builds, registry: Registry) -> None:
     builds(image(registry), push=True)
     before = set(registry.blobs)
     builds(image(registry, f"{WORD}-gamma"), push=True)
@@ -48,7 +48,7 @@ def test_a_package_more_pushes_that_package(builds: Builds, registry: Registry) 
     assert sum(len(data) for data in registry.blobs.values()) > 1_500_000
 
 
-def test_pushed_again_nothing_is_sent(builds: Builds, registry: Registry) -> None:
+def test_a_second_push_sends_no_blob(builds: Builds, registry: Registry) -> None:
     first, _ = builds(image(registry), push=True)
     before = set(registry.blobs)
     again, seen = builds(image(registry), push=True)
@@ -56,14 +56,14 @@ def test_pushed_again_nothing_is_sent(builds: Builds, registry: Registry) -> Non
     assert not [name for name in seen.ran if WORD in name]
 
 
-def test_without_a_registry_there_is_nowhere_to_push_to(builds: Builds) -> None:
+def test_a_push_without_a_registry_is_an_error(builds: Builds) -> None:
     with pytest.raises(SpecError) as caught:
         builds(debian("nowhere"), push=True)
     assert "has no registry to push to" in str(caught.value)
     assert "registry=" in (caught.value.hint or "") and caught.value.location is not None
 
 
-def test_a_registry_that_refuses_is_said_and_the_next_push_succeeds(builds: Builds) -> None:
+def test_a_refused_push_is_an_error_and_the_next_push_succeeds(builds: Builds) -> None:
     denied = Registry(fault=lambda method, path: 403 if method in ("POST", "PUT") else None)
     with serve(denied):
         described = image(denied).with_commands([f"echo {WORD} {secrets.token_hex(4)}"])
@@ -76,7 +76,7 @@ def test_a_registry_that_refuses_is_said_and_the_next_push_succeeds(builds: Buil
         assert f"{result.ref.removeprefix(denied.address + '/')}" in denied.manifests
 
 
-def test_a_registry_that_is_not_there_is_said(builds: Builds) -> None:
+def test_an_unreachable_registry_is_an_error(builds: Builds) -> None:
     with serve(Registry()) as gone:
         pass
     with pytest.raises((BuildError, EngineError)) as caught:

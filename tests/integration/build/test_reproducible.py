@@ -1,4 +1,4 @@
-"""The same description and the same lock give the same bytes: the manifest's digest, which is over all of them."""
+"""The same description and the same lock give the same bytes, and so the same digest of the manifest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def image(tmp_path: Path) -> Image:
     )
 
 
-def test_built_again_from_nothing_it_is_the_same(builds: Builds, image: Image) -> None:
+def test_a_build_from_an_empty_cache_gives_the_same_image(builds: Builds, image: Image) -> None:
     first, _ = builds(image)
     next_second()  # the times of files have whole seconds, so another second stands for another day
     again, seen = builds(image, no_cache=True)
@@ -50,7 +50,7 @@ def test_built_again_from_nothing_it_is_the_same(builds: Builds, image: Image) -
 
 
 @pytest.mark.network
-def test_debian_packages_too(builds: Builds) -> None:
+def test_debian_packages_give_the_same_image_again(builds: Builds) -> None:
     image = debian("apt-again").with_apt_packages("tree", "cron").with_commands([f"echo {WORD} >/marker"])
     first, _ = builds(image)
     next_second()
@@ -59,7 +59,7 @@ def test_debian_packages_too(builds: Builds) -> None:
     assert again.digest == first.digest
 
 
-def test_an_image_says_when_its_base_was_made_and_not_when_it_was(builds: Builds, image: Image) -> None:
+def test_the_creation_time_of_an_image_is_that_of_its_base(builds: Builds, image: Image) -> None:
     result, _ = builds(image)
     inspected = json.loads(docker("image", "inspect", result.ref))[0]
     history = json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", result.ref))
@@ -68,7 +68,7 @@ def test_an_image_says_when_its_base_was_made_and_not_when_it_was(builds: Builds
     assert len(set(said)) == 1 and said[0][:10] == inspected["Created"][:10]
 
 
-def test_names_are_no_part_of_it(builds: Builds, image: Image, tmp_path: Path) -> None:
+def test_names_do_not_change_the_image(builds: Builds, image: Image, tmp_path: Path) -> None:
     first, _ = builds(image)
     (tmp_path / "src").rename(tmp_path / "renamed")
     layers = (

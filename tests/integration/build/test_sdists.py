@@ -1,4 +1,4 @@
-"""A package without a wheel is built from source in a step of its own, without network, the same every time."""
+"""A package without a wheel is built from source in a separate step, without network, with the same result."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def offer(index: Index, version: str, line: str = "pass") -> None:
     index.add_source(NAME.replace("_", "-"), version, files)
 
 
-def test_it_is_built_and_works_and_is_the_same_again(builds: Builds, index: Index) -> None:
+def test_a_package_from_source_works_and_is_the_same_again(builds: Builds, index: Index) -> None:
     offer(index, "1.0")
     image = debian("source").with_pip_packages(f"{NAME}==1.0")
     first, seen = builds(image)
@@ -59,7 +59,7 @@ def test_it_is_built_and_works_and_is_the_same_again(builds: Builds, index: Inde
         ("2.3", "sys.exit('gave up')", "gave up"),
     ],
 )
-def test_a_build_that_fails_says_what_its_backend_says(
+def test_the_error_of_a_failed_build_has_the_backends_message(
     builds: Builds, index: Index, version: str, line: str, told: str
 ) -> None:
     offer(index, version, line)
@@ -75,7 +75,7 @@ LOADS = f"import ctypes, {NAME}; print(ctypes.CDLL({NAME}.__path__ + '/lib.so').
 
 
 def offer_compiled(index: Index, version: str) -> None:
-    """One that compiles C with the compiler of a small Debian package."""
+    """A package that compiles C with the compiler of a small Debian package."""
     files = {
         "pyproject.toml": PROJECT,
         "PKG-INFO": f"Metadata-Version: 2.2\nName: {NAME}\nVersion: {version}\n",
@@ -89,7 +89,7 @@ def offer_compiled(index: Index, version: str) -> None:
     index.add_source(NAME.replace("_", "-"), version, files)
 
 
-def test_one_that_compiles_is_built_with_the_apt_packages_above_it(builds: Builds, index: Index) -> None:
+def test_a_package_that_compiles_uses_the_earlier_apt_packages(builds: Builds, index: Index) -> None:
     offer_compiled(index, "3.0")
     image = debian("compiled").with_apt_packages("tcc").with_pip_packages(f"{NAME}==3.0")
     first, _ = builds(image)
@@ -98,7 +98,7 @@ def test_one_that_compiles_is_built_with_the_apt_packages_above_it(builds: Build
     assert again.digest == first.digest
 
 
-def test_one_that_compiles_says_what_it_misses(builds: Builds, index: Index) -> None:
+def test_the_error_of_a_package_that_compiles_names_the_missing_program(builds: Builds, index: Index) -> None:
     offer_compiled(index, "3.1")
     image = debian("compiled").with_pip_packages(f"{NAME}==3.1")
     for one in (image, image.with_apt_packages("tcc")):  # below it: no help

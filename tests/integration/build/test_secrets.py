@@ -1,4 +1,4 @@
-"""What a machine's settings hold of secrets reaches the steps that need it, and is nowhere else."""
+"""The secrets of a machine's settings reach the steps that need them, and no other place."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TELL = (
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Index]:
-    """An index that asks for a login."""
+    """An index that requires a login."""
     index = Index(login=("robot", LOGIN), guards_files=False)
     index.add(f"{WORD}-private", "1.0")
     with serve(index):
@@ -50,7 +50,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def user(guarded: Index, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The environment of a user behind a proxy, with an index that asks for a login; the text of the proxy."""
+    """The environment of a user behind a proxy, with an index that requires a login; the text of the proxy."""
     proxy = f"http://me:{PROXY}@127.0.0.1:9"
     monkeypatch.setenv("UV_DEFAULT_INDEX", guarded.url_with_login)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -71,7 +71,7 @@ def everything_in(ref: str) -> bytes:
     return files + (docker("image", "inspect", ref) + docker("history", "--no-trunc", ref)).encode()
 
 
-def test_secrets_reach_the_steps_and_are_nowhere_else(
+def test_secrets_reach_only_the_steps_that_need_them(
     builds: Builds, user: str, guarded: Index, bundle: Path, cache: Path
 ) -> None:
     told = io.StringIO()
@@ -108,7 +108,7 @@ def test_another_machines_settings_give_the_same_image(
     assert again.digest != first.digest
 
 
-def test_an_error_does_not_tell_them(builds: Builds, user: str) -> None:
+def test_an_error_does_not_contain_secrets(builds: Builds, user: str) -> None:
     wrong = [
         debian("secret").with_pip_packages(f"{WORD}-nowhere"),
         debian("secret").with_commands([f"echo {WORD}; exit 3"]),
@@ -120,7 +120,7 @@ def test_an_error_does_not_tell_them(builds: Builds, user: str) -> None:
         assert not [secret for secret in (LOGIN, PROXY, BUNDLE) if secret in said]
 
 
-def test_an_index_that_guards_its_files_can_be_built_from(
+def test_a_build_from_an_index_that_requires_a_login(
     builds: Builds, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     with serve(Index(login=("robot", LOGIN))) as index:

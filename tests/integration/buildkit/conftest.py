@@ -52,7 +52,7 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture(scope="module", autouse=True)
 def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What other programs leave in the usual one is not ours. Its path is long, as some users' are."""
+    """A separate temporary directory, without the files of other programs. Its path is long, as for some users."""
     own = tmp_path_factory.mktemp("temporary") / ("long" * 20)
     own.mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -63,7 +63,7 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(autouse=True)
 def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No thread, descriptor, socket directory or child process outlives what started it."""
+    """Check that no thread, descriptor, socket directory or child process outlives its test."""
     before = _held()
     yield
     deadline = time.monotonic() + 5
@@ -76,7 +76,7 @@ def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_stays_in_the_engine(base: Base) -> Iterator[None]:
-    """The records of these tests' builds are pruned; their base is like no other's."""
+    """Prune the records of these tests' builds, which have a unique base."""
     yield
     with connect() as connected:
         theirs = [record.id for record in connected.disk_usage() if _OURS.search(record.description)]
@@ -89,7 +89,7 @@ _OURS = re.compile(r"flyte/base@|mkfile /(greeting|data|hello)|/bin/sh -ec .*[0-
 
 @dataclass(frozen=True)
 class _Held:
-    """What this process, and others for it, hold on to."""
+    """Return the threads, descriptors and processes that this process has."""
 
     threads: frozenset[str]
     files: frozenset[str]

@@ -1,4 +1,4 @@
-"""Small graphs for these tests, written straight in the messages of LLB, so that only the client is on trial."""
+"""Small graphs for these tests, written directly as LLB messages, so that a test covers only the client."""
 
 from __future__ import annotations
 
@@ -103,5 +103,5 @@ def secret(name: str, *, optional: bool = False) -> pb.Mount:
 
 
 def salt() -> str:
-    """Makes a step one that no engine has in its cache."""
+    """Return a random word: a step with this word is in no engine's cache."""
     return secrets.token_hex(8)

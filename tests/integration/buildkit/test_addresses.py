@@ -1,4 +1,4 @@
-"""Every way to a BuildKit, with the engine under test at its end."""
+"""Every kind of address, with the engine under test as the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, and certificates of it for a server called `localhost` and for a client."""
+    """A certificate authority, and its certificates for a server called `localhost` and for a client."""
     directory = tmp_path_factory.mktemp("tls")
 
     def openssl(*argv: str) -> None:
@@ -55,7 +55,7 @@ def test_a_server_of_another_name_is_refused(certificates: Path) -> None:
         connect(f"tcp://127.0.0.1:{port}?cacert={certificates}/ca.pem")
 
 
-def test_without_a_client_certificate_there_is_one_clear_error(certificates: Path) -> None:
+def test_a_missing_client_certificate_is_one_clear_error(certificates: Path) -> None:
     with listening(here(), certificates) as port, pytest.raises(EngineError) as caught:
         connect(f"tcp://localhost:{port}?cacert={certificates}/ca.pem")
     assert caught.value.hint
@@ -68,7 +68,7 @@ def test_a_missing_certificate_is_named(certificates: Path) -> None:
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands for docker, podman, nerdctl, kubectl and ssh: notes how it is called, then leads to the engine."""
+    """A fake docker, podman, nerdctl, kubectl and ssh: records its arguments, then forwards to the engine."""
     script = tmp_path / "program"
     leading(
         script,
@@ -103,7 +103,7 @@ def test_through_a_program(program: Path, address: str, argv: str) -> None:
     assert program.read_text().splitlines()[0] == argv
 
 
-def test_what_the_program_says_is_the_error(program: Path) -> None:
+def test_the_error_contains_the_programs_message(program: Path) -> None:
     with pytest.raises(EngineError, match="no such container: fails"):
         connect("docker-container://fails")
 
@@ -114,7 +114,7 @@ def test_a_program_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         connect("podman-container://bk")
 
 
-def test_nothing_there() -> None:
+def test_an_address_without_a_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     for address in (f"tcp://127.0.0.1:{port}", "unix:///run/none.sock", f"docker+tcp://127.0.0.1:{port}"):
@@ -123,8 +123,8 @@ def test_nothing_there() -> None:
         assert caught.value.hint
 
 
-def test_something_else_there() -> None:
-    """A server that speaks something else is told apart, and does not hold the client up."""
+def test_an_address_of_another_server() -> None:
+    """A server with another protocol is recognized, and does not block the client."""
 
     def answer(listener: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What is killed, stopped, full or shared: a build ends well or says why, and leaves nothing."""
+"""Killed processes, stopped engines, full disks and shared steps: a build succeeds or has one clear error."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ print("done")
 def build_elsewhere(
     tmp_path: Path, base: Base, definition: bytes, environ: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """The same build in a process of its own; its output is the steps'."""
+    """Run the same build in another process; the output of the process is the output of the steps."""
     file = tmp_path / f"definition-{salt()}"
     file.write_bytes(definition)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **(environ or {})}
@@ -55,7 +55,7 @@ def build_elsewhere(
 
 
 def running(mark: str) -> bool:
-    """Does a step with this mark run on this machine?"""
+    """Return whether a step with this mark runs on this machine."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if mark.encode() in file.read_bytes() and int(file.parent.name) != os.getpid():
@@ -71,7 +71,7 @@ def line(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_client_that_ends_takes_its_step_along(tmp_path: Path, base: Base, how: signal.Signals) -> None:
+def test_the_step_of_a_client_that_ends_is_ended(tmp_path: Path, base: Base, how: signal.Signals) -> None:
     graph, mark = Graph(), salt()
     head = graph.run(graph.layout(base.digest), f"echo going; sleep 600; echo {mark}")
     with build_elsewhere(tmp_path, base, graph.definition(head)) as process:
@@ -187,7 +187,7 @@ def test_an_engine_whose_disk_is_full(tmp_path: Path, base: Base) -> None:
         client.solve(graph.definition(fits), session=base.session)
 
 
-def test_a_disk_that_is_full_here(tmp_path: Path, base: Base) -> None:
+def test_a_full_disk_on_this_machine(tmp_path: Path, base: Base) -> None:
     place = tmp_path / "small"
     place.mkdir()
     subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place), check=True)
@@ -230,7 +230,7 @@ def test_a_cache_directory_that_is_full_or_read_only(
         subprocess.run(("umount", place), check=True)
 
 
-def test_an_engine_with_the_old_store_takes_tarballs_and_keeps_images(tmp_path: Path, base: Base) -> None:
+def test_an_engine_with_the_old_store_reads_tarballs_and_stores_images(tmp_path: Path, base: Base) -> None:
     with private_engine(tmp_path, containerd_store=False) as engine, connect(engine.address) as client:
         found = client.capabilities()
         assert (found.docker, found.merge, found.image_store) == (True, False, "docker-graphdriver")
@@ -247,7 +247,7 @@ def test_an_engine_with_the_old_store_takes_tarballs_and_keeps_images(tmp_path: 
         assert listed.stdout
 
 
-def test_a_local_file_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_removed_local_file(tmp_path: Path) -> None:
     graph = Graph()
     definition = graph.definition(graph.tarball(f"gone-{salt()}", "layer.tar"))
     with connect() as client, pytest.raises(FlyteImagesError, match="no files `gone-"):

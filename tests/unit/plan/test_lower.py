@@ -99,7 +99,7 @@ def short_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "abilities"), [("merged", EVERY[0]), ("chain", EVERY[1]), ("chain-of-files", EVERY[2])]
 )
-def test_a_person_can_read_it(name: str, abilities: Abilities, golden: Callable[[str, str], None]) -> None:
+def test_the_golden_text(name: str, abilities: Abilities, golden: Callable[[str, str], None]) -> None:
     plan = planned(full())
     plan = dataclasses.replace(plan, steps=tuple(dataclasses.replace(it, location=None) for it in plan.steps))
     golden(f"llb/image-{name}.txt", dump.to_text(marshalled(plan, abilities=abilities)))

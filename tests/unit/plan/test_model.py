@@ -78,7 +78,7 @@ def test_order_of_a_segment_and_segments_between_commands() -> None:
     ]
 
 
-def test_a_person_can_read_it(golden: Callable[[str, str], None]) -> None:
+def test_the_golden_text(golden: Callable[[str, str], None]) -> None:
     plan = planned(full(), full_lock())
     steps = tuple(dataclasses.replace(step, location=None) for step in plan.steps)
     golden("plan/full.txt", render_plan.to_text("app", dataclasses.replace(plan, digest="-", steps=steps)) + "\n")
@@ -99,7 +99,7 @@ def test_the_digests_of_this_release(golden: Callable[[str, str], None]) -> None
     golden("plan/digests.txt", "\n".join((*lines, f"{plan.digest}  the plan")) + "\n")
 
 
-def test_every_step_knows_the_line_that_asked_for_it() -> None:
+def test_every_step_has_the_line_of_its_layer() -> None:
     image = full()
     for step in planned(image, full_lock()).steps:
         if not isinstance(step.body, Venv):
@@ -115,7 +115,7 @@ def test_an_image_without_layers_is_a_python_environment() -> None:
     assert plan.workdir == "/"
 
 
-def test_a_base_by_name_is_left_as_it_is_without_python_packages() -> None:
+def test_a_named_base_is_unchanged_without_python_packages() -> None:
     image = Image.from_base("registry.test/base:1", python_version="3.11").with_env_vars({"A": "1"})
     plan = planned(image, values.locked(image, base=values.OTHER_BASE, toolchain=None))
     assert plan.steps == ()
@@ -134,7 +134,7 @@ def test_a_base_by_name_shows_its_own_packages_and_debian_does_not() -> None:
 
 
 def thousand(large: int) -> tuple[Image, Lock]:
-    """An image of 1,000 packages, `large` of them of a megabyte and more."""
+    """An image of 1,000 packages; `large` packages have a megabyte or more."""
     names = [f"package-{number}" for number in range(1000)]
     wheels = [values.wheel(name, size=MB + 1000 - n if n < large else 5_000) for n, name in enumerate(names)]
     image = debian().with_pip_packages(*names)
@@ -152,7 +152,7 @@ def test_a_thousand_packages_fit_in_an_image(large: int) -> None:
     assert len(alone) == min(large, planner.MAX_LARGE)
 
 
-def test_large_wheels_stand_alone_and_largest_first() -> None:
+def test_large_wheels_have_separate_layers_largest_first() -> None:
     image = debian().with_pip_packages("a", "b", "c", "d")
     sizes = {"a": 2 * MB, "b": 3 * MB, "c": planner.LARGE, "d": planner.LARGE - 1}
     plan = planned(image, values.locked(image, wheels=[values.wheel(name, size=size) for name, size in sizes.items()]))
@@ -161,7 +161,7 @@ def test_large_wheels_stand_alone_and_largest_first() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, 31, 100, 600])
-def test_a_new_version_of_a_small_package_touches_one_bucket(count: int) -> None:
+def test_a_new_version_of_a_small_package_changes_one_bucket(count: int) -> None:
     image = debian().with_pip_packages(*(f"package-{number}" for number in range(count)))
     lock = values.locked(image)
     newer = values.locked(image, wheels=[values.wheel("package-0", "2.0")])
@@ -169,21 +169,21 @@ def test_a_new_version_of_a_small_package_touches_one_bucket(count: int) -> None
     assert len(set(before) - set(after)) == 1 == len(set(after) - set(before))
 
 
-def test_a_small_package_more_touches_one_bucket() -> None:
+def test_another_small_package_changes_one_bucket() -> None:
     few = [f"package-{number}" for number in range(20)]
     before = digests(planned(debian().with_pip_packages(*few)), Wheels)
     after = digests(planned(debian().with_pip_packages(*few, "package-20")), Wheels)
     assert len(set(before) - set(after)) <= 1
 
 
-def test_wheels_in_a_bucket_stand_in_the_order_of_their_names() -> None:
+def test_wheels_in_a_bucket_are_in_the_order_of_their_names() -> None:
     image, lock = thousand(0)
     for step in only(planned(image, lock), Wheels):
         names = [wheel.name for wheel in step.body.wheels]  # type: ignore[union-attr]
         assert names == sorted(names)
 
 
-def test_where_the_resolver_put_a_wheel_does_not_matter() -> None:
+def test_the_layer_that_asks_for_a_wheel_does_not_change_its_step() -> None:
     """The same files give the same steps whichever layer asked for them first."""
     image = debian().with_pip_packages("six").with_pip_packages("tomli")
     lock = values.locked(image)
@@ -201,7 +201,7 @@ def from_source(image: Image, **changes: object) -> Plan:
     return planned(image, dataclasses.replace(lock, **changes))  # type: ignore[arg-type]
 
 
-def test_a_source_distribution_is_a_layer_of_its_own_behind_the_large_wheels() -> None:
+def test_a_source_distribution_has_a_separate_layer_after_the_large_wheels() -> None:
     image = debian().with_pip_packages("torch", "old", "six").with_apt_packages("git")
     plan = from_source(image)
     assert kinds(plan)[:3] == ["wheels", "built", "debs"]
@@ -210,7 +210,7 @@ def test_a_source_distribution_is_a_layer_of_its_own_behind_the_large_wheels() -
     assert from_source(image, base=values.OTHER_BASE).steps[1].digest == built.digest
 
 
-def test_it_is_built_on_the_apt_packages_above_it_and_on_no_other() -> None:
+def test_a_source_distribution_is_built_on_the_earlier_apt_packages_only() -> None:
     plain = debian().with_apt_packages("gcc")
     image = plain.with_pip_packages("old", "six").with_apt_packages("git")
     plan = from_source(image)
@@ -226,7 +226,7 @@ def test_it_is_built_on_the_apt_packages_above_it_and_on_no_other() -> None:
     assert digests(from_source(image, base=values.OTHER_BASE), Built) != [plan.steps[3].digest]
 
 
-def test_it_is_built_on_the_commands_above_it() -> None:
+def test_a_source_distribution_is_built_on_the_earlier_commands() -> None:
     plan = from_source(debian().with_commands(["make cc"]).with_pip_packages("old"))
     assert kinds(plan) == ["venv", "command", "built"]
     assert plan.steps[2].reads == (0, 1)
@@ -234,7 +234,7 @@ def test_it_is_built_on_the_commands_above_it() -> None:
     assert digests(other, Built) != digests(plan, Built)
 
 
-def test_it_is_built_on_a_base_that_is_not_debians() -> None:
+def test_a_source_distribution_is_built_on_a_base_other_than_debian() -> None:
     image = Image.from_base("registry.test/base:1", platform="linux/amd64").with_pip_packages("old")
     plan = from_source(image, base=values.OTHER_BASE)
     assert kinds(plan) == ["venv", "built"] and plan.steps[1].reads == (0,)
@@ -257,7 +257,7 @@ def test_it_is_built_on_a_base_that_is_not_debians() -> None:
         ),
     ],
 )
-def test_what_decides_a_build_from_source(other: Sdist, same: bool) -> None:
+def test_the_inputs_of_a_build_from_source(other: Sdist, same: bool) -> None:
     image = debian().with_pip_packages("old")
     one, two = (
         digests(planned(image, values.locked(image, sdists=[it])), Built) for it in (values.sdist("old"), other)
@@ -280,7 +280,7 @@ def installed(plan: Plan) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("sizes", [10_000, 9 * MB])
-def test_wheels_that_hold_the_same_file_are_one_layer_in_the_order_of_pip(sizes: int) -> None:
+def test_wheels_with_a_common_file_are_one_layer_in_pips_order(sizes: int) -> None:
     image = debian().with_pip_packages("cv", "cv-headless", "six")
     for order in (["cv-headless", "cv"], ["cv", "cv-headless"]):
         layers = installed(overlapping(image, tuple(order), sizes=sizes))
@@ -308,7 +308,7 @@ def test_a_plan_names_an_overlap() -> None:
 # --- what depends on what
 
 
-def test_wheels_depend_on_nothing_but_themselves_and_the_toolchain() -> None:
+def test_wheels_depend_only_on_themselves_and_the_toolchain() -> None:
     plain = debian().with_pip_packages("torch", "six")
     torch = [values.wheel("torch", size=9 * MB)]
     wanted = digests(planned(plain, values.locked(plain, wheels=torch)), Wheels)
@@ -328,7 +328,7 @@ def test_wheels_depend_on_nothing_but_themselves_and_the_toolchain() -> None:
         assert step.reads == ()
 
 
-def test_debs_depend_on_the_base_and_on_what_apt_reads() -> None:
+def test_debs_depend_on_the_base_and_on_files_that_apt_reads() -> None:
     def debs(image: Image, base: BaseImage = values.BASE) -> list[str]:
         return digests(planned(image, values.locked(image, base=base)), Debs)
 
@@ -343,7 +343,7 @@ def test_debs_depend_on_the_base_and_on_what_apt_reads() -> None:
 
 
 @pytest.mark.parametrize("place", ["/etc/apt", "/usr/share/keyrings", "/var/lib", "/", "etc/apt", "/bin"])
-def test_what_apt_reads_stands_below_it(place: str) -> None:
+def test_files_that_apt_reads_come_before_apt(place: str) -> None:
     image = debian().with_pip_packages("six").with_source_folder("../layers", place, True).with_apt_packages("git")
     plan = planned(image)
     (debs,) = only(plan, Debs)
@@ -357,14 +357,14 @@ def test_the_second_apt_layer_reads_the_first() -> None:
     assert [plan.steps[index] for index in second.reads] == [first]
 
 
-def test_a_command_reads_all_that_is_above_it_and_nothing_that_is_below() -> None:
+def test_a_command_reads_all_earlier_steps_and_no_later_step() -> None:
     plan = planned(full(), full_lock())
     for number, step in enumerate(plan.steps):
         if isinstance(step.body, Command):
             assert step.reads == tuple(range(number))
 
 
-def test_a_command_has_the_environment_and_directory_of_its_place() -> None:
+def test_a_command_has_the_variables_and_directory_of_the_layers_before() -> None:
     image = (
         debian()
         .with_commands(["a"])
@@ -383,7 +383,7 @@ def test_a_command_has_the_environment_and_directory_of_its_place() -> None:
     assert dict(first.env)["PATH"].startswith("/opt/venv/bin:")
 
 
-def test_what_stands_above_a_command_decides_it() -> None:
+def test_earlier_layers_decide_a_command() -> None:
     def command(image: Image) -> str:
         return digests(planned(image), Command)[0]
 
@@ -445,7 +445,7 @@ def test_a_later_layer_wins_over_an_earlier_one() -> None:
     assert (first.layer, second.layer) == (0, 1)
 
 
-def test_variables_that_are_said_again_keep_the_later_value() -> None:
+def test_a_variable_that_is_set_twice_has_the_later_value() -> None:
     plan = planned(debian().with_env_vars({"A": "1", "LANG": "C"}).with_env_vars({"A": "2"}))
     assert dict(plan.env)["A"] == "2" and dict(plan.env)["LANG"] == "C"
 
