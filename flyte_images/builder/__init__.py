@@ -207,7 +207,7 @@ class _Engine:
                 from ..plan.lower import Lowering
                 from ..serving.serve import engine_features
 
-                self._lowering = Lowering(abilities=engine_features(client.capabilities()), no_cache=no_cache)
+                self._lowering = Lowering(features=engine_features(client.capabilities()), no_cache=no_cache)
             return self._lowering
 
 

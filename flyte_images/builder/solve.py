@@ -22,7 +22,7 @@ from ..errors import BuildError, ResolveError
 from ..image import Image
 from ..plan.lower import Lowering, configuration, users_command, users_words
 from ..plan.model import Built, Plan, packages
-from ..plan.sources import Abilities, Places
+from ..plan.sources import EngineFeatures, SourceMap
 from ..serving.host_settings import redactor_of
 from ..serving.serve import check_tags, engine_features, moved_tag_error, serve_sources, session_for
 from .output_spec import OutputSpec, cache, exporter
@@ -61,36 +61,36 @@ def solve_plan(
     """
     capabilities = client.capabilities()
     capabilities.check_platform(plan.platform)
-    abilities = engine_features(capabilities)
-    check_tags(client, plan, abilities)
-    places = serve_sources(image, plan, environ=environ, abilities=abilities)
+    features = engine_features(capabilities)
+    check_tags(client, plan, features)
+    source_map = serve_sources(image, plan, environ=environ, features=features)
     solve = _Solve(plan, ref, client, environ, push, wanted or OutputSpec(), on_event)
     try:
-        return solve.run(lowering, places)
+        return solve.run(lowering, source_map)
     except StepError as error:
         if match := _MOVED.search(str(error)):
             raise moved_tag_error(match[2], match[1], match[3]) from None
         if not solve.was_fetching(error):
             raise
         try:
-            everything = _served(image, plan, environ, abilities)
+            everything = _served(image, plan, environ, features)
         except ResolveError as reason:
             reason.location = error.location
             raise reason from None
-    return solve.run(Lowering(abilities=abilities, no_cache=lowering.no_cache), everything)
+    return solve.run(Lowering(features=features, no_cache=lowering.no_cache), everything)
 
 
-def _served(image: Image, plan: Plan, environ: Mapping[str, str], abilities: Abilities) -> Places:
+def _served(image: Image, plan: Plan, environ: Mapping[str, str], features: EngineFeatures) -> SourceMap:
     """Fetch all package files on this machine, if necessary from the index's current addresses, and serve them."""
     try:
-        return serve_sources(image, plan, environ=environ, abilities=abilities, serve_all=True)
+        return serve_sources(image, plan, environ=environ, features=features, serve_all=True)
     except ResolveError:
         from ..resolve.addresses import fresh
 
         now = fresh(plan, image, environ)
         if [file.url for file in packages(now)] == [file.url for file in packages(plan)]:
             raise
-    return serve_sources(image, now, environ=environ, abilities=abilities, serve_all=True)
+    return serve_sources(image, now, environ=environ, features=features, serve_all=True)
 
 
 class _Solve:
@@ -121,14 +121,14 @@ class _Solve:
         self.cache_exports = [cache(text) for text in wanted.cache_to]
         self.definition = b""
 
-    def run(self, lowering: Lowering, places: Places) -> Outcome:
+    def run(self, lowering: Lowering, source_map: SourceMap) -> Outcome:
         """Lower, solve and export. Raises the errors of `Client.solve`, with the user's command and without secrets."""
-        self.definition = llb.marshal(lowering.lower(self.plan, places)).data
+        self.definition = llb.marshal(lowering.lower(self.plan, source_map)).data
         redactor = redactor_of(self.plan, self.environ)
         watched = _Watched(Masked(self.on_event, redactor) if redactor else self.on_event)
         try:
             with masked(redactor):
-                result = self._send(session_for(places, environ=self.environ, plan=self.plan), watched)
+                result = self._send(session_for(source_map, environ=self.environ, plan=self.plan), watched)
         except BuildError as error:
             error.command = users_command(error.command) if error.command else None
             error.log = users_words(error.log)

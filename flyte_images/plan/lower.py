@@ -21,7 +21,7 @@ from ..errors import SpecError
 from .model import LABEL, VENV, Built, Command, Debs, Directory, Files, Plan, PlanStep, Venv, Wheels
 from .network_settings import PROXY_VARIABLES, STEP_CA_VARIABLES
 from .one_layer import one_layer
-from .sources import Abilities, Places, base_state, layout_state, package_state
+from .sources import EngineFeatures, SourceMap, base_state, layout_state, package_state
 
 PROGRAMS = "/flyte-images/programs"
 _OUT = "/flyte-images/out"
@@ -68,15 +68,15 @@ def users_words(text: str) -> str:
 class Lowering:
     """Lowers plans. States that several plans share are made once."""
 
-    def __init__(self, *, abilities: Abilities = Abilities(), no_cache: bool = False) -> None:  # noqa: B008 - frozen
-        self._abilities = abilities
+    def __init__(self, *, features: EngineFeatures = EngineFeatures(), no_cache: bool = False) -> None:  # noqa: B008 - frozen
+        self._features = features
         self.no_cache = no_cache
         self._states: dict[tuple[str, str], llb.State] = {}
 
-    def lower(self, plan: Plan, places: Places) -> llb.State:
+    def lower(self, plan: Plan, source_map: SourceMap) -> llb.State:
         """Return the state that is the image's file system."""
         platform = llb.Platform.parse(plan.platform)
-        base = below = self.base(plan.base, platform, places)
+        base = below = self.base(plan.base, platform, source_map)
         layers: list[llb.State] = []  # one per step; the state of a command includes everything below the command
         above = 0  # layers from this step on are not yet part of `below`
         for index, step in enumerate(plan.steps):
@@ -87,38 +87,40 @@ class Lowering:
                     above = index + 1
                     layers.append(below)
                 case Debs() as body:
-                    read = [i for i in step.reads if i >= above] if self._abilities.merge else range(above, index)
+                    read = [i for i in step.reads if i >= above] if self._features.merge else range(above, index)
                     root = self._stack(below, [layers[i] for i in read])
-                    result = self._debs(root, step, body, platform, places)
-                    if self._abilities.merge:
+                    result = self._debs(root, step, body, platform, source_map)
+                    if self._features.merge:
                         layers.append(llb.diff(root, result, note=llb.Note(name=f"{step.title}: what was added")))
                     else:
                         below, above = result, index + 1
                         layers.append(result)
                 case Built() if step.reads:
-                    read = [i for i in step.reads if i >= above] if self._abilities.merge else range(above, index)
+                    read = [i for i in step.reads if i >= above] if self._features.merge else range(above, index)
                     root = self._stack(below, [layers[i] for i in read])
-                    layers.append(self._beside(step, plan, root, platform, places))
+                    layers.append(self._beside(step, plan, root, platform, source_map))
                 case _:
-                    layers.append(self._beside(step, plan, base, platform, places))
-        if not self._abilities.merge and any(isinstance(step.body, (Command, Debs)) for step in plan.steps):
+                    layers.append(self._beside(step, plan, base, platform, source_map))
+        if not self._features.merge and any(isinstance(step.body, (Command, Debs)) for step in plan.steps):
             below = one_layer(below, EPOCH)
         return self._stack(below, layers[above:])
 
     def _stack(self, below: llb.State, above: Sequence[llb.State]) -> llb.State:
-        if self._abilities.merge:
+        if self._features.merge:
             return llb.merge([below, *above])
         for state in above:
             below = llb.file(below, [llb.copy(state, "/", "/")], note=llb.Note(name="copy layer"))
         return below
 
-    def base(self, base: BaseImage, platform: llb.Platform, places: Places) -> llb.State:
+    def base(self, base: BaseImage, platform: llb.Platform, source_map: SourceMap) -> llb.State:
         key = ("base", base.digest)
         if key not in self._states:
-            self._states[key] = base_state(base, platform, self._abilities, places)
+            self._states[key] = base_state(base, platform, self._features, source_map)
         return self._states[key]
 
-    def _beside(self, step: PlanStep, plan: Plan, base: llb.State, platform: llb.Platform, places: Places) -> llb.State:
+    def _beside(
+        self, step: PlanStep, plan: Plan, base: llb.State, platform: llb.Platform, source_map: SourceMap
+    ) -> llb.State:
         key = (step.digest, plan.platform)
         if key in self._states:
             return self._states[key]
@@ -126,21 +128,21 @@ class Lowering:
         match step.body:
             case Wheels() as body:
                 assert plan.toolchain is not None  # the planner makes such steps only with a toolchain
-                state = self._wheels(self.base(plan.toolchain, platform, places), body, note, platform, places)
+                state = self._wheels(self.base(plan.toolchain, platform, source_map), body, note, platform, source_map)
             case Built() as body:
                 assert plan.toolchain is not None
-                toolchain = self.base(plan.toolchain, platform, places)
+                toolchain = self.base(plan.toolchain, platform, source_map)
                 built_in = (base, f"{VENV}/bin/python", _path(plan.base)) if step.reads else None
-                state = self._built(toolchain, body, note, platform, places, built_in, limits(step))
+                state = self._built(toolchain, body, note, platform, source_map, built_in, limits(step))
             case Venv() as body:
                 shared = "yes" if body.system_site_packages else "no"
                 words = ("make_venv.sh", _OUT, VENV, str(EPOCH), body.python, shared)
                 state = run_program(base, ("/bin/sh",), words, note=note, platform=platform, path=_path(plan.base))
             case Files() as body:
-                name = places.files.get((body.content, body.destination))
+                name = source_map.files.get((body.content, body.destination))
                 if name is None:
                     raise SpecError(f"no local files were packed for `{body.destination}`")
-                state = layout_state(name, None, note, self._abilities, places)
+                state = layout_state(name, None, note, self._features, source_map)
             case Directory() as body:
                 directory = llb.file(None, [llb.mkdir(body.path, make_parents=True)], note=note)
                 state = llb.file(None, [llb.copy(directory, "/", "/")], timestamp=EPOCH * _NS, note=note)
@@ -150,9 +152,9 @@ class Lowering:
         return state
 
     def _wheels(
-        self, toolchain: llb.State, body: Wheels, note: llb.Note, platform: llb.Platform, places: Places
+        self, toolchain: llb.State, body: Wheels, note: llb.Note, platform: llb.Platform, source_map: SourceMap
     ) -> llb.State:
-        mounts, paths = self.fetched(body.wheels, note, places)
+        mounts, paths = self.fetched(body.wheels, note, source_map)
         words = ("install_wheels.py", _OUT, VENV, str(EPOCH), *paths)
         python = (f"python{body.python}", "-I", "-S")
         return run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
@@ -163,7 +165,7 @@ class Lowering:
         body: Built,
         note: llb.Note,
         platform: llb.Platform,
-        places: Places,
+        source_map: SourceMap,
         built_in: tuple[llb.State, str, str] | None,
         most: llb.SecretEnv,
     ) -> llb.State:
@@ -172,10 +174,10 @@ class Lowering:
         `built_in` is the state in which the build runs, its Python and its PATH; None builds in the toolchain.
         """
         python = (f"python{body.python}", "-I", "-S")
-        mounts, paths = self.fetched(body.sdist.build, note, places)
+        mounts, paths = self.fetched(body.sdist.build, note, source_map)
         words = ("install_wheels.py", _OUT, "/env", str(EPOCH), *paths)
         needs = run_program(toolchain, python, words, note=note, platform=platform, mounts=mounts)
-        [mount], [path] = self.fetched([body.sdist], note, places)
+        [mount], [path] = self.fetched([body.sdist], note, source_map)
         words = ("build_wheel.py", f"{_OUT}/wheel", f"{_BUILD}/env", path)
         mounts = [mount, llb.bind(_BUILD, needs)]
         if built_in is None:
@@ -195,7 +197,7 @@ class Lowering:
         )
 
     def fetched(
-        self, packages: Sequence[Wheel | Sdist | Deb], note: llb.Note, places: Places
+        self, packages: Sequence[Wheel | Sdist | Deb], note: llb.Note, source_map: SourceMap
     ) -> tuple[list[llb.Mount], list[str]]:
         """Return a mount and a path for each package file."""
         mounts, paths = [], []
@@ -203,14 +205,16 @@ class Lowering:
             key = ("fetch", package.sha256)
             if key not in self._states:
                 fetch = llb.Note(name=f"fetch {package.filename}", group=note.group, location=note.location)
-                self._states[key] = package_state(package, fetch, self._abilities, places)
+                self._states[key] = package_state(package, fetch, self._features, source_map)
             mounts.append(llb.bind(f"{_IN}/{number}", self._states[key]))
             paths.append(f"{_IN}/{number}/{package.filename}")
         return mounts, paths
 
-    def _debs(self, below: llb.State, step: PlanStep, body: Debs, platform: llb.Platform, places: Places) -> llb.State:
+    def _debs(
+        self, below: llb.State, step: PlanStep, body: Debs, platform: llb.Platform, source_map: SourceMap
+    ) -> llb.State:
         note = self._note(step)
-        mounts, paths = self.fetched(body.debs, note, places)
+        mounts, paths = self.fetched(body.debs, note, source_map)
         return llb.run(
             below,
             (*_LIMITED, "/bin/sh", f"{PROGRAMS}/install_debs.sh", str(EPOCH), *paths),

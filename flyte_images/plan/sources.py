@@ -21,7 +21,7 @@ _ANY = llb.Platform("linux", "amd64")  # the platform in the manifests of packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abilities:
+class EngineFeatures:
     """Optional features of the engine that a graph uses: merging layers, reading images from the session's content
     store (`layouts`), and checking the digest of an image in the engine's own store (`checksums`)."""
 
@@ -31,7 +31,7 @@ class Abilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class SourceMap:
     """The sources of a plan that this client serves.
 
     `files` and `packages` are names (`a/b@sha256:...`) of images in the session's content store: of local files by
@@ -44,7 +44,7 @@ class Places:
     blobs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def base_state(base: BaseImage, platform: llb.Platform, abilities: Abilities, places: Places) -> llb.State:
+def base_state(base: BaseImage, platform: llb.Platform, features: EngineFeatures, source_map: SourceMap) -> llb.State:
     """Return the file system of a base.
 
     An image in the engine's own store is named by its tag: for a digest, Docker 26 asks a registry even if it has the
@@ -53,23 +53,23 @@ def base_state(base: BaseImage, platform: llb.Platform, abilities: Abilities, pl
     note = llb.Note(name=f"base {base.description or base.reference}")
     match base.origin:
         case "layout":
-            return layout_state(base.reference, platform, note, abilities, places)
+            return layout_state(base.reference, platform, note, features, source_map)
         case "engine":
             name = str(ImageRef.parse(base.reference)._replace(digest=""))
-            checksum = base.digest if abilities.checksums else None
+            checksum = base.digest if features.checksums else None
             return llb.image(name, platform=platform, resolve_mode="local", checksum=checksum, note=note)
         case _:
             return llb.image(base.reference, platform=platform, note=note)
 
 
 def layout_state(
-    name: str, platform: llb.Platform | None, note: llb.Note, abilities: Abilities, places: Places
+    name: str, platform: llb.Platform | None, note: llb.Note, features: EngineFeatures, source_map: SourceMap
 ) -> llb.State:
     """Return an image of the session's content store; on engines without `layouts`, its layers, unpacked by copies."""
-    if abilities.layouts:
+    if features.layouts:
         return llb.oci_layout(name, store=STORE, platform=platform or _ANY, note=note)
     state = llb.scratch()
-    for digest in places.blobs[name]:
+    for digest in source_map.blobs[name]:
         blob = blob_name(digest)
         source = llb.local(blob, unique=digest, shared_key_hint=blob, note=note)
         state = llb.file(state, [llb.copy(source, f"/{blob}", "/", unpack=True)], note=note)
@@ -85,8 +85,10 @@ def blob_name(digest: str) -> str:
     return f"blob-{Digest.parse(digest).hex}"
 
 
-def package_state(package: Wheel | Sdist | Deb, note: llb.Note, abilities: Abilities, places: Places) -> llb.State:
+def package_state(
+    package: Wheel | Sdist | Deb, note: llb.Note, features: EngineFeatures, source_map: SourceMap
+) -> llb.State:
     """Return a package file: fetched by the engine, or served by this client if the engine cannot fetch the file."""
-    if package.sha256 in places.packages:
-        return layout_state(places.packages[package.sha256], None, note, abilities, places)
+    if package.sha256 in source_map.packages:
+        return layout_state(source_map.packages[package.sha256], None, note, features, source_map)
     return llb.http(package.url, checksum=str(Digest(package.sha256)), filename=package.filename, mode=0o644, note=note)

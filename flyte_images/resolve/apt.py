@@ -19,7 +19,7 @@ from ..buildkit.failure import StepError
 from ..buildkit.session import Session
 from ..errors import ResolveError
 from ..plan.lower import HOST_BUNDLE, HOST_SETTINGS, PROGRAMS, STEP_ENV, program
-from ..plan.sources import Places, base_state
+from ..plan.sources import SourceMap, base_state
 from ..serving.serve import engine_features, session_for
 from ..store.leftovers import temporary_directory
 
@@ -44,10 +44,10 @@ def exact(
 
     Raise ResolveError if a version is gone.
     """
-    abilities, places = engine_features(client.capabilities()), Places()
-    root = base_state(base, llb.Platform.parse(platform), abilities, places)
+    features, source_map = engine_features(client.capabilities()), SourceMap()
+    root = base_state(base, llb.Platform.parse(platform), features, source_map)
     names = [f"{deb.name}:{deb.architecture}={deb.version}".replace(":all=", "=") for deb in debs]
-    session = session_for(places, environ=environ)
+    session = session_for(source_map, environ=environ)
     return _run(("download", *names), names, root, platform, client=client, session=session)
 
 

@@ -250,11 +250,11 @@ class _Resolver:
 
         self.note(f"resolving apt packages {', '.join(packages)}")
         client = self.context.connect()
-        abilities = engine_features(client.capabilities())
-        check_tags(client, root, abilities)
-        places = serve_sources(self.image, root, environ=self.environ, abilities=abilities)
-        state = Lowering(abilities=abilities).lower(root, places)
-        session = session_for(places, environ=self.environ, plan=root)
+        features = engine_features(client.capabilities())
+        check_tags(client, root, features)
+        source_map = serve_sources(self.image, root, environ=self.environ, features=features)
+        state = Lowering(features=features).lower(root, source_map)
+        session = session_for(source_map, environ=self.environ, plan=root)
         with at(layer.location), masked(redactor_of(root, self.environ)):
             found = apt.ask(packages, state, self.platform, client=client, session=session)
         json_cache.write(self.environ, "debs", key, files_to_json(found, addresses=True))

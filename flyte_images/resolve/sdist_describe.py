@@ -24,7 +24,7 @@ from ..errors import ResolveError
 from ..image import Image
 from ..plan.lower import Lowering, limits, program, run_program
 from ..plan.model import Built, Plan, PlanStep
-from ..plan.sources import Places
+from ..plan.sources import SourceMap
 from ..serving.serve import check_tags, engine_features, serve_sources, session_for
 from ..store.leftovers import temporary_directory
 from .sdist_metadata import HERE, Metadata
@@ -76,17 +76,17 @@ class MetadataBuilder:
         fields = {name: getattr(source, name) for name in ("name", "version", "filename", "sha256", "size", "url")}
         sdist = Sdist(build=self.needs(source, more), **fields)
         plan = self._plan(sdist)
-        abilities = engine_features(client.capabilities())
-        check_tags(client, plan, abilities)
+        features = engine_features(client.capabilities())
+        check_tags(client, plan, features)
         try:
-            places = serve_sources(self.image, plan, environ=self.context.environ, abilities=abilities)
-            return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
+            source_map = serve_sources(self.image, plan, environ=self.context.environ, features=features)
+            return self._solve(client, Lowering(features=features), sdist, source_map, plan.steps[0], last)
         except StepError as error:
             if not str(error).startswith("fetch "):
                 raise self._error(source, error) from None
-        places = serve_sources(self.image, plan, environ=self.context.environ, abilities=abilities, serve_all=True)
+        source_map = serve_sources(self.image, plan, environ=self.context.environ, features=features, serve_all=True)
         try:
-            return self._solve(client, Lowering(abilities=abilities), sdist, places, plan.steps[0], last)
+            return self._solve(client, Lowering(features=features), sdist, source_map, plan.steps[0], last)
         except StepError as error:
             raise self._error(source, error) from None
 
@@ -100,13 +100,15 @@ class MetadataBuilder:
         )
 
     def _solve(
-        self, client: Client, lowering: Lowering, sdist: Sdist, places: Places, step: PlanStep, last: bool
+        self, client: Client, lowering: Lowering, sdist: Sdist, source_map: SourceMap, step: PlanStep, last: bool
     ) -> tuple[str | None, Sequence[str]]:
-        state = described(lowering, sdist, self.toolchain, self.platform, places, step, last=last)
+        state = described(lowering, sdist, self.toolchain, self.platform, source_map, step, last=last)
         with temporary_directory("metadata") as place:
             client.solve(
                 llb.marshal(state).data,
-                session=replace(session_for(places, environ=self.context.environ), secrets={limits(step).id: _LIMITS}),
+                session=replace(
+                    session_for(source_map, environ=self.context.environ), secrets={limits(step).id: _LIMITS}
+                ),
                 exporters=(Files(dest=Path(place)),),
                 timeout=_TIMEOUT,
                 internal=True,
@@ -123,16 +125,23 @@ class MetadataBuilder:
 
 
 def described(
-    lowering: Lowering, sdist: Sdist, toolchain: BaseImage, platform: str, places: Places, step: PlanStep, *, last: bool
+    lowering: Lowering,
+    sdist: Sdist,
+    toolchain: BaseImage,
+    platform: str,
+    source_map: SourceMap,
+    step: PlanStep,
+    *,
+    last: bool,
 ) -> llb.State:
     """Return the state whose only file, `answer`, holds the metadata of `sdist`."""
     where, note = llb.Platform.parse(platform), llb.Note(name=f"what {sdist.filename} needs")
-    root = lowering.base(toolchain, where, places)
+    root = lowering.base(toolchain, where, source_map)
     python = (f"python{toolchain.python}", "-I", "-S")
-    mounts, paths = lowering.fetched(sdist.build, note, places)
+    mounts, paths = lowering.fetched(sdist.build, note, source_map)
     words = ("install_wheels.py", _OUT, "/env", str(EPOCH), *paths)
     env = run_program(root, python, words, note=note, platform=where, mounts=mounts)
-    [mount], [path] = lowering.fetched([sdist], note, places)
+    [mount], [path] = lowering.fetched([sdist], note, source_map)
     words = ("describe_sdist.py", _OUT, _ENVIRONMENT, path, "last" if last else "first")
     mounts = [
         mount,

@@ -20,7 +20,7 @@ from ..context import Source, pack
 from ..errors import BuildError, Location, ResolveError
 from ..image import Image
 from ..plan.model import Files, Plan, files_of
-from ..plan.sources import STORE, Abilities, Places, blob_name
+from ..plan.sources import STORE, EngineFeatures, SourceMap, blob_name
 from ..store.cache_dir import layout_dir
 from ..store.leftovers import temporary_directory
 from ..store.oci_layout import Layout
@@ -30,9 +30,9 @@ from .index_logins import find_login, indexes_of
 _CHECKSUM = "source.image.checksum"
 
 
-def engine_features(capabilities: Capabilities) -> Abilities:
+def engine_features(capabilities: Capabilities) -> EngineFeatures:
     """Return the features of an engine that shape the graph."""
-    return Abilities(
+    return EngineFeatures(
         merge=capabilities.merge,
         layouts=capabilities.oci_layout,
         checksums=_CHECKSUM in capabilities.features,
@@ -44,9 +44,9 @@ def serve_sources(
     plan: Plan,
     *,
     environ: Mapping[str, str],
-    abilities: Abilities = Abilities(),  # noqa: B008 - frozen
+    features: EngineFeatures = EngineFeatures(),  # noqa: B008 - frozen
     serve_all: bool = False,
-) -> Places:
+) -> SourceMap:
     """Pack the sources of `plan` that this machine serves into the user's OCI layout, and return their names there.
 
     These are local files, packages on this machine, and packages for which this machine has a login; with `serve_all`,
@@ -59,30 +59,30 @@ def serve_sources(
         _pack_packages(image, plan, layout, environ, serve_all=serve_all),
     )
     blobs: dict[str, tuple[str, ...]] = {}
-    if not abilities.layouts:
+    if not features.layouts:
         bases = (base.reference for base in (plan.base, plan.toolchain) if base is not None and base.origin == "layout")
         for name in {*files.values(), *served.values(), *bases}:
             layers = Layout(layout).manifest(ImageRef.parse(name).digest)["layers"]
             blobs[name] = tuple(layer["digest"] for layer in layers)
-    return Places(files=files, packages=served, blobs=blobs)
+    return SourceMap(files=files, packages=served, blobs=blobs)
 
 
-def session_for(places: Places, *, environ: Mapping[str, str], plan: Plan | None = None) -> Session:
-    """Return the session of a solve whose graph was made of `plan` with `places`.
+def session_for(source_map: SourceMap, *, environ: Mapping[str, str], plan: Plan | None = None) -> Session:
+    """Return the session of a solve whose graph was made of `plan` with `source_map`.
 
     Raise SpecError, with the user's line, if a secret of a command has no value on this machine.
     """
     secrets = step_secrets(plan, environ) if plan is not None else {}
     layout = layout_dir(environ)
-    digests = {digest for layers in places.blobs.values() for digest in layers}
+    digests = {digest for layers in source_map.blobs.values() for digest in layers}
     files = {blob_name(digest): {blob_name(digest): Layout(layout).path(digest)} for digest in digests}
     return Session(stores={STORE: layout}, files=files, secrets=host_secrets(environ) | secrets)
 
 
-def check_tags(client: Client, plan: Plan, abilities: Abilities) -> None:
+def check_tags(client: Client, plan: Plan, features: EngineFeatures) -> None:
     """Raise ResolveError if a tag in the engine's own store no longer names the base of the plan."""
     for base in (plan.base, plan.toolchain):
-        if base is None or base.origin != "engine" or abilities.checksums or not isinstance(client.address, Docker):
+        if base is None or base.origin != "engine" or features.checksums or not isinstance(client.address, Docker):
             continue
         name = str(ImageRef.parse(base.reference)._replace(digest=""))
         image = find_image(client.address, name)

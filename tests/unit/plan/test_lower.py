@@ -20,13 +20,13 @@ from flyte_images.plan import lower, planner
 from flyte_images.plan.lock import Lock
 from flyte_images.plan.lower import Lowering, configuration
 from flyte_images.plan.model import Files, Plan, packages
-from flyte_images.plan.sources import STORE, Abilities, Places
+from flyte_images.plan.sources import STORE, EngineFeatures, SourceMap
 from flyte_images_layers.steps import EPOCH
 from flyte_images_runtime.resources.request import Resources
 from tests.fakes import values
 
-CHAIN = Abilities(merge=False)
-EVERY = [Abilities(), CHAIN, Abilities(merge=False, layouts=False, checksums=False)]
+CHAIN = EngineFeatures(merge=False)
+EVERY = [EngineFeatures(), CHAIN, EngineFeatures(merge=False, layouts=False, checksums=False)]
 MB = 1_000_000
 
 
@@ -53,17 +53,17 @@ def planned(image: Image, lock: Lock | None = None) -> Plan:
     return planner.plan(image, lock=lock, platform=image.platform[0], contents=values.contents(image))
 
 
-def places(plan: Plan, packages: Mapping[str, str] | None = None) -> Places:
+def source_map(plan: Plan, packages: Mapping[str, str] | None = None) -> SourceMap:
     """Return sources in which every local file is packed, and the base has two blobs."""
     bodies = [step.body for step in plan.steps if isinstance(step.body, Files)]
     files = {(it.content, it.destination): f"local/context@{it.content}" for it in bodies}
     names = [*files.values(), *(packages or {}).values(), plan.base.reference]
     blobs = {name: ("sha256:" + values.sha(name + "1"), "sha256:" + values.sha(name + "2")) for name in names}
-    return Places(files=files, packages=packages or {}, blobs=blobs)
+    return SourceMap(files=files, packages=packages or {}, blobs=blobs)
 
 
 def marshalled(plan: Plan, **options: Any) -> llb.Definition:
-    return llb.marshal(Lowering(**options).lower(plan, places(plan)))
+    return llb.marshal(Lowering(**options).lower(plan, source_map(plan)))
 
 
 def ops(definition: llb.Definition) -> list[ops_pb2.Op]:
@@ -97,22 +97,22 @@ def short_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_programs")
 @pytest.mark.parametrize(
-    ("name", "abilities"), [("merged", EVERY[0]), ("chain", EVERY[1]), ("chain-of-files", EVERY[2])]
+    ("name", "features"), [("merged", EVERY[0]), ("chain", EVERY[1]), ("chain-of-files", EVERY[2])]
 )
-def test_the_golden_text(name: str, abilities: Abilities, golden: Callable[[str, str], None]) -> None:
+def test_the_golden_text(name: str, features: EngineFeatures, golden: Callable[[str, str], None]) -> None:
     plan = planned(full())
     plan = dataclasses.replace(plan, steps=tuple(dataclasses.replace(it, location=None) for it in plan.steps))
-    golden(f"llb/image-{name}.txt", dump.to_text(marshalled(plan, abilities=abilities)))
+    golden(f"llb/image-{name}.txt", dump.to_text(marshalled(plan, features=features)))
 
 
-@pytest.mark.parametrize("abilities", EVERY)
-def test_the_same_plan_gives_the_same_bytes(abilities: Abilities) -> None:
-    assert marshalled(planned(full()), abilities=abilities) == marshalled(planned(full()), abilities=abilities)
+@pytest.mark.parametrize("features", EVERY)
+def test_the_same_plan_gives_the_same_bytes(features: EngineFeatures) -> None:
+    assert marshalled(planned(full()), features=features) == marshalled(planned(full()), features=features)
 
 
 def test_a_chain_runs_the_same_programs_as_a_merge() -> None:
     plan = planned(full())
-    merged, chain = marshalled(plan), marshalled(plan, abilities=CHAIN)
+    merged, chain = marshalled(plan), marshalled(plan, features=CHAIN)
     assert [words(it) for it in execs(merged)] == [words(it) for it in execs(chain)]
     assert {op.WhichOneof("op") for op in ops(merged)} == {"source", "exec", "file", "merge", "diff"}
     assert {op.WhichOneof("op") for op in ops(chain)} == {"source", "exec", "file"}
@@ -120,17 +120,17 @@ def test_a_chain_runs_the_same_programs_as_a_merge() -> None:
 
 def test_an_engine_without_layouts_gets_files() -> None:
     plan = planned(full())
-    held = sources(marshalled(plan, abilities=EVERY[2]))
+    held = sources(marshalled(plan, features=EVERY[2]))
     assert not [name for name in held if name.startswith("oci-layout://")]
-    digests = {digest for layers in places(plan).blobs.values() for digest in layers}
+    digests = {digest for layers in source_map(plan).blobs.values() for digest in layers}
     assert {name.removeprefix("local://blob-") for name in held if name.startswith("local://")} == {
         digest.removeprefix("sha256:") for digest in digests
     }
 
 
-@pytest.mark.parametrize("abilities", EVERY)
-def test_only_commands_have_a_network_and_the_hosts_settings(abilities: Abilities) -> None:
-    for exec in execs(marshalled(planned(full()), abilities=abilities)):
+@pytest.mark.parametrize("features", EVERY)
+def test_only_commands_have_a_network_and_the_hosts_settings(features: EngineFeatures) -> None:
+    for exec in execs(marshalled(planned(full()), features=features)):
         is_command = "touch /a b" in words(exec)
         assert exec.network == (ops_pb2.UNSET if is_command else ops_pb2.NONE)
         others = [it for it in exec.secretenv if it.name != "FLYTE_IMAGES_LIMITS"]
@@ -256,21 +256,21 @@ def test_every_step_has_the_group_and_the_line_of_its_layer() -> None:
             assert located[digest].locations, words(op.exec)
 
 
-@pytest.mark.parametrize("abilities", EVERY)
-def test_states_that_images_share_are_made_once(abilities: Abilities) -> None:
-    lowering = Lowering(abilities=abilities)
+@pytest.mark.parametrize("features", EVERY)
+def test_states_that_images_share_are_made_once(features: EngineFeatures) -> None:
+    lowering = Lowering(features=features)
     one, two = planned(full()), planned(full().with_commands(["true"]))
-    first, second = (llb.marshal(lowering.lower(it, places(it))) for it in (one, two))
+    first, second = (llb.marshal(lowering.lower(it, source_map(it))) for it in (one, two))
     runs = {digest for digest, op in zip(first.digests, ops(first), strict=True) if op.WhichOneof("op") == "exec"}
     assert runs < set(second.digests)
-    assert second.digests == marshalled(two, abilities=abilities).digests  # and sharing changes nothing
+    assert second.digests == marshalled(two, features=features).digests  # and sharing changes nothing
 
 
 def test_a_package_that_the_engine_cannot_fetch_is_served() -> None:
     image = debian().with_pip_packages("six")
     local = values.wheel("six", url="file:///home/me/wheels/six-1.0-py3-none-any.whl")
     plan = planned(image, values.locked(image, wheels=[local]))
-    served = places(plan, {local.sha256: "local/context@sha256:" + "d" * 64})
+    served = source_map(plan, {local.sha256: "local/context@sha256:" + "d" * 64})
     definition = llb.marshal(Lowering().lower(plan, served))
     held = sources(definition)
     assert not [name for name in held if "home/me" in name or name.startswith("http")]
@@ -281,26 +281,26 @@ def test_a_package_that_the_engine_cannot_fetch_is_served() -> None:
 def test_a_file_that_was_not_packed_is_an_error() -> None:
     plan = planned(debian().with_source_file("test_lock.py", "/x"))
     with pytest.raises(SpecError, match=r"no local files were packed for `/x/test_lock\.py`"):
-        Lowering().lower(plan, Places())
+        Lowering().lower(plan, SourceMap())
 
 
 @pytest.mark.parametrize(
-    ("origin", "abilities", "identifier", "attrs"),
+    ("origin", "features", "identifier", "attrs"),
     [
-        ("layout", Abilities(), "oci-layout://REF@DIGEST", {"oci.store": STORE}),
-        ("engine", Abilities(), "docker-image://REF", {"image.resolvemode": "local", "image.checksum": "DIGEST"}),
-        ("engine", Abilities(checksums=False), "docker-image://REF", {"image.resolvemode": "local"}),
-        ("registry", Abilities(), "docker-image://REF@DIGEST", {}),
+        ("layout", EngineFeatures(), "oci-layout://REF@DIGEST", {"oci.store": STORE}),
+        ("engine", EngineFeatures(), "docker-image://REF", {"image.resolvemode": "local", "image.checksum": "DIGEST"}),
+        ("engine", EngineFeatures(checksums=False), "docker-image://REF", {"image.resolvemode": "local"}),
+        ("registry", EngineFeatures(), "docker-image://REF@DIGEST", {}),
     ],
 )
 def test_a_base_comes_from_its_recorded_origin(
-    origin: str, abilities: Abilities, identifier: str, attrs: dict[str, str]
+    origin: str, features: EngineFeatures, identifier: str, attrs: dict[str, str]
 ) -> None:
     digest, name = "sha256:" + "e" * 64, "registry.test/team/base:1"
     base: BaseImage = dataclasses.replace(values.BASE, origin=origin, reference=f"{name}@{digest}", digest=digest)
     image = debian()
     plan = planned(image, values.locked(image, base=base, toolchain=base))
-    held = sources(marshalled(plan, abilities=abilities))
+    held = sources(marshalled(plan, features=features))
     wanted = identifier.replace("REF", name).replace("DIGEST", digest)
     assert list(held) == [wanted]
     assert dict(held[wanted].attrs) == {key: value.replace("DIGEST", digest) for key, value in attrs.items()}

@@ -14,7 +14,7 @@ from flyte_images.errors import BuildError, ResolveError
 from flyte_images.image import Image
 from flyte_images.plan.model import Files, Plan
 from flyte_images.plan.planner import plan
-from flyte_images.plan.sources import Abilities
+from flyte_images.plan.sources import EngineFeatures
 from flyte_images.serving.serve import serve_sources, session_for
 from flyte_images.store.oci_layout import Layout
 from flyte_images_layers.steps import Wheel
@@ -60,12 +60,12 @@ def test_local_files_are_packed_once_for_each_content_and_destination(source: Pa
         .with_source_file(source / "a.py")
     )
     found = planned(image)
-    places = serve_sources(image, found, environ=environ)
+    source_map = serve_sources(image, found, environ=environ)
     bodies = [step.body for step in found.steps if isinstance(step.body, Files)]
-    assert set(places.files) == {(body.content, body.destination) for body in bodies} and len(bodies) == 3
+    assert set(source_map.files) == {(body.content, body.destination) for body in bodies} and len(bodies) == 3
     before = blobs(environ)
-    assert {name.partition("@sha256:")[2] for name in places.files.values()} <= before
-    assert serve_sources(image, found, environ=environ) == places
+    assert {name.partition("@sha256:")[2] for name in source_map.files.values()} <= before
+    assert serve_sources(image, found, environ=environ) == source_map
     assert blobs(environ) == before
 
 
@@ -90,8 +90,8 @@ def test_a_wheel_of_this_machine_is_served(tmp_path: Path, environ: dict[str, st
     shelf.mkdir()
     (shelf / NAME).write_bytes(wheel_bytes("alpha", "1.0", {"alpha.py": "x"}))
     image, wheel = debian().with_pip_packages("alpha"), local(shelf / NAME)
-    places = serve_sources(image, planned(image, wheel), environ=environ)
-    assert list(places.packages) == [wheel.sha256]
+    source_map = serve_sources(image, planned(image, wheel), environ=environ)
+    assert list(source_map.packages) == [wheel.sha256]
     (shelf / NAME).unlink()
     with pytest.raises(ResolveError, match="cannot be read") as caught:
         serve_sources(image, planned(image, wheel), environ=environ)
@@ -132,8 +132,8 @@ def test_a_file_behind_a_login_is_downloaded_and_served_without_the_login(
 ) -> None:
     image, wheel = debian().with_pip_packages("alpha"), remote(index)
     private = {**environ, "UV_DEFAULT_INDEX": index.url_with_login}
-    places = serve_sources(image, planned(image, wheel), environ=private)
-    assert list(places.packages) == [wheel.sha256] and index.fetched == [NAME]
+    source_map = serve_sources(image, planned(image, wheel), environ=private)
+    assert list(source_map.packages) == [wheel.sha256] and index.fetched == [NAME]
     files = [path for path in Path(environ["FLYTE_IMAGES_CACHE"]).rglob("*") if path.is_file()]
     assert not [path for path in files if b"s3cret" in path.read_bytes()]
 
@@ -149,10 +149,10 @@ def test_an_engine_without_layouts_receives_the_layers_as_files(source: Path, en
     lock = values.locked(image, base=dataclasses.replace(values.BASE, origin="registry"), toolchain=None)
     contents = [content_digests(layer) for layer in image.layers]
     found = plan(image, lock=lock, platform="linux/amd64", contents=contents)
-    places = serve_sources(image, found, environ=environ, abilities=Abilities(merge=False, layouts=False))
-    ((name, (layer,)),) = places.blobs.items()
-    assert name in places.files.values()
-    session = session_for(places, environ=environ)
+    source_map = serve_sources(image, found, environ=environ, features=EngineFeatures(merge=False, layouts=False))
+    ((name, (layer,)),) = source_map.blobs.items()
+    assert name in source_map.files.values()
+    session = session_for(source_map, environ=environ)
     ((served, files),) = session.files.items()
     layout = Layout(Path(environ["FLYTE_IMAGES_CACHE"]) / "oci")
     assert files == {served: layout.path(layer)} and served == "blob-" + layer.removeprefix("sha256:")
