@@ -98,14 +98,16 @@ class Allowlist:
             return self.has(address, port)
         name = host.lower().removesuffix(".")
         return any(
-            (name.endswith("." + one.name) if one.below else name == one.name) and one.fits_port(port)
-            for one in self.entries
-            if one.network is None
+            (name.endswith("." + entry.name) if entry.below else name == entry.name) and entry.fits_port(port)
+            for entry in self.entries
+            if entry.network is None
         )
 
     def has(self, address: Address, port: int) -> bool:
         """Return whether an entry names the address, or a network with that address."""
-        return any(one.network is not None and address in one.network and one.fits_port(port) for one in self.entries)
+        return any(
+            entry.network is not None and address in entry.network and entry.fits_port(port) for entry in self.entries
+        )
 
     def leads_to(self, address: Address, port: int, own: Collection[Address]) -> bool:
         """Return whether an allowed name may lead to the address. `own` are the addresses of this machine.
@@ -117,7 +119,7 @@ class Allowlist:
         """
         if self.has(address, port):
             return True
-        return all(one.is_global and not one.is_multicast and one not in own for one in _all_of(address))
+        return all(each.is_global and not each.is_multicast and each not in own for each in _all_of(address))
 
 
 def literal(host: str) -> Address | None:
@@ -130,11 +132,11 @@ def literal(host: str) -> Address | None:
 
 def _all_of(address: Address) -> list[Address]:
     """Return the address, and the IPv4 addresses inside it, to which a translator on the way would deliver."""
-    found: list[Address] = [address]
+    addresses: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in _NAT64:
             inside.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-            found = []  # the prefix itself belongs to the translator
-        found = [*([] if address.ipv4_mapped else found), *(one for one in inside if one is not None)]
-    return found
+            addresses = []  # the prefix itself belongs to the translator
+        addresses = [*([] if address.ipv4_mapped else addresses), *(each for each in inside if each is not None)]
+    return addresses

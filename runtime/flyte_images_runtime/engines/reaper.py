@@ -120,41 +120,45 @@ def sweep(address: str, owner: str | None = None) -> tuple[int, bool]:
     """
     from ..errors import EngineLost
 
-    there, answered = leftovers_here(owner), True
+    leftovers, answered = leftovers_here(owner), True
     try:
-        there = [*leftovers_of(address, owner), *there]
+        leftovers = [*leftovers_of(address, owner), *leftovers]
     except EngineLost:
         answered = False
-    for one in there:
+    for leftover in leftovers:
         with contextlib.suppress(EngineLost):
-            one.remove()
-    return len(there), answered
+            leftover.remove()
+    return len(leftovers), answered
 
 
 def leftovers_of(address: str, owner: str | None = None) -> list[Leftover]:
     """Return the containers of `owner`, or of all ended owners, on the engine. Raise EngineLost without an answer."""
     from .leftovers import Remaining, containers
 
-    def is_left(one: Remaining) -> bool:
+    def is_left(container: Remaining) -> bool:
         if owner is not None:
-            return str(parse(one.owner)) == owner
+            return str(parse(container.owner)) == owner
         # containers of an earlier boot count only if they no longer run: the socket may lead to another machine's
         # engine
-        return _is_gone(one.owner, None if one.runs else one.made)
+        return _is_gone(container.owner, None if container.runs else container.made)
 
-    return [Leftover("container", one.name, one.remove) for one in containers(address) if is_left(one)]
+    return [
+        Leftover("container", container.name, container.remove)
+        for container in containers(address)
+        if is_left(container)
+    ]
 
 
 def leftovers_here(owner: str | None = None) -> list[Leftover]:
     """Return the cgroups and directories of `owner`, or of all owners that have ended."""
-    found: list[Leftover] = []
+    leftovers: list[Leftover] = []
     for name in group_names(""):
         if str(parse(name)) == owner if owner else _is_gone(name):
-            found.append(Leftover("cgroup", name, lambda name=name: _end_group(name)))  # type: ignore[misc]
+            leftovers.append(Leftover("cgroup", name, lambda name=name: _end_group(name)))  # type: ignore[misc]
     for path in left_over(""):
         if str(parse(path.name)) == owner if owner else _is_gone(path.name, _made(path)):
-            found.append(Leftover("directory", str(path), lambda path=path: remove_directory(path)))  # type: ignore[misc]
-    return found
+            leftovers.append(Leftover("directory", str(path), lambda path=path: remove_directory(path)))  # type: ignore[misc]
+    return leftovers
 
 
 def _end_group(name: str) -> None:

@@ -46,21 +46,21 @@ def names_of(cards: Sequence[Card], directories: Sequence[Path], *, write: bool)
 
 
 def _known(cards: Sequence[Card], registry: cdi.Registry) -> dict[str, str]:
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for card in cards:
         kind = _KINDS[card.family]
         devices = registry.names(kind)
         for name in (card.uuid, card.index):
             if name in devices and _is(card, devices[name]):
-                found[card.uuid] = f"{kind}={name}"
+                names[card.uuid] = f"{kind}={name}"
                 break
         else:
             by_node = [
                 name for name, edits in devices.items() if name != "all" and card.family == "amd" and _is(card, edits)
             ]
             if by_node:
-                found[card.uuid] = f"{kind}={by_node[0]}"
-    return found
+                names[card.uuid] = f"{kind}={by_node[0]}"
+    return names
 
 
 def _is(card: Card, edits: cdi.Edits) -> bool:

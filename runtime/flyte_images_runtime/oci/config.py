@@ -142,12 +142,12 @@ def _mounts(spec: TaskSpec, exchange: Exchange, settings: Settings) -> list[dict
     mounts += [_bind(host, place, "ro", "nosuid", "noexec", "nodev") for host, place in settings.groups]
     mounts += [_bind(host, place, "ro") for host, place in settings.files]
     mounts += [_bind(root, f"{paths.CODE}/{at}", "ro") for at, root in enumerate(spec.code.copies or spec.code.roots)]
-    mounts += [_bind(one.source, one.target, "ro" if one.read_only else "rw") for one in spec.mounts]
+    mounts += [_bind(mount.source, mount.target, "ro" if mount.read_only else "rw") for mount in spec.mounts]
     if settings.ordinary_user:
         mounts += [_bind(node.host, node.path, "rw") for node in settings.edits.nodes]
     mounts += [
-        {"destination": one.path, "type": one.type, "source": one.host, "options": list(one.options)}
-        for one in settings.edits.mounts
+        {"destination": mount.path, "type": mount.type, "source": mount.host, "options": list(mount.options)}
+        for mount in settings.edits.mounts
     ]
     return mounts
 
@@ -185,8 +185,8 @@ def _bind(source: str, place: str, *options: str) -> dict[str, Any]:
 def _hooks(edits: Edits) -> dict[str, Any]:
     hooks: dict[str, Any] = {}
     for hook in edits.hooks:
-        one: dict[str, Any] = {"path": hook.path, "args": list(hook.args), "env": list(hook.env)}
-        hooks.setdefault(hook.name, []).append({**one, "timeout": hook.timeout} if hook.timeout else one)
+        entry: dict[str, Any] = {"path": hook.path, "args": list(hook.args), "env": list(hook.env)}
+        hooks.setdefault(hook.name, []).append({**entry, "timeout": hook.timeout} if hook.timeout else entry)
     return hooks
 
 
@@ -227,11 +227,17 @@ def _devices(settings: Settings) -> tuple[list[dict[str, Any]], Sequence[dict[st
     if settings.ordinary_user:
         return [], []
     for node in settings.edits.nodes:
-        found = settings.nodes[node.host]
+        number = settings.nodes[node.host]
         # as every runtime has it: the lease decides which task may use the device
         mode = 0o666 if node.mode is None else node.mode
-        device = {"path": node.path, "type": found.kind, "major": found.major, "minor": found.minor, "fileMode": mode}
+        device = {
+            "path": node.path,
+            "type": number.kind,
+            "major": number.major,
+            "minor": number.minor,
+            "fileMode": mode,
+        }
         devices.append({**device, "uid": node.uid or 0, "gid": node.gid or 0})
-        numbers = {"type": found.kind, "major": found.major, "minor": found.minor}
+        numbers = {"type": number.kind, "major": number.major, "minor": number.minor}
         allowed.append({"allow": True, "access": node.permissions, **numbers})
     return devices, allowed

@@ -51,19 +51,19 @@ class Images:
         if reference.startswith("oci-layout:"):
             from . import layout  # the modules that unpack are loaded only when needed
 
-            found = replace(layout.find(reference, self.store), identity=reference)
+            rootfs = replace(layout.find(reference, self.store), identity=reference)
             # so that prune knows the owner of the layers
-            atomic.write(self._record(reference), found.to_json().encode())
-            return found
-        asked, known = self.recent.get(reference, (0.0, None))
-        if known is not None and time.monotonic() - asked < _FRESHNESS and known.is_there():
-            return known
+            atomic.write(self._record(reference), rootfs.to_json().encode())
+            return rootfs
+        asked, recorded = self.recent.get(reference, (0.0, None))
+        if recorded is not None and time.monotonic() - asked < _FRESHNESS and recorded.is_there():
+            return recorded
         described = self.inspect(reference) if self.inspect is not None else None
         if described is None:
             raise ImageCannotStart(f"the engine has no image {reference}", hint="build it, or pull it")
-        found = self._of_docker(reference, described)
-        self.recent[reference] = (time.monotonic(), found)
-        return found
+        rootfs = self._of_docker(reference, described)
+        self.recent[reference] = (time.monotonic(), rootfs)
+        return rootfs
 
     def _record(self, identity: str) -> Path:
         return self.store / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
@@ -81,13 +81,13 @@ class Images:
         identity = str(described.get("Id"))
         record = self._record(identity)
         with contextlib.suppress(OSError, ValueError):
-            known = from_json(record.read_text(encoding="utf-8"))
-            if known.is_there():
-                if known.kept:
-                    views.in_use(record, known.kept)
-                return known
+            recorded = from_json(record.read_text(encoding="utf-8"))
+            if recorded.is_there():
+                if recorded.kept:
+                    views.in_use(record, recorded.kept)
+                return recorded
         places, kept = self._unpacked(reference, described, layers)
-        found = Rootfs(
+        rootfs = Rootfs(
             layers=places,
             env=tuple((described.get("Config") or {}).get("Env") or ()),
             workdir=(described.get("Config") or {}).get("WorkingDir") or "/",
@@ -96,11 +96,11 @@ class Images:
             identity=identity,
             kept=kept,
         )
-        atomic.write(record, found.to_json().encode())
+        atomic.write(record, rootfs.to_json().encode())
         # Docker cannot free layers that are kept here, so each new image is the time to release those that Docker
         # removed.
         threading.Thread(target=self._prune_quietly, name="flyte-images-prune", daemon=True).start()
-        return found
+        return rootfs
 
     def _prune_quietly(self) -> None:
         with contextlib.suppress(OSError, TaskError):
@@ -118,12 +118,12 @@ class Images:
         reasons = []
         for socket in snapshots.reachable():
             try:
-                found = snapshots.Snapshots(socket).view(key, chain, labels)
+                directories = snapshots.Snapshots(socket).view(key, chain, labels)
             except snapshots.NoSnapshot as error:
                 reasons.append(str(error))
                 continue
-            if all(Path(layer).is_dir() for layer in found):
-                return found, key
+            if all(Path(layer).is_dir() for layer in directories):
+                return directories, key
             reasons.append(f"{socket}: its directories are not on this machine")
         if self.save is not None:
             return self._saved(reference, self.save), ""
@@ -178,18 +178,18 @@ class Images:
         count, named = 0, set[str]()
         for record in self.store.glob("*.json"):
             try:
-                known = from_json(record.read_text(encoding="utf-8"))
-                gone = self._is_gone(known.identity)
+                recorded = from_json(record.read_text(encoding="utf-8"))
+                gone = self._is_gone(recorded.identity)
             except ValueError:
-                known, gone = None, True
-            if not gone and known is not None:
-                named.update(known.layers)
+                recorded, gone = None, True
+            if not gone and recorded is not None:
+                named.update(recorded.layers)
                 continue
             with contextlib.suppress(FileNotFoundError):
                 record.unlink()
                 count += 1
-            if known is not None:
-                _drop(known)
+            if recorded is not None:
+                _drop(recorded)
         for directory in self.store.glob("layers/[0-9a-f]*"):
             if str(directory) not in named and time.time() - directory.stat().st_ctime >= grace:
                 shutil.rmtree(directory, ignore_errors=True)

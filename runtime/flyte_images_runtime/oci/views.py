@@ -42,8 +42,8 @@ class View:
 
 def identity_of(store: Path) -> str:
     """Return the identity of the store. Make one if the store has none."""
-    if known := _read(store):
-        return known
+    if identity := _read(store):
+        return identity
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = store / f".{_IDENTITY}.{secrets.token_hex(8)}"
     temporary.write_text(secrets.token_hex(8), encoding="ascii")
@@ -89,16 +89,16 @@ def is_abandoned(marks: Mapping[str, str], now: float) -> bool:
 
 def abandoned() -> list[View]:
     """Return all abandoned views on this machine's containerds, as far as this user may ask them."""
-    found: list[View] = []
+    views: list[View] = []
     for socket in snapshots.reachable():
-        one, now = snapshots.Snapshots(socket), time.time()
+        containerd, now = snapshots.Snapshots(socket), time.time()
         with contextlib.suppress(snapshots.NoSnapshot):
-            found += [
-                View(one, key, marks[PATH])
-                for key, marks in one.labelled(STORE).items()
+            views += [
+                View(containerd, key, marks[PATH])
+                for key, marks in containerd.labelled(STORE).items()
                 if key.startswith(PREFIX) and is_abandoned(marks, now)
             ]
-    return found
+    return views
 
 
 def in_use(record: Path, key: str) -> None:

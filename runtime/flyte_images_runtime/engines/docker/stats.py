@@ -23,7 +23,7 @@ def usage_of(answer: Any) -> Usage:
     """
     cpu, memory = _table(answer, "cpu_stats"), _table(answer, "memory_stats")
     held_back = _table(cpu, "throttling_data")
-    networks = [one for one in _table(answer, "networks").values() if isinstance(one, dict)]
+    networks = [network for network in _table(answer, "networks").values() if isinstance(network, dict)]
     return Usage(
         cpu=_seconds(_table(cpu, "cpu_usage").get("total_usage")),
         throttled=_seconds(held_back.get("throttled_time")),
@@ -33,14 +33,14 @@ def usage_of(answer: Any) -> Usage:
         peak_memory=_whole(memory.get("max_usage")),
         read_bytes=_transferred(answer, "read"),
         written_bytes=_transferred(answer, "write"),
-        received_bytes=sum(_whole(one.get("rx_bytes")) or 0 for one in networks) if networks else None,
-        sent_bytes=sum(_whole(one.get("tx_bytes")) or 0 for one in networks) if networks else None,
+        received_bytes=sum(_whole(network.get("rx_bytes")) or 0 for network in networks) if networks else None,
+        sent_bytes=sum(_whole(network.get("tx_bytes")) or 0 for network in networks) if networks else None,
     )
 
 
 def _table(answer: Any, name: str) -> dict[str, Any]:
-    found = answer.get(name) if isinstance(answer, dict) else None
-    return found if isinstance(found, dict) else {}
+    table = answer.get(name) if isinstance(answer, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
 def _whole(value: Any) -> int | None:
