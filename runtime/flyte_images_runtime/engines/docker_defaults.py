@@ -1,4 +1,4 @@
-"""Docker's defaults in the terms of its own requests, for engines that take these requests but have other defaults.
+"""Docker's defaults as explicit parts of its requests, for engines that take these requests but have other defaults.
 
 Ports below 1024 are open to every user inside, the seccomp filter is Docker's, and leased devices are passed as their
 parts: nodes, mounts, variables.

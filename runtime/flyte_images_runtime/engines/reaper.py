@@ -24,7 +24,7 @@ from ..task.exchange import left_over, remove_directory
 _PATIENCE = 60.0  # seconds that the helper spends on cleaning up after a caller
 _PAUSE = 0.5  # seconds between two sweeps
 _guard = threading.Lock()
-_keepers: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
+_helpers: dict[tuple[int, str], subprocess.Popen[bytes]] = {}
 _lost: set[str] = set()
 
 
@@ -49,14 +49,14 @@ def watch_over(address: str, stamp: str = "") -> bool:
     """
     key = (os.getpid(), address)
     with _guard:
-        if key in _keepers:
+        if key in _helpers:
             return False
         command = (
             f"import sys; sys.path[:0] = [{str(Path(__file__).resolve().parents[2])!r}]; "
             "import os; os.read(0, 1) == b'.' or "
             "__import__('flyte_images_runtime.engines.reaper', fromlist=['after']).after(*sys.argv[1:])"
         )
-        keeper = subprocess.Popen(
+        helper = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", command, address, str(current()), stamp],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -64,7 +64,7 @@ def watch_over(address: str, stamp: str = "") -> bool:
             start_new_session=True,  # a Ctrl-C at the terminal reaches only the caller
             cwd="/",
         )
-        _keepers[key] = keeper
+        _helpers[key] = helper
         atexit.register(_dismiss, key)
         if any(map(_is_gone, _names())):  # a quick check, and mostly no owner is gone
             threading.Thread(target=sweep, args=(address,), daemon=True).start()
@@ -84,15 +84,15 @@ def _dismiss(key: tuple[int, str]) -> None:
     pid, address = key
     if pid != os.getpid():
         return  # a fork of the process that started the helper
-    keeper = _keepers.pop(key)
-    assert keeper.stdin is not None
+    helper = _helpers.pop(key)
+    assert helper.stdin is not None
     if address in _lost or any(parse(name) == current() for name in _names()):
-        keeper.stdin.close()
-        keeper.returncode = 0  # the helper outlives this process, which does not wait for it
+        helper.stdin.close()
+        helper.returncode = 0  # the helper outlives this process, which does not wait for it
         return
     with contextlib.suppress(OSError):
-        os.write(keeper.stdin.fileno(), b".")
-    keeper.communicate()
+        os.write(helper.stdin.fileno(), b".")
+    helper.communicate()
 
 
 def _names() -> set[str]:

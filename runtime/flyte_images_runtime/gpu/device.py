@@ -12,7 +12,7 @@ class Card:
     """A GPU, or a MIG instance of one (`partition`, `parent`). `uuid` never changes; `index` may change at a reboot.
 
     nodes      the device nodes that a process needs to use this card and no other
-    processes  the pids of the processes that compute on it now, whoever started them
+    processes  the pids of the processes that compute on it now, of all users
     """
 
     family: Literal["nvidia", "amd"]

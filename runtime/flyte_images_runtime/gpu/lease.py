@@ -167,7 +167,7 @@ def _picking(place: Path) -> Iterator[None]:
 
 
 def prepare(place: Path) -> None:
-    """Make the directory, in which everyone may add files and nobody may remove another user's, like /tmp."""
+    """Make the directory, in which every user may add files, and remove only own ones, like /tmp."""
     with contextlib.suppress(FileExistsError):
         place.mkdir(parents=True)
         place.chmod(0o1777)  # the umask changes the mode of mkdir

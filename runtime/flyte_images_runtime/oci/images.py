@@ -71,7 +71,9 @@ class Images:
     def _directory(self, reference: str) -> Rootfs:
         path = Path(reference.removeprefix("dir:"))
         if not path.is_absolute() or not path.is_dir():
-            raise ImageCannotStart(f"there is no directory `{path}`", hint="dir:/path/of/a/root/filesystem")
+            raise ImageCannotStart(
+                f"`{path}` is not an absolute path of a directory", hint="dir:/path/of/a/root/filesystem"
+            )
         return Rootfs(layers=(str(path.resolve()),), architecture="")
 
     def _of_docker(self, reference: str, described: dict[str, Any]) -> Rootfs:

@@ -36,7 +36,7 @@ NAME_SERVER = "10.0.2.3"  # slirp4netns's own name server, which asks those of t
 class Plan:
     """The work of userns_child.py.
 
-    `hidden`: files to show as empty; `fence`: that of its own network, if it has one.
+    `hidden`: files to show as empty; `fence`: the fence of its separate network, if it has one.
     """
 
     place: Path

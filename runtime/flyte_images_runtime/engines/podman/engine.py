@@ -158,5 +158,5 @@ def _not_kept(facts: Mapping[str, Any], spec: TaskSpec) -> str | None:
         return "memory"
     if limits.cpu is not None and (ignored or not facts.get("CpuCfsQuota", True)):
         return "CPU"
-    asked = spec.hardening.pids != PIDS  # the default is no request, only a bound for accidents
+    asked = spec.hardening.pids != PIDS  # the default is a bound for accidents, not a request
     return "process" if asked and (ignored or not facts.get("PidsLimit", True)) else None
