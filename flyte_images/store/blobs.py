@@ -14,13 +14,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flyte_images_runtime.system.atomic import private_directory
 
 from . import json_cache
-from .bounded_dir import BoundedDirectory
 from .oci_layout import Layout
+
+if TYPE_CHECKING:
+    from .bounded_dir import BoundedDirectory
 
 UNUSED = 30 * 86400.0  # seconds
 LARGEST = 10 << 30  # bytes
@@ -69,6 +71,8 @@ def _open(layout: Path) -> int:
 
 def packed_in(cache: Path, *, unused: float = UNUSED, largest: int = LARGEST) -> BoundedDirectory:
     """Return the packed local files and package files, one entry a record, and their bounds."""
+    from .bounded_dir import BoundedDirectory  # a build that changes nothing needs none
+
     layout = cache / "oci"
     return BoundedDirectory(
         path=layout / "contexts",
@@ -81,6 +85,8 @@ def packed_in(cache: Path, *, unused: float = UNUSED, largest: int = LARGEST) ->
 
 def bases_in(cache: Path) -> BoundedDirectory:
     """Return the records of bases, without bounds: only a person removes a base."""
+    from .bounded_dir import BoundedDirectory
+
     layout = cache / "oci"
     return BoundedDirectory(
         path=cache / "bases",
