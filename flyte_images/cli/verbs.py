@@ -18,7 +18,7 @@ _VERBS = {
     "logs": "show the output of a run",
     "stop": "end running tasks",
     "runs": "list past runs and how they ended",
-    "show": "show what a build would do: plan, llb, graph; needs no engine",
+    "show": "show what a build would do: plan, llb, graph",
     "lock": "write the exact bases and packages of a file's images to a lock file",
     "base": "make and list Debian bases without a registry",
     "cache": "show and remove what is kept on this machine: ls, du, prune",
