@@ -18,7 +18,7 @@ from ..errors import ImageCannotStart, Killed, OutOfMemory, Process, TaskError
 from ..resources.metrics import Metrics, Usage
 from ..system.diagnostics import timed
 from ..task.engine import Ending, Engine, OnLine, Running, Stream
-from ..task.exchange import Exchange
+from ..task.exchange import Exchange, refill_disks
 from ..task.log import Log
 from ..task.redaction import NO_SECRETS, Redactor
 from ..task.spec import TaskSpec
@@ -99,6 +99,7 @@ def execute(
     exchange.describe(task=spec.task, image=spec.image, engine=engine.name)
     with timed("starting %s on the engine %s", spec.task, engine.name):
         running = engine.start(spec, exchange)
+    refill_disks()
     try:
         if on_running is not None:
             on_running(running)

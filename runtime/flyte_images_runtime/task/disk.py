@@ -61,12 +61,14 @@ def check(size: int, task: str) -> None:
 
 
 class Disks:
-    """Makes the disks of one process. After the second request for a size, a spare disk is made in a thread."""
+    """Makes the disks of one process. A size that was asked for twice gets a spare disk at each `refill`."""
 
     def __init__(self, place: Callable[[], Path]) -> None:
         self._place = place
         self._guard = threading.Lock()
-        self._spare: dict[tuple[int, int, bool], FloatingMount | None] = {}
+        self._asked: set[tuple[int, int, bool]] = set()
+        self._missing: set[tuple[int, int, bool]] = set()
+        self._spare: dict[tuple[int, int, bool], FloatingMount] = {}
 
     def take(self, size: int, *, programs: bool) -> FloatingMount:
         """Return a disk of `size` bytes. With `programs`, files on it may be executed.
@@ -75,20 +77,28 @@ class Disks:
         """
         key = (os.getpid(), size, programs)  # with the pid, since a fork must not take its parent's spare disk
         with self._guard:
-            again = key in self._spare
+            (self._missing if key in self._asked else self._asked).add(key)
             spare = self._spare.pop(key, None)
-            self._spare[key] = None
-        if again:
-            threading.Thread(target=self._prepare, args=(key,), daemon=True, name="flyte-images-disk").start()
         return spare or make_disk(self._place(), size, programs=programs)
 
-    def _prepare(self, key: tuple[int, int, bool]) -> None:
-        with contextlib.suppress(OSError):
-            disk = make_disk(self._place(), key[1], programs=key[2])
-            with self._guard:
-                surplus, self._spare[key] = self._spare.get(key), disk
-            if surplus is not None:
-                surplus.close()
+    def refill(self) -> None:
+        """Make the missing spare disks in a thread.
+
+        Call this while a task runs and this process waits: the thread takes the interpreter from a start that it meets.
+        """
+        with self._guard:
+            missing, self._missing = self._missing, set()
+        if missing:
+            threading.Thread(target=self._make, args=(missing,), daemon=True, name="flyte-images-disk").start()
+
+    def _make(self, missing: set[tuple[int, int, bool]]) -> None:
+        for key in missing:
+            with contextlib.suppress(OSError):
+                disk = make_disk(self._place(), key[1], programs=key[2])
+                with self._guard:
+                    surplus, self._spare[key] = self._spare.get(key), disk
+                if surplus is not None:
+                    surplus.close()
 
 
 def make_disk(place: Path, size: int, *, programs: bool) -> FloatingMount:

@@ -22,6 +22,7 @@ import stat
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,21 +197,35 @@ class Exchange:
         return Files(f"{self.outputs}/{number}".rstrip("/"), f"{self.memory}/{number}".rstrip("/"), budget=budget)
 
     def remove(self) -> None:
-        """Remove the exchange. A disk is removed in a thread, since the kernel takes some milliseconds for that."""
+        """Remove the exchange. A disk goes in a thread, since the kernel takes some milliseconds for that."""
         if self.disk is None:
             self._remove()
-            return
-        with contextlib.suppress(OSError):
-            (self.inputs.parent / ABOUT).unlink()
-        shutil.rmtree(self.inputs, ignore_errors=True)
-        # not a daemon thread: the interpreter waits for its end
-        threading.Thread(target=self._remove, name=f"removal of {self.name}").start()
+        elif (self.directory / _DISK).exists():  # the disk is shown to an engine, so its mount point goes after it
+            with contextlib.suppress(OSError):
+                (self.inputs.parent / ABOUT).unlink()
+            shutil.rmtree(self.inputs, ignore_errors=True)
+            self._in_thread(self._remove)
+        else:
+            # The thread makes one system call after the other and no files: it would take the interpreter from the next
+            # start hundreds of times.
+            self._remove_files()
+            self._in_thread(self._close)
+
+    def _in_thread(self, work: Callable[[], object]) -> None:
+        """Do `work` in a thread. The interpreter waits for its end, since the thread is not a daemon."""
+        threading.Thread(target=work, name=f"removal of {self.name}").start()
 
     def _remove(self) -> None:
+        self._remove_files()
+        self._close()
+
+    def _remove_files(self) -> None:
         if self.disk is not None:
             shutil.rmtree(self.disk.path, ignore_errors=True)  # otherwise the kernel first writes the files to disk
         for directory in (self.inputs.parent, self.directory):
             remove_directory(directory)
+
+    def _close(self) -> None:
         for mount_ in (self.large, self.disk):
             if mount_ is not None:
                 mount_.close()
@@ -272,6 +287,11 @@ def disk_base() -> Path:
 
 
 _disks = Disks(lambda: own_directory(disk_base()))
+
+
+def refill_disks() -> None:
+    """Make spare disks for the next tasks, while this process waits for a task."""
+    _disks.refill()
 
 
 def remove_directory(directory: Path) -> None:
