@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pickle
 import pwd
@@ -17,7 +18,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import typing_extensions
 
 import flyte_images_runtime
 from flyte_images_runtime.execution.execute import Finished
@@ -72,6 +76,27 @@ class User:
         return found
 
 
+# The packages that the product imports, for an account that can read no other directory than its home.
+LIBRARIES = (
+    *("packaging", "python_on_whales", "pydantic", "pydantic_core", "annotated_types", "typing_inspection"),
+    "yaml",
+)
+
+
+def python_of_users() -> str:
+    """Return an interpreter that users can run, of this version: pydantic_core is compiled for one."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return next(path for path in (f"/usr/bin/python{version}", sys.executable) if os.access(path, os.X_OK))
+
+
+def copy_packages(home: Path, *packages: ModuleType) -> None:
+    """Copy packages, and the libraries that they import, to a directory that is on the user's search path."""
+    for package in (*packages, *map(importlib.import_module, LIBRARIES)):
+        directory = Path(str(package.__file__)).parent
+        shutil.copytree(directory, home / directory.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(str(typing_extensions.__file__), home)
+
+
 @contextlib.contextmanager
 def made_up() -> Iterator[User]:
     """Add the user, with subordinate numbers; at the end remove the user, the numbers, files and processes."""
@@ -83,7 +108,7 @@ def made_up() -> Iterator[User]:
     user = User(name, entry.pw_uid, entry.pw_gid, home)
     try:
         subprocess.run(("usermod", "--add-subuids", _IDS, "--add-subgids", _IDS, name), check=True)
-        shutil.copytree(Path(str(flyte_images_runtime.__file__)).parent, user.library)
+        copy_packages(home, flyte_images_runtime)
         shutil.copytree(CONTRACT, home / "contract")
         for file in ("contract_calls.py", "user_engines.py"):
             shutil.copy(Path(__file__).with_name(file), home)
@@ -119,7 +144,7 @@ class UsersEngine:
         self.name = name
         self.user = (user.uid, user.gid)
         self._address = str(user.home / f"{name}.sock")
-        python = next(path for path in ("/usr/bin/python3", sys.executable) if os.access(path, os.X_OK))
+        python = python_of_users()
         self._process = subprocess.Popen(
             (python, user.home / "user_engines.py", name, self._address, docker, image),
             env=user.environ(),

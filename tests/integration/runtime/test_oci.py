@@ -165,7 +165,7 @@ def test_a_record_with_missing_layers_is_made_again(engine: DockerEngine, image:
     assert images.find(image) == found
     record.write_text("not a record")
     assert images.find(image) == found
-    with pytest.raises(ImageCannotStart, match="no directory"):
+    with pytest.raises(ImageCannotStart, match="is not an absolute path of a directory"):
         images.find("dir:/no/such/place")
 
 

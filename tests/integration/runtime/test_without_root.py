@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import packaging
 import pytest
-import typing_extensions
 
 import flyte_images
 import flyte_images_layers
@@ -23,7 +21,7 @@ import flyte_images_runtime
 from flyte_images_runtime.cgroup.hierarchies import parse_mounts
 from flyte_images_runtime.engines.docker import DockerEngine
 
-from ...fakes.user import made_up
+from ...fakes.user import copy_packages, made_up, python_of_users
 from ...fakes.user_engines import podman_settings
 
 pytestmark = pytest.mark.engine
@@ -94,8 +92,6 @@ def test_a_user_who_is_not_root(engine: DockerEngine, image: str, home: Path, ki
     assert not list(Path("/var/tmp").glob(f"flyte-images-*-{NOBODY}"))
 
 
-# The packages that the program imports, for an account that can read no other directory than its home.
-LIBRARIES = ("packaging", "python_on_whales", "pydantic", "pydantic_core", "annotated_types", "typing_inspection")
 ALONE = """
 import json, os, sys, time
 import flyte_images as flyte
@@ -144,13 +140,9 @@ elif __name__ == "__main__":
 )
 def test_a_user_with_only_podman(image: str) -> None:
     """Without Docker, images in the user's Podman run with crun; a request with limits is refused on cgroup v1."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"  # pydantic_core is compiled for one version
-    python = next(path for path in (f"/usr/bin/python{version}", sys.executable) if os.access(path, os.X_OK))
+    python = python_of_users()
     with made_up() as user:
-        for package in (flyte_images, flyte_images_layers, *map(importlib.import_module, LIBRARIES)):
-            directory = Path(str(package.__file__)).parent
-            shutil.copytree(directory, user.home / directory.name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(str(typing_extensions.__file__), user.home)
+        copy_packages(user.home, flyte_images, flyte_images_layers)
         (user.home / "main.py").write_text(ALONE)
         environ = {**user.environ(), **podman_settings(user.home), "PYTHONPATH": str(user.home)}
         theirs = {"user": user.uid, "group": user.gid, "extra_groups": [], "cwd": user.home, "env": environ}
