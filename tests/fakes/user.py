@@ -90,11 +90,10 @@ def python_of_users() -> str:
 
 
 def copy_packages(home: Path, *packages: ModuleType) -> None:
-    """Copy packages, and the libraries that they import, to a directory that is on the user's search path."""
-    for package in (*packages, *map(importlib.import_module, LIBRARIES)):
+    """Copy packages to a directory that is on the user's search path."""
+    for package in packages:
         directory = Path(str(package.__file__)).parent
         shutil.copytree(directory, home / directory.name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(str(typing_extensions.__file__), home)
 
 
 @contextlib.contextmanager
@@ -108,7 +107,8 @@ def made_up() -> Iterator[User]:
     user = User(name, entry.pw_uid, entry.pw_gid, home)
     try:
         subprocess.run(("usermod", "--add-subuids", _IDS, "--add-subgids", _IDS, name), check=True)
-        copy_packages(home, flyte_images_runtime)
+        copy_packages(home, flyte_images_runtime, *map(importlib.import_module, LIBRARIES))
+        shutil.copy(str(typing_extensions.__file__), home)
         shutil.copytree(CONTRACT, home / "contract")
         for file in ("contract_calls.py", "user_engines.py"):
             shutil.copy(Path(__file__).with_name(file), home)
