@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from types import CodeType
 from typing import TypeVar
 
@@ -85,6 +84,8 @@ def step_limits_of(limits: object, timeout: object, location: Location) -> StepL
             )
         memory = limits.limits().memory or memory
     if timeout is not None:
+        from datetime import timedelta  # loaded by nothing else in a build that changes nothing
+
         value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < 10**9:
             raise SpecError(f"timeout={timeout!r} is not a time", hint="seconds: timeout=3600", location=location)
