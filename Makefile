@@ -50,7 +50,7 @@ bench: tools ## against flyte's builder and the best uv Dockerfile; ARGS="--roun
 	$(BIN)/python -m tests.bench.calls --readme
 
 test-adversarial: tools ## attack trials, the long ones too: hostile index, registry, results, users, kills
-	$(BIN)/python -m pytest tests/adversarial -m "adversarial or not adversarial" $(ARGS)
+	$(BIN)/python -m pytest tests/adversarial -n auto --maxprocesses 2 -m "adversarial or not adversarial" $(ARGS)
 
 test-torch: ## the tests of tensors, with PyTorch in an environment apart, .torch; TORCH="torch==2.13.0" chooses
 	sh runtime/setup/venv.sh .torch
