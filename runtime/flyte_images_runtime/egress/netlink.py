@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from .allowlist import Address, Network
 
@@ -32,12 +33,20 @@ libc = ctypes.CDLL(None, use_errno=True)
 _NO_VERSION_6 = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)  # a kernel without version 6 reaches nothing there
 
 
+class _Request(NamedTuple):
+    kind: int
+    flags: int
+    body: bytes
+    ignored: tuple[int, ...]
+    """Numbers of errors that are not raised."""
+
+
 class Link:
     """A netlink socket. Its requests are answered one by one, or those of a `together` block at once."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._waiting: list[tuple[bytes, tuple[int, ...]]] | None = None
+        self._waiting: list[_Request] | None = None
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -56,28 +65,28 @@ class Link:
 
     def ask(self, kind: int, flags: int, body: bytes, *, ignored: tuple[int, ...] = ()) -> None:
         """Make a request. An error whose number is in `ignored` is not raised."""
-        request = struct.pack("=HHII", kind, flags | _REQUEST, 0, 0) + body
+        request = _Request(kind, flags | _REQUEST, body, ignored)
         if self._waiting is None:
-            self._send([(request, ignored)])
+            self._send([request])
         else:
-            self._waiting.append((request, ignored))
+            self._waiting.append(request)
 
     def look_up(self, body: bytes) -> bytes:
         """Return what the kernel says of one interface."""
         self._channel.send(struct.pack("=IHHII", 16 + len(body), _GETLINK, _REQUEST, 1, 0) + body)
         return self._answer()[1]
 
-    def _send(self, requests: list[tuple[bytes, tuple[int, ...]]]) -> None:
+    def _send(self, requests: list[_Request]) -> None:
+        last = len(requests) - 1
         message = bytearray()
-        for number, (request, _) in enumerate(requests):
-            kind, flags, _, _ = struct.unpack_from("=HHII", request)
-            flags |= _ACK if number == len(requests) - 1 else 0
-            message += struct.pack("=IHHII", 4 + len(request), kind, flags, number, 0) + request[12:]
+        for number, (kind, flags, body, _) in enumerate(requests):
+            flags |= _ACK if number == last else 0
+            message += struct.pack("=IHHII", 16 + len(body), kind, flags, number, 0) + body
             message += b"\0" * (-len(message) % 4)
         self._channel.send(message)
         number = -1
-        while number != len(requests) - 1:
-            number, _ = self._answer(tuple(ignored for _, ignored in requests))
+        while number != last:
+            number, _ = self._answer(tuple(request.ignored for request in requests))
 
     def _answer(self, ignored: tuple[tuple[int, ...], ...] = ((), ())) -> tuple[int, bytes]:
         """Return an answer's number and body, or raise what the kernel says."""
